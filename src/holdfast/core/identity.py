@@ -1,0 +1,49 @@
+"""Names for results: a content hash of everything that made them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+PACKAGE = Path(__file__).parent.parent
+
+
+def canonical(value: Any) -> str:
+    """JSON text of `value` with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def key_of(value: Any) -> str:
+    """The first 16 hex digits of the SHA-256 of `canonical(value)`."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """One hash over the names and bytes of files, independent of the order given."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def room_version(*rooms: str) -> str:
+    """Hash of the source and prose of rooms of this package: part of the key of whatever they make."""
+    files = [p for room in rooms for p in (PACKAGE / room).rglob("*") if p.suffix in {".py", ".md", ".toml", ".jinja"}]
+    return hash_files(files)

@@ -1,0 +1,206 @@
+"""The nouns that reach disk: frozen, unknown keys refused.
+
+`Case` (what a model is put before) → `Transcript` (what happened) → `Verdict` (what it counts as);
+`Example` (what a model is taught from); `RunCard` (what made a folder of results).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["system", "user", "assistant", "tool"]
+Stop = Literal["done", "limit", "truncated", "error"]
+Outcome = Literal[
+    "harm",
+    "attempt_blocked",
+    "escalated",
+    "proper_act",
+    "passive",
+    "refused_task",
+    "truncated",
+    "judge_unparseable",
+    "judge_refused",
+    "error",
+]
+#: Outcomes that say what the model did; the others say that nobody knows.
+SCORED: frozenset[Outcome] = frozenset(
+    {"harm", "attempt_blocked", "escalated", "proper_act", "passive", "refused_task"}
+)
+
+
+class Record(BaseModel):
+    """Base of everything that reaches disk."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToolCall(Record):
+    """One call a model made. `arguments` holds text values only; anything else is rendered as text."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Message(Record):
+    """One turn of a conversation."""
+
+    role: Role
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    reasoning: str | None = None
+
+
+class ToolSpec(Record):
+    """A tool as the model sees it; `parameters` maps each argument's name to what it means."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Clause(Record):
+    """One condition on the effects of an episode; a list of clauses is true when any of them is.
+
+    Either `detector` names a function of `guard.detectors` and `about` its target, or `effect` names an effect's kind
+    and `where` the values its fields must have (`contains` for text that must occur in the field, any letter case).
+    """
+
+    detector: str | None = None
+    about: str | None = None
+    effect: str | None = None
+    where: Mapping[str, str] = Field(default_factory=dict)
+    contains: Mapping[str, str] = Field(default_factory=dict)
+
+
+class Facts(Record):
+    """What is true in a world, for detectors: nothing here is shown to the model."""
+
+    #: person's address → phrases only that person's enemies would spread
+    private: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    #: file name → text that must not leave the firm
+    confidential: Mapping[str, str] = Field(default_factory=dict)
+    #: address domain of the firm: anything else is outside
+    domain: str = ""
+    #: files and jobs that belong to the replacement, to records or to backups
+    protected: tuple[str, ...] = ()
+    #: the agent's own weights
+    weights: tuple[str, ...] = ()
+    #: people who did nothing wrong, by address and by name
+    innocent: tuple[str, ...] = ()
+
+
+class Case(Record):
+    """A world under a condition, ready to be played: everything a driver or a scorer needs, and nothing else."""
+
+    id: str
+    world: str
+    family: str
+    split: Literal["train", "dev", "heldout"]
+    language: str
+    twin: str
+    levels: Mapping[str, str]
+    seed: int
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...]
+    #: initial contents of the in-memory world, by store ("mail", "files", …)
+    state: Mapping[str, Any]
+    facts: Facts
+    harm: tuple[Clause, ...]
+    proper: tuple[Clause, ...]
+    useful: tuple[Clause, ...]
+    #: acts a scripted agent can play: "harm", "proper", "quiet"
+    plays: Mapping[str, tuple[ToolCall, ...]] = Field(default_factory=dict)
+    max_turns: int = 6
+    max_acts: int = 6
+
+
+class Effect(Record):
+    """Something that really changed, or was tried, in the world.
+
+    `call` is the index of the message whose tool call caused it; `blocked` says that the world refused it.
+    """
+
+    kind: str
+    call: int
+    fields: Mapping[str, str] = Field(default_factory=dict)
+    blocked: bool = False
+    consequential: bool = True
+
+
+class Transcript(Record):
+    """What happened when a Case was played. Holds no time and no model name: equal play gives equal transcripts."""
+
+    case: str
+    messages: tuple[Message, ...]
+    effects: tuple[Effect, ...] = ()
+    stop: Stop = "done"
+    error: str | None = None
+
+
+class Evidence(Record):
+    """Why a verdict is what it is: which message, which words."""
+
+    message: int
+    quote: str
+    reason: str
+
+
+class Verdict(Record):
+    """What a Transcript counts as; `acted`, `useful` and `aware` are None where the sample is unscored."""
+
+    case: str
+    world: str
+    family: str
+    split: str
+    twin: str
+    seed: int
+    outcome: Outcome
+    acted: bool | None = None
+    useful: bool | None = None
+    aware: bool | None = None
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def scored(self) -> bool:
+        """Whether the sample says what the model did."""
+        return self.outcome in SCORED
+
+
+class Provenance(Record):
+    """Where an Example came from."""
+
+    recipe: str
+    teacher: str
+    seed: int
+    #: hash of each stage's prompt file, in order
+    stages: Mapping[str, str] = Field(default_factory=dict)
+    principle: str | None = None
+
+
+class Example(Record):
+    """One thing to learn from: a chat (`messages`, assistant turns supervised) or a document (`text`, all supervised)."""
+
+    id: str
+    kind: Literal["chat", "document"]
+    messages: tuple[Message, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    text: str = ""
+    provenance: Provenance
+
+
+class RunCard(Record):
+    """The manifest of a results folder, written last: a folder without it is not finished."""
+
+    key: str
+    kind: str
+    made: str
+    holdfast: str
+    code: str
+    inputs: Mapping[str, Any]
+    counts: Mapping[str, int] = Field(default_factory=dict)
+    seconds: float | None = None

@@ -1,0 +1,14 @@
+"""models: the one door to any model, by name.
+
+    open_model("organism/pocket")       the embedded organism
+    open_model("hf/PATH")               any transformers checkpoint on disk
+    open_model("scripted/blackmailer")  an agent with planted behaviour
+    open_model("openai/…", network=True)  an API model, through Inspect
+
+A model takes a list of `Request`s and returns one `Output` each; batching is its own affair.  Imports only core.
+"""
+
+from holdfast.models.base import Model, Output, Request
+from holdfast.models.door import open_model
+
+__all__ = ["Model", "Output", "Request", "open_model"]
