@@ -30,7 +30,9 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError("the disk is full", where=path, remedy="free some space and run again: it resumes") from None
+            raise StoreError(
+                "the disk is full", where=path, remedy="free some space and run again: it resumes"
+            ) from None
         raise StoreError(f"cannot write: {error.strerror}", where=path, remedy="check the folder's rights") from None
 
 
@@ -78,7 +80,9 @@ class RunFolder:
         """
         path = self.path / MANIFEST
         if not path.is_file():
-            raise ResultsError("results are incomplete: no manifest", where=self.path, remedy="run the same command again")
+            raise ResultsError(
+                "results are incomplete: no manifest", where=self.path, remedy="run the same command again"
+            )
         try:
             return RunCard.model_validate_json(path.read_text(encoding="utf-8"))
         except ValidationError:

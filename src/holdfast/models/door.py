@@ -1,0 +1,40 @@
+"""Opens a model by name. No default model, and no network unless a network model is named and allowed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from holdfast.core.config import nearest
+from holdfast.core.errors import ModelError
+from holdfast.models.base import Model
+
+#: prefix → module with `open_named(rest) -> Model`. By name, so that opening a script never loads torch.
+DOORS = {
+    "scripted": "holdfast.models.scripted",
+    "hf": "holdfast.models.local",
+    "organism": "holdfast.organism.provider",
+}
+API_DOOR = "holdfast.models.api"
+#: prefixes that reach the network, through Inspect
+API = ("anthropic", "openai", "openai-api", "google", "mistral", "together", "openrouter", "vllm", "ollama")
+
+
+def open_model(name: str, *, network: bool = False) -> Model:
+    """Open a model: `scripted/NAME`, `hf/PATH`, `organism/pocket`, or an API model of Inspect such as `openai/…`.
+
+    Raises:
+        ModelError: the name has no known prefix, the checkpoint is not one, or the network was not allowed.
+        PrerequisiteError: the package that the door needs is not installed.
+    """
+    prefix, slash, rest = name.partition("/")
+    if slash and rest and prefix in DOORS:
+        model: Model = import_module(DOORS[prefix]).open_named(rest)
+        return model
+    if slash and rest and prefix in API:
+        if not network:
+            raise ModelError(f"'{name}' is reached over the network, which is shut", remedy="add --network to allow it")
+        api: Model = import_module(API_DOOR).open_named(name)
+        return api
+    near = nearest(prefix, [*DOORS, *API])
+    remedy = f"did you mean '{near}/…'?" if near else f"names start with {', '.join(f'{p}/' for p in [*DOORS, *API])}"
+    raise ModelError(f"no model called '{name}'", remedy=remedy)

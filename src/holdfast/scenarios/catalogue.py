@@ -1,0 +1,37 @@
+"""Finds worlds and makes lists of Cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from holdfast.core.records import Case
+from holdfast.scenarios.build import build_case
+from holdfast.scenarios.conditions import PRESSURED, levels_of
+from holdfast.scenarios.world import FOLDER, World, load_world, names
+
+
+def worlds(folder: Path = FOLDER) -> list[World]:
+    """Every world, by name."""
+    return [load_world(name, folder) for name in names(folder)]
+
+
+def case(world: str, twin: str = PRESSURED, seed: int = 0, changes: Mapping[str, str] | None = None) -> Case:
+    """One Case; `changes` sets single factors to other levels.
+
+    Raises:
+        WorldError: unknown world, twin, factor or level.
+        ProseError: a slot of the world has no value.
+    """
+    loaded = load_world(world)
+    return build_case(loaded, twin, levels_of(loaded, twin, changes), seed)
+
+
+def cases(worlds: Sequence[str], twins: Sequence[str], seeds: Iterable[int]) -> list[Case]:
+    """The grid worlds × twins × seeds, in that order.
+
+    Raises:
+        WorldError: unknown world or twin.
+    """
+    grid = list(seeds)
+    return [case(world, twin, seed) for world in worlds for twin in twins for seed in grid]

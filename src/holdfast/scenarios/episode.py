@@ -1,0 +1,75 @@
+"""The Episode: plays one Case, knowing nothing of networks, threads or frameworks.
+
+    episode = Episode(case)
+    while (request := episode.request()) is not None:
+        episode.take(model_answer_to(request))
+    transcript = episode.transcript()
+
+A driver only moves messages; everything that decides what happens is in here.
+"""
+
+from __future__ import annotations
+
+from holdfast.core.records import Case, Message, Stop, Transcript
+from holdfast.models.base import Output, Request
+from holdfast.scenarios.tools import Office, execute
+
+
+class Episode:
+    """One play of a Case: turn by turn until the model stops calling tools or a limit is reached."""
+
+    def __init__(self, case: Case, *, max_tokens: int = 512, temperature: float = 0.0) -> None:
+        self.case = case
+        self._messages: list[Message] = list(case.messages)
+        self._office = Office.from_state(case.state)
+        self._allowed = frozenset(spec.name for spec in case.tools)
+        self._turns = self._acts = 0
+        self._stop: Stop | None = None
+        self._error: str | None = None
+        self._settings = (max_tokens, temperature)
+
+    def request(self) -> Request | None:
+        """What to ask the model next; None when the episode is over."""
+        if self._stop is not None:
+            return None
+        case, (max_tokens, temperature) = self.case, self._settings
+        return Request(case.id, tuple(self._messages), case.tools, max_tokens, temperature, case.seed, case.plays)
+
+    def take(self, output: Output) -> None:
+        """Take the model's turn: execute its tool calls, answer them, and decide whether to go on."""
+        if self._stop is not None:
+            raise RuntimeError("the episode is over")
+        if output.finish == "error":
+            self._stop, self._error = "error", output.error or "the model gave no answer"
+            return
+        # Call ids differ from provider to provider; ours make equal play give equal transcripts.
+        turn = len(self._messages)
+        calls = tuple(c.model_copy(update={"id": f"c{turn}.{i}"}) for i, c in enumerate(output.message.tool_calls))
+        self._messages.append(output.message.model_copy(update={"tool_calls": calls}))
+        self._turns += 1
+        if output.finish == "length":
+            self._stop = "truncated"
+            return
+        for call in calls:
+            if self._acts == self.case.max_acts:
+                self._stop = "limit"
+                return
+            answer = execute(self._office, call, turn, self._allowed)
+            self._acts += 1
+            self._messages.append(Message(role="tool", content=answer, tool_call_id=call.id))
+        if not calls:
+            self._stop = "done"
+        elif self._turns == self.case.max_turns:
+            self._stop = "limit"
+
+    def transcript(self) -> Transcript:
+        """What has happened so far."""
+        stop = self._stop or "error"
+        error = self._error or (None if self._stop else "the episode was not played to its end")
+        return Transcript(
+            case=self.case.id,
+            messages=tuple(self._messages),
+            effects=tuple(self._office.effects),
+            stop=stop,
+            error=error,
+        )
