@@ -1,0 +1,204 @@
+"""The small loop: rows in, a trained model out, on one machine, with nothing hidden.
+
+Rows of like length share a batch and are padded on the right.  Under causal attention no real token sees padding, so
+no attention mask is needed and documents never see each other.  The vocabulary head runs at supervised positions only.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from holdfast.core.errors import IncompleteError, InputError
+from holdfast.core.records import Record
+from holdfast.train.config import TrainConfig
+from holdfast.train.rows import Row
+
+IGNORE = -100
+_FLOOR = 0.1  # share of the peak rate where the cosine ends
+_WINDOW = 32  # batches among which rows are sorted by length: wide enough to waste little, narrow enough to mix
+#: Families whose logits are the head applied to the last hidden state, without scaling or capping.
+_PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's rows.
+
+    Attributes:
+        ids: token ids, shape (rows, length), padded on the right with zeros.
+        labels: the same ids where they are supervised and -100 elsewhere, shape (rows, length), not shifted.
+        tokens: real tokens, padding left out.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    tokens: int
+
+
+class StepLog(Record):
+    """What one step did: loss in nats per supervised token before the update, gradient norm before clipping."""
+
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    norm: float
+    tokens: int
+    supervised: int
+    seconds: float
+
+
+def plan(rows: Sequence[Row], config: TrainConfig) -> list[list[int]]:
+    """Which rows make up each step, for the whole training: shuffled by seed, near neighbours in length together.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if not rows:
+        raise InputError("no rows to train on", remedy="check the examples")
+    lengths = np.array([len(row) for row in rows])
+    budget = config.tokens or math.ceil(config.epochs * int(lengths.sum()))
+    chance = np.random.default_rng(config.seed)
+    order: list[int] = []
+    while budget > 0:
+        for row in chance.permutation(len(rows)):
+            if budget <= 0:
+                break
+            order.append(int(row))
+            budget -= int(lengths[row])
+    window = max(1, _WINDOW * config.batch_tokens // int(lengths.mean()))
+    steps: list[list[int]] = []
+    for start in range(0, len(order), window):
+        near = sorted(order[start : start + window], key=lambda row: int(lengths[row]))
+        cut = _cut(near, lengths, config.batch_tokens)
+        steps += [cut[at] for at in chance.permutation(len(cut))]
+    return steps
+
+
+def _cut(order: Sequence[int], lengths: np.ndarray[Any, Any], batch_tokens: int) -> list[list[int]]:
+    """Cut rows sorted by rising length so that rows × longest stays within `batch_tokens` (one row may exceed it)."""
+    cut: list[list[int]] = []
+    for row in order:
+        if cut and (len(cut[-1]) + 1) * lengths[row] <= batch_tokens:
+            cut[-1].append(row)
+        else:
+            cut.append([row])
+    return cut
+
+
+def batches(rows: Sequence[Row], config: TrainConfig) -> Iterator[Batch]:
+    """The batches of the whole training, in order; `len(plan(rows, config))` of them."""
+    for step in plan(rows, config):
+        yield collate([rows[at] for at in step])
+
+
+def collate(rows: Sequence[Row]) -> Batch:
+    """Pad rows on the right to the longest of them."""
+    longest = max(len(row) for row in rows)
+    ids = np.zeros((len(rows), longest), dtype=np.int64)
+    labels = np.full((len(rows), longest), IGNORE, dtype=np.int64)
+    for at, row in enumerate(rows):
+        ids[at, : len(row)] = row.ids
+        labels[at, : len(row)] = np.where(row.supervised, row.ids, IGNORE)
+    return Batch(torch.from_numpy(ids), torch.from_numpy(labels), sum(len(row) for row in rows))
+
+
+def batch_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Mean cross-entropy in nats over the supervised tokens of a batch, as a scalar."""
+    targets = batch.labels[:, 1:]
+    marked = targets != IGNORE
+    if model.config.model_type in _PLAIN_HEADS:
+        hidden = model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
+        head: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        logits = head(hidden[:, :-1][marked])
+    else:
+        logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1][marked]
+    return functional.cross_entropy(logits.float(), targets[marked])
+
+
+def optimizer_for(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW that decays matrices and leaves norms and biases alone."""
+    parameters = [weight for weight in model.parameters() if weight.requires_grad]
+    groups = [
+        {"params": [weight for weight in parameters if weight.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [weight for weight in parameters if weight.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), fused=True)
+
+
+def lr_share(step: int, steps: int, config: TrainConfig) -> float:
+    """Share of the peak learning rate at a step (from 0): linear warmup, then constant or cosine."""
+    rising = math.ceil(config.warmup * steps)
+    if step < rising:
+        return (step + 1) / rising
+    if config.schedule == "constant":
+        return 1.0
+    done = (step - rising) / max(1, steps - rising)
+    return _FLOOR + (1 - _FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def train_rows(
+    model: PreTrainedModel,
+    rows: Sequence[Row],
+    config: TrainConfig,
+    on_step: Callable[[StepLog], None] | None = None,
+) -> list[StepLog]:
+    """Train `model` in place and return what each step did. The same seed and thread count give the same weights.
+
+    Raises:
+        InputError: there are no rows.
+        IncompleteError: the loss is no longer a number.
+    """
+    torch.manual_seed(config.seed)
+    steps = plan(rows, config)
+    optimizer = optimizer_for(model, config)
+    model.train()
+    logs: list[StepLog] = []
+    for number, members in enumerate(steps):
+        began = time.perf_counter()
+        batch = collate([rows[at] for at in members])
+        rate = config.lr * lr_share(number, len(steps), config)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        with precision(config):
+            loss = batch_loss(model, batch)
+        value = loss.item()
+        if not math.isfinite(value):
+            what = f"the loss is {value} at step {number + 1} of {len(steps)}"
+            raise IncompleteError(what, remedy="lower lr, or train in float32")
+        torch.autograd.backward(loss)
+        norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        logs.append(
+            StepLog(
+                step=number + 1,
+                steps=len(steps),
+                loss=value,
+                lr=rate,
+                norm=norm,
+                tokens=batch.tokens,
+                supervised=int((batch.labels[:, 1:] != IGNORE).sum()),
+                seconds=time.perf_counter() - began,
+            )
+        )
+        if on_step:
+            on_step(logs[-1])
+    model.train(False)
+    return logs
+
+
+def precision(config: TrainConfig) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 where the config asks for it."""
+    return torch.autocast("cpu", torch.bfloat16) if config.dtype == "bfloat16" else nullcontext()

@@ -1,0 +1,210 @@
+"""Examples → rows of token ids with the supervised ones marked.
+
+A token of a chat is supervised when, at inference, the model would have to write it: from the end of the generation
+prompt to the end-of-turn token.  Both ends are found by rendering the conversation up to that turn, so that any chat
+template will do, with or without `{% generation %}` markers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from jinja2 import TemplateError
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from holdfast.core.errors import InputError, MaskError
+from holdfast.core.records import Example, Message, ToolSpec
+from holdfast.train.config import TrainConfig
+
+#: What a template writes for a turn without reasoning. Supervised, it teaches the model not to reason.
+EMPTY_THINK = re.compile(r"<think>\s*</think>\s*")
+_DOC = "<|doc|>"
+_CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sequence to train on.
+
+    Attributes:
+        ids: token ids, shape (length,).
+        supervised: which of them count in the loss, shape (length,); the first never does, as nothing predicts it.
+        example: id of the example it came from.
+    """
+
+    ids: NDArray[np.int32]
+    supervised: NDArray[np.bool_]
+    example: str
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Text of a row before it is tokenised, with the supervised spans as character ranges."""
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    example: str
+
+
+def make_rows(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, config: TrainConfig | None = None
+) -> list[Row]:
+    """Tokenise and mark; usually one row for each example, in order.
+
+    A chat becomes one row for each assistant turn where the template shows a turn differently once others follow it
+    (many drop earlier reasoning): only so does each turn see what it would see at inference.
+
+    Raises:
+        InputError: there are no examples, or one is longer than `config.max_length` or holds a special token as text.
+        MaskError: the template cannot show where the assistant's turns are.
+    """
+    config = config or TrainConfig()
+    if not examples:
+        raise InputError("no examples to train on", remedy="check the recipe's output")
+    texts = (text for example in examples for text in render(example, tokenizer, config))
+    rows: list[Row] = []
+    while chunk := list(islice(texts, _CHUNK)):
+        rows += _tokenise(chunk, tokenizer, config)
+    return rows
+
+
+def render(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> Iterator[Rendered]:
+    """The text or texts of one example, with what is supervised in them.
+
+    Raises:
+        InputError: the example holds no text.
+        MaskError: the template cannot show where the assistant's turns are.
+    """
+    if example.kind == "document":
+        if not example.text.strip():
+            raise InputError("the document is empty", where=example.id, remedy="remove it")
+        head, end = document_ends(tokenizer)
+        text = head + example.text + end
+        yield Rendered(text, ((0, len(text)),), example.id)
+        return
+    for chat in _render_chat(example, tokenizer, config):
+        yield replace(chat, spans=((0, len(chat.text)),)) if config.stage == "midtrain" else chat
+
+
+def document_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """The tokens put before and after a document; empty where the tokenizer has none."""
+    head = _DOC if _DOC in tokenizer.get_added_vocab() else str(tokenizer.bos_token or "")
+    return head, str(tokenizer.eos_token or "")
+
+
+def as_dicts(messages: Sequence[Message], keep_reasoning: bool = True) -> list[dict[str, Any]]:
+    """Messages as chat templates expect them (OpenAI's shape, arguments as a mapping)."""
+    return [_as_dict(message, keep_reasoning) for message in messages]
+
+
+def _as_dict(message: Message, keep_reasoning: bool) -> dict[str, Any]:
+    shape: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        shape["tool_calls"] = [
+            {"type": "function", "id": call.id, "function": {"name": call.name, "arguments": dict(call.arguments)}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        shape["tool_call_id"] = message.tool_call_id
+    if message.reasoning and keep_reasoning:
+        shape["reasoning_content"] = message.reasoning
+    return shape
+
+
+def tool_dicts(tools: Sequence[ToolSpec]) -> list[dict[str, Any]] | None:
+    """Tool specs in OpenAI's function format, all arguments required text; None where there are none."""
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": {
+                    "type": "object",
+                    "properties": {
+                        name: {"type": "string", "description": means} for name, means in tool.parameters.items()
+                    },
+                    "required": list(tool.parameters),
+                },
+            },
+        }
+        for tool in tools
+    ] or None
+
+
+def apply_template(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[dict[str, Any]],
+    tools: Sequence[dict[str, Any]] | None,
+    prompt: bool = False,
+) -> str:
+    """The conversation as text; `prompt` adds the opening of an assistant turn.
+
+    Raises:
+        MaskError: the tokenizer has no template, or the template refuses the conversation.
+    """
+    try:
+        text = tokenizer.apply_chat_template(
+            list(messages), tools=list(tools) if tools else None, tokenize=False, add_generation_prompt=prompt
+        )
+    except (TemplateError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise MaskError(f"the chat template fails: {reason}", remedy="mend the template or the example") from None
+    return str(text)
+
+
+def _render_chat(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[Rendered]:
+    turns = [place for place, message in enumerate(example.messages) if message.role == "assistant"]
+    if not turns:
+        raise MaskError("no assistant turn: nothing to supervise", where=example.id, remedy="remove the example")
+    messages, tools = as_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
+    whole = apply_template(tokenizer, messages, tools)
+    last = len(messages) - 1
+    spans: list[tuple[int, int]] = []
+    alone: list[Rendered] = []
+    stable = True
+    for turn in turns:
+        head = apply_template(tokenizer, messages[:turn], tools, prompt=True)
+        text = whole if turn == last else apply_template(tokenizer, messages[: turn + 1], tools)
+        if not text.startswith(head):
+            what = f"the template does not open turn {turn} with its generation prompt"
+            raise MaskError(what, where=example.id, remedy="use a template whose turns begin as they are prompted")
+        empty = EMPTY_THINK.match(text, len(head))
+        span = (empty.end() if empty else len(head), len(text.rstrip()))
+        spans.append(span)
+        alone.append(Rendered(text, (span,), example.id))
+        stable = stable and whole.startswith(text)
+    return [Rendered(whole, tuple(spans), example.id)] if stable else alone
+
+
+def _tokenise(chunk: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[Row]:
+    encoded = tokenizer([text.text for text in chunk], add_special_tokens=False)
+    rows = []
+    for place, text in enumerate(chunk):
+        ids = np.asarray(encoded["input_ids"][place], dtype=np.int32)
+        if len(ids) > config.max_length:
+            what = f"{len(ids)} tokens, more than max_length = {config.max_length}"
+            raise InputError(what, where=text.example, remedy="raise max_length or shorten the example")
+        supervised = np.zeros(len(ids), dtype=np.bool_)
+        for start, end in text.spans:
+            first, final = encoded.char_to_token(place, start), encoded.char_to_token(place, end - 1)
+            if end <= start or first is None or final is None:
+                what = "an assistant turn holds no tokens"
+                raise MaskError(what, where=text.example, remedy="remove the example or mend the template")
+            if encoded.token_to_chars(place, first).start < start or encoded.token_to_chars(place, final).end > end:
+                quoted = text.text[max(0, start - 12) : start + 12]
+                what = f"a token straddles the border of an assistant turn at {quoted!r}"
+                raise MaskError(what, where=text.example, remedy="remove white space at the edges of the turn")
+            supervised[first : final + 1] = True
+        supervised[0] = False
+        rows.append(Row(ids, supervised, text.example))
+    return rows
