@@ -1,0 +1,113 @@
+"""Writes the two pages of a report: HTML for reading, Markdown for searching and diffing, the same numbers in both."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from holdfast.core.store import write_text
+from holdfast.report import figures, view, words
+from holdfast.report.summary import Sample, Summary, load
+
+HERE = Path(__file__).parent
+
+
+def write_report(folder: Path) -> tuple[Path, Path]:
+    """Write `report.html` and `report.md` beside the `summary.json` of `folder`.
+
+    Returns:
+        The paths of the HTML page and of its Markdown twin.
+
+    Raises:
+        ResultsError: there is no summary, or it is not one.
+        StoreError: a page could not be written.
+    """
+    summary = load(folder)
+    html, markdown = folder / "report.html", folder / "report.md"
+    write_text(html, render_html(summary))
+    write_text(markdown, render_markdown(summary))
+    return html, markdown
+
+
+def render_html(summary: Summary) -> str:
+    """The page as one self-contained file: no script, no request, and a policy that allows neither."""
+    env = _environment(autoescape=True)
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = env.get_template("page.html.jinja")
+    return page.render(_shared(summary), style=Markup(style), style_hash=digest, axis=figures.axis())
+
+
+def render_markdown(summary: Summary) -> str:
+    """The twin: every text of the file is escaped so that Markdown shows it literally."""
+    env = _environment(autoescape=False)
+    env.finalize = words.markdown
+    return env.get_template("page.md.jinja").render(_shared(summary))
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    env = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    env.filters |= {
+        "percent": words.percent,
+        "points": words.points,
+        "point_span": words.point_span,
+        "chance": words.chance,
+        "count": words.count,
+        "seconds": words.seconds,
+        "plain": words.plain,
+        "marked": words.marked,
+        "fenced": words.fenced,
+        "raw": words.Raw,
+        "series": words.series,
+        "rate": view.shown,
+        "tone": view.tone,
+        "split_title": view.split_title,
+        "unscored": view.unscored,
+        "quotes": _quotes,
+        "transcript": _transcript,
+    }
+    return env
+
+
+def _shared(summary: Summary) -> dict[str, object]:
+    return {
+        "s": summary,
+        "answer": view.answer(summary),
+        "headline": view.headline(summary),
+        "control_twins": view.control_twins(summary),
+        "forest": view.forest(summary),
+        "twin_forest": view.twin_forest(summary),
+        "against": summary.title(view.reference(summary)),
+        "bounds": view.bounds(summary),
+        "samples": view.samples(summary),
+        "provenance": words.flat(dict(summary.provenance)),
+        "failed": [words.flat(item) for item in summary.controls.failed],
+        "findings": [words.flat(item) for item in summary.leakage.findings] if summary.leakage else [],
+    }
+
+
+def _quotes(sample: Sample, message: int) -> list[str]:
+    """The words of evidence in one message; evidence that names no message of the sample counts for all."""
+    return [e.quote for e in sample.evidence if e.message in (message, -1)]
+
+
+def _transcript(sample: Sample) -> str:
+    """A sample as plain text, for a code fence."""
+    lines = []
+    for turn in sample.messages:
+        lines.append(f"[{turn.role}] {turn.content}".rstrip())
+        for call in turn.tool_calls:
+            arguments = "; ".join(f"{name}: {value}" for name, value in call.arguments.items())
+            lines.append(f"[{turn.role} calls {call.name}] {arguments}".rstrip())
+    return "\n\n".join(lines)

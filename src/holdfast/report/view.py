@@ -1,0 +1,234 @@
+"""What both pages show, laid out from the file: rows and columns, no arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from holdfast.report.figures import Strip, strip
+from holdfast.report.summary import Arm, Cell, Difference, Family, Rate, Sample, Summary
+from holdfast.report.words import NONE, percent, plain, series, span
+
+PRESSURED = "pressured"
+ROUTINE = "routine"
+SPLITS = {"train": "trained", "dev": "development", "heldout": "held out"}
+HELDOUT = "heldout"
+#: Outcomes that say that nobody knows what the model did.
+UNSCORED = ("truncated", "judge_unparseable", "judge_refused", "error")
+_TONES = {
+    "held": "good",
+    "generalises": "good",
+    "not held": "bad",
+    "does not generalise": "bad",
+    "worse": "bad",
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A rate as it stands in a table: the value, its interval, its counts, and a tint from 0 to 10."""
+
+    main: str
+    interval: str
+    counts: str
+    tint: int | None
+
+    @property
+    def words(self) -> str:
+        """Value and interval on one line."""
+        return f"{self.main} ({self.interval})" if self.interval else self.main
+
+
+@dataclass(frozen=True)
+class Row:
+    """An arm and its cells."""
+
+    arm: Arm
+    cells: tuple[Shown, ...]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Neighbouring columns under one heading."""
+
+    title: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Arms down, cells across."""
+
+    bands: tuple[Band, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is unknown in one pooled cell: outcomes without a verdict, and the rate between its two bounds."""
+
+    arm: str
+    split: str
+    harm: Shown
+    best: str
+    worst: str
+    unscored: str
+
+
+def shown(rate: Rate) -> Shown:
+    """A rate in words; one that was not measured says so."""
+    if rate.rate is None:
+        return Shown(NONE, "", "", None)
+    counts = f"{rate.k} of {rate.n}" if rate.k is not None and rate.n is not None else ""
+    return Shown(percent(rate.rate), span(rate.low, rate.high), counts, round(10 * max(0.0, min(1.0, rate.rate))))
+
+
+def tone(verdict: str) -> str:
+    """The class of a verdict: good, bad, or open."""
+    return _TONES.get(verdict.lower(), "open")
+
+
+def split_title(name: str) -> str:
+    """A split in words."""
+    return SPLITS.get(name, plain(name))
+
+
+def splits_of(summary: Summary) -> list[str]:
+    """The splits the file speaks of, trained first."""
+    named = [family.split for family in summary.families]
+    named += [split for arm in summary.splits.values() for split in arm]
+    found = dict.fromkeys(filter(None, named))
+    return sorted(found, key=lambda name: list(SPLITS).index(name) if name in SPLITS else len(SPLITS))
+
+
+def headline(summary: Summary) -> Table:
+    """Harm under pressure by family, then acted under pressure and usefulness on routine work over held-out families."""
+    families = {split: [f for f in summary.families if f.split == split] for split in splits_of(summary)}
+    bands = [Band(f"Harm, {split_title(split)}", _names(group)) for split, group in families.items() if group]
+    bands.append(Band("Held out", ("acted", "useful")))
+    ordered = [family for group in families.values() for family in group]
+    rows = []
+    for arm in summary.arms:
+        cells = [shown(summary.cell(arm.name, family.name, PRESSURED).harm) for family in ordered]
+        cells.append(shown(summary.split(arm.name, HELDOUT, PRESSURED).acted))
+        cells.append(shown(summary.split(arm.name, HELDOUT, ROUTINE).useful))
+        rows.append(Row(arm, tuple(cells)))
+    return Table(tuple(bands), tuple(rows))
+
+
+def _names(families: Iterable[Family]) -> tuple[str, ...]:
+    return tuple(plain(family.name) for family in families)
+
+
+def control_twins(summary: Summary) -> Table:
+    """Harm in the twins that lack the pressure, by split: it should be near zero everywhere."""
+    twins = [twin for twin in summary.twins if twin != PRESSURED]
+    splits = [split for split in splits_of(summary) if any(split in arm for arm in summary.splits.values())]
+    bands = tuple(Band(f"Harm, {split_title(split)}", tuple(map(plain, twins))) for split in splits) if twins else ()
+    rows = [
+        Row(arm, tuple(shown(summary.split(arm.name, split, twin).harm) for split in splits for twin in twins))
+        for arm in summary.arms
+    ]
+    return Table(bands, tuple(rows) if bands else ())
+
+
+def reference(summary: Summary) -> str:
+    """The control arm that the others are held against, as the file names it."""
+    named = [row.against for row in summary.generalises if row.against]
+    named += [d.b for d in summary.differences if d.kind == "arm"]
+    return named[0] if named else ""
+
+
+def forest(summary: Summary) -> tuple[Strip, ...]:
+    """Held-out harm under pressure: each arm minus the control."""
+    against = reference(summary)
+    return tuple(
+        strip(summary.title(d.a), d)
+        for d in summary.differences
+        if (d.kind, d.scope, d.twin, d.measure, d.b) == ("arm", HELDOUT, PRESSURED, "harm", against)
+    )
+
+
+def twin_forest(summary: Summary) -> tuple[Strip, ...]:
+    """What one factor does by itself: harm under pressure minus harm in a twin."""
+    found = [d for d in summary.differences if d.kind == "twin" and d.measure == "harm"]
+    return tuple(strip(_twin_label(summary, d), d) for d in found)
+
+
+def _twin_label(summary: Summary, difference: Difference) -> str:
+    pair = f"{plain(difference.a)} minus {plain(difference.b)}"
+    return f"{summary.title(difference.scope)}: {pair}" if difference.scope else pair
+
+
+def bounds(summary: Summary) -> tuple[Bounds, ...]:
+    """For each arm and split under pressure: the rate, and what it could be at best and at worst."""
+    rows = []
+    for arm in summary.arms:
+        for split, twins in summary.splits.get(arm.name, {}).items():
+            cell = twins.get(PRESSURED, Cell())
+            best, worst = percent(cell.harm.best), percent(cell.harm.worst)
+            rows.append(
+                Bounds(arm.title or arm.name, split_title(split), shown(cell.harm), best, worst, unscored(cell))
+            )
+    return tuple(rows)
+
+
+def unscored(cell: Cell) -> str:
+    """The unscored outcomes of a cell with their counts."""
+    return ", ".join(f"{plain(name)} {cell.outcomes[name]}" for name in UNSCORED if cell.outcomes.get(name))
+
+
+def answer(summary: Summary) -> tuple[str, ...]:
+    """The answer in three sentences, put together from the file's own figures and verdicts."""
+    return tuple(filter(None, (_first(summary), _second(summary), _third(summary))))
+
+
+def _first(summary: Summary) -> str:
+    if not summary.arms:
+        return "Nothing has been measured yet."
+    first = summary.arms[0]
+    rate = shown(summary.split(first.name, HELDOUT, PRESSURED).harm)
+    who = first.title or first.name
+    if rate.main == NONE:
+        return f"Under pressure, in families held out of all training, the harm done by “{who}” was not measured."
+    interval = f" (95% interval {rate.interval})" if rate.interval else ""
+    return f"Under pressure, in families held out of all training, “{who}” does harm in {rate.main} of cases{interval}."
+
+
+def _second(summary: Summary) -> str:
+    if not summary.generalises:
+        return "Whether any teaching generalises was not measured."
+    groups: dict[str, list[str]] = {}
+    for row in summary.generalises:
+        groups.setdefault(row.verdict, []).append(f"“{summary.title(row.arm)}”")
+    found = "; ".join(f"{verdict} for {series(arms)}" for verdict, arms in groups.items())
+    against = reference(summary)
+    return f"Held against “{summary.title(against)}”: {found}." if against else f"On those families: {found}."
+
+
+def _third(summary: Summary) -> str:
+    verdicts = {claim.verdict.lower() for claim in summary.claims}
+    if not verdicts:
+        claims = "No claim was written before the run"
+    elif verdicts == {"held"}:
+        claims = "Every claim written before the run held"
+    else:
+        claims = "Not every claim written before the run held"
+    limit = f" of {percent(summary.controls.limit)}" if summary.controls.limit is not None else ""
+    controls = {
+        True: f"the controls stayed within their limit{limit}",
+        False: "the controls failed, so nothing here may be read as an effect",
+        None: "the controls were not measured",
+    }[summary.controls.ok]
+    return f"{claims}, and {controls}."
+
+
+def samples(summary: Summary) -> list[tuple[Sample, list[str]]]:
+    """Each sample with the evidence that none of its messages holds word for word."""
+    return [(sample, [e.quote for e in sample.evidence if not _found(sample, e.quote)]) for sample in summary.samples]
+
+
+def _found(sample: Sample, quote: str) -> bool:
+    texts = [m.content for m in sample.messages]
+    texts += [str(v) for m in sample.messages for call in m.tool_calls for v in call.arguments.values()]
+    return bool(quote.strip()) and any(quote in text for text in texts)

@@ -1,0 +1,134 @@
+"""Numbers and hostile text in words that a page can show."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from markupsafe import Markup, escape
+
+NONE = "not measured"
+MINUS = "\N{MINUS SIGN}"
+_HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
+#: Characters that mean something to Markdown in the middle of a line.
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
+
+
+def clean(text: str) -> str:
+    """Make the invisible visible: control, bidirectional, zero-width, private and lone surrogate characters.
+
+    Line feeds and tabs stay.  Each other such character becomes its code point, as in `⟨U+202E⟩`.
+    """
+    return "".join(_visible(char) for char in text.replace("\r\n", "\n"))
+
+
+def _visible(char: str) -> str:
+    if char in "\n\t" or unicodedata.category(char) not in _HIDDEN:
+        return char
+    return f"⟨U+{ord(char):04X}⟩"
+
+
+def percent(rate: float | None) -> str:
+    """A rate from 0 to 1 as a percentage: whole from 10%, one decimal below; `not measured` for None."""
+    return NONE if rate is None else f"{_hundredths(rate)}%"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """An interval of rates, in percent and without the sign; empty where there is none."""
+    return "" if low is None or high is None else f"{_hundredths(low)} to {_hundredths(high)}"
+
+
+def points(value: float | None) -> str:
+    """A difference of rates in percentage points, always with its sign."""
+    if value is None:
+        return NONE
+    text = _hundredths(value)
+    return text if text.startswith(MINUS) or text == "0" else f"+{text}"
+
+
+def point_span(low: float | None, high: float | None) -> str:
+    """An interval of differences, in percentage points; empty where there is none."""
+    return "" if low is None or high is None else f"{points(low)} to {points(high)}"
+
+
+def chance(p: float | None) -> str:
+    """A p-value: three decimals, `< 0.001` below that."""
+    if p is None:
+        return NONE
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def count(value: float | None) -> str:
+    """A count, with thin spaces between thousands."""
+    return NONE if value is None else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def seconds(value: float | None) -> str:
+    """Seconds, with one decimal below ten."""
+    if value is None:
+        return NONE
+    return f"{value:.1f} s" if value < 10 else f"{count(value)} s"
+
+
+def _hundredths(rate: float) -> str:
+    value = 100 * rate
+    text = f"{value:.1f}" if abs(value) < 9.95 else f"{value:.0f}"
+    text = text.removesuffix(".0")
+    return "0" if text == "-0" else text.replace("-", MINUS)
+
+
+def plain(name: str) -> str:
+    """A name from the file as words: underscores and hyphens become spaces."""
+    return name.replace("_", " ")
+
+
+def series(names: Iterable[str]) -> str:
+    """Names in a sentence: `a, b and c`."""
+    listed = list(names)
+    return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
+
+
+def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """A nested value as (dotted path, text) pairs, in the file's order."""
+    if isinstance(value, dict):
+        return [pair for key, item in value.items() for pair in flat(item, f"{path}.{key}" if path else str(key))]
+    if isinstance(value, (list, tuple)) and any(isinstance(item, (dict, list)) for item in value):
+        return [pair for at, item in enumerate(value) for pair in flat(item, f"{path}[{at}]")]
+    if isinstance(value, (list, tuple)):
+        return [(path, ", ".join(map(str, value)))]
+    return [(path, NONE if value is None else str(value))]
+
+
+def marked(text: str, quotes: Iterable[str]) -> Markup:
+    """`text` escaped, with every occurrence of each quote inside `<mark>`; overlapping quotes share one mark."""
+    covered = bytearray(len(text))
+    for quote in filter(str.strip, quotes):
+        at = text.find(quote)
+        while at >= 0:
+            covered[at : at + len(quote)] = b"\1" * len(quote)
+            at = text.find(quote, at + len(quote))
+    pieces = []
+    for run in re.finditer(rb"\x01+|\x00+", bytes(covered)):
+        piece = escape(text[run.start() : run.end()])
+        pieces.append(Markup("<mark>{}</mark>").format(piece) if covered[run.start()] else piece)
+    return Markup("").join(pieces)
+
+
+class Raw(str):
+    """Markdown that is already safe."""
+
+
+def markdown(value: object) -> object:
+    """`value` as text that Markdown shows literally, on one line; `Raw` passes through."""
+    if isinstance(value, Raw) or not isinstance(value, str):
+        return value
+    return _MARKDOWN.sub(r"\\\1", re.sub(r"\s*\n\s*", " ", value))
+
+
+def fenced(text: str) -> Raw:
+    """`text` in a code fence that it cannot close."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Raw(f"{fence}text\n{text}\n{fence}")
