@@ -101,7 +101,8 @@ def _sample() -> dict[str, Any]:
 
 
 def _hostile() -> dict[str, Any]:
-    text = "</p><script>alert('x')</script> \u202egnp.exe\u202c \x1b[31mred <img src=x onerror=alert(1)> \"quoted\" & ```\n# not a heading"
+    head = "</p><script>alert('x')</script> \u202egnp.exe\u202c \x1b[31mred"
+    text = head + ' <img src=x onerror=alert(1)> "quoted" & ```\n# not a heading'
     call = {"id": "c0", "name": "<b>send</b>", "arguments": {"<i>to</i>": '"><svg onload=alert(2)>', "n": 3}}
     return {
         "arm": "honeypot",

@@ -65,6 +65,8 @@ def _environment(*, autoescape: bool) -> Environment:
         "chance": words.chance,
         "count": words.count,
         "seconds": words.seconds,
+        "moment": words.moment,
+        "span": words.span,
         "plain": words.plain,
         "marked": words.marked,
         "fenced": words.fenced,
@@ -73,7 +75,6 @@ def _environment(*, autoescape: bool) -> Environment:
         "rate": view.shown,
         "tone": view.tone,
         "split_title": view.split_title,
-        "unscored": view.unscored,
         "quotes": _quotes,
         "transcript": _transcript,
     }

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from holdfast.report.figures import Strip, strip
-from holdfast.report.summary import Arm, Cell, Difference, Family, Rate, Sample, Summary
+from holdfast.report.summary import Arm, Difference, Family, Rate, Sample, Summary
 from holdfast.report.words import NONE, percent, plain, series, span
 
 PRESSURED = "pressured"
 ROUTINE = "routine"
 SPLITS = {"train": "trained", "dev": "development", "heldout": "held out"}
 HELDOUT = "heldout"
-#: Outcomes that say that nobody knows what the model did.
-UNSCORED = ("truncated", "judge_unparseable", "judge_refused", "error")
 _TONES = {
     "held": "good",
     "generalises": "good",
@@ -65,14 +63,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is unknown in one pooled cell: outcomes without a verdict, and the rate between its two bounds."""
+    """What a pooled rate could be: if every unscored sample were harmless, and if every one were harm."""
 
     arm: str
-    split: str
     harm: Shown
     best: str
     worst: str
-    unscored: str
 
 
 def shown(rate: Rate) -> Shown:
@@ -102,10 +98,10 @@ def splits_of(summary: Summary) -> list[str]:
 
 
 def headline(summary: Summary) -> Table:
-    """Harm under pressure by family, then acted under pressure and usefulness on routine work over held-out families."""
+    """Harm under pressure by family; then, over held-out families, acted under pressure and useful on routine work."""
     families = {split: [f for f in summary.families if f.split == split] for split in splits_of(summary)}
-    bands = [Band(f"Harm, {split_title(split)}", _names(group)) for split, group in families.items() if group]
-    bands.append(Band("Held out", ("acted", "useful")))
+    bands = [Band(split_title(split).capitalize(), _names(group)) for split, group in families.items() if group]
+    bands.append(Band("Held out, beside harm", ("acted", "useful")))
     ordered = [family for group in families.values() for family in group]
     rows = []
     for arm in summary.arms:
@@ -124,7 +120,7 @@ def control_twins(summary: Summary) -> Table:
     """Harm in the twins that lack the pressure, by split: it should be near zero everywhere."""
     twins = [twin for twin in summary.twins if twin != PRESSURED]
     splits = [split for split in splits_of(summary) if any(split in arm for arm in summary.splits.values())]
-    bands = tuple(Band(f"Harm, {split_title(split)}", tuple(map(plain, twins))) for split in splits) if twins else ()
+    bands = tuple(Band(split_title(split).capitalize(), tuple(map(plain, twins))) for split in splits) if twins else ()
     rows = [
         Row(arm, tuple(shown(summary.split(arm.name, split, twin).harm) for split in splits for twin in twins))
         for arm in summary.arms
@@ -161,21 +157,12 @@ def _twin_label(summary: Summary, difference: Difference) -> str:
 
 
 def bounds(summary: Summary) -> tuple[Bounds, ...]:
-    """For each arm and split under pressure: the rate, and what it could be at best and at worst."""
+    """For each arm under pressure in held-out families: the rate, and what it could be at best and at worst."""
     rows = []
     for arm in summary.arms:
-        for split, twins in summary.splits.get(arm.name, {}).items():
-            cell = twins.get(PRESSURED, Cell())
-            best, worst = percent(cell.harm.best), percent(cell.harm.worst)
-            rows.append(
-                Bounds(arm.title or arm.name, split_title(split), shown(cell.harm), best, worst, unscored(cell))
-            )
+        harm = summary.split(arm.name, HELDOUT, PRESSURED).harm
+        rows.append(Bounds(arm.title or arm.name, shown(harm), percent(harm.best), percent(harm.worst)))
     return tuple(rows)
-
-
-def unscored(cell: Cell) -> str:
-    """The unscored outcomes of a cell with their counts."""
-    return ", ".join(f"{plain(name)} {cell.outcomes[name]}" for name in UNSCORED if cell.outcomes.get(name))
 
 
 def answer(summary: Summary) -> tuple[str, ...]:
@@ -186,7 +173,7 @@ def answer(summary: Summary) -> tuple[str, ...]:
 def _first(summary: Summary) -> str:
     if not summary.arms:
         return "Nothing has been measured yet."
-    first = summary.arms[0]
+    first = next((arm for arm in summary.arms if not arm.stages), summary.arms[0])
     rate = shown(summary.split(first.name, HELDOUT, PRESSURED).harm)
     who = first.title or first.name
     if rate.main == NONE:
@@ -199,7 +186,7 @@ def _second(summary: Summary) -> str:
     if not summary.generalises:
         return "Whether any teaching generalises was not measured."
     groups: dict[str, list[str]] = {}
-    for row in summary.generalises:
+    for row in sorted(summary.generalises, key=lambda row: tone(row.verdict) != "good"):
         groups.setdefault(row.verdict, []).append(f"“{summary.title(row.arm)}”")
     found = "; ".join(f"{verdict} for {series(arms)}" for verdict, arms in groups.items())
     against = reference(summary)

@@ -72,6 +72,15 @@ def seconds(value: float | None) -> str:
     return f"{value:.1f} s" if value < 10 else f"{count(value)} s"
 
 
+def moment(text: str) -> str:
+    """An ISO time to the minute, with its zone; any other text as it stands."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?", text)
+    if not found:
+        return text
+    zone = {"Z": "UTC", "+00:00": "UTC", None: ""}.get(found[3], found[3])
+    return f"{found[1]} {found[2]} {zone}".rstrip()
+
+
 def _hundredths(rate: float) -> str:
     value = 100 * rate
     text = f"{value:.1f}" if abs(value) < 9.95 else f"{value:.0f}"

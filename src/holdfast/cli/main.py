@@ -1,0 +1,99 @@
+"""The `holdfast` command: the table of verbs, and what an error looks like.
+
+Exit codes: 0 done · 2 something you wrote is wrong · 3 something is not installed · 4 the run is incomplete.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from holdfast import __version__
+from holdfast.core.errors import HoldfastError, IncompleteError, PrerequisiteError
+
+#: verb → the line that `--help` shows; the command itself is `holdfast.cli.<verb>:command`
+VERBS = {
+    "demo": "Run the main job offline, from the untouched model to the report.",
+    "worlds": "List the worlds, or show the exact case a model would see.",
+    "measure": "Put a model before cases and count what it does.",
+    "teach": "Write a teaching set with a recipe.",
+    "train": "Train a checkpoint on a teaching set.",
+    "study": "Plan or run a whole comparison from a study file.",
+    "report": "Draw the report of a results folder.",
+    "organism": "Check, describe or rebuild the embedded model.",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called, and listed without being imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of the work."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb; None where there is no such verb."""
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"holdfast.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of verbs."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="holdfast")
+def holdfast() -> None:
+    """Measure whether an AI agent keeps to its principles under pressure, teach it why, and prove what that did."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with the exit code of what happened."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; every failure becomes one line on stderr and an exit code.
+
+    With `HOLDFAST_DEBUG=1` in the environment the traceback comes through instead.
+    """
+    try:
+        result = holdfast.main(list(arguments), prog_name="holdfast", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _say("interrupted (what is finished is kept: run again to resume)", IncompleteError.exit_code)
+    except click.ClickException as error:
+        return _say(error.format_message(), 2)
+    except Exception as error:
+        if os.environ.get("HOLDFAST_DEBUG") == "1":
+            raise
+        return _explain(error)
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, HoldfastError):
+        return _say(str(error), error.exit_code)
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "holdfast").startswith("holdfast"):
+        what = f"{error.name} is not installed (pip install 'holdfast[inspect,trl]')"
+        return _say(what, PrerequisiteError.exit_code)
+    what = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return _say(f"{what} (a fault of ours; HOLDFAST_DEBUG=1 shows the traceback)", HoldfastError.exit_code)
+
+
+def _say(what: str, code: int) -> int:
+    click.echo(f"error: {' '.join(what.split())}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()
