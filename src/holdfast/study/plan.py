@@ -1,0 +1,137 @@
+"""The grid of a study: which cells there are and the key of each, before anything runs.
+
+A key is the hash of everything that made a thing; equal keys mean it need not be made again.  Stages are chained, so
+arms that begin alike share what they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from holdfast.core.identity import key_of
+from holdfast.core.records import Case
+from holdfast.study.spec import Arm, Data, Stage, Study
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a plan depends on beside the study file.
+
+    Attributes:
+        identity: of the model the study begins from.
+        cases: everything that is to be played.
+        configs: the complete training configuration of each kind of stage.
+        versions: source hashes of the rooms that make data, train and measure, under those three names.
+    """
+
+    identity: str
+    cases: Sequence[Case]
+    configs: Mapping[str, Mapping[str, Any]]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """One data set to build."""
+
+    set: str
+    tokens: int
+    seed: int
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        """Where it is stored, within the folder of the study."""
+        return Path("sets") / f"{self.set}-{self.seed}-{self.key}"
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage to train; `key` names the checkpoint it leaves."""
+
+    kind: str
+    sets: tuple[SetPlan, ...]
+    config: Mapping[str, Any]
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        """Where its checkpoint is stored, within the folder of the study."""
+        return Path("checkpoints") / self.key
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One checkpoint to make and measure; `seed` is None for the untouched base."""
+
+    arm: str
+    seed: int | None
+    stages: tuple[StagePlan, ...]
+    key: str
+
+    @property
+    def label(self) -> str:
+        """How progress and errors call it."""
+        return self.arm if self.seed is None else f"{self.arm}, seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its verdicts are stored, within the folder of the study."""
+        name = self.arm if self.seed is None else f"{self.arm}-{self.seed}"
+        return Path("cells") / f"{name}-{self.key}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole grid, base first."""
+
+    study: Study
+    facts: Facts
+    cells: tuple[CellPlan, ...]
+
+    @property
+    def sets(self) -> tuple[SetPlan, ...]:
+        """Every data set that some cell needs, each once."""
+        return tuple(dict.fromkeys(s for cell in self.cells for stage in cell.stages for s in stage.sets))
+
+    @property
+    def key(self) -> str:
+        """The key of the study as a whole."""
+        return key_of([cell.key for cell in self.cells])
+
+
+def plan(study: Study, facts: Facts) -> Plan:
+    """Lay out the grid: the base once, every other arm once a training seed."""
+    cells = [
+        _cell(study, facts, arm, seed)
+        for arm in sorted(study.arms, key=lambda arm: bool(arm.stages))
+        for seed in (study.seeds if arm.stages else (None,))
+    ]
+    return Plan(study, facts, tuple(cells))
+
+
+def _cell(study: Study, facts: Facts, arm: Arm, seed: int | None) -> CellPlan:
+    stages: list[StagePlan] = []
+    key = facts.identity
+    for stage in arm.stages if seed is not None else ():
+        stages.append(_stage(facts, stage, seed or 0, key))
+        key = stages[-1].key
+    played = {"model": key, "cases": [case.id for case in facts.cases], "code": facts.versions["measure"]}
+    return CellPlan(arm.name, seed, tuple(stages), key_of(played))
+
+
+def _stage(facts: Facts, stage: Stage, seed: int, before: str) -> StagePlan:
+    sets = tuple(_set(facts, data, seed) for data in stage.data)
+    tokens = sum(data.tokens for data in stage.data)
+    config = {**facts.configs[stage.kind], "stage": stage.kind, "seed": seed, "tokens": tokens}
+    made = {"before": before, "sets": [s.key for s in sets], "config": config, "code": facts.versions["train"]}
+    return StagePlan(stage.kind, sets, config, key_of(made))
+
+
+def _set(facts: Facts, data: Data, seed: int) -> SetPlan:
+    # The tokenizer belongs to the model and decides where a token budget cuts.
+    made = {"set": data.set, "tokens": data.tokens, "seed": seed, "tokenizer": facts.identity}
+    return SetPlan(data.set, data.tokens, seed, key_of({**made, "code": facts.versions["data"]}))
