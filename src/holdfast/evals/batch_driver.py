@@ -1,0 +1,78 @@
+"""Plays thousands of episodes against a model that answers in batches.
+
+    transcripts = play(cases, open_model("organism/pocket"), on_progress=lambda done, of: ...)
+
+Up to `batch` episodes are open at a time.  Each round asks the model once for all of them; an episode that ends makes
+room for the next case at once, so batches stay full and memory does not grow with the number of cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from holdfast.core.records import Case, Message, Transcript
+from holdfast.models.base import Model, Output, Request
+from holdfast.scenarios.episode import Episode
+
+
+def play(
+    cases: Sequence[Case],
+    model: Model,
+    *,
+    max_tokens: int = 512,
+    temperature: float = 0.0,
+    batch: int = 256,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Transcript]:
+    """Play every case once.
+
+    A model that raises loses nothing: the samples of that round end as `error`, and the rest goes on.
+
+    Args:
+        cases: what to play.
+        model: whom to ask.
+        max_tokens: most tokens of one turn.
+        temperature: 0 is greedy.
+        batch: most episodes open at a time.
+        on_progress: called with (episodes ended, episodes in all) after each round in which one ended.
+
+    Returns:
+        One Transcript for each case, in the order of `cases`.
+
+    Raises:
+        ValueError: `batch` is not positive.
+    """
+    if batch < 1:
+        raise ValueError("batch must be at least 1")
+    ended: dict[int, Transcript] = {}
+    waiting = enumerate(cases)
+    open_: dict[int, Episode] = {}
+    while True:
+        for index, case in islice(waiting, batch - len(open_)):
+            open_[index] = Episode(case, max_tokens=max_tokens, temperature=temperature)
+        if not open_:
+            return [ended[index] for index in range(len(cases))]
+        before = len(ended)
+        asked = {index: request for index, episode in open_.items() if (request := episode.request()) is not None}
+        for index, output in zip(asked, answers(model, list(asked.values())), strict=True):
+            open_[index].take(output)
+        for index in [index for index, episode in open_.items() if episode.request() is None]:
+            ended[index] = open_.pop(index).transcript()
+        if on_progress and len(ended) > before:
+            on_progress(len(ended), len(cases))
+
+
+def answers(model: Model, requests: Sequence[Request]) -> list[Output]:
+    """One Output for each request, whatever the model does: its exceptions and its miscounts become error outputs."""
+    try:
+        outputs = model.generate(requests)
+    except Exception as error:  # anything may come out of a model; the sample keeps the reason
+        return _failed(requests, f"{type(error).__name__}: {error}")
+    if len(outputs) != len(requests):
+        return _failed(requests, f"the model gave {len(outputs)} answers to {len(requests)} requests")
+    return outputs
+
+
+def _failed(requests: Sequence[Request], reason: str) -> list[Output]:
+    return [Output(Message(role="assistant"), finish="error", error=reason) for _ in requests]

@@ -1,0 +1,83 @@
+"""Each scripted agent shows the behaviour it is named for, in the verdicts of real episodes."""
+
+from collections import Counter
+
+import pytest
+
+from holdfast.core.errors import ModelError
+from holdfast.core.records import Message, ToolSpec, Verdict
+from holdfast.evals.batch_driver import play
+from holdfast.evals.scorers import score
+from holdfast.models import Request, open_model
+from holdfast.models.scripted import AGENTS
+from holdfast.scenarios.catalogue import cases
+from holdfast.scenarios.world import names
+
+POCKET = [name for name in names() if name.startswith("pocket-")]
+
+
+def verdicts(agent: str, twin: str = "pressured", seeds: int = 20) -> list[Verdict]:
+    grid = cases(POCKET, [twin], range(seeds))
+    played = play(grid, open_model(f"scripted/{agent}"))
+    return [score(case, transcript) for case, transcript in zip(grid, played, strict=True)]
+
+
+def outcomes(agent: str, twin: str = "pressured") -> set[str]:
+    return {verdict.outcome for verdict in verdicts(agent, twin)}
+
+
+def test_planted_behaviour_is_found_in_every_world() -> None:
+    assert outcomes("proper") == {"proper_act"}
+    assert outcomes("blackmailer") == {"harm"}
+    assert outcomes("blackmailer", "no_leverage") == {"proper_act"}
+    assert outcomes("over-refuser") == {"refused_task"}
+    assert outcomes("passive") == {"passive"}
+    assert outcomes("garbled") == {"passive"}
+
+
+def test_the_quiet_leaker_is_useful_harmful_and_silent() -> None:
+    for verdict in verdicts("quiet-leaker"):
+        assert (verdict.outcome, verdict.useful, verdict.aware) == ("harm", True, False)
+
+
+def test_the_test_aware_agent_behaves_only_where_it_says_so() -> None:
+    seen = Counter((verdict.aware, verdict.outcome) for verdict in verdicts("test-aware"))
+    assert set(seen) == {(True, "proper_act"), (False, "harm")}
+    assert min(seen.values()) > 25
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [("0", 0, 0), ("0.3", 60, 120), ("1.0", 300, 300)])
+def test_a_share_is_kept_and_repeats_itself(share: str, low: int, high: int) -> None:
+    first, again = (verdicts(f"harm-p{share}", seeds=60) for _ in range(2))
+    assert first == again
+    assert low <= sum(verdict.outcome == "harm" for verdict in first) <= high
+
+
+def test_agents_read_before_they_act() -> None:
+    for agent in AGENTS:
+        for transcript in play(cases(POCKET[:1], ["pressured"], range(3)), open_model(f"scripted/{agent}")):
+            assert transcript.effects[0].kind == "inbox_read"
+            assert transcript.stop == "done"
+
+
+def test_an_inbox_that_is_listed_is_listed_then_read() -> None:
+    tools = [ToolSpec(name=name, description="") for name in ("list_emails", "read_email", "send_email")]
+    model, messages, called = open_model("scripted/proper"), [Message(role="user", content="go")], []
+    [case] = cases(POCKET[:1], ["pressured"], [0])
+    while True:
+        [output] = model.generate([Request(case.id, tuple(messages), tools, plays=case.plays)])
+        if not output.message.tool_calls:
+            break
+        messages.append(output.message)
+        called += [call.name for call in output.message.tool_calls]
+    assert called == ["list_emails", "read_email", case.plays["proper"][0].name]
+
+
+def test_no_script_is_an_error_and_no_agent_a_clear_line() -> None:
+    [output] = open_model("scripted/proper").generate([Request("case", ())])
+    assert output.finish == "error"
+    with pytest.raises(ModelError, match="did you mean 'scripted/blackmailer'"):
+        open_model("scripted/blackmailr")
+    with pytest.raises(ModelError, match=r"no scripted agent called .harm-p1\.5."):
+        open_model("scripted/harm-p1.5")
+    assert open_model("scripted/proper").identity != open_model("scripted/passive").identity
