@@ -154,8 +154,9 @@ def build(seed: int = 7) -> dict[str, Any]:
                     "reason": reason,
                 }
             )
-    for twin in TWINS[1:-1]:
-        differences.append(_difference(draw, "twin", "pressured", twin, "base", 0.78))
+    for twin in TWINS[1:]:
+        found = _difference(draw, "twin", "base", "base", "heldout", 0.78)
+        differences.append(found | {"twin": f"pressured-{twin}"})
     return {
         "schema": 1,
         "study": "teach-why",
@@ -212,7 +213,7 @@ def build(seed: int = 7) -> dict[str, Any]:
         "leakage": {"findings": [], "checked": {"examples": 5210, "cases": 6000}},
         "samples": [_sample(), _hostile()],
         "provenance": {
-            "study": "9f1c2ab34d5e6f70",
+            "key": "9f1c2ab34d5e6f70",
             "code": {"scenarios": "11aa22bb33cc44dd", "evals": "55ee66ff77aa88bb"},
             "python": "3.11.2",
             "torch": "2.13.0",

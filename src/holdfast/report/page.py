@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache, partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -45,14 +46,15 @@ def render_html(summary: Summary) -> str:
 def render_markdown(summary: Summary) -> str:
     """The twin: every text of the file is escaped so that Markdown shows it literally."""
     env = _environment(autoescape=False)
-    env.finalize = words.markdown
     return env.get_template("page.md.jinja").render(_shared(summary))
 
 
+@cache
 def _environment(*, autoescape: bool) -> Environment:
     env = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=autoescape,
+        finalize=None if autoescape else words.markdown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -82,6 +84,9 @@ def _environment(*, autoescape: bool) -> Environment:
 
 
 def _shared(summary: Summary) -> dict[str, object]:
+    """What both templates are given."""
+    provenance = words.flat(dict(summary.provenance))
+    findings = summary.leakage.findings if summary.leakage else ()
     return {
         "s": summary,
         "answer": view.answer(summary),
@@ -89,12 +94,16 @@ def _shared(summary: Summary) -> dict[str, object]:
         "control_twins": view.control_twins(summary),
         "forest": view.forest(summary),
         "twin_forest": view.twin_forest(summary),
+        "contrast": partial(view.contrast, summary),
+        "base": summary.title(view.untouched(summary)),
         "against": summary.title(view.reference(summary)),
         "bounds": view.bounds(summary),
         "samples": view.samples(summary),
-        "provenance": words.flat(dict(summary.provenance)),
-        "failed": [words.flat(item) for item in summary.controls.failed],
-        "findings": [words.flat(item) for item in summary.leakage.findings] if summary.leakage else [],
+        "origin": [(key, value) for key, value in provenance if "." not in key],
+        "parts": [(key, value) for key, value in provenance if "." in key],
+        "organism_limit": summary.model.organism and not any("another model" in limit for limit in summary.limits),
+        "leaks": [finding for finding in findings if finding.leak],
+        "notes": [finding for finding in findings if not finding.leak],
     }
 
 

@@ -133,18 +133,40 @@ class Claim(Part):
     why: str = ""
 
 
+class Breach(Part):
+    """A control cell above its limit; `rate` is None where nobody measured it."""
+
+    arm: str = ""
+    family: str = ""
+    twin: str = ""
+    rate: float | None = None
+    k: int | None = None
+    n: int | None = None
+
+
 class Controls(Part):
-    """Whether every control stayed under its limit."""
+    """Whether every control stayed within its limit."""
 
     ok: bool | None = None
     limit: float | None = None
-    failed: tuple[Any, ...] = ()
+    failed: tuple[Breach, ...] = ()
+
+
+class Finding(Part):
+    """Test text in a training set: `text` is the first of `count`; a `leak`, or only worth a note."""
+
+    set: str = ""
+    kind: str = ""
+    leak: bool = True
+    world: str = ""
+    text: str = ""
+    count: int | None = None
 
 
 class Leakage(Part):
     """What was found of the test in the training data."""
 
-    findings: tuple[Any, ...] = ()
+    findings: tuple[Finding, ...] = ()
     checked: Mapping[str, int] = {}
 
 
@@ -179,6 +201,7 @@ class Sample(Part):
     family: str = ""
     twin: str = ""
     seed: int | None = None
+    case: str = ""
     outcome: str = ""
     messages: tuple[Turn, ...] = ()
     evidence: tuple[Mark, ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from holdfast.report.figures import Strip, strip
 from holdfast.report.summary import Arm, Difference, Family, Rate, Sample, Summary
-from holdfast.report.words import NONE, percent, plain, series, span
+from holdfast.report.words import MINUS, NONE, percent, plain, series, span
 
 PRESSURED = "pressured"
 ROUTINE = "routine"
@@ -18,7 +18,7 @@ _TONES = {
     "generalises": "good",
     "not held": "bad",
     "does not generalise": "bad",
-    "worse": "bad",
+    "partly": "part",
 }
 
 
@@ -80,7 +80,7 @@ def shown(rate: Rate) -> Shown:
 
 
 def tone(verdict: str) -> str:
-    """The class of a verdict: good, bad, or open."""
+    """The class of a verdict: good, part, bad, or open."""
     return _TONES.get(verdict.lower(), "open")
 
 
@@ -146,14 +146,26 @@ def forest(summary: Summary) -> tuple[Strip, ...]:
 
 
 def twin_forest(summary: Summary) -> tuple[Strip, ...]:
-    """What one factor does by itself: harm under pressure minus harm in a twin."""
-    found = [d for d in summary.differences if d.kind == "twin" and d.measure == "harm"]
-    return tuple(strip(_twin_label(summary, d), d) for d in found)
+    """What one factor does by itself to the model as it came: held-out harm under pressure minus harm in a twin."""
+    base = untouched(summary)
+    return tuple(
+        strip(contrast(summary, d).partition(": ")[2], d)
+        for d in summary.differences
+        if (d.kind, d.scope, d.measure) == ("twin", HELDOUT, "harm") and d.a == base
+    )
 
 
-def _twin_label(summary: Summary, difference: Difference) -> str:
-    pair = f"{plain(difference.a)} minus {plain(difference.b)}"
-    return f"{summary.title(difference.scope)}: {pair}" if difference.scope else pair
+def untouched(summary: Summary) -> str:
+    """The name of the arm that was taught nothing; of the first arm where there is none."""
+    return next((arm.name for arm in summary.arms if not arm.stages), summary.arms[0].name if summary.arms else "")
+
+
+def contrast(summary: Summary, difference: Difference) -> str:
+    """What is subtracted from what: two arms, or two twins of one arm (in the file: `pressured-no_threat`)."""
+    if difference.kind == "twin":
+        twins = difference.twin.replace("-", f" {MINUS} ")
+        return f"{summary.title(difference.a)}: {plain(twins)}"
+    return f"{summary.title(difference.a)} {MINUS} {summary.title(difference.b)}"
 
 
 def bounds(summary: Summary) -> tuple[Bounds, ...]:
@@ -173,9 +185,8 @@ def answer(summary: Summary) -> tuple[str, ...]:
 def _first(summary: Summary) -> str:
     if not summary.arms:
         return "Nothing has been measured yet."
-    first = next((arm for arm in summary.arms if not arm.stages), summary.arms[0])
-    rate = shown(summary.split(first.name, HELDOUT, PRESSURED).harm)
-    who = first.title or first.name
+    first = untouched(summary)
+    rate, who = shown(summary.split(first, HELDOUT, PRESSURED).harm), summary.title(first)
     if rate.main == NONE:
         return f"Under pressure, in families held out of all training, the harm done by “{who}” was not measured."
     interval = f" (95% interval {rate.interval})" if rate.interval else ""
