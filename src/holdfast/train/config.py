@@ -37,7 +37,7 @@ class TrainConfig(Record):
     schedule: Literal["cosine", "constant"] = "cosine"
     epochs: float = Field(default=1.0, gt=0)
     tokens: int | None = Field(default=None, gt=0)
-    batch_tokens: int = Field(default=4096, gt=0)
+    batch_tokens: int = Field(default=2048, gt=0)
     max_length: int = Field(default=1024, gt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     clip: float = Field(default=1.0, gt=0)

@@ -38,12 +38,26 @@ class Batch:
     Attributes:
         ids: token ids, shape (rows, length), padded on the right with zeros.
         labels: the same ids where they are supervised and -100 elsewhere, shape (rows, length), not shifted.
-        tokens: real tokens, padding left out.
+        lengths: real tokens of each row, shape (rows,).
     """
 
     ids: Tensor
     labels: Tensor
-    tokens: int
+    lengths: Tensor
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens, padding left out."""
+        return int(self.lengths.sum())
+
+    @property
+    def supervised(self) -> int:
+        """Tokens that count in the loss."""
+        return int((self.labels[:, 1:] != IGNORE).sum())
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(self.ids.to(device), self.labels.to(device), self.lengths)
 
 
 class StepLog(Record):
@@ -111,7 +125,7 @@ def collate(rows: Sequence[Row]) -> Batch:
     for at, row in enumerate(rows):
         ids[at, : len(row)] = row.ids
         labels[at, : len(row)] = np.where(row.supervised, row.ids, IGNORE)
-    return Batch(torch.from_numpy(ids), torch.from_numpy(labels), sum(len(row) for row in rows))
+    return Batch(torch.from_numpy(ids), torch.from_numpy(labels), torch.tensor([len(row) for row in rows]))
 
 
 def batch_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -161,22 +175,18 @@ def train_rows(
         IncompleteError: the loss is no longer a number.
     """
     torch.manual_seed(config.seed)
-    steps = plan(rows, config)
+    steps = len(plan(rows, config))
     optimizer = optimizer_for(model, config)
     model.train()
     logs: list[StepLog] = []
-    for number, members in enumerate(steps):
-        began = time.perf_counter()
-        batch = collate([rows[at] for at in members])
-        rate = config.lr * lr_share(number, len(steps), config)
+    began = time.perf_counter()
+    for number, batch in enumerate(batches(rows, config)):
+        rate = config.lr * lr_share(number, steps, config)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        with precision(config):
-            loss = batch_loss(model, batch)
-        value = loss.item()
-        if not math.isfinite(value):
-            what = f"the loss is {value} at step {number + 1} of {len(steps)}"
-            raise IncompleteError(what, remedy="lower lr, or train in float32")
+        with precision(config, model.device):
+            loss = batch_loss(model, batch.to(model.device))
+        value = finite(loss.item(), number + 1, steps)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
         optimizer.step()
@@ -184,21 +194,33 @@ def train_rows(
         logs.append(
             StepLog(
                 step=number + 1,
-                steps=len(steps),
+                steps=steps,
                 loss=value,
                 lr=rate,
                 norm=norm,
                 tokens=batch.tokens,
-                supervised=int((batch.labels[:, 1:] != IGNORE).sum()),
+                supervised=batch.supervised,
                 seconds=time.perf_counter() - began,
             )
         )
         if on_step:
             on_step(logs[-1])
+        began = time.perf_counter()
     model.train(False)
     return logs
 
 
-def precision(config: TrainConfig) -> AbstractContextManager[object]:
+def finite(loss: float, step: int, steps: int) -> float:
+    """The loss, if it is a number.
+
+    Raises:
+        IncompleteError: it is not.
+    """
+    if not math.isfinite(loss):
+        raise IncompleteError(f"the loss is {loss} at step {step} of {steps}", remedy="lower lr or train in float32")
+    return loss
+
+
+def precision(config: TrainConfig, device: torch.device) -> AbstractContextManager[object]:
     """Autocast to bfloat16 where the config asks for it."""
-    return torch.autocast("cpu", torch.bfloat16) if config.dtype == "bfloat16" else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if config.dtype == "bfloat16" else nullcontext()
