@@ -24,8 +24,12 @@ MANIFEST = "manifest.json"
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into one clear line."""
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write `path` into one clear line.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
+    """
     try:
         yield
     except OSError as error:
@@ -43,7 +47,7 @@ def write_text(path: Path, text: str) -> None:
         StoreError: the disk is full or the folder cannot be written.
     """
     beside = path.with_name(path.name + ".part")
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with beside.open("w", encoding="utf-8") as file:
@@ -96,7 +100,7 @@ class RunFolder:
         """
         path = self.path / f"{name}.jsonl"
         lines = [record.model_dump_json(exclude_none=True) + "\n" for record in records]
-        with _writing(path):
+        with writing(path):
             self.path.mkdir(parents=True, exist_ok=True)
             _drop_torn_line(path)
             with path.open("a", encoding="utf-8") as file:

@@ -15,7 +15,7 @@ from holdfast import __version__
 from holdfast.core.errors import ModelError, ResultsError
 from holdfast.core.identity import hash_files, key_of, room_version
 from holdfast.core.records import Example, RunCard
-from holdfast.core.store import RunFolder, _writing, write_text
+from holdfast.core.store import RunFolder, writing, write_text
 from holdfast.train.config import TrainConfig
 from holdfast.train.gate import Census, check
 from holdfast.train.loop import StepLog, train_rows
@@ -149,7 +149,7 @@ def _counts(census: Census, logs: Sequence[StepLog]) -> dict[str, int]:
 def _save(
     folder: RunFolder, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, logs: Sequence[StepLog]
 ) -> None:
-    with _writing(folder.path):
+    with writing(folder.path):
         folder.path.mkdir(parents=True, exist_ok=True)
         (folder.path / "metrics.jsonl").unlink(missing_ok=True)
         model.save_pretrained(folder.path)
