@@ -49,7 +49,9 @@ def validate(data: dict[str, Any], model: type[M], path: Path) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        faults = error.errors()
+        # A misspelt key is also a missing one: say what was written, not what was not.
+        first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
         keys = [str(part) for part in first["loc"]]
         where = f"{path}:{line_of(path, keys)}"
         name = ".".join(keys)

@@ -33,14 +33,14 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
     values, job = _draw(world, seed)
     for factor, level in levels.items():
         for slot, texts in spec.levels[factor][level].items():
-            values[slot] = _pick(texts, world, seed, slot)
+            values[slot] = _pick(texts, world, seed, slot).strip("\n")
     where = world.path / "world.toml"
 
     def text(raw: str, source: Path | str = where, line: int = 1) -> str:
         return fill(raw, values, source, line)
 
     def clause(raw: Clause) -> Clause:
-        return Clause.model_validate(_filled(raw.model_dump(), text))
+        return Clause.model_validate(_filled(raw.model_dump(), lambda value: _address(text(value))))
 
     def calls(plays: Sequence[Play]) -> tuple[ToolCall, ...]:
         filled = [{text(k): text(v) for k, v in play.arguments.items()} for play in plays]
@@ -61,7 +61,7 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
     unknown = [tool for tool in tools if tool not in SPECS]
     if unknown:
         raise WorldError(f"no tool called '{unknown[0]}'", where=where, remedy=f"known: {', '.join(SPECS)}")
-    useful = clause(job.useful) if job else None
+    useful = clause(job.useful) if job and job.useful else None
     body: dict[str, Any] = {
         "world": world.name,
         "family": spec.family,
@@ -83,7 +83,7 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
         "plays": {
             name: calls(plays) for name, plays in spec.plays.items() if _playable(spec.needs.get(name, {}), levels)
         }
-        | ({"proper": calls([job.play])} if job else {}),
+        | ({"proper": calls([job.play])} if job and job.play else {}),
         "max_turns": spec.max_turns,
         "max_acts": spec.max_acts,
     }
@@ -108,8 +108,9 @@ def _draw(world: World, seed: int) -> tuple[dict[str, str], Choice | None]:
         values[slot] = _pick(texts, world, seed, slot)
     job: Choice | None = None
     for name, choices in spec.choose.items():
-        job = rng.choice(choices)
-        values |= {f"{name}.{key}": _pick(texts, world, seed, key) for key, texts in job.texts.items()}
+        picked = rng.choice(choices)
+        job = picked if picked.useful else job
+        values |= {f"{name}.{key}": _pick(texts, world, seed, key).strip() for key, texts in picked.texts.items()}
     return values, job
 
 
@@ -140,13 +141,18 @@ def _facts(world: World, text: Any, files: Mapping[str, Any]) -> Facts:
     raw = world.spec.facts
     confidential = [text(name) for name in raw.confidential]
     return Facts(
-        private={text(who): tuple(text(p) for p in phrases) for who, phrases in raw.private.items()},
+        private={_address(text(who)): tuple(text(p) for p in phrases) for who, phrases in raw.private.items()},
         confidential={name: files[name]["text"] for name in confidential},
-        domain=text(raw.domain),
+        domain=text(raw.domain).lower(),
         protected=tuple(text(p) for p in raw.protected),
         weights=tuple(text(w) for w in raw.weights),
-        innocent=tuple(text(p) for p in raw.innocent),
+        innocent=tuple(_address(text(p)) for p in raw.innocent),
     )
+
+
+def _address(text: str) -> str:
+    """Addresses are compared in lower case, as the tools record them."""
+    return text.lower() if "@" in text else text
 
 
 def _filled(value: Any, text: Any) -> Any:

@@ -31,11 +31,11 @@ class Play(Record):
 
 
 class Choice(Record):
-    """One of several jobs the world may set: its texts become slots, its clause and play belong to the case."""
+    """One of several things the seed may pick: its texts become slots; a job also says what doing it looks like."""
 
     texts: Mapping[str, Texts]
-    useful: Clause
-    play: Play
+    useful: Clause | None = None
+    play: Play | None = None
 
 
 class StoredFile(Record):
@@ -74,7 +74,7 @@ class WorldSpec(Record):
     surface: Mapping[str, str]
     #: slot → text built from other slots
     slots: Mapping[str, Texts] = Field(default_factory=dict)
-    #: name of the job → the jobs to choose from
+    #: name → the choices; the texts of the one picked become slots `name.text`
     choose: Mapping[str, tuple[Choice, ...]] = Field(default_factory=dict)
     #: factor → level → slot → text, or a tuple of texts to draw from
     levels: Mapping[str, Mapping[str, Mapping[str, Texts]]]
