@@ -60,6 +60,8 @@ def validate(data: dict[str, Any], model: type[M], path: Path) -> M:
             remedy = f"did you mean '{near}'?" if near else "remove it"
             raise ConfigError(f"unknown key '{name}'", where=where, remedy=remedy) from None
         if first["type"] == "missing":
+            # A key that is not there has no line; the table it belongs to has.
+            where = f"{path}:{line_of(path, keys[:-1])}"
             raise ConfigError(f"missing key '{name}'", where=where, remedy="add it") from None
         raise ConfigError(f"key '{name}': {first['msg'].lower()}", where=where, remedy="mend the value") from None
 
