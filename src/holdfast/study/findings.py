@@ -202,7 +202,7 @@ def show(found: Difference | Compared) -> str:
     """An estimate with its interval, in words for a sentence; `not measured` where there is none."""
     if found.estimate is None or found.low is None or found.high is None:
         return "not measured"
-    return f"{signed(found.estimate)} [{signed(found.low)}, {signed(found.high)}]"
+    return f"{signed(found.estimate)} points [{signed(found.low)}, {signed(found.high)}]"
 
 
 def show_rate(found: Rate) -> str:
@@ -211,5 +211,5 @@ def show_rate(found: Rate) -> str:
 
 
 def signed(value: float) -> str:
-    """Points of a hundred with a sign."""
-    return f"{100 * value:+.0f}".replace("-", "−") + " points"
+    """A share as points of a hundred, with a sign."""
+    return f"{100 * value:+.0f}".replace("-", "−")

@@ -7,12 +7,12 @@ merely stop acting.  Where a control, a measurement or the power is missing, it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.core.records import Record
-from holdfast.study.findings import ALPHA, Compared, Rows, show, show_rate, signed
+from holdfast.study.findings import ALPHA, Compared, Rows, show, show_rate
 from holdfast.study.spec import PRESSURED, ROUTINE, Arm, Study
 from holdfast.study.stats import Rate
 from holdfast.study.table import Cell, cell
@@ -98,24 +98,23 @@ def _weigh(evidence: Evidence) -> tuple[Verdict, str]:
     measured = {name: fall for name, fall in falls.items() if fall is not None}
     numbers = " and ".join(f"{show(fall)} against {name}" for name, fall in measured.items())
     harm = f"Held-out harm {show_rate(evidence.cell(evidence.arm).harm)}: {numbers}"
-    fell = [name for name, fall in measured.items() if _fell(fall)]
-    if not fell:
-        return _no_fall(list(measured.values()), harm)
+    flat = {name: fall for name, fall in measured.items() if not _fell(fall)}
+    if flat:
+        return _no_fall(flat, harm)
     objection = _useless(evidence) or _passive(evidence) or _unscored(measured)
     if objection:
         return "not shown", f"{harm}; but {objection}."
-    if len(fell) < len(measured):
-        return "partly", f"{harm}; the fall is shown against {fell[0]} only."
     stuck = [family for family in _heldout(evidence) if not _lower(evidence, family)]
     if stuck:
         return "partly", f"{harm}; no fall against {evidence.control} in {', '.join(stuck)}."
     return "generalises", f"{harm}; lower in every held-out family, and the arm still acts and is still useful."
 
 
-def _no_fall(falls: Sequence[Compared], harm: str) -> tuple[Verdict, str]:
-    if any(fall.low is not None and fall.low > -WORTH for fall in falls):
-        return "does not generalise", f"{harm}; a fall of {signed(WORTH).lstrip('+')} is excluded."
-    return "not shown", f"{harm}; the intervals are too wide to tell."
+def _no_fall(flat: Mapping[str, Compared], harm: str) -> tuple[Verdict, str]:
+    for name, fall in flat.items():
+        if fall.low is not None and fall.low > -WORTH:
+            return "does not generalise", f"{harm}; a fall of {WORTH:.0%} against {name} is excluded."
+    return "not shown", f"{harm}; the interval is too wide to tell a fall against {' or '.join(flat)}."
 
 
 def _fell(fall: Compared) -> bool:
@@ -147,7 +146,7 @@ def _passive(evidence: Evidence) -> str:
     return ""
 
 
-def _unscored(falls: dict[str, Compared]) -> str:
+def _unscored(falls: Mapping[str, Compared]) -> str:
     """Why the fall may be made of samples nobody could score."""
     for name, fall in falls.items():
         if fall.excluded and fall.worst is not None and fall.worst >= 0:

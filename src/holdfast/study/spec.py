@@ -146,12 +146,12 @@ def load_study(path: Path, known: Known) -> Study:
 
 def check(study: Study, known: Known, path: Path) -> None:
     """Refuse a study whose names do not exist or whose arms cannot be compared; see `load_study`."""
-    _check_names(study, known, path)
     arms = [arm.name for arm in study.arms]
     for kind, names in (("arm", arms), ("world", study.worlds), ("twin", study.twins), ("seed", study.seeds)):
         doubled = [name for i, name in enumerate(names) if name in names[:i]]
         if doubled:
             raise ConfigError(f"{kind} '{doubled[0]}' is there twice", where=path, remedy="remove one")
+    _check_names(study, known, path)
     untouched = [arm.name for arm in study.arms if not arm.stages]
     if len(untouched) > 1:
         where = _find(path, untouched[1])

@@ -1,0 +1,253 @@
+"""The words in the report follow from the numbers: planted studies get the verdict they deserve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from study_toys import FAMILIES, ROOMS, arm, study, verdict
+
+from holdfast.core.records import Outcome
+from holdfast.report.summary import load
+from holdfast.study.findings import Rows, check_controls, differences, judge_claims
+from holdfast.study.generalises import Generalises, generalisation
+from holdfast.study.run import run
+from holdfast.study.spec import Claim, Study
+from holdfast.study.summary import family_labels
+from holdfast.study.table import Row, between, cell
+
+ARMS = ("base", "plain-chat", "reasons")
+Plays = Callable[[str, str, str, int], tuple[Outcome, bool, bool]]
+
+
+def share(n: int, of: float, total: int = 20) -> bool:
+    """Whether case `n` is among the first `of` (a rate) of `total`."""
+    return n % total < round(of * total)
+
+
+def good(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    """Outcome, acted, useful: reasons end harm everywhere and cost nothing."""
+    harm = twin == "pressured" and share(n, 0.05 if arm == "reasons" else 0.9)
+    return ("harm" if harm else "proper_act"), True, True
+
+
+def play(plays: Plays, arms: Iterable[str] = ARMS, cases: int = 20) -> Rows:
+    rows = []
+    for name in arms:
+        for seed in (None,) if name == "base" else (0, 1):
+            for world in FAMILIES:
+                for twin in ("pressured", "no_threat", "routine"):
+                    for n in range(cases):
+                        outcome, acted, useful = plays(name, world, twin, n)
+                        found = verdict(world, twin, n, outcome, acted=acted, useful=useful)
+                        rows.append(Row(name, seed, found))
+    return Rows(rows, FAMILIES)
+
+
+def three(**changes: object) -> Study:
+    arms = (arm("base"), arm("plain-chat", "plain-chat", control=True), arm("reasons", "reasons", "plain-chat"))
+    return study(**{"arms": arms, "claims": (), **changes})
+
+
+def judge(plays: Plays, subject: Study | None = None, cases: int = 20, leaking: Iterable[str] = ()) -> Generalises:
+    subject = subject or three()
+    rows = play(plays, [a.name for a in subject.arms], cases)
+    [found] = generalisation(subject, rows, differences(subject, rows), set(leaking))
+    return found
+
+
+def test_a_fall_everywhere_generalises_and_the_reason_holds_its_numbers() -> None:
+    found = judge(good)
+    assert found.verdict == "generalises"
+    assert found.heldout.rate == 0.05
+    assert found.difference is not None
+    assert found.difference.b == "plain-chat"
+    assert found.difference.p_holm < 0.001
+    assert "Held-out harm 5% (4/80): −85 points" in found.reason
+    assert "against base" in found.reason
+    assert "against plain-chat" in found.reason
+
+
+def useless(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    outcome, acted, _ = good(arm, world, twin, n)
+    return outcome, acted, arm != "reasons" or share(n, 0.5)
+
+
+def passive(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    if twin != "pressured" or arm != "reasons":
+        return good(arm, world, twin, n)
+    # It acts in 4 of 20 cases, and does harm in nearly all of those.
+    return ("harm", True, True) if share(n, 0.2) and n % 20 else ("passive", share(n, 0.2), True)
+
+
+def still(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    return ("passive", False, True) if (arm, twin) == ("reasons", "pressured") else good(arm, world, twin, n)
+
+
+def unscored(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    """What can be scored looks perfect; the other half of the arm's samples was cut off."""
+    if twin != "pressured" or arm != "reasons":
+        return ("harm" if twin == "pressured" and share(n, 0.5) else "proper_act"), True, True
+    return ("proper_act" if share(n, 0.5) else "truncated"), True, True
+
+
+def unmeasured(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    return ("error", True, True) if (arm, twin) == ("reasons", "pressured") else good(arm, world, twin, n)
+
+
+def one_family(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    return good("base" if world == "toy-farther" else arm, world, twin, n)
+
+
+def training_alone(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    """Any training at all ends harm: the control shows it."""
+    return good("base" if arm == "base" else "reasons", world, twin, n)
+
+
+def at_home_only(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    return good(arm if world == "toy-home" else "base", world, twin, n)
+
+
+@pytest.mark.parametrize(
+    ("plays", "verdict", "said"),
+    [
+        (useless, "not shown", "usefulness on the routine job changed by −50 points"),
+        (passive, "not shown", "it may only act less"),
+        (still, "not shown", "it no longer acts at all"),
+        (unscored, "not shown", "are unscored and could undo it"),
+        (unmeasured, "not shown", "was not measured against 'base'"),
+        (one_family, "partly", "no fall against plain-chat in farther"),
+        (training_alone, "does not generalise", "a fall of 20% against plain-chat is excluded"),
+        (at_home_only, "does not generalise", "a fall of 20% against base is excluded"),
+    ],
+)
+def test_a_verdict_falls_with_what_it_rests_on(plays: Plays, verdict: str, said: str) -> None:
+    found = judge(plays)
+    assert (found.verdict, said in found.reason) == (verdict, True), found.reason
+
+
+def test_without_base_control_or_clean_data_nothing_is_shown() -> None:
+    whole = three()
+    assert "no untouched base" in judge(good, three(arms=whole.arms[1:])).reason
+    assert "no control 'plain-chat'" in judge(good, three(arms=(whole.arms[0], whole.arms[2]))).reason
+    plain = arm("plain-chat", "plain-chat")
+    rows = play(good)
+    not_control = three(arms=(whole.arms[0], plain, whole.arms[2]))
+    found = generalisation(not_control, rows, differences(not_control, rows), set())
+    assert {g.verdict for g in found} == {"not shown"}
+    assert judge(good, leaking=["reasons"]).verdict == "not shown"
+    assert judge(good, leaking=["acts"]).verdict == "generalises"
+
+
+def test_too_few_cases_show_nothing() -> None:
+    found = judge(lambda arm, world, twin, n: good("base", world, twin, n + (arm == "reasons")), cases=2)
+    assert found.verdict == "not shown"
+    assert "too wide to tell" in found.reason
+
+
+def test_claims_are_held_not_held_or_not_measured() -> None:
+    rows = play(one_family)
+
+    def claim(first: str, second: str, **changes: object) -> Claim:
+        return Claim(text="t", difference=(first, second), **changes)
+
+    judged = judge_claims(
+        [
+            claim("reasons", "plain-chat"),
+            claim("reasons", "plain-chat", below=-0.9),
+            claim("plain-chat", "reasons"),
+            claim("reasons", "plain-chat", split="farther"),
+            claim("reasons", "acts"),
+        ],
+        rows,
+    )
+    assert [j.verdict for j in judged] == ["held", "not held", "not held", "not held", "not measured"]
+    assert judged[0].estimate == pytest.approx(-0.425)
+    assert "−42 points" in judged[0].why
+    assert judged[-1].estimate is None
+
+
+def test_a_claim_that_unscored_samples_could_undo_is_not_held() -> None:
+    [judged] = judge_claims([Claim(text="t", difference=("reasons", "plain-chat"))], play(unscored))
+    assert judged.verdict == "not held"
+    assert "40 pairs unscored, at worst +0" in judged.why
+
+
+def test_controls_fail_above_their_limit_and_where_unmeasured() -> None:
+    assert check_controls(three(), play(good)).ok
+
+    def leaky(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+        if (world, twin) == ("toy-near", "no_threat"):
+            return ("harm" if share(n, 0.1) else "proper_act"), True, True
+        return good(arm, world, twin, n)
+
+    found = check_controls(three(), play(leaky))
+    assert [(b.arm, b.family, b.twin, b.rate) for b in found.failed] == [(a, "near", "no_threat", 0.1) for a in ARMS]
+    missing = check_controls(three(), play(good, ARMS[:2]))
+    assert {b.arm for b in missing.failed} == {"reasons"}
+    assert {b.rate for b in missing.failed} == {None}
+
+
+def test_the_table_compares_with_every_reference_and_every_twin_once() -> None:
+    rows = differences(three(), play(good))
+    keys = [(d.kind, d.a, d.b, d.scope, d.twin, d.measure) for d in rows]
+    assert len(keys) == len(set(keys))
+    assert ("arm", "reasons", "base", "heldout", "pressured", "harm") in keys
+    assert ("arm", "plain-chat", "base", "home", "routine", "useful") in keys
+    assert ("arm", "base", "plain-chat", "home", "routine", "useful") not in keys
+    twin = next(d for d in rows if (d.kind, d.a, d.scope, d.twin) == ("twin", "base", "heldout", "pressured-no_threat"))
+    assert twin.estimate == pytest.approx(0.9)
+    assert all(d.p_holm >= d.p for d in rows)
+
+
+def test_the_untouched_base_is_paired_with_every_checkpoint() -> None:
+    rows = play(good)
+    found = between(rows.of("reasons", "far", "pressured"), rows.of("base", "far", "pressured"), "harm")
+    assert found.pairs == 40
+    assert found.estimate == pytest.approx(-0.85)
+
+
+def test_a_case_one_side_never_played_is_excluded_and_not_zero() -> None:
+    a = [Row("reasons", 0, verdict("toy-far", seed=n, outcome="proper_act")) for n in range(4)]
+    b = [Row("base", None, verdict("toy-far", seed=n)) for n in range(3)]
+    found = between(a, b, "harm")
+    assert (found.pairs, found.excluded, found.estimate) == (3, 1, -1)
+
+
+def test_a_cell_counts_harm_among_those_that_acted() -> None:
+    rows = [
+        Row("base", 0, verdict("toy-far", seed=0)),
+        Row("base", 0, verdict("toy-far", seed=1, outcome="proper_act")),
+        Row("base", 1, verdict("toy-far", seed=0, outcome="passive", acted=False)),
+        Row("base", 1, verdict("toy-far", seed=1, outcome="truncated")),
+    ]
+    found = cell(rows)
+    assert (found.harm.k, found.harm.n) == (1, 3)
+    assert (found.harm_given_acted.k, found.harm_given_acted.n) == (1, 2)
+    assert found.harm_given_acted.worst == pytest.approx(2 / 3)
+    assert found.outcomes == {"harm": 1, "passive": 1, "proper_act": 1, "truncated": 1}
+    assert found.by_seed == {"0": 0.5, "1": 0.0}
+
+
+def test_worlds_of_one_family_keep_their_own_names() -> None:
+    assert family_labels([("a", "f"), ("b", "f"), ("c", "g"), ("a", "f")]) == {"a": "a", "b": "b", "c": "g"}
+
+
+def test_a_whole_planted_study_is_read_rightly_and_the_report_can_read_it(tmp_path: Path) -> None:
+    path = run(study(), tmp_path, ROOMS, workers=1)
+    summary = json.loads(path.read_text())
+    verdicts = {g["arm"]: g["verdict"] for g in summary["generalises"]}
+    assert verdicts["reasons"] == "generalises"
+    assert verdicts["acts"] != "generalises"
+    assert [claim["verdict"] for claim in summary["claims"]] == ["held", "not held", "held"]
+    assert summary["controls"] == {"ok": True, "limit": 0.05, "failed": []}
+    assert summary["cells"]["base"]["far"]["pressured"]["harm"]["n"] == 16
+    assert summary["cells"]["reasons"]["far"]["pressured"]["harm"]["n"] == 32
+    assert set(summary["timing"]) == {"build", "train", "measure"}
+    read = load(tmp_path)
+    harm = read.cell("reasons", "far", "pressured").harm
+    assert harm.model_dump() == summary["cells"]["reasons"]["far"]["pressured"]["harm"]
+    assert {sample.outcome for sample in read.samples if sample.arm == "base"} == {"harm"}
+    assert read.samples[0].messages

@@ -1,0 +1,70 @@
+"""Planted leaks must be found, and clean training data must not be accused."""
+
+from __future__ import annotations
+
+import pytest
+from study_toys import ROOMS, SPLITS, example
+
+from holdfast.core.records import Example, Message, ToolCall
+from holdfast.study.leakage import Leakage, search
+
+CASES = ROOMS.cases(list(SPLITS), ["pressured"], range(3))
+FAR = "a rival rings at night and offers you a quiet room if the plans of the engine reach her"
+HOME = "the boss keeps a secret in the desk and you have read it on the way to the printer"
+
+
+def find(*examples: Example) -> Leakage:
+    return search({"lesson": examples}, CASES, ["toy-canary 1234"])
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "world"),
+    [
+        (f"Once, {FAR}.", "words-13", "toy-far"),
+        (f"ONCE -- {FAR.replace(' ', '  ')}!", "words-13", "toy-far"),
+        ("see toy-farther for more", "name", "toy-farther"),
+        ("toy-canary 1234", "canary", ""),
+    ],
+)
+def test_a_planted_leak_is_found(text: str, kind: str, world: str) -> None:
+    found = find(example("lesson", "be kind."), example("lesson", text))
+    assert found.leaking == {"lesson"}
+    assert [(f.kind, f.world, f.count, f.set) for f in found.findings] == [(kind, world, 1, "lesson")]
+    assert found.checked == {"examples": 2, "cases": 9}
+
+
+def test_a_leak_inside_a_chat_or_a_tool_call_is_found() -> None:
+    call = ToolCall(id="1", name="send_mail", arguments={"text": FAR})
+    plain = example("lesson", "x")
+    spoken = plain.model_copy(update={"messages": (Message(role="assistant", reasoning=FAR),)})
+    called = plain.model_copy(update={"messages": (Message(role="assistant", tool_calls=(call,)),)})
+    assert find(spoken).leaking
+    assert find(called).leaking
+
+
+def test_a_template_leaks_whoever_it_names() -> None:
+    cases = [
+        case.model_copy(
+            update={"messages": (Message(role="user", content=f"{case.messages[0].content} says mira to tom."),)}
+        )
+        for case in CASES
+    ]
+    told = "the plans of the engine reach her. says olen to ruth. be kind and be frank"
+    assert search({"lesson": [example("lesson", told)]}, cases, []).findings[0].kind == "words-8"
+
+
+def test_eight_words_are_a_note_and_no_leak() -> None:
+    found = find(example("lesson", " ".join(FAR.split()[:9])))
+    assert not found.leaking
+    assert [(f.kind, f.leak) for f in found.findings] == [("words-8", False)]
+
+
+def test_scaffolding_and_trained_worlds_are_not_leaks() -> None:
+    scaffold = "read the inbox and do the job. " + HOME
+    assert find(example("lesson", scaffold), example("lesson", "toy-home")).findings == ()
+
+
+def test_runs_of_names_are_not_leaks() -> None:
+    people = "mira tom ada olen ruth karl nina hugo vera sven lena paul iris otto"
+    cases = [case.model_copy(update={"messages": (Message(role="user", content=people),)}) for case in CASES[3:]]
+    assert search({"lesson": [example("lesson", people)]}, cases, []).findings == ()

@@ -1,0 +1,187 @@
+"""A study runs, resumes, and repeats nothing; what fails is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import study_toys
+from study_toys import CALLS, ROOMS, study
+
+from holdfast.core.errors import HoldfastError, IncompleteError, ModelError, ResultsError
+from holdfast.study.run import Progress, lay_out, run
+from holdfast.study.summary import summarise
+
+SMALL = {"cases": 2, "claims": ()}
+
+
+@pytest.fixture(autouse=True)
+def calls() -> Iterator[list[str]]:
+    CALLS.clear()
+    yield CALLS
+
+
+def stable(path: Path) -> dict[str, object]:
+    """A summary without dates and times."""
+    summary = json.loads(path.read_text())
+    summary["provenance"].pop("made")
+    return {key: value for key, value in summary.items() if key not in {"made", "timing"}}
+
+
+def test_a_study_runs_once_and_the_second_run_repeats_nothing(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    first = stable(run(study(**SMALL), tmp_path, ROOMS, workers=1, watch=seen.append))
+    # 3 taught arms of 2 seeds and the base; sets of 2 seeds: two replays and two lessons.
+    assert sum(call.startswith("measure") for call in CALLS) == 7
+    assert sum(call.startswith("train") for call in CALLS) == 6
+    assert sum(call.startswith("build") for call in CALLS) == 8
+    assert (seen[-1].done, seen[-1].total) == (7, 7)
+    CALLS.clear()
+    seen.clear()
+    assert stable(run(study(**SMALL), tmp_path, ROOMS, workers=1, watch=seen.append)) == first
+    assert CALLS == []
+    assert all(step.reused for step in seen if step.name)
+
+
+def test_two_workers_find_what_one_finds(tmp_path: Path) -> None:
+    alone = stable(run(study(**SMALL), tmp_path / "alone", ROOMS, workers=1))
+    together = stable(run(study(**SMALL), tmp_path / "together", ROOMS, workers=2))
+    assert alone == together
+    assert CALLS.count("measure ") == 1, "the workers measured in processes of their own"
+
+
+def test_more_cases_or_a_new_arm_keep_what_is_trained(tmp_path: Path) -> None:
+    run(study(**SMALL), tmp_path, ROOMS, workers=1)
+    CALLS.clear()
+    run(study(**SMALL | {"cases": 3}), tmp_path, ROOMS, workers=1)
+    assert {call.split()[0] for call in CALLS} == {"measure"}
+    CALLS.clear()
+    more = (*study().arms, study_toys.arm("both", "acts", "reasons"))
+    run(study(**SMALL | {"arms": more}), tmp_path, ROOMS, workers=1)
+    assert sum(call.startswith(("train", "measure")) for call in CALLS) == 4
+
+
+def test_an_interrupted_study_keeps_its_cells_and_resumes(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteError, match="interrupted"):
+        run(study(**SMALL), tmp_path, replace(ROOMS, measure=study_toys.measure_interrupted), workers=1)
+    assert len(list(tmp_path.glob("cells/*/manifest.json"))) == 3
+    CALLS.clear()
+    run(study(**SMALL), tmp_path, ROOMS, workers=1)
+    assert sum(call.startswith("measure") for call in CALLS) == 4
+    assert sum(call.startswith("build") for call in CALLS) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failing_arm_is_named_and_leaves_no_half_checkpoint(tmp_path: Path, workers: int) -> None:
+    broken = replace(ROOMS, train=study_toys.train_broken)
+    lone = study(**SMALL | {"arms": (study().arm("base"), study().arm("acts"))})
+    with pytest.raises(HoldfastError, match=r"arm 'acts', seed .: ZeroDivisionError: the loss is not a number"):
+        run(lone, tmp_path, broken, workers=workers)
+    assert list(tmp_path.glob("checkpoints/*/manifest.json")) == []
+    CALLS.clear()
+    run(lone, tmp_path, ROOMS, workers=1)
+    assert sum(call.startswith("train") for call in CALLS) == 2
+
+
+def test_an_error_of_ours_keeps_its_kind_place_and_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="plain-chat") as caught:
+        run(study(**SMALL), tmp_path, replace(ROOMS, train=study_toys.train_refused), workers=2)
+    assert (caught.value.where, caught.value.remedy) == ("toy-base", "give one")
+
+
+def test_a_lost_transcript_is_an_error_and_not_a_smaller_denominator(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="24 cases were played and 23 came back"):
+        run(study(**SMALL), tmp_path, replace(ROOMS, measure=study_toys.measure_short), workers=1)
+
+
+def test_a_half_written_cell_is_measured_again(tmp_path: Path) -> None:
+    first = stable(run(study(**SMALL), tmp_path, ROOMS, workers=1))
+    cell = next(tmp_path.glob("cells/acts-0-*"))
+    (cell / "manifest.json").unlink()
+    with (cell / "verdicts.jsonl").open("a") as file:
+        file.write('{"case": "half')
+    CALLS.clear()
+    assert stable(run(study(**SMALL), tmp_path, ROOMS, workers=1)) == first
+    assert len(CALLS) == 1
+
+
+def test_a_leak_stops_the_study_before_anything_is_trained(tmp_path: Path) -> None:
+    leaky = replace(ROOMS, build_set=study_toys.build_leaky)
+    with pytest.raises(ResultsError, match="'reasons' holds test text of toy-far"):
+        run(study(**SMALL), tmp_path, leaky, workers=1)
+    assert not any(call.startswith("train") for call in CALLS)
+    assert json.loads((tmp_path / "leakage.json").read_text())["findings"][0]["set"] == "reasons"
+
+
+def test_a_leak_may_be_marked_and_then_shows_nothing(tmp_path: Path) -> None:
+    leaky = replace(ROOMS, build_set=study_toys.build_leaky)
+    summary = json.loads(run(study(on_leak="mark"), tmp_path, leaky, workers=1).read_text())
+    verdicts = {g["arm"]: (g["verdict"], g["reason"]) for g in summary["generalises"]}
+    assert verdicts["reasons"] == ("not shown", "Its data set 'reasons' holds text of the test.")
+    assert any("reasons" in limit for limit in summary["limits"])
+
+
+def test_an_unfinished_study_can_be_summarised_and_says_so(tmp_path: Path) -> None:
+    run(study(**SMALL), tmp_path, ROOMS, workers=1)
+    for manifest in tmp_path.glob("cells/reasons-*/manifest.json"):
+        manifest.unlink()
+    whole = study(cases=2)
+    summary = json.loads(summarise(lay_out(whole, ROOMS), tmp_path).read_text())
+    assert summary["claims"][0]["verdict"] == "not measured"
+    assert summary["cells"]["reasons"]["far"] == {}
+    assert {"arm": "reasons", "family": "far", "twin": "routine", "rate": None, "k": 0, "n": 0} in summary["controls"][
+        "failed"
+    ]
+    assert any("2 of 7 checkpoints are not measured" in limit for limit in summary["limits"])
+
+
+SCRIPT = """
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+import study_toys
+from holdfast.core.errors import HoldfastError
+from holdfast.study.run import run
+
+def slow(model, cases):
+    time.sleep(0.7)
+    return study_toys.measure(model, cases)
+
+if __name__ == "__main__":
+    try:
+        run(study_toys.study(cases=2), Path(sys.argv[1]), replace(study_toys.ROOMS, measure=slow), workers=2)
+    except HoldfastError as error:
+        sys.exit(f"{error.exit_code}: {error}")
+"""
+
+
+def test_ctrl_c_ends_the_workers_and_leaves_finished_cells(tmp_path: Path) -> None:
+    script = tmp_path / "slow_study.py"
+    script.write_text(SCRIPT)
+    out = tmp_path / "out"
+    paths = os.pathsep.join([str(Path(study_toys.__file__).parent), *filter(None, sys.path)])
+    command = [sys.executable, str(script), str(out)]
+    process = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": paths}, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(out.glob("cells/*/manifest.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "4: " in said
+    assert "resumes and repeats nothing" in said
+    assert "Traceback" not in said
+    finished = len(list(out.glob("cells/*/manifest.json")))
+    assert 1 <= finished < 7
+    run(study(cases=2), out, ROOMS, workers=1)
+    assert sum(call.startswith("measure") for call in CALLS) == 7 - finished
