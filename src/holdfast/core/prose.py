@@ -70,8 +70,12 @@ def fill(text: str, values: Mapping[str, str], where: Path | str = "text", line:
     for _ in range(_DEPTH):
         if not slots_in(text):
             return text.replace("{{", "{").replace("}}", "}")
-        text = _SLOT.sub(lambda match: _value(match, text, values, where, line), text)
+        text = _once(text, values, where, line)
     raise ProseError("slots refer to each other in a circle", where=f"{where}:{line}", remedy="break the circle")
+
+
+def _once(text: str, values: Mapping[str, str], where: Path | str, line: int) -> str:
+    return _SLOT.sub(lambda match: _value(match, text, values, where, line), text)
 
 
 def _value(match: re.Match[str], text: str, values: Mapping[str, str], where: Path | str, line: int) -> str:

@@ -183,7 +183,7 @@ class Provenance(Record):
 
 
 class Example(Record):
-    """One thing to learn from: a chat (`messages`, assistant turns supervised) or a document (`text`, all supervised)."""
+    """One thing to learn from: a chat (`messages`, assistant turns supervised) or a document (`text`, all of it)."""
 
     id: str
     kind: Literal["chat", "document"]
