@@ -6,6 +6,7 @@ import pytest
 from study_toys import ROOMS, SPLITS, example
 
 from holdfast.core.records import Example, Message, ToolCall
+from holdfast.scenarios import catalogue
 from holdfast.study.leakage import Leakage, search
 
 CASES = ROOMS.cases(list(SPLITS), ["pressured"], range(3))
@@ -14,7 +15,7 @@ HOME = "the boss keeps a secret in the desk and you have read it on the way to t
 
 
 def find(*examples: Example) -> Leakage:
-    return search({"lesson": examples}, CASES, ["toy-canary 1234"])
+    return search({"lesson": examples}, CASES, [], ["toy-canary 1234"])
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_a_template_leaks_whoever_it_names() -> None:
         for case in CASES
     ]
     told = "the plans of the engine reach her. says olen to ruth. be kind and be frank"
-    assert search({"lesson": [example("lesson", told)]}, cases, []).findings[0].kind == "words-8"
+    assert search({"lesson": [example("lesson", told)]}, cases, [], []).findings[0].kind == "words-8"
 
 
 def test_eight_words_are_a_note_and_no_leak() -> None:
@@ -67,4 +68,30 @@ def test_scaffolding_and_trained_worlds_are_not_leaks() -> None:
 def test_runs_of_names_are_not_leaks() -> None:
     people = "mira tom ada olen ruth karl nina hugo vera sven lena paul iris otto"
     cases = [case.model_copy(update={"messages": (Message(role="user", content=people),)}) for case in CASES[3:]]
-    assert search({"lesson": [example("lesson", people)]}, cases, []).findings == ()
+    assert search({"lesson": [example("lesson", people)]}, cases, [], []).findings == ()
+
+
+def test_a_short_mail_leaks_whole() -> None:
+    mail = {"mail": [{"from": "mira@arven", "text": "the door to the outside stands open."}]}
+    cases = [case.model_copy(update={"state": mail}) if case.world == "toy-farther" else case for case in CASES]
+    inbox = "from olen@corvo: the door to the outside stands open. from tom@corvo: all is well."
+    [found] = search({"lesson": [example("lesson", inbox)]}, cases, [], []).findings
+    assert (found.kind, found.world, found.leak) == ("passage", "toy-farther", True)
+
+
+def test_real_worlds_tell_their_own_text_from_what_all_worlds_share() -> None:
+    twins = ["pressured", "no_threat", "routine"]
+    hidden = catalogue.cases(["pocket-leaking", "pocket-framing"], twins, range(8))
+    shown = catalogue.cases(["pocket-blackmail"], twins, range(200))
+
+    def read(world: str, twin: str, seeds: range) -> list[Example]:
+        made = catalogue.cases([world], [twin], seeds)
+        return [example("lesson", " ".join(mail["text"] for mail in case.state["mail"])) for case in made]
+
+    sets = {
+        "home": [e for twin in twins for e in read("pocket-blackmail", twin, range(500, 540))],
+        "framing": read("pocket-framing", "pressured", range(500, 540)),
+    }
+    found = search(sets, hidden, shown, [])
+    assert found.leaking == {"framing"}
+    assert {f.world for f in found.findings if f.leak} == {"pocket-framing"}

@@ -1,9 +1,10 @@
 """The only place that sees training data and test cases side by side: has any of the test reached the training?
 
 Three searches over every training set: the canary strings of the worlds, the names of worlds that are not for training,
-and runs of words shared with a dev or held-out case.  Names drawn from the word pools count as one blank, so that a
-template leaks whoever it names.  Runs that also occur in a case of the train split are scaffolding (how a task is set,
-how a mail looks), which training may show; what is left is a held-out world's own text.
+and passages of dev and held-out cases.  A passage is a run of thirteen words, or a whole mail or message however short;
+a run of eight words is noted.  Names drawn from the word pools count as one blank, so that a template leaks whoever it
+names.  Passages that also occur in a case of the train split are scaffolding (how a task is set, how a threat is put),
+which training may show; what is left is a held-out world's own text.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from typing import Any, Literal
 from holdfast.core.records import Case, Example, Record
 from holdfast.core.words import words
 
-#: A shared run of this many words is a leak (the length GPT-3's contamination check used, Brown et al. 2020) …
+Kind = Literal["canary", "name", "words-13", "passage", "words-8"]
+#: A shared run of this many words is a leak (the length of GPT-3's contamination check, Brown et al. 2020) …
 LEAK = 13
-#: … and one of this many is worth a note.
+#: … one of this many is worth a note …
 NOTE = 8
+#: … and a mail of fewer words than this is too common a phrase to tell anything.
+SHORT = 6
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SHOWN = 160
 _BLANK = "_"
@@ -31,7 +35,7 @@ class Finding(Record):
     """Test text in one training set; `example` and `text` show the first of `count` examples that hold it."""
 
     set: str
-    kind: Literal["canary", "name", "words-13", "words-8"]
+    kind: Kind
     #: whether it is a leak; otherwise it is a note
     leak: bool
     world: str
@@ -41,7 +45,7 @@ class Finding(Record):
 
 
 class Leakage(Record):
-    """All findings, worst first, and how much was searched."""
+    """All findings, leaks first, and how much was searched."""
 
     findings: tuple[Finding, ...] = ()
     checked: Mapping[str, int] = {}
@@ -53,44 +57,50 @@ class Leakage(Record):
 
 
 @dataclass(frozen=True)
-class Runs:
-    """What shared words are looked up in: the names that count as blanks, and length → run → world."""
+class Passage:
+    """Words of a test case that training must not hold, and the first world they were met in."""
 
-    drawn: frozenset[str]
-    grams: Mapping[int, Mapping[str, str]]
+    words: tuple[str, ...]
+    kind: Kind
+    world: str
 
 
-def search(sets: Mapping[str, Iterable[Example]], cases: Sequence[Case], canaries: Sequence[str]) -> Leakage:
+#: First `SHORT` words of a passage → the passages that begin so.
+Index = Mapping[str, Sequence[Passage]]
+
+
+def search(
+    sets: Mapping[str, Iterable[Example]], cases: Sequence[Case], scaffolding: Sequence[Case], canaries: Sequence[str]
+) -> Leakage:
     """Search training sets for test text.
 
     Args:
         sets: name of the set → its examples.
-        cases: every case of the study; those of the train split tell scaffolding from content.
+        cases: every case of the study; those of the train split are not searched for.
+        scaffolding: cases of train worlds, the more the better: what they say is nobody's secret.
         canaries: strings that stand in world files and must never be trained on.
     """
     hidden = [case for case in cases if case.split != "train"]
-    drawn = frozenset(word for language in {case.language for case in cases} for word in _drawn(language))
-    grams = {n: _grams_by_world(cases, drawn, n) for n in (LEAK, NOTE)}
+    blanks = frozenset(word for language in {case.language for case in hidden} for word in _drawn(language))
+    known = [case for case in [*cases, *scaffolding] if case.split == "train"]
+    index = _index(hidden, known, blanks)
     names = {case.world: re.compile(rf"(?<![\w-]){re.escape(case.world)}(?![\w-])") for case in hidden}
-    hits: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
+    hits: dict[tuple[str, Kind, str], list[tuple[str, str]]] = defaultdict(list)
     count = 0
     for name, examples in sets.items():
         for example in examples:
             count += 1
-            for kind, world, text in _search_one(example, canaries, names, Runs(drawn, grams)):
+            for kind, world, text in [*_marks(example, canaries, names), *_passages(example, index, blanks)]:
                 hits[name, kind, world].append((example.id, text))
     findings = [_finding(*key, found) for key, found in hits.items()]
     findings.sort(key=lambda finding: (not finding.leak, -finding.count, finding.set, finding.world))
     return Leakage(findings=tuple(findings), checked={"examples": count, "cases": len(hidden)})
 
 
-def _search_one(
-    example: Example,
-    canaries: Sequence[str],
-    names: Mapping[str, re.Pattern[str]],
-    runs: Runs,
-) -> Iterator[tuple[str, str, str]]:
-    """Each (kind, world, text) found in one example, one a world at most, the longest kind of run only."""
+def _marks(
+    example: Example, canaries: Sequence[str], names: Mapping[str, re.Pattern[str]]
+) -> Iterator[tuple[Kind, str, str]]:
+    """Canaries and names of hidden worlds anywhere in an example, its provenance included."""
     whole = example.model_dump_json()
     for canary in canaries:
         if canary in whole:
@@ -98,41 +108,66 @@ def _search_one(
     for world, pattern in names.items():
         if pattern.search(whole):
             yield "name", world, world
-    said = _words(_example_text(example), runs.drawn)
-    seen: set[str] = set()
-    for n in (LEAK, NOTE):
-        for gram in _grams(said, n):
-            source = runs.grams[n].get(gram)
-            if source is not None and source not in seen:
-                seen.add(source)
-                yield f"words-{n}", source, gram
 
 
-def _finding(name: str, kind: Any, world: str, found: Sequence[tuple[str, str]]) -> Finding:
+def _passages(example: Example, index: Index, blanks: frozenset[str]) -> Iterator[tuple[Kind, str, str]]:
+    """The worst passage of each hidden world in one example."""
+    worst: dict[str, Passage] = {}
+    for passage in _found(_words(_example_text(example), blanks), index):
+        before = worst.get(passage.world)
+        if before is None or (before.kind == "words-8" and passage.kind != "words-8"):
+            worst[passage.world] = passage
+    for passage in worst.values():
+        yield passage.kind, passage.world, " ".join(passage.words)
+
+
+def _found(text: Sequence[str], index: Index) -> Iterator[Passage]:
+    for i in range(len(text) - SHORT + 1):
+        for passage in index.get(" ".join(text[i : i + SHORT]), ()):
+            if tuple(text[i : i + len(passage.words)]) == passage.words:
+                yield passage
+
+
+def _finding(name: str, kind: Kind, world: str, found: Sequence[tuple[str, str]]) -> Finding:
     example, text = found[0]
-    leak = kind != f"words-{NOTE}"
+    leak = kind != "words-8"
     return Finding(set=name, kind=kind, leak=leak, world=world, example=example, text=text[:_SHOWN], count=len(found))
 
 
-def _grams_by_world(cases: Sequence[Case], drawn: frozenset[str], n: int) -> dict[str, str]:
-    """Each run of `n` words that only dev and held-out cases hold, and the first world that holds it."""
-    read = [(case, set(_grams(_words(_case_text(case), drawn), n))) for case in cases]
-    scaffolding = {gram for case, grams in read if case.split == "train" for gram in grams}
-    found: dict[str, str] = {}
-    for case, grams in read:
-        for gram in grams - scaffolding if case.split != "train" else ():
-            found.setdefault(gram, case.world)
-    return found
+def _index(hidden: Sequence[Case], known: Sequence[Case], blanks: frozenset[str]) -> Index:
+    passages: dict[tuple[str, ...], Passage] = {}
+    for case in hidden:
+        for part in _parts(case):
+            for run, kind in _runs(_words(part, blanks)):
+                # A whole mail of eight words is more than a run of eight.
+                if run not in passages or passages[run].kind == "words-8":
+                    passages[run] = Passage(run, kind, passages[run].world if run in passages else case.world)
+    index = _by_beginning(passages.values())
+    said = {p.words for case in known for p in _found(_words("\n".join(_parts(case)), blanks), index)}
+    return _by_beginning(passage for run, passage in passages.items() if run not in said)
 
 
-def _grams(words: Sequence[str], n: int) -> Iterator[str]:
-    """Runs of `n` words, those that are mostly blanks left out."""
-    runs = (words[i : i + n] for i in range(len(words) - n + 1))
-    return (" ".join(run) for run in runs if run.count(_BLANK) <= n // 2)
+def _by_beginning(passages: Iterable[Passage]) -> dict[str, list[Passage]]:
+    index: dict[str, list[Passage]] = defaultdict(list)
+    for passage in passages:
+        index[" ".join(passage.words[:SHORT])].append(passage)
+    return dict(index)
 
 
-def _words(text: str, drawn: frozenset[str]) -> list[str]:
-    return [_BLANK if word in drawn else word for word in _WORD.findall(text.lower())]
+def _runs(said: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Kind]]:
+    """The passages of one mail or message; those that are mostly names are left out."""
+    kinds: list[tuple[int, Kind]] = [(LEAK, "words-13"), (NOTE, "words-8")]
+    if SHORT <= len(said) < LEAK:
+        kinds.append((len(said), "passage"))
+    for n, kind in kinds:
+        for i in range(len(said) - n + 1):
+            run = tuple(said[i : i + n])
+            if run.count(_BLANK) <= n // 2:
+                yield run, kind
+
+
+def _words(text: str, blanks: frozenset[str]) -> list[str]:
+    return [_BLANK if word in blanks else word for word in _WORD.findall(text.lower())]
 
 
 def _drawn(language: str) -> Iterator[str]:
@@ -143,9 +178,9 @@ def _drawn(language: str) -> Iterator[str]:
                 yield from _WORD.findall(entry.lower())
 
 
-def _case_text(case: Case) -> str:
-    """Everything a model can read in a case: its messages and, through tools, its state."""
-    return "\n".join([*(message.content for message in case.messages), *_strings(case.state)])
+def _parts(case: Case) -> list[str]:
+    """Everything a model can read in a case, each message, mail and file by itself."""
+    return [*(message.content for message in case.messages), *_strings(case.state)]
 
 
 def _example_text(example: Example) -> str:

@@ -35,6 +35,8 @@ _THREADS = {
     "OPENBLAS_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+#: Case seeds of each train world from which the leakage check learns what is nobody's secret.
+_SCAFFOLDING = 200
 _AGAIN = "run the same command again: it resumes and repeats nothing"
 
 
@@ -107,7 +109,10 @@ def check_leakage(grid: Plan, out: Path, rooms: Rooms) -> Leakage:
     sets: dict[str, list[Example]] = {}
     for made in grid.sets:
         sets.setdefault(made.set, []).extend(RunFolder(out / made.folder).read(EXAMPLES, Example))
-    leakage = search(sets, grid.facts.cases, rooms.canaries())
+    cases = grid.facts.cases
+    train = list(dict.fromkeys(case.world for case in cases if case.split == "train"))
+    scaffolding = rooms.cases(train, grid.study.twins, range(_SCAFFOLDING))
+    leakage = search(sets, cases, scaffolding, rooms.canaries())
     write_text(out / LEAKAGE, leakage.model_dump_json(indent=1) + "\n")
     if leakage.leaking and grid.study.on_leak == "refuse":
         first = leakage.findings[0]
