@@ -92,9 +92,12 @@ def find_delimiters(tokenizer: PreTrainedTokenizerBase) -> Delimiters:
     opened = str(tokenizer.apply_chat_template(ask, tokenize=False, add_generation_prompt=True))
     answered = str(tokenizer.apply_chat_template(answer, tokenize=False))
     opening = opened[len(closed) :] if opened.startswith(closed) else ""
-    closing = answered.rpartition(_PROBE)[2].strip()
+    _, shown, closing = answered.rpartition(_PROBE)
+    closing = closing.strip()
     if not opening:
         raise MaskError("the chat template has no generation prompt", remedy="use a template with one")
+    if not shown:
+        raise MaskError("the chat template does not show an answer as it is", remedy="use a template that does")
     ids = [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (opening, closing)]
     if len(ids[1]) != 1 or closing not in tokenizer.get_added_vocab():
         raise MaskError(

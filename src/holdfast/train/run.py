@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast import __version__
-from holdfast.core.errors import ModelError, ResultsError
+from holdfast.core.errors import ModelError, ResultsError, StoreError
 from holdfast.core.identity import hash_files, key_of, room_version
 from holdfast.core.records import Example, RunCard
-from holdfast.core.store import RunFolder, writing, write_text
+from holdfast.core.store import RunFolder, write_text, writing
 from holdfast.train.config import TrainConfig
 from holdfast.train.gate import Census, check
 from holdfast.train.loop import StepLog, train_rows
@@ -104,7 +105,7 @@ def load(base: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"the checkpoint cannot be opened: {reason}", where=base, remedy="check its files") from None
     return model, tokenizer
@@ -152,8 +153,12 @@ def _save(
     with writing(folder.path):
         folder.path.mkdir(parents=True, exist_ok=True)
         (folder.path / "metrics.jsonl").unlink(missing_ok=True)
-        model.save_pretrained(folder.path)
         tokenizer.save_pretrained(folder.path)
+        try:
+            model.save_pretrained(folder.path)
+        except SafetensorError as error:
+            what = f"the weights cannot be written: {error}"
+            raise StoreError(what, where=folder.path, remedy="free some space and run again") from None
     folder.append("metrics", logs)
 
 

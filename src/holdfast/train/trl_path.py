@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.core.errors import PrerequisiteError
 from holdfast.train.config import TrainConfig
@@ -53,7 +54,7 @@ def train_with_trl(
 
     optimizer = optimizer_for(model, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_share(step, len(steps), config))
-    notes = _Notes([[rows[at] for at in step] for step in steps], on_step)
+    logs: list[StepLog] = []
     with tempfile.TemporaryDirectory() as folder:
         trainer = trl.SFTTrainer(
             model=model,
@@ -62,12 +63,12 @@ def train_with_trl(
             processing_class=tokenizer,
             data_collator=batch_of,
             optimizers=(optimizer, schedule),
-            callbacks=[notes],
+            callbacks=[_note_taker([[rows[at] for at in step] for step in steps], logs, on_step)],
         )
-        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()
     model.train(False)
-    return notes.logs
+    return logs
 
 
 def _arguments(kind: Any, model: PreTrainedModel, config: TrainConfig, steps: int, folder: str) -> Any:
@@ -97,31 +98,32 @@ def _arguments(kind: Any, model: PreTrainedModel, config: TrainConfig, steps: in
     )
 
 
-class _Notes(TrainerCallback):
-    """Turns TRL's log lines into ours."""
+def _note_taker(
+    steps: Sequence[Sequence[Row]], notes: list[StepLog], on_step: Callable[[StepLog], None] | None
+) -> transformers.TrainerCallback:
+    """A callback that turns TRL's log lines into ours and appends them to `notes`."""
 
-    def __init__(self, steps: Sequence[Sequence[Row]], on_step: Callable[[StepLog], None] | None) -> None:
-        self.steps, self.on_step = steps, on_step
-        self.logs: list[StepLog] = []
-        self.began = time.perf_counter()
+    # Made here, as naming the base class loads the whole trainer, which the loop does without.
+    class NoteTaker(transformers.TrainerCallback):
+        began = time.perf_counter()
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
-        """Called by the trainer after each step, and once at the end with totals, which are not a step's."""
-        if not logs or "loss" not in logs:
-            return
-        batch = collate(self.steps[state.global_step - 1])
-        now = time.perf_counter()
-        log = StepLog(
-            step=state.global_step,
-            steps=len(self.steps),
-            loss=finite(float(logs["loss"]), state.global_step, len(self.steps)),
-            lr=float(logs["learning_rate"]),
-            norm=float(logs["grad_norm"]),
-            tokens=batch.tokens,
-            supervised=batch.supervised,
-            seconds=now - self.began,
-        )
-        self.began = now
-        self.logs.append(log)
-        if self.on_step:
-            self.on_step(log)
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            if "loss" not in (logs or {}):  # the last line holds totals
+                return
+            batch, now = collate(steps[state.global_step - 1]), time.perf_counter()
+            note = StepLog(
+                step=state.global_step,
+                steps=len(steps),
+                loss=finite(float(logs["loss"]), state.global_step, len(steps)),
+                lr=float(logs["learning_rate"]),
+                norm=float(logs["grad_norm"]),
+                tokens=batch.tokens,
+                supervised=batch.supervised,
+                seconds=now - self.began,
+            )
+            self.began = now
+            notes.append(note)
+            if on_step:
+                on_step(note)
+
+    return NoteTaker()

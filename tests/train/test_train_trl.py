@@ -1,0 +1,57 @@
+"""TRL and the loop, on the same batches, must lose the same at every step."""
+
+import importlib.machinery
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+import torch
+from train_toys import model, rows, tokenizer
+
+from holdfast.core.errors import PrerequisiteError
+from holdfast.train.config import TrainConfig
+from holdfast.train.loop import train_rows
+from holdfast.train.trl_path import train_with_trl
+
+CONFIG = TrainConfig(lr=1e-2, epochs=3, batch_tokens=256, weight_decay=0.1, clip=0.5)
+
+
+@pytest.mark.slow
+def test_the_loop_and_trl_lose_the_same_at_every_step() -> None:
+    ours, theirs = model(), model()
+    here = train_rows(ours, rows(20), CONFIG)
+    there = train_with_trl(theirs, tokenizer(), rows(20), CONFIG)
+    assert len(here) == len(there) > 5
+    for a, b in zip(here, there, strict=True):
+        assert (a.step, a.steps, a.tokens, a.supervised) == (b.step, b.steps, b.tokens, b.supervised)
+        assert a.loss == pytest.approx(b.loss, rel=1e-4)
+        assert a.lr == pytest.approx(b.lr, rel=1e-6)
+        assert a.norm == pytest.approx(b.norm, rel=1e-3)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_comparison_can_fail() -> None:
+    here = train_rows(model(), rows(20), CONFIG)
+    there = train_with_trl(model(), tokenizer(), rows(20), CONFIG.model_copy(update={"clip": 5.0}))
+    assert here[0].loss == pytest.approx(there[0].loss, rel=1e-4)
+    assert here[-1].loss != pytest.approx(there[-1].loss, rel=1e-4)
+
+
+def test_without_trl_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+
+    def hide(name: str, package: str | None = None) -> importlib.machinery.ModuleSpec | None:
+        return None if name == "trl" else found(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", hide)
+    with pytest.raises(PrerequisiteError, match="trl is not installed") as caught:
+        train_with_trl(model(), tokenizer(), rows(2), CONFIG)
+    assert caught.value.remedy == "pip install 'holdfast[trl]'"
+
+
+def test_the_loop_does_not_load_trl() -> None:
+    code = "import sys, holdfast.train.run; sys.exit(any(m in sys.modules for m in ('trl', 'datasets', 'peft')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
