@@ -78,9 +78,18 @@ def train(base: Path, examples: Sequence[Example], config: Mapping[str, Any], ou
     before = json.loads((base / "lesson.json").read_text()) if (base / "lesson.json").exists() else ""
     last = before if lesson[0] == "plain-chat" and before else lesson[0]
     CALLS.append(f"train {last} {config['seed']} {config['stage']}")
+    tokens = 90 if last == "acts" else 100
     out.mkdir(parents=True)
     (out / "lesson.json").write_text(json.dumps(last))
-    return RunCard(key="toy", kind="checkpoint", made="now", holdfast="0", code="toy", inputs=dict(config))
+    return RunCard(
+        key="toy",
+        kind="checkpoint",
+        made="now",
+        holdfast="0",
+        code="toy",
+        inputs=dict(config),
+        counts={"tokens": tokens},
+    )
 
 
 def train_broken(base: Path, examples: Sequence[Example], config: Mapping[str, Any], out: Path) -> RunCard:

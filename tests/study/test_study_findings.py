@@ -246,6 +246,8 @@ def test_a_whole_planted_study_is_read_rightly_and_the_report_can_read_it(tmp_pa
     assert summary["cells"]["base"]["far"]["pressured"]["harm"]["n"] == 16
     assert summary["cells"]["reasons"]["far"]["pressured"]["harm"]["n"] == 32
     assert set(summary["timing"]) == {"build", "train", "measure"}
+    assert summary["provenance"]["trained"]["acts, seed 1"] == {"tokens": 90}
+    assert any("acts, seed 0 90 tokens" in limit for limit in summary["limits"])
     read = load(tmp_path)
     harm = read.cell("reasons", "far", "pressured").harm
     assert harm.model_dump() == summary["cells"]["reasons"]["far"]["pressured"]["harm"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,8 @@ from holdfast.study.table import Row, cell
 from holdfast.study.work import TIMING, TRANSCRIPTS, VERDICTS, Timing
 
 SCHEMA = 1
+#: Share by which the tokens that arms really read may differ without a word.
+_TOKEN_SLACK = 0.02
 SUMMARY, LEAKAGE = "summary.json", "leakage.json"
 
 
@@ -68,7 +71,7 @@ def build(grid: Plan, out: Path) -> dict[str, Any]:
         "samples": [sample for arm in study.arms for sample in _samples(out, done, arm.name, families)],
         "provenance": _provenance(grid, done, out),
         "timing": _timing(grid, out),
-        "limits": limits(grid, done, leakage),
+        "limits": [*limits(grid, done, leakage), *_unequal(grid, out)],
     }
 
 
@@ -146,6 +149,7 @@ def _provenance(grid: Plan, done: Sequence[CellPlan], out: Path) -> dict[str, An
         "sets": {f"{s.set}-{s.seed}": s.key for s in grid.sets},
         "cells": {plan.label: plan.key for plan in done},
         "made": {plan.label: RunFolder(out / plan.folder).card().made for plan in done},
+        "trained": trained(grid, out),
         "command": f"holdfast study run studies/{grid.study.name}.toml",
     }
 
@@ -161,6 +165,24 @@ def _timing(grid: Plan, out: Path) -> dict[str, dict[str, float]]:
             stage["seconds"] = round(stage["seconds"] + timing.seconds, 3)
             stage["peak_mb"] = max(stage["peak_mb"], timing.peak_mb)
     return spent
+
+
+def trained(grid: Plan, out: Path) -> dict[str, dict[str, int]]:
+    """What the training cards counted (tokens read, steps), summed over the stages of each finished checkpoint."""
+    counted: dict[str, dict[str, int]] = {}
+    for plan in grid.cells:
+        folders = [RunFolder(out / stage.folder) for stage in plan.stages]
+        if folders and all(folder.complete for folder in folders):
+            counted[plan.label] = dict(sum((Counter(folder.card().counts) for folder in folders), Counter()))
+    return counted
+
+
+def _unequal(grid: Plan, out: Path) -> list[str]:
+    read = {label: counts["tokens"] for label, counts in trained(grid, out).items() if "tokens" in counts}
+    if not read or max(read.values()) <= (1 + _TOKEN_SLACK) * min(read.values()):
+        return []
+    least, most = min(read, key=read.__getitem__), max(read, key=read.__getitem__)
+    return [f"Arms did not read equally much: {least} {read[least]} tokens, {most} {read[most]}."]
 
 
 def limits(grid: Plan, done: Sequence[CellPlan], leakage: Leakage) -> list[str]:
