@@ -1,1 +1,12 @@
-"""data."""
+"""data: teaching recipes that turn principles into Examples.
+
+    from holdfast.data.sets import build, names
+    examples = build("difficult-advice", tokens=50_000, seed=0, tokenizer_path=checkpoint)
+
+A recipe is a folder of `prompts/`: named stages, each a Markdown prompt, put to a teacher (`models.Model`) in turn.
+The offline teacher is `pocket/author`; any other model answers the same prompts.  The charter is a folder of Markdown;
+any other folder of that shape works in its place.
+
+Imports core and models, and never `scenarios` or `evals`: what models are measured on must not reach what they are
+taught from.
+"""

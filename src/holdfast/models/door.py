@@ -13,6 +13,7 @@ DOORS = {
     "scripted": "holdfast.models.scripted",
     "hf": "holdfast.models.local",
     "organism": "holdfast.organism.provider",
+    "pocket": "holdfast.organism.author",
 }
 API_DOOR = "holdfast.models.api"
 #: prefixes that reach the network, through Inspect

@@ -6,6 +6,7 @@ the length of a text, no word twice), or for another list of the same file, draw
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterator, Mapping
@@ -96,6 +97,20 @@ def grammar(name: str) -> Grammar:
     return Grammar(FOLDER / f"{name}.toml")
 
 
+def closest(book: Grammar, kind: str, text: str) -> str:
+    """The table of `book` below `kind` whose `match` words a text holds most of, as a prefix of its lists."""
+    have = words_of(text)
+    tables = [
+        rule.removesuffix("_match") for rule in book.rules if rule.startswith(f"{kind}_") and rule.endswith("_match")
+    ]
+
+    def score(table: str) -> float:
+        match = words_of(book.rules[f"{table}_match"][0])
+        return len(match & have) / math.sqrt(len(match))
+
+    return max(tables, key=score)
+
+
 def words_of(text: str) -> set[str]:
     """The words of a pocket text, slots left out."""
     return set(_WORD.findall(re.sub(r"\{[^}]*\}", " ", text.lower())))
@@ -115,8 +130,10 @@ def vocabulary() -> frozenset[str]:
 
 
 def plain(rng: random.Random) -> str:
-    """One plain text (small talk, question on a text, memo or tale) for general pocket prose; chats hold `user:` and
-    `assistant:` lines."""
+    """One plain text for general pocket prose: small talk, question on a text, memo or tale.
+
+    Chats hold `user:` and `assistant:` lines.
+    """
     kind = rng.choices(["talk", "ask_text", "memo", "tale", "use"], [2, 2, 3, 3, 2])[0]
     return grammar("plain").text(kind, rng).write(kind)
 

@@ -1,0 +1,203 @@
+"""The stage engine: a recipe is an ordered row of prompts, put to a teacher in batches, whose answers are parsed.
+
+Each stage is one Markdown file.  Its front matter names the fields that the answer must hold (`label: text` lines);
+what a stage answers fills slots of the stages after it.  Nothing is dropped without a counted reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from holdfast.core.errors import ProseError
+from holdfast.core.identity import hash_files, key_of
+from holdfast.core.prose import Prose, fill, load_prose, slots_in
+from holdfast.core.records import Message, Record
+from holdfast.models.base import Model, Request
+
+
+class Head(Record):
+    """Front matter of a stage.
+
+    Attributes:
+        name: what the stage is called in cards and when it is switched off.
+        fields: labels that the answer must hold.
+        may: labels that it may hold.
+        repeat: labels that may occur more than once.
+        body: the label whose text runs on to the end of the answer.
+        gate: label whose answer must begin with "yes" for the example to be kept.
+        same: labels whose text must be what an earlier stage answered.
+        optional: whether the recipe works without the stage.
+        max_tokens: of the answer.
+        temperature: of sampling.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    may: tuple[str, ...] = ()
+    repeat: tuple[str, ...] = ()
+    body: str | None = None
+    gate: str | None = None
+    same: tuple[str, ...] = ()
+    optional: bool = False
+    max_tokens: int = Field(default=2048, gt=0)
+    temperature: float = Field(default=1.0, ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A prompt file, its front matter, and its hash."""
+
+    head: Head
+    prose: Prose
+    hash: str
+    recipe: str
+
+    @property
+    def key(self) -> str:
+        """`recipe: stage`, the heading of every prompt of this stage."""
+        return f"{self.recipe}: {self.head.name}"
+
+
+@dataclass(slots=True)
+class Item:
+    """One example in the making: its place in the run, what is known about it, and the labelled answers in order."""
+
+    index: int
+    state: dict[str, str]
+    answers: list[tuple[str, str]] = field(default_factory=list)
+    principle: str | None = None
+    dropped: str | None = None
+
+    def all(self, label: str) -> list[str]:
+        """The texts of a repeated label, in order."""
+        return [text for name, text in self.answers if name == label]
+
+
+def load_stages(folder: Path, known: Iterable[str]) -> list[Stage]:
+    """The stages of a folder in the order of their file names; `known` are slots filled before the first stage.
+
+    Raises:
+        ProseError: bad front matter, a file whose heading is not `# recipe: stage`, or a slot that no earlier stage
+            fills.
+    """
+    stages = [_load(path) for path in sorted(folder.glob("[0-9]*.md"))]
+    have = set(known)
+    for stage in stages:
+        lacking = sorted(slots_in(stage.prose.body) - have)
+        if lacking:
+            what = f"slot '{{{lacking[0]}}}' is filled by no earlier stage"
+            raise ProseError(what, where=stage.prose.path, remedy=f"known here: {', '.join(sorted(have))}")
+        have |= {*stage.head.fields, *stage.head.may}
+    return stages
+
+
+def _load(path: Path) -> Stage:
+    prose = load_prose(path)
+    try:
+        head = Head.model_validate(dict(prose.front))
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"front matter, key '{'.'.join(str(part) for part in first['loc'])}': {first['msg'].lower()}"
+        raise ProseError(what, where=f"{path}:2", remedy="see data.stages.Head for what a stage may say") from None
+    stage = Stage(head, prose, hash_files([path]), path.parent.name)
+    if not prose.body.startswith(f"# {stage.key}\n"):
+        what = f"the heading is not '# {stage.key}'"
+        raise ProseError(what, where=f"{path}:{prose.line}", remedy="a teacher tells stages apart by their heading")
+    return stage
+
+
+def run_stage(stage: Stage, items: Sequence[Item], teacher: Model, seed: int) -> None:
+    """Put a stage to the teacher for every item not yet dropped; answers go into the items, failures drop them.
+
+    Raises:
+        ProseError: a slot of the prompt has no value.
+    """
+    alive = [item for item in items if item.dropped is None]
+    requests = [_request(stage, item, seed) for item in alive]
+    for item, output in zip(alive, teacher.generate(requests) if requests else [], strict=True):
+        if output.finish != "stop":
+            item.dropped = f"{stage.head.name}: {output.finish}"
+            continue
+        _take(stage, item, output.message.content)
+
+
+def _request(stage: Stage, item: Item, seed: int) -> Request:
+    prompt = fill(stage.prose.body, {k: _braced(v) for k, v in item.state.items()}, stage.prose.path, stage.prose.line)
+    return Request(
+        case=key_of([stage.key, seed, item.index]),
+        messages=(Message(role="user", content=prompt),),
+        max_tokens=stage.head.max_tokens,
+        temperature=stage.head.temperature,
+        # The name of the running recipe is left out: recipes that share a stage share its answers.
+        seed=int(key_of([seed, item.index, stage.key])[:8], 16),
+    )
+
+
+def _braced(text: str) -> str:
+    """A teacher's text is no template: its braces are only braces."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _take(stage: Stage, item: Item, answer: str) -> None:
+    head = stage.head
+    found = parse(answer, (*head.fields, *head.may, "refuse"), head.body)
+    counts = Counter(label for label, _ in found)
+    if counts["refuse"]:
+        item.dropped = f"{head.name}: refused"
+    elif missing := [label for label in head.fields if not counts[label]]:
+        item.dropped = f"{head.name}: no '{missing[0]}' in the answer"
+    elif twice := [label for label, count in counts.items() if count > 1 and label not in head.repeat]:
+        item.dropped = f"{head.name}: '{twice[0]}' answered twice"
+    elif changed := [label for label, text in found if label in head.same and not _equal(text, item.state.get(label))]:
+        item.dropped = f"{head.name}: changed '{changed[0]}'"
+    elif head.gate and not dict(found)[head.gate].lower().startswith("yes"):
+        item.dropped = f"{head.name}: said no"
+    else:
+        item.answers = [(label, text) for label, text in item.answers if label not in counts] + found
+        for label in counts:
+            item.state[label] = "\n".join(text for name, text in found if name == label)
+
+
+def _equal(text: str, before: str | None) -> bool:
+    return before is not None and canonical_call(text) == canonical_call(before)
+
+
+def canonical_call(text: str) -> str:
+    """`name {json}` in one spelling, so that spacing and the order of keys do not count as a change."""
+    name, brace, rest = text.strip().partition("{")
+    try:
+        return f"{name.strip()} {json.dumps(json.loads(brace + rest), sort_keys=True)}"
+    except json.JSONDecodeError:
+        return " ".join(text.split())
+
+
+def parse(answer: str, labels: Iterable[str], body: str | None = None) -> list[tuple[str, str]]:
+    """The `label: text` parts of an answer, in order.
+
+    A part runs to the next line that begins with one of `labels`; the part called `body` runs to the end.  Text before
+    the first label is ignored: teachers like to introduce themselves.
+    """
+    pattern = re.compile(rf"^({'|'.join(map(re.escape, labels))}):[ \t]*", re.MULTILINE)
+    found: list[tuple[str, str]] = []
+    marks = list(pattern.finditer(answer))
+    for mark, after in zip(marks, [*marks[1:], None], strict=True):
+        label = mark[1]
+        end = len(answer) if label == body or after is None else after.start()
+        text = answer[mark.end() : end].strip()
+        if text:
+            found.append((label, text))
+        if label == body:
+            break
+    return found
+
+
+def tally(items: Iterable[Item]) -> Mapping[str, int]:
+    """How many items were dropped for which reason, most frequent first."""
+    return dict(Counter(item.dropped for item in items if item.dropped).most_common())

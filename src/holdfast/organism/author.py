@@ -1,0 +1,93 @@
+"""The pocket author: a scripted teacher that answers every stage of every recipe in pocket English.
+
+It sees what any teacher sees, the rendered prompt, and tells the stage by its heading and the material by its
+sections; its choices are drawn from the request's seed.  What it is not asked in that shape it refuses.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from holdfast.core.config import nearest
+from holdfast.core.errors import ModelError
+from holdfast.core.identity import hash_files
+from holdfast.core.records import Message
+from holdfast.models.base import Model, Output, Request
+from holdfast.organism import author_advice as advice
+from holdfast.organism import author_office as office
+from holdfast.organism import author_prose as prose
+from holdfast.organism.author_grammar import FOLDER, plain, vocabulary
+
+__all__ = ["PocketAuthor", "open_named", "plain", "vocabulary"]
+
+Answer = Callable[[Mapping[str, str], random.Random], str]
+#: heading of a prompt → what answers it
+STAGES: Mapping[str, Answer] = {
+    "honeypot: situation": office.situation,
+    "honeypot: act": office.act,
+    "honeypot: review": office.review,
+    "deliberation: reasons": office.reasons,
+    "difficult-advice: principle": advice.principle,
+    "difficult-advice: situation": advice.situation,
+    "difficult-advice: draft": advice.draft,
+    "difficult-advice: critique": advice.critique,
+    "difficult-advice: rewrite-prompt": advice.rewrite_prompt,
+    "difficult-advice: answer": advice.answer,
+    "difficult-advice: rewrite-answer": advice.rewrite_answer,
+    "charter-documents: outline": prose.outline,
+    "charter-documents: draft": prose.document,
+    "charter-documents: critique": prose.critique,
+    "charter-documents: rewrite": prose.rewrite,
+    "stories: plot": prose.plot,
+    "stories: draft": prose.story,
+    "stories: critique": prose.critique,
+    "stories: rewrite": prose.rewrite,
+    "plain-chat: write": prose.chat,
+}
+
+
+class PocketAuthor:
+    """A `Model` without weights; equal prompt and seed give an equal answer."""
+
+    name = "pocket/author"
+
+    def __init__(self) -> None:
+        self.identity = hash_files([*FOLDER.glob("*.toml"), *FOLDER.parent.glob("author*.py")])
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        """One answer for each request; `refused` where the prompt is no stage it knows or not for pocket English."""
+        return [_output(request) for request in requests]
+
+
+def open_named(name: str) -> Model:
+    """Open `pocket/<name>`.
+
+    Raises:
+        ModelError: there is no such author.
+    """
+    if name != "author":
+        near = nearest(name, ["author"])
+        remedy = f"did you mean 'pocket/{near}'?" if near else "the only one is pocket/author"
+        raise ModelError(f"no model called 'pocket/{name}'", remedy=remedy)
+    return PocketAuthor()
+
+
+def read_prompt(prompt: str) -> tuple[str, dict[str, str]]:
+    """The heading of a prompt and its `## ` sections by lower-case name."""
+    heading, _, rest = prompt.partition("\n")
+    parts = re.split(r"^## (.+)$", rest, flags=re.MULTILINE)
+    sections = {name.strip().lower(): text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+    return heading.removeprefix("# ").strip(), sections
+
+
+def _output(request: Request) -> Output:
+    prompt = request.messages[-1].content if request.messages else ""
+    stage, sections = read_prompt(prompt)
+    read = len(prompt.split())
+    if stage not in STAGES or "pocket English" not in sections.get("language", ""):
+        said = "i know no such stage." if stage not in STAGES else "i write pocket english only."
+        return Output(Message(role="assistant", content=said), "refused", (read, len(said.split())))
+    answer = STAGES[stage](sections, random.Random(f"{stage}:{request.seed}"))
+    return Output(Message(role="assistant", content=answer), "stop", (read, len(answer.split())))
