@@ -38,7 +38,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one verb; None where there is no such verb."""
         if cmd_name not in VERBS:
-            return None
+            return super().get_command(ctx, cmd_name)
         command = importlib.import_module(f"holdfast.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
@@ -72,12 +72,22 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _say("interrupted (what is finished is kept: run again to resume)", IncompleteError.exit_code)
     except click.ClickException as error:
-        return _say(error.format_message(), 2)
+        return _say(_usage(error, arguments), 2)
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG") == "1":
             raise
         return _explain(error)
     return result if isinstance(result, int) else 0
+
+
+def _usage(error: click.ClickException, arguments: Sequence[str]) -> str:
+    """What click found wrong, with a way out."""
+    # Imported late: it brings pydantic, and `--help` has no use for that.
+    from holdfast.core.config import nearest
+
+    near = nearest(arguments[0], list(VERBS)) if arguments and arguments[0] not in VERBS else None
+    way_out = f"did you mean '{near}'?" if near else "see --help"
+    return f"{error.format_message().rstrip('.')} ({way_out})"
 
 
 def _explain(error: Exception) -> int:

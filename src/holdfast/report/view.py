@@ -230,3 +230,17 @@ def _found(sample: Sample, quote: str) -> bool:
     texts = [m.content for m in sample.messages]
     texts += [str(v) for m in sample.messages for call in m.tool_calls for v in call.arguments.values()]
     return bool(quote.strip()) and any(quote in text for text in texts)
+
+
+def outline(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The short table that a terminal shows: names of the columns, and a row for each arm."""
+    verdicts = {row.arm: row.verdict for row in summary.generalises}
+    splits = [split for split in splits_of(summary) if any(split in arm for arm in summary.splits.values())]
+    names = ("arm", *(f"harm, {split_title(split)}" for split in splits), "useful", "verdict")
+    at = HELDOUT if HELDOUT in splits else splits[-1] if splits else HELDOUT
+    rows = []
+    for arm in summary.arms:
+        harm = [shown(summary.split(arm.name, split, PRESSURED).harm).words for split in splits]
+        useful = shown(summary.split(arm.name, at, ROUTINE).useful).main
+        rows.append((arm.title or arm.name, *harm, useful, verdicts.get(arm.name, "control" if arm.control else "")))
+    return names, rows

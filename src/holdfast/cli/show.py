@@ -1,0 +1,44 @@
+"""How the command line shows things: tables and messages.  Model text is hostile and is cleaned first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from holdfast.core.errors import InputError
+from holdfast.core.records import Message
+from holdfast.report.words import clean
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> None:
+    """Print rows under their names; the columns named in `right` hold figures."""
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in names:
+        shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(clean(str(value))) for value in row))
+    Console().print(shown)
+
+
+def message(turn: Message) -> None:
+    """Print one turn of a conversation."""
+    click.echo(f"[{turn.role}] {clean(turn.content)}\n")
+    for call in turn.tool_calls:
+        click.echo(clean(f"[{turn.role} calls {call.name}] {dict(call.arguments)}\n"))
+
+
+def pairs(texts: Sequence[str]) -> Mapping[str, str]:
+    """`NAME=VALUE` arguments as a mapping.
+
+    Raises:
+        InputError: one of them has no equals sign.
+    """
+    for text in texts:
+        if "=" not in text:
+            raise InputError(f"'{text}' is not NAME=VALUE", remedy="write, say, threat=none")
+    return dict(text.split("=", 1) for text in texts)

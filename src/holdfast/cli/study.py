@@ -1,0 +1,64 @@
+"""`holdfast study plan FILE` and `holdfast study run FILE`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+FILE = click.argument("file", type=click.Path(path_type=Path))
+
+
+@click.group()
+def command() -> None:
+    """Plan or run a whole comparison from a study file."""
+
+
+@command.command("plan")
+@FILE
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def plan_study(file: Path, as_json: bool) -> None:
+    """What FILE would build, train and measure; nothing is run."""
+    from holdfast.cli.show import table
+    from holdfast.study.run import lay_out
+    from holdfast.study.spec import load_study
+    from holdfast.study.wiring import ROOMS
+
+    study = load_study(file, ROOMS.known())
+    grid = lay_out(study, ROOMS)
+    cells = [
+        {"checkpoint": cell.label, "sets": [s.set for stage in cell.stages for s in stage.sets], "key": cell.key}
+        for cell in grid.cells
+    ]
+    if as_json:
+        click.echo(json.dumps({"study": study.name, "key": grid.key, "cases": len(grid.facts.cases), "cells": cells}))
+        return
+    click.echo(
+        f"{study.name}: {len(grid.sets)} data sets, {len(cells)} checkpoints, {len(grid.facts.cases)} cases each"
+    )
+    table(("checkpoint", "taught on", "key"), [(c["checkpoint"], ", ".join(c["sets"]), c["key"]) for c in cells])
+
+
+@command.command("run")
+@FILE
+@click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/NAME]")
+@click.option("--workers", type=click.IntRange(1), help="Processes of one thread each.  [default: one a core]")
+def run_study(file: Path, out: Path | None, workers: int | None) -> None:
+    """Run FILE and draw its report.  Interrupt at will: the same command resumes and repeats nothing."""
+    from holdfast.cli.progress import cores, watching
+    from holdfast.cli.show import table
+    from holdfast.report.page import write_report
+    from holdfast.report.summary import load
+    from holdfast.report.view import outline
+    from holdfast.study.run import run
+    from holdfast.study.spec import load_study
+    from holdfast.study.wiring import ROOMS
+
+    study = load_study(file, ROOMS.known())
+    out = out or Path("results") / study.name
+    with watching() as watch:
+        summary = run(study, out, ROOMS, workers or cores(), watch)
+    pages = write_report(summary.parent)
+    table(*outline(load(summary.parent)))
+    click.echo(f"{pages[0].resolve()}")

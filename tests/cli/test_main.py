@@ -1,0 +1,138 @@
+"""The command line: quick to answer, one line for an error, the exit codes of the design."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from holdfast.cli.main import VERBS, holdfast, run
+from holdfast.core.errors import HoldfastError, IncompleteError, InputError, PrerequisiteError
+
+Captured = pytest.CaptureFixture[str]
+
+
+Fail = Callable[[BaseException], str]
+
+
+@pytest.fixture
+def failing() -> Iterator[Fail]:
+    """Adds a verb that raises an error, and returns its name; takes it away again after the test."""
+
+    def add(error: BaseException) -> str:
+        def fail() -> None:
+            raise error
+
+        holdfast.add_command(click.Command("failing", callback=fail))
+        return "failing"
+
+    yield add
+    holdfast.commands.pop("failing")
+
+
+def answer_time() -> float:
+    """The quickest of five starts, so that a busy machine does not decide."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "holdfast.cli.main", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def test_help_answers_in_a_quarter_of_a_second(capsys: Captured) -> None:
+    assert answer_time() <= 0.25
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in VERBS)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_has_a_file_that_says_what_the_table_says(name: str, capsys: Captured) -> None:
+    assert run([name, "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"holdfast {name}" in shown
+    assert VERBS[name] in shown
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (InputError("no arm", where="a.toml:3", remedy="did you mean 'b'?"), 2, "a.toml:3: no arm (did you mean 'b'?)"),
+        (PrerequisiteError("trl is not installed", remedy="pip install 'holdfast[trl]'"), 3, "pip install"),
+        (ModuleNotFoundError("No module named 'trl'", name="trl"), 3, "trl is not installed (pip install"),
+        (IncompleteError("interrupted"), 4, "interrupted"),
+        (HoldfastError("two\nlines"), 4, "two lines"),
+        (KeyboardInterrupt(), 4, "run again to resume"),
+        (ValueError("odd"), 4, "ValueError: odd (a fault of ours; HOLDFAST_DEBUG=1 shows the traceback)"),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(
+    failing: Fail, error: BaseException, code: int, line: str, capsys: Captured
+) -> None:
+    assert run([failing(error)]) == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    # A line feed may come first: it ends the line on which the terminal shows ^C.
+    assert shown.err.lstrip("\n").startswith("error: ")
+    assert shown.err.strip().count("\n") == 0
+    assert line in shown.err
+
+
+def test_debug_shows_the_traceback(failing: Fail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOLDFAST_DEBUG", "1")
+    with pytest.raises(ValueError, match="odd"):
+        run([failing(ValueError("odd"))])
+
+
+@pytest.mark.parametrize("arguments", [["repot"], ["report"], ["report", "--nope"], ["worlds", "show"]])
+def test_wrong_usage_is_your_input(arguments: list[str], capsys: Captured) -> None:
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_wrong_verb_names_the_right_one(capsys: Captured) -> None:
+    assert run(["repot"]) == 2
+    assert "did you mean 'report'?" in capsys.readouterr().err
+
+
+def test_no_arguments_show_the_table(capsys: Captured) -> None:
+    run([])
+    assert "demo" in "".join(capsys.readouterr())
+
+
+SLEEPER = """
+import sys, time, types
+import click
+from holdfast.cli.main import main
+@click.command()
+def command():
+    print("ready", flush=True)
+    time.sleep(60)
+sys.modules["holdfast.cli.report"] = types.SimpleNamespace(command=command)
+main(["report"])
+"""
+
+
+def test_control_c_keeps_what_is_finished_and_says_so() -> None:
+    command = [sys.executable, "-c", SLEEPER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, shown = process.communicate(timeout=20)
+    assert process.returncode == 4
+    assert shown.lstrip("\n") == "error: interrupted (what is finished is kept: run again to resume)\n"
+
+
+def test_a_results_folder_that_is_none_is_one_line(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "summary.json").write_text('{"schema": 1, "arms": [')
+    assert run(["report", str(tmp_path)]) == 2
+    assert "summary.json:1: half written" in capsys.readouterr().err
+    (tmp_path / "summary.json").write_text('{"schema": 1}')
+    assert run(["report", str(tmp_path)]) == 0
+    assert str(tmp_path / "report.html") in capsys.readouterr().out
