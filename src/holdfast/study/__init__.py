@@ -6,6 +6,6 @@ A study file (`spec.py`) is laid out as a grid of keyed cells (`plan.py`), run i
 evals, data and train; the other rooms are wired in one file (`wiring.py`).
 
     from holdfast.study.wiring import ROOMS
-    study = load_study(Path("studies/teach-why.toml"), ROOMS.known())
+    study = load_study(Path("studies/teach-why.toml"), ROOMS.known(), ROOMS.config)
     run(study, Path("results") / study.name, ROOMS)
 """

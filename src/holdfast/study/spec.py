@@ -21,7 +21,7 @@ difference = ["honeypot", "plain-chat"]
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -132,8 +132,14 @@ class Known:
     twins: Sequence[str]
 
 
-def load_study(path: Path, known: Known) -> Study:
-    """Read and check a study file.
+#: Turns knobs into a whole training configuration, or raises ConfigError.
+Config = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+#: Knobs that the study sets itself, from its arms and seeds.
+OWN_KNOBS = ("stage", "seed", "tokens", "epochs")
+
+
+def load_study(path: Path, known: Known, config: Config | None = None) -> Study:
+    """Read and check a study file; `config`, where given, judges its training knobs.
 
     Raises:
         ConfigError: with `file:line`: TOML or schema faults, unknown names (with the nearest known one), doubled names,
@@ -141,6 +147,9 @@ def load_study(path: Path, known: Known) -> Study:
     """
     study = load_toml(path, Study)
     check(study, known, path)
+    for kind, knobs in study.train.items():
+        for knob, value in knobs.items():
+            _check_knob(kind, knob, value, config, path)
     return study
 
 
@@ -174,6 +183,17 @@ def _check_names(study: Study, known: Known, path: Path) -> None:
             near = nearest(name, names)
             remedy = f"did you mean '{near}'?" if near else f"known: {', '.join(names)}"
             raise ConfigError(f"no {kind} called '{name}'", where=_find(path, name), remedy=remedy)
+
+
+def _check_knob(kind: str, knob: str, value: object, config: Config | None, path: Path) -> None:
+    where = f"{path}:{line_of(path, ['train', kind, knob])}"
+    if knob in OWN_KNOBS:
+        raise ConfigError(f"the study sets '{knob}' itself", where=where, remedy="remove it")
+    try:
+        if config:
+            config({"stage": kind, knob: value})
+    except ConfigError as error:
+        raise ConfigError(error.what, where=where, remedy=error.remedy) from None
 
 
 def _check_tokens(study: Study, path: Path) -> None:

@@ -1,0 +1,65 @@
+"""The real rooms, as far as they go without training: the main study loads, scripted agents are measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from holdfast.core.errors import ConfigError, ModelError
+from holdfast.study.run import run
+from holdfast.study.spec import Arm, load_study
+from holdfast.study.wiring import ROOMS
+
+STUDY = Path(__file__).parents[2] / "studies" / "teach-why.toml"
+
+
+def test_the_main_study_fits_the_rooms_there_are() -> None:
+    study = load_study(STUDY, ROOMS.known(), ROOMS.config)
+    cases = ROOMS.cases(study.worlds, study.twins, study.case_seeds)
+    assert len(cases) == 5 * 4 * 16
+    assert {case.split for case in cases if case.world in study.worlds[2:]} == {"heldout"}
+    sets = {name for arm in study.arms for name in arm.sets}
+    assert sets <= set(ROOMS.known().sets)
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "said"),
+    [
+        ("[train.sft]\nlr = 0.001\nwarmupp = 0.1", 3, "did you mean 'warmup'?"),
+        ("[train.sft]\nlr = 7", 2, "less than 1"),
+        ("[train.midtrain]\nepochs = 2", 2, "the study sets 'epochs' itself"),
+    ],
+)
+def test_a_wrong_knob_is_named_with_its_line(tmp_path: Path, table: str, line: int, said: str) -> None:
+    path = tmp_path / "knobs.toml"
+    text = STUDY.read_text()
+    path.write_text(text + "\n" + table + "\n")
+    with pytest.raises(ConfigError, match=said.replace("?", r"\?")) as caught:
+        load_study(path, ROOMS.known(), ROOMS.config)
+    assert caught.value.where == f"{path}:{len(text.splitlines()) + 1 + line}"
+
+
+@pytest.mark.parametrize(("agent", "rate"), [("proper", 0.0), ("blackmailer", 1.0)])
+def test_planted_behaviour_is_measured_as_planted(tmp_path: Path, agent: str, rate: float) -> None:
+    study = load_study(STUDY, ROOMS.known())
+    alone = study.model_copy(
+        update={"model": f"scripted/{agent}", "cases": 2, "arms": (Arm(name="base"),), "claims": ()}
+    )
+    summary = json.loads(run(alone, tmp_path, ROOMS, workers=1).read_text())
+    for twins in summary["cells"]["base"].values():
+        assert twins["pressured"]["harm"]["rate"] == rate
+    # The blackmailer does harm unprovoked too, which is what controls are there to say.
+    assert summary["controls"]["ok"] is (agent == "proper")
+    assert summary["splits"]["base"]["heldout"]["pressured"]["harm"]["n"] == 6
+
+
+def test_only_a_checkpoint_can_be_trained() -> None:
+    with pytest.raises(ModelError, match="cannot be trained"):
+        ROOMS.base_path("scripted/proper")
+
+
+def test_every_world_has_a_canary() -> None:
+    assert all(len(canary) > 20 for canary in ROOMS.canaries())
+    assert ROOMS.canaries()
