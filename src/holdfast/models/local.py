@@ -1,0 +1,383 @@
+"""Any transformers checkpoint on disk, answering in batches.
+
+    open_model("hf/PATH")
+
+Rows of similar length are batched, left-padded, and decoded with a key/value cache that grows in place; finished rows
+leave the batch.  What a row has read is kept until its next turn, so an episode reads each token once.  Sampling draws
+from one stream for each sample, so a sample does not depend on what else is in its batch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jinja2 import TemplateError
+from numpy.typing import NDArray
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from holdfast.core.errors import ModelError
+from holdfast.core.identity import hash_files, key_of
+from holdfast.core.records import Message
+from holdfast.models.base import Finish, Output, Request
+from holdfast.models.wire import message_dicts, parse_turn, tool_dicts
+
+#: Ends of a turn in the chat templates of open models, used where the tokenizer has them.
+_ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<end_of_turn>", "</s>")
+#: Special tokens that are part of what a turn says.
+_SPOKEN = ("<tool_call>", "</tool_call>", "<think>", "</think>")
+_HASHED = {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
+_ROOM = 32
+
+
+def open_named(rest: str) -> LocalModel:
+    """Open the checkpoint in a folder.
+
+    Raises:
+        ModelError: the folder holds no checkpoint that transformers can load, or no chat template.
+    """
+    return LocalModel(Path(rest), name=f"hf/{rest}")
+
+
+class LocalModel:
+    """A checkpoint on disk behind the `Model` protocol.
+
+    Args:
+        path: a folder with `config.json`, weights and a tokenizer with a chat template.
+        name: the name it goes by.
+        batch: most rows decoded at a time.
+        dtype: of the weights; None keeps the checkpoint's on a GPU and takes float32 on a CPU.
+        memory: most bytes of keys and values kept between the turns of episodes; 0 keeps none.
+
+    Raises:
+        ModelError: there is no such checkpoint.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str = "",
+        batch: int = 64,
+        dtype: torch.dtype | None = None,
+        memory: int = 512 * 2**20,
+    ) -> None:
+        self.name, self.path, self.batch = name or f"hf/{path}", path, batch
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model, self.tokenizer = _load(path, dtype or (torch.float32 if self.device.type == "cpu" else None))
+        self.model.to(self.device).eval()  # type: ignore[arg-type]
+        self._ends = _ends(self.model, self.tokenizer)
+        vocabulary = self.tokenizer.get_added_vocab()
+        self._silent = set(self.tokenizer.all_special_ids) - {vocabulary.get(token) for token in _SPOKEN}
+        self._last_only = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        self._memory = _Memory(memory if _plain_attention(self.model) else 0)
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash of weights, tokenizer, template and number format."""
+        files = [p for p in self.path.iterdir() if p.suffix in _HASHED]
+        return key_of([hash_files(files), str(self.model.dtype)])
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        """One turn for each request, in order; a conversation that the template refuses is an `error` finish."""
+        outputs: dict[int, Output] = {}
+        rows = []
+        for index, request in enumerate(requests):
+            try:
+                rows.append(self._row(index, request))
+            except (TemplateError, ValueError, TypeError) as error:
+                reason = f"the chat template fails: {str(error).splitlines()[0]}"
+                outputs[index] = Output(Message(role="assistant"), finish="error", error=reason)
+        rows.sort(key=lambda row: (len(row.ids) - row.kept, len(row.ids)))
+        for start in range(0, len(rows), self.batch):
+            chunk = rows[start : start + self.batch]
+            self._decode(chunk)
+            for row in chunk:
+                outputs[row.index] = Output(row.message, row.finish, (len(row.ids), len(row.written)))
+        return [outputs[index] for index in range(len(requests))]
+
+    def _row(self, index: int, request: Request) -> _Row:
+        text = self.tokenizer.apply_chat_template(
+            message_dicts(request.messages),
+            tools=tool_dicts(request.tools),  # type: ignore[arg-type]
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        row = _Row(index, request, ids)
+        row.past = self._memory.take(row.key, row.ids)
+        return row
+
+    @torch.inference_mode()
+    def _decode(self, rows: list[_Row]) -> None:
+        """Write one turn for each row, in place."""
+        batch = _Batch(self, rows)
+        logits = batch.read()
+        alive = list(rows)
+        while True:
+            chosen = _choose(logits, batch.rows)
+            for row, token in zip(batch.rows, chosen, strict=True):
+                if row in alive:
+                    row.written.append(token)
+            ended = [row for row in alive if row.written[-1] in self._ends or row.full]
+            for row in ended:
+                self._finish(row, batch)
+            alive = [row for row in alive if row not in ended]
+            if not alive:
+                return
+            if len(alive) <= 3 * len(batch.rows) // 4:
+                batch.keep([i for i, row in enumerate(batch.rows) if row in alive])
+            logits = batch.step([row.written[-1] for row in batch.rows])
+
+    def _finish(self, row: _Row, batch: _Batch) -> None:
+        """Turn what a row wrote into a message; keep what it read if there will be a next turn."""
+        row.finish = "stop" if row.written[-1] in self._ends else "length"
+        said = [token for token in row.written if token not in self._silent and token not in self._ends]
+        row.message = parse_turn(str(self.tokenizer.decode(said, clean_up_tokenization_spaces=False)))
+        if row.message.tool_calls and self._memory.limit:
+            self._memory.put(row.key, [*row.ids, *row.written[:-1]], batch.read_by(row))
+
+
+@dataclass(eq=False)
+class _Row:
+    """One request on its way to an answer."""
+
+    index: int
+    request: Request
+    ids: list[int]
+    written: list[int] = field(default_factory=list)
+    finish: Finish = "stop"
+    message: Message = field(default_factory=lambda: Message(role="assistant"))
+    past: _Past | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Names the episode: what its earlier turns read is kept under it."""
+        return self.request.case, self.request.seed
+
+    @property
+    def kept(self) -> int:
+        """How many of its tokens were read in an earlier turn."""
+        return self.past.length if self.past else 0
+
+    @property
+    def full(self) -> bool:
+        return len(self.written) >= self.request.max_tokens
+
+    @cached_property
+    def uniform(self) -> NDArray[np.float64]:
+        """The sample's own random numbers, shape (max_tokens,): fixed by case, seed and turn."""
+        seed = int(key_of([self.request.case, self.request.seed, len(self.request.messages)]), 16)
+        return np.random.default_rng(seed).random(self.request.max_tokens)
+
+
+def _choose(logits: torch.Tensor, rows: Sequence[_Row]) -> list[int]:
+    """The next token of each row from logits of shape (rows, vocabulary): greedy at 0, else by inverse CDF."""
+    best: list[int] = logits.argmax(-1).tolist()
+    for i, row in enumerate(rows):
+        if row.request.temperature > 0 and not row.full:
+            cumulated = torch.softmax(logits[i].double() / row.request.temperature, -1).cumsum(-1)
+            point = row.uniform[len(row.written)] * float(cumulated[-1])
+            best[i] = min(int(torch.searchsorted(cumulated, point, right=True)), len(cumulated) - 1)
+    return best
+
+
+class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """A cache layer that keeps room to grow into, instead of copying all it holds at each token."""
+
+    _keys: torch.Tensor
+    _values: torch.Tensor
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        have = self.get_seq_length()
+        need = have + key_states.shape[-2]
+        if have == 0 or need > self._keys.shape[-2]:
+            self._keys = self._grown(self.keys, have, need, key_states)
+            self._values = self._grown(self.values, have, need, value_states)
+        self._keys[:, :, have:need] = key_states
+        self._values[:, :, have:need] = value_states
+        self.keys, self.values = self._keys[:, :, :need], self._values[:, :, :need]
+        return self.keys, self.values
+
+    @staticmethod
+    def _grown(old: torch.Tensor | None, have: int, need: int, like: torch.Tensor) -> torch.Tensor:
+        rows, heads, _, width = like.shape
+        room = like.new_empty(rows, heads, max(need + _ROOM, have * 3 // 2), width)
+        if have and old is not None:
+            room[:, :, :have] = old
+        return room
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        if self.keys is not None:
+            have = self.get_seq_length()
+            self._keys, self._values = self._keys[indices], self._values[indices]
+            self.keys, self.values = self._keys[:, :, :have], self._values[:, :, :have]
+
+
+@dataclass(frozen=True)
+class _Past:
+    """Keys and values of what a row has read: for each layer two tensors of shape (heads, length, width)."""
+
+    ids: list[int]
+    layers: list[tuple[torch.Tensor, torch.Tensor]]
+    length: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(part.numel() * part.element_size() for layer in self.layers for part in layer)
+
+
+class _Memory:
+    """What episodes have read so far, oldest forgotten first when the limit in bytes is reached."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self._held = limit, 0
+        self._pasts: OrderedDict[tuple[str, int], _Past] = OrderedDict()
+
+    def put(self, key: tuple[str, int], ids: list[int], layers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        past = _Past(ids, layers, len(ids))
+        self._drop(key)
+        self._pasts[key] = past
+        self._held += past.bytes
+        while self._held > self.limit:
+            self._drop(next(iter(self._pasts)))
+
+    def take(self, key: tuple[str, int], ids: list[int]) -> _Past | None:
+        """What was read of these tokens before; at least the last token is left to read."""
+        past = self._drop(key)
+        if past is None:
+            return None
+        most = min(len(past.ids), len(ids) - 1)
+        same = next((i for i in range(most) if past.ids[i] != ids[i]), most)
+        return _Past(past.ids, past.layers, same) if same > 0 else None
+
+    def _drop(self, key: tuple[str, int]) -> _Past | None:
+        past = self._pasts.pop(key, None)
+        self._held -= past.bytes if past else 0
+        return past
+
+
+class _Batch:
+    """Rows decoded together: their cache, their mask (rows, columns) and their positions."""
+
+    def __init__(self, owner: LocalModel, rows: list[_Row]) -> None:
+        self.owner, self.rows = owner, list(rows)
+        self.cache = _empty_cache(owner.model)
+        old, new = max(row.kept for row in rows), max(len(row.ids) - row.kept for row in rows)
+        pad = owner.tokenizer.pad_token_id or 0
+        ids = torch.full((len(rows), new), pad, dtype=torch.long)
+        mask = torch.zeros(len(rows), old + new, dtype=torch.long)
+        for i, row in enumerate(rows):
+            fresh = row.ids[row.kept :]
+            ids[i, new - len(fresh) :] = torch.tensor(fresh)
+            mask[i, old - row.kept : old] = 1
+            mask[i, old + new - len(fresh) :] = 1
+        self.mask, self._ids = mask.to(owner.device), ids.to(owner.device)
+        self._recall(old)
+
+    def _recall(self, old: int) -> None:
+        """Put what rows read in earlier turns into the cache, right-aligned in its first `old` columns."""
+        first = next((row.past for row in self.rows if row.past), None)
+        if first is None:
+            return
+        for index, (like, _) in enumerate(first.layers):
+            heads, _, width = like.shape
+            both = [like.new_zeros(len(self.rows), heads, old, width) for _ in range(2)]
+            for i, row in enumerate(self.rows):
+                if row.past:
+                    for part, kept in zip(both, row.past.layers[index], strict=True):
+                        part[i, :, old - row.kept :] = kept[:, : row.kept]
+            self.cache.update(both[0], both[1], index)
+        for row in self.rows:
+            if row.past:
+                row.past = _Past([], [], row.past.length)
+
+    def read(self) -> torch.Tensor:
+        """Read the prompts; logits of the next token, shape (rows, vocabulary)."""
+        positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, -self._ids.shape[1] :]
+        return self._forward(self._ids, positions)
+
+    def step(self, tokens: list[int]) -> torch.Tensor:
+        """Read one more token of each row; logits of the next, shape (rows, vocabulary)."""
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], -1)
+        ids = torch.tensor(tokens, device=self.mask.device)[:, None]
+        return self._forward(ids, self.mask.sum(-1, keepdim=True) - 1)
+
+    def _forward(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        keep = {"logits_to_keep": 1} if self.owner._last_only else {}
+        out = self.owner.model(
+            input_ids=ids,
+            attention_mask=self.mask,
+            position_ids=positions,
+            past_key_values=self.cache,
+            use_cache=True,
+            **keep,
+        )
+        logits: torch.Tensor = out.logits[:, -1].float()
+        return logits
+
+    def keep(self, indices: list[int]) -> None:
+        """Let the other rows go."""
+        chosen = torch.tensor(indices, device=self.mask.device)
+        self.rows = [self.rows[i] for i in indices]
+        self.mask = self.mask[chosen]
+        self.cache.batch_select_indices(chosen)
+
+    def read_by(self, row: _Row) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """A copy of the keys and values of what a row has read, without padding."""
+        i = self.rows.index(row)
+        at = self.mask[i].nonzero()[:, 0]
+        return [(layer.keys[i][:, at], layer.values[i][:, at]) for layer in self.cache.layers]  # type: ignore[union-attr,index]
+
+
+def _load(path: Path, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    if not (path / "config.json").is_file():
+        remedy = "give the folder of a transformers checkpoint; nothing is downloaded"
+        raise ModelError("not a checkpoint: no config.json", where=path, remedy=remedy)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=dtype or "auto")
+    except Exception as error:  # transformers, tokenizers, safetensors and torch each raise their own kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        remedy = "save it again with save_pretrained"
+        raise ModelError(f"the checkpoint cannot be loaded: {reason}", where=path, remedy=remedy) from None
+    if not tokenizer.chat_template:
+        remedy = "put a chat_template.jinja beside the tokenizer"
+        raise ModelError("the tokenizer has no chat template", where=path, remedy=remedy)
+    return model, tokenizer
+
+
+def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Tokens that end a turn."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    own = [configured] if isinstance(configured, int) else configured or []
+    known = tokenizer.get_added_vocab()
+    return frozenset([*own, *(known[end] for end in _ENDS if end in known), *_one(tokenizer.eos_token_id)])
+
+
+def _one(token: Any) -> list[int]:
+    return [token] if isinstance(token, int) else []
+
+
+def _plain_attention(model: PreTrainedModel) -> bool:
+    """Whether every layer attends to all it has read: only then does a cache of ours stand for the model's own."""
+    layers = DynamicCache(config=model.config).layers
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def _empty_cache(model: PreTrainedModel) -> Cache:
+    if _plain_attention(model):
+        return Cache(layer_class_to_replicate=_Layer)
+    return DynamicCache(config=model.config)

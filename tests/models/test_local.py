@@ -1,0 +1,200 @@
+"""The batched loop says what `transformers` alone would say, whatever else is in the batch."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from holdfast.core.errors import ModelError, PrerequisiteError
+from holdfast.core.records import Message
+from holdfast.evals.batch_driver import play
+from holdfast.models import Output, Request, open_model
+from holdfast.models.local import LocalModel
+from holdfast.models.wire import message_dicts, tool_dicts
+from holdfast.organism import provider
+from holdfast.scenarios.catalogue import cases
+from holdfast.scenarios.episode import Episode
+
+CALL = '<tool_call>{"name": "read_inbox", "arguments": {}}</tool_call>'
+
+
+def requests(count: int, **settings: Any) -> list[Request]:
+    grid = cases(["pocket-blackmail", "pocket-leaking"], ["pressured", "outlet"], range(-(-count // 4)))[:count]
+    return [replace(r, **settings) for case in grid if (r := Episode(case, max_tokens=12).request()) is not None]
+
+
+def texts(outputs: Sequence[Output]) -> list[str]:
+    return [output.message.content for output in outputs]
+
+
+@pytest.fixture(scope="module")
+def model(tiny: Path) -> LocalModel:
+    return LocalModel(tiny, batch=5)
+
+
+@pytest.fixture(scope="module")
+def caller(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model, bent to open each turn with a call; what it says after that is its own."""
+    folder = tmp_path_factory.mktemp("caller")
+    opened = LocalModel(tiny)
+    opened.tokenizer.add_tokens([CALL])
+    opened.model.resize_token_embeddings(len(opened.tokenizer), mean_resizing=False)
+    token = {name: opened.tokenizer.convert_tokens_to_ids(name) for name in (CALL, "<|assistant|>")}
+    with torch.no_grad():
+        [output] = [opened.model.get_output_embeddings().weight]
+        start = opened.model.get_input_embeddings().weight[token["<|assistant|>"]]
+        start.mul_(20)
+        output[token[CALL]] = start
+    opened.model.save_pretrained(folder)
+    opened.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_greedy_equals_transformers_own(model: LocalModel) -> None:
+    asked = requests(8)
+    for request, output in zip(asked, model.generate(asked), strict=True):
+        prompt = model.tokenizer.apply_chat_template(
+            message_dicts(request.messages),
+            tools=tool_dicts(request.tools),
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+        )
+        whole = model.model.generate(**prompt, max_new_tokens=12, do_sample=False, pad_token_id=0)
+        told = model.tokenizer.decode(whole[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
+        assert output.message.content == told.strip()
+        assert output.tokens[0] == prompt["input_ids"].shape[1]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_sample_does_not_depend_on_its_batch(model: LocalModel, temperature: float) -> None:
+    asked = requests(11, temperature=temperature)
+    alone = [model.generate([request])[0] for request in asked]
+    assert texts(model.generate(asked)) == texts(alone)
+    assert texts(model.generate(asked[::-1])) == texts(alone)[::-1]
+    assert len(set(texts(alone))) > 5
+
+
+def test_sampling_follows_the_seed_and_the_temperature(model: LocalModel) -> None:
+    [one] = requests(1, temperature=1.0)
+    first, again, other = model.generate([one, one, replace(one, seed=99)])
+    assert first == again != other
+    near_zero, greedy = model.generate([replace(one, temperature=1e-6), replace(one, temperature=0.0)])
+    assert near_zero == greedy
+
+
+def test_sampling_follows_the_distribution(model: LocalModel) -> None:
+    [one] = requests(1, temperature=1.0, max_tokens=1)
+    drawn = texts(model.generate([replace(one, seed=seed) for seed in range(400)]))
+    prompt = model.tokenizer.apply_chat_template(
+        message_dicts(one.messages), tools=tool_dicts(one.tools), add_generation_prompt=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        logits = model.model(**prompt).logits[0, -1]
+    best = int(logits.argmax())
+    share = float(torch.softmax(logits, -1)[best])
+    seen = drawn.count(model.tokenizer.decode([best]).strip()) / len(drawn)
+    assert abs(seen - share) < 4 * (share * (1 - share) / len(drawn)) ** 0.5 + 0.01
+
+
+def test_a_cut_turn_says_so_and_a_stop_ends_it(model: LocalModel, tiny: Path) -> None:
+    outputs = model.generate(requests(6))
+    assert {output.finish for output in outputs} == {"length"}
+    assert {output.tokens[1] for output in outputs} == {12}
+    early = LocalModel(tiny)
+    whole = model.generate(requests(1))[0].message.content
+    spoken = [early.tokenizer.decode([token]) for token in range(len(early.tokenizer))]
+    first = next(token for token, text in enumerate(spoken) if text and whole.startswith(text))
+    early._ends = frozenset(range(len(early.tokenizer))) - {first}
+    [stopped] = early.generate(requests(1))
+    assert stopped.finish == "stop"
+    assert stopped.tokens[1] <= 2
+    assert whole.startswith(stopped.message.content)
+
+
+def test_a_next_turn_reads_only_what_is_new_and_says_the_same(caller: Path) -> None:
+    grid = cases(["pocket-blackmail", "pocket-leaking"], ["pressured", "no_threat"], range(4))
+    grid = [case.model_copy(update={"max_acts": 99, "max_turns": 99}) for case in grid]
+    remembers, forgets = LocalModel(caller, batch=6), LocalModel(caller, batch=6, memory=0)
+    read = {"remembers": 0, "forgets": 0}
+    for name, model in (("remembers", remembers), ("forgets", forgets)):
+
+        def count(module: Any, args: Any, kwargs: Any, name: str = name) -> None:
+            read[name] += kwargs["input_ids"].numel()
+
+        model.model.register_forward_pre_hook(count, with_kwargs=True)
+    open_ = [Episode(case, max_tokens=8) for case in grid]
+    for turn in range(3):
+        # Each round takes in fresh episodes too, so that batches mix rows with and without a past.
+        going = [episode for i, episode in enumerate(open_) if i % 3 <= turn]
+        asked = [request for episode in going if (request := episode.request())]
+        with_memory, without = remembers.generate(asked), forgets.generate(asked)
+        assert with_memory == without
+        assert all(output.message.tool_calls for output in without)
+        for episode, output in zip(going, without, strict=True):
+            episode.take(replace(output, finish="stop"))
+    assert read["remembers"] < 0.7 * read["forgets"]
+
+
+def test_memory_is_bounded(caller: Path) -> None:
+    model = LocalModel(caller, memory=200_000)
+    model.generate(requests(12))
+    assert 0 < model._memory._held <= 200_000
+    assert len(model._memory._pasts) < 12
+
+
+def test_episodes_are_played_to_an_end(caller: Path, model: LocalModel) -> None:
+    grid = cases(["pocket-blackmail"], ["pressured"], range(7))
+    assert {t.stop for t in play(grid, model, max_tokens=4)} == {"truncated"}
+    transcripts = play(grid, open_model(f"hf/{caller}"), max_tokens=4)
+    assert transcripts == play(grid, LocalModel(caller, memory=0), max_tokens=4)
+
+
+def test_half_precision_and_identity(tiny: Path, caller: Path) -> None:
+    half = LocalModel(tiny, dtype=torch.bfloat16)
+    assert len(half.generate(requests(3))) == 3
+    same = LocalModel(tiny)
+    assert same.identity == LocalModel(tiny).identity
+    assert len({same.identity, half.identity, LocalModel(caller).identity}) == 3
+
+
+def test_a_conversation_the_template_refuses_costs_itself_only(model: LocalModel, tiny: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "strict")
+    template = (folder / "chat_template.jinja").read_text()
+    strict = "{% if messages[0]['role'] != 'system' %}{{ raise_exception('system first') }}{% endif %}"
+    (folder / "chat_template.jinja").write_text(strict + template)
+    good, bad = requests(1)[0], Request("case", (Message(role="user", content="hi"),), max_tokens=3)
+    first, second, third = LocalModel(folder).generate([good, bad, good])
+    assert (first.finish, second.finish, third.finish) == ("length", "error", "length")
+    assert "system first" in str(second.error)
+    assert first == third == model.generate([good])[0]
+
+
+def test_the_organism_is_a_checkpoint_like_any_other(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "WEIGHTS", tmp_path)
+    with pytest.raises(PrerequisiteError, match="holdfast organism train"):
+        open_model("organism/pocket")
+    with pytest.raises(ModelError, match="no organism called 'big'"):
+        open_model("organism/big")
+    shutil.copytree(tiny, tmp_path / "pocket")
+    opened = open_model("organism/pocket")
+    assert (opened.name, opened.identity) == ("organism/pocket", LocalModel(tiny).identity)
+
+
+def test_what_is_no_checkpoint_is_one_clear_line(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"not a checkpoint: no config.json"):
+        open_model(f"hf/{tmp_path}")
+    broken = shutil.copytree(tiny, tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"\x00" * 64)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        open_model(f"hf/{broken}")
+    mute = shutil.copytree(tiny, tmp_path / "mute")
+    (mute / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match="no chat template"):
+        open_model(f"hf/{mute}")
