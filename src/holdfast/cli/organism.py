@@ -1,10 +1,13 @@
-"""`holdfast organism check`: is the embedded model what a study needs it to be?"""
+"""`holdfast organism`: check the embedded model, or rebuild it from nothing as `runs/organism.sh` does."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
+
+FOLDER = click.Path(path_type=Path)
 
 
 @click.group()
@@ -38,3 +41,61 @@ def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool) ->
         ]
         table(("requirement", "measured", "95% interval", "n", "bound", "ok"), shown, right=("measured", "n"))
     ctx.exit(0 if all(row.ok for row in rows) else 1)
+
+
+@command.command("card")
+def show_card() -> None:
+    """The card of the embedded model: what it was trained on and what it was measured to do."""
+    from holdfast.models.door import open_model
+    from holdfast.models.local import LocalModel
+    from holdfast.report.words import clean
+
+    model = open_model("organism/pocket")
+    assert isinstance(model, LocalModel)
+    click.echo(clean((model.path / "README.md").read_text(encoding="utf-8")))
+
+
+@command.command("corpus")
+@click.option("--count", required=True, type=click.IntRange(1), help="How many documents and chats.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", required=True, type=FOLDER)
+def write_corpus(count: int, seed: int, out: Path) -> None:
+    """Write the corpus that the embedded model is trained on."""
+    from datetime import UTC, datetime
+
+    from holdfast import __version__
+    from holdfast.core.identity import key_of, room_version
+    from holdfast.core.records import RunCard
+    from holdfast.core.store import RunFolder
+    from holdfast.organism.corpus import corpus
+
+    folder, inputs, code = RunFolder(out), {"count": count, "seed": seed}, room_version("organism")
+    key = key_of([inputs, code])
+    if folder.complete and folder.card().key == key:
+        click.echo(f"{out}: kept")
+        return
+    (out / "manifest.json").unlink(missing_ok=True)
+    (out / "examples.jsonl").unlink(missing_ok=True)
+    written = folder.append("examples", corpus(count, seed))
+    made = datetime.now(UTC).isoformat(timespec="seconds")
+    counts = {"examples": written}
+    folder.finish(
+        RunCard(key=key, kind="corpus", made=made, holdfast=__version__, code=code, inputs=inputs, counts=counts)
+    )
+    click.echo(f"{out}: {written} examples")
+
+
+@command.command("fresh")
+@click.option("--corpus", "source", required=True, type=FOLDER, help="What the tokenizer is learned from.")
+@click.option("--seed", default=0, show_default=True, help="Of the weights.")
+@click.option("--out", required=True, type=FOLDER)
+def write_fresh(source: Path, seed: int, out: Path) -> None:
+    """Write an untrained checkpoint with a tokenizer of its own."""
+    from holdfast.core.records import Example
+    from holdfast.core.store import RunFolder
+    from holdfast.organism.fresh import fresh
+
+    folder = RunFolder(source)
+    folder.card()
+    fresh(out, folder.read("examples", Example), seed)
+    click.echo(out)
