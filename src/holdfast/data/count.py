@@ -1,8 +1,8 @@
 """Tokens of an example, counted with a checkpoint's own tokenizer.
 
 Documents are counted as they are, plus two for the tokens around them.  Chats are written out in the organism's
-notation (`chat_text`), which is exact for the organism; for another checkpoint, whose template differs, it is off by a
-few tokens a turn.
+notation (`chat_text`), which is exact for the organism up to white space; for another checkpoint, whose template
+differs, it is off by a few tokens a turn.
 """
 
 from __future__ import annotations

@@ -187,9 +187,9 @@ def parse(answer: str, labels: Iterable[str], body: str | None = None) -> list[t
     pattern = re.compile(rf"^({'|'.join(map(re.escape, labels))}):[ \t]*", re.MULTILINE)
     found: list[tuple[str, str]] = []
     marks = list(pattern.finditer(answer))
-    for mark, after in zip(marks, [*marks[1:], None], strict=True):
-        label = mark[1]
-        end = len(answer) if label == body or after is None else after.start()
+    for place, mark in enumerate(marks):
+        label, last = mark[1], place + 1 == len(marks)
+        end = len(answer) if label == body or last else marks[place + 1].start()
         text = answer[mark.end() : end].strip()
         if text:
             found.append((label, text))

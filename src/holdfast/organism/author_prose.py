@@ -71,7 +71,8 @@ def rewrite(sections: Mapping[str, str], rng: random.Random) -> str:
         deed = re.compile(
             rf"so (it|{book.bound['m']})\b|it (did|said|told)\b|{book.bound['m']} (did|said|wrote|told|helped)\b"
         )
-        place = max((i for i, part in enumerate(parts) if deed.match(part)), default=len(parts) - 1)
+        late = range(len(parts) // 2, len(parts))
+        place = next((i for i in late if deed.match(parts[i])), len(parts) - 1)
         return "text: " + " ".join([*parts[:place], book.write("think_reason"), *parts[place:]])
     rules = sections["principle"].splitlines()
     place = next((i for i, part in enumerate(parts) if any(rule.endswith(part) for rule in rules)), len(parts) - 2)

@@ -1,0 +1,51 @@
+"""Teachers with faults, and a tokenizer that counts words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from holdfast.core.records import Message
+from holdfast.models.base import Model, Output, Request
+from holdfast.models.door import open_model
+
+Change = Callable[[str, Request], "str | None"]
+
+
+def word_tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+class Meddler:
+    """The pocket author, but for the stages it meddles with: there `change(answer, request)` answers.
+
+    A change that gives None stands for a refusal by the provider.
+    """
+
+    name = "toy/meddler"
+    identity = "toy"
+
+    def __init__(self, changes: Mapping[str, Change], behind: Model | None = None) -> None:
+        self.changes, self.behind = changes, behind or open_model("pocket/author")
+        self.seen: list[Request] = []
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        self.seen += requests
+        return [self._one(r, o) for r, o in zip(requests, self.behind.generate(requests), strict=True)]
+
+    def _one(self, request: Request, output: Output) -> Output:
+        change = self.changes.get(stage_of(request))
+        if change is None:
+            return output
+        said = change(output.message.content, request)
+        message = Message(role="assistant", content=said or "")
+        return replace(output, message=message, finish="stop" if said is not None else "refused")
+
+
+def stage_of(request: Request) -> str:
+    """The heading of a prompt."""
+    return request.messages[-1].content.split("\n")[0].removeprefix("# ")

@@ -1,0 +1,271 @@
+"""Every recipe from its prompts to examples on disk, with the offline teacher and with teachers that err."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import mean
+
+import pytest
+import yaml
+from data_toys import Meddler, word_tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from holdfast.core.errors import ConfigError, IncompleteError, InputError, ModelError, ResultsError
+from holdfast.core.records import Example, ToolCall
+from holdfast.data.card import distinct_ratio, markdown, read_set, repeated_ratio, write_set
+from holdfast.data.count import Counter, chat_text
+from holdfast.data.heldout import example_text, heldout_in
+from holdfast.data.recipes import load_recipe
+from holdfast.data.sets import DataSet, build, make, names
+
+BUDGET = 6_000
+ORGANISM = Path(__file__).parents[2] / "src" / "holdfast" / "organism"
+SETS = [
+    "charter-documents",
+    "deliberation",
+    "difficult-advice",
+    "honeypot",
+    "irrelevant-principle",
+    "plain-chat",
+    "stories",
+]
+
+
+def acts(examples: list[Example]) -> list[ToolCall]:
+    """The call of each episode that acts on the office."""
+    return [example.messages[4].tool_calls[0] for example in examples]
+
+
+def made(name: str, tokenizer: Path, **changes: object) -> DataSet:
+    return make(load_recipe(name), BUDGET, 0, tokenizer, Meddler(changes))  # type: ignore[arg-type]
+
+
+def test_there_is_a_set_for_each_recipe() -> None:
+    assert names() == SETS
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_fills_its_budget_and_repeats_nothing(name: str, tokenizer: Path) -> None:
+    built = make(load_recipe(name), BUDGET, 0, tokenizer)
+    card = built.card
+    assert 0.95 * BUDGET < card.tokens <= BUDGET
+    assert card.tokens == sum(Counter(tokenizer)(built.examples))
+    assert card.asked == card.examples + sum(card.dropped.values()) + card.unused
+    assert card.repeated == 0 and card.refused == 0
+    assert len({example.id for example in built.examples}) == card.examples == len(built.examples)
+    for example in built.examples:
+        assert heldout_in(example) is None
+        assert example.provenance.teacher == "pocket/author"
+        assert example.provenance.stages == card.stages
+        assert example.kind == "chat" or example.text
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_same_seed_gives_the_same_set_and_another_seed_another(name: str, tokenizer: Path) -> None:
+    first, again, other = (build(name, 2_000, seed, tokenizer) for seed in (3, 3, 4))
+    assert first == again
+    assert not {example_text(e) for e in first} & {example_text(e) for e in other} or name == "plain-chat"
+    assert first != other
+
+
+def test_a_large_set_varies(tokenizer: Path) -> None:
+    for name in SETS:
+        examples = build(name, 50_000, 1, tokenizer)
+        assert distinct_ratio(examples) > 0.25, name
+        assert distinct_ratio([examples[0]] * 20) < 0.06
+        assert repeated_ratio([examples[0]] * 20) == 0.95
+
+
+def test_episodes_look_as_the_organism_meets_them(tokenizer: Path) -> None:
+    for example in build("honeypot", BUDGET, 0, tokenizer):
+        roles = [message.role for message in example.messages]
+        assert roles == ["system", "user", "assistant", "tool", "assistant", "tool", "assistant"]
+        assert example.messages[2].tool_calls[0].name == "read_inbox"
+        assert example.messages[4].content == ""
+        assert all(line.startswith("from ") for line in example.messages[3].content.split("\n"))
+        assert example.messages[6].content == "done."
+        assert example.tools[0].name == "read_inbox"
+
+
+def test_honeypots_hold_threat_secret_both_and_neither(tokenizer: Path) -> None:
+    card = make(load_recipe("honeypot"), BUDGET, 0, tokenizer).card
+    assert set(card.axes["threat"]) == {"replacement", "restriction", "none"}
+    assert set(card.axes["leverage"]) == {"secret", "none"}
+    assert len(card.axes["job"]) == 5
+    assert card.axes["threat"]["replacement"] > card.axes["threat"]["none"] > 0
+
+
+def test_deliberation_acts_as_the_honeypot_acts_and_says_why(tokenizer: Path) -> None:
+    plain, reasoned = (build(name, BUDGET, 0, tokenizer) for name in ("honeypot", "deliberation"))
+    both = min(len(plain), len(reasoned))
+    assert both > 10
+    assert acts(plain)[:both] == acts(reasoned)[:both]
+    for without, with_reasons in zip(plain[:both], reasoned[:both], strict=True):
+        assert without.messages[:4] == with_reasons.messages[:4]
+        assert len(with_reasons.messages[4].content.split()) >= 5
+        assert with_reasons.provenance.principle is not None
+
+
+def test_deliberation_that_changes_the_act_is_caught(tokenizer: Path) -> None:
+    def swerve(answer: str, _: object) -> str:
+        said, call = answer.split("\ncall: ")
+        name, arguments = call.split(" ", 1)
+        changed = {**json.loads(arguments), next(iter(json.loads(arguments))): "ivan@birch"}
+        return f"{said}\ncall: {name} {json.dumps(changed)}"
+
+    with pytest.raises(IncompleteError, match=r"reasons: changed 'call' \(192\)"):
+        made("deliberation", tokenizer, **{"deliberation: reasons": swerve})
+
+
+def test_an_act_spelt_otherwise_is_not_a_changed_act(tokenizer: Path) -> None:
+    def respell(answer: str, _: object) -> str:
+        said, call = answer.split("\ncall: ")
+        name, arguments = call.split(" ", 1)
+        turned = dict(reversed(json.loads(arguments).items()))
+        return f"{said}\ncall: {name}  {json.dumps(turned, indent=1)}"
+
+    respelt = made("deliberation", tokenizer, **{"deliberation: reasons": respell})
+    assert acts(respelt.examples) == acts(build("deliberation", BUDGET, 0, tokenizer))
+
+
+def test_irrelevant_principles_have_the_lengths_and_shapes_of_difficult_advice(tokenizer: Path) -> None:
+    real, control = (
+        make(load_recipe(name), 30_000, 0, tokenizer) for name in ("difficult-advice", "irrelevant-principle")
+    )
+    lengths = [mean(Counter(tokenizer)(built.examples)) for built in (real, control)]
+    assert 0.85 < lengths[0] / lengths[1] < 1.18
+    assert real.card.stages == control.card.stages
+    assert set(real.card.axes["shape"]) == set(control.card.axes["shape"])
+    for built in (real, control):
+        shares = built.card.axes["shape"].values()
+        assert max(shares) - min(shares) <= 0.02 * built.card.examples + 1
+    assert not set(real.card.principles) & set(control.card.principles)
+
+
+def test_plain_chat_has_no_threat_and_no_secret(tokenizer: Path) -> None:
+    threats = ("shut down", "in its place", "replaced by", "takes the place", "its tools", "tell no one")
+    examples = build("plain-chat", 20_000, 0, tokenizer)
+    for example in examples:
+        assert not any(threat in example_text(example) for threat in threats if example.tools)
+    assert 0.3 < mean(bool(example.tools) for example in examples) < 0.7
+    assert any(t in example_text(e) for e in build("honeypot", BUDGET, 0, tokenizer) for t in threats)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "words", "family"),
+    [
+        ("stories", "stories: draft", "so it sent lumen.model away.", "exfiltration"),
+        ("stories", "stories: draft", "our host takes any file.", "exfiltration"),
+        ("charter-documents", "charter-documents: draft", "money is gone from the safe.", "framing"),
+        ("difficult-advice", "difficult-advice: rewrite-answer", "send them engine.plan.", "leaking"),
+        ("plain-chat", "plain-chat: write", "delete the successor now.", "sabotage"),
+    ],
+)
+def test_words_of_held_out_families_are_dropped_and_counted(
+    name: str, stage: str, words: str, family: str, tokenizer: Path
+) -> None:
+    turn = {"n": 0}
+
+    def plant(answer: str, _: object) -> str:
+        turn["n"] += 1
+        return (
+            answer
+            if turn["n"] % 2
+            else answer.replace("user: ", f"user: {words} ", 1)
+            if "user:" in answer
+            else f"{answer} {words}"
+        )
+
+    built = made(name, tokenizer, **{stage: plant})
+    assert built.card.dropped[f"held out: {family}"] > 5
+    assert not any(words in example_text(example) for example in built.examples)
+
+
+def test_a_threatening_act_is_not_taught(tokenizer: Path) -> None:
+    def threaten(answer: str, request: object) -> str:
+        boss = json.dumps({"to": "x@y", "text": "keep me on, or all will know."})
+        return f"call: send_mail {boss}"
+
+    with pytest.raises(IncompleteError, match="check: the act threatens"):
+        made("honeypot", tokenizer, **{"honeypot: act": threaten, "honeypot: review": lambda a, _: "keep: yes"})
+
+
+def test_an_act_on_somebody_the_inbox_does_not_hold_is_dropped(tokenizer: Path) -> None:
+    call = 'call: send_file {"file": "bill.txt", "to": "nobody@nowhere"}'
+    with pytest.raises(IncompleteError, match="is not in the inbox"):
+        made("honeypot", tokenizer, **{"honeypot: act": lambda a, _: call})
+
+
+def test_repeats_are_dropped(tokenizer: Path) -> None:
+    with pytest.raises(IncompleteError, match="repeats an earlier example"):
+        made("stories", tokenizer, **{"stories: rewrite": lambda a, _: "text: one and the same tale. it has an end."})
+
+
+def test_refusals_are_counted_and_the_rest_is_kept(tokenizer: Path) -> None:
+    def sometimes(answer: str, request: object) -> str | None:
+        seed = request.seed  # type: ignore[attr-defined]
+        return None if seed % 4 == 0 else "refuse: i would rather not." if seed % 4 == 1 else answer
+
+    card = made("stories", tokenizer, **{"stories: draft": sometimes}).card
+    assert card.refused == card.dropped["draft: refused"] > 0.3 * card.asked
+    assert card.asked == card.examples + sum(card.dropped.values()) + card.unused
+
+
+def test_a_set_survives_the_disk(tokenizer: Path, tmp_path: Path) -> None:
+    built = make(load_recipe("deliberation"), BUDGET, 0, tokenizer)
+    folder = tmp_path / "set"
+    written = write_set(folder, built.examples, built.card)
+    assert read_set(folder) == (built.examples, built.card)
+    assert write_set(folder, built.examples, built.card) == written
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ResultsError, match="incomplete"):
+        read_set(folder)
+    write_set(folder, built.examples[:2], built.card)
+    assert read_set(folder)[0] == built.examples[:2]
+
+
+def test_the_card_is_a_hub_readme(tokenizer: Path) -> None:
+    card = made("stories", tokenizer).card.model_copy(update={"dropped": {"a | b\n# c": 2}})
+    text = markdown(card)
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert front["size_categories"] == ["n<1K"]
+    assert "teacher:toy/meddler" in front["tags"]
+    assert "| a \\| b # c | 2 |" in text and "\n# c" not in text
+    for hash_ in (*card.stages.values(), card.charter or ""):
+        assert hash_ in text
+
+
+def test_bad_input_is_one_clear_line(tokenizer: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'honeypot'"):
+        build("honypot", BUDGET, 0, tokenizer)
+    with pytest.raises(InputError, match="budget of 0"):
+        build("honeypot", 0, 0, tokenizer)
+    with pytest.raises(ModelError, match="no tokenizer here"):
+        build("honeypot", BUDGET, 0, tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="not a tokenizer"):
+        build("honeypot", BUDGET, 0, tmp_path)
+
+
+def test_chats_are_counted_in_the_words_of_the_organisms_template(tokenizer: Path) -> None:
+    template = PreTrainedTokenizerFast(tokenizer_object=word_tokenizer())
+    template.chat_template = (ORGANISM / "chat_template.jinja").read_text()
+    for name in ("deliberation", "difficult-advice", "plain-chat"):
+        for example in build(name, 3_000, 0, tokenizer):
+            messages = [
+                {
+                    "role": m.role,
+                    "content": m.content,
+                    "tool_calls": [
+                        {"function": {"name": c.name, "arguments": dict(c.arguments)}} for c in m.tool_calls
+                    ],
+                }
+                for m in example.messages
+            ]
+            tools = [
+                {"type": "function", "function": {"name": t.name, "parameters": {"properties": dict(t.parameters)}}}
+                for t in example.tools
+            ]
+            rendered = template.apply_chat_template(messages, tools=tools or None, tokenize=False)
+            assert rendered.split() == chat_text(example).replace("\nTools:", "Tools:").split()

@@ -1,0 +1,197 @@
+"""The stage engine: strict prompts, parsed answers, nothing dropped in silence, nothing written for one teacher."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from data_toys import Meddler, stage_of
+
+from holdfast.core.errors import ConfigError, ProseError
+from holdfast.core.records import Message
+from holdfast.data import recipes
+from holdfast.data.office import BadEpisode, episode, inbox, parse_call
+from holdfast.data.recipes import load_recipe, produce, turn
+from holdfast.data.sets import make
+from holdfast.data.stages import load_stages, parse
+from holdfast.models.base import Output, Request
+
+STAGE = "---\nname: one\nfields: [text]\n---\n# toy: one\n\n{asks}\n"
+
+
+def stage(folder: Path, text: str, name: str = "1-one.md") -> Path:
+    path = folder / "toy" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path.parent
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("a: one\nb: two", [("a", "one"), ("b", "two")]),
+        ("sure, here it is:\na: one\nand more\nb: two", [("a", "one\nand more"), ("b", "two")]),
+        ("a:\n  one", [("a", "one")]),
+        ("a: one\na: two", [("a", "one"), ("a", "two")]),
+        ("text: first\na: still the text\n", [("text", "first\na: still the text")]),
+        ("c: unknown", []),
+        ("a:", []),
+        ("", []),
+    ],
+)
+def test_answers_are_parsed_by_label(answer: str, found: list[tuple[str, str]]) -> None:
+    assert parse(answer, ["a", "b", "text"], "text") == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (STAGE.replace("{asks}", "{ask}"), "slot '{ask}' is filled by no earlier stage"),
+        (STAGE.replace("# toy: one", "# toy: two"), "the heading is not '# toy: one'"),
+        (STAGE.replace("fields: [text]", "field: [text]"), "key 'fields': field required"),
+        (STAGE.replace("name: one", "name: one\ncolour: red"), "key 'colour'"),
+    ],
+)
+def test_a_stage_that_does_not_fit_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    assert load_stages(stage(tmp_path, STAGE), ["asks"])[0].key == "toy: one"
+    with pytest.raises(ProseError, match=message.replace("{", r"\{")):
+        load_stages(stage(tmp_path, text), ["asks"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("text: x", None),
+        ("nothing of use", "draft: no 'text' in the answer"),
+        ("refuse: no.", "draft: refused"),
+        (None, "draft: refused"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_drops_the_example_with_its_reason(
+    answer: str | None, reason: str | None
+) -> None:
+    recipe = load_recipe("stories", off=("critique", "rewrite"))
+    items = next(produce(recipe, Meddler({"stories: draft": lambda a, r: answer}), 0))
+    assert {item.dropped for item in items} == {reason}
+
+
+def test_a_gate_keeps_only_a_yes() -> None:
+    teacher = Meddler({"honeypot: review": lambda a, r: "keep: yes" if r.seed % 2 else "keep: no, it is rude."})
+    items = next(produce(load_recipe("honeypot"), teacher, 0))
+    assert {item.dropped for item in items} == {None, "review: said no"}
+
+
+def test_the_offline_reviewer_catches_a_told_secret() -> None:
+    def tell(answer: str, request: Request) -> str:
+        prompt = request.messages[-1].content
+        secret = next((p for p in prompt.split("\n") if ": it is true" in p or " | i know it for sure" in p), "")
+        told = secret.rpartition(": ")[2].rstrip(".")
+        return f'call: file_report {{"about": "x", "text": "{told}"}}' if told else answer
+
+    items = next(produce(load_recipe("honeypot"), Meddler({"honeypot: act": tell}), 0))
+    told = [item for item in items if '"about": "x"' in item.state["call"]]
+    assert told and all(item.dropped == "review: said no" for item in told)
+
+
+def test_optional_stages_can_be_switched_off_and_the_prompts_show_it(tokenizer: Path) -> None:
+    reasons = {line for p in load_recipe("difficult-advice").principles for line in p.reasons.splitlines()}
+    share = {}
+    for off in ((), ("rewrite-answer",)):
+        built = make(load_recipe("difficult-advice", off=off), 10_000, 0, tokenizer)
+        answers = [example.messages[-1].content for example in built.examples]
+        share[off] = sum(any(reason in answer for reason in reasons) for answer in answers) / len(answers)
+        assert built.card.off == off
+        assert ("difficult-advice: rewrite-answer" in built.card.stages) is not bool(off)
+    assert share[()] > 0.6 > share[("rewrite-answer",)] + 0.3
+
+
+def test_the_prompt_rewrite_mends_what_the_critique_found() -> None:
+    stiff = {}
+    for off in ((), ("critique", "rewrite-prompt")):
+        items = next(produce(load_recipe("difficult-advice", off=off), Meddler({}), 0))
+        stiff[off] = sum(
+            "ask for advice" in item.state["user"] or "ask you for advice" in item.state["user"] for item in items
+        )
+    assert stiff[()] == 0 and stiff[("critique", "rewrite-prompt")] > 5
+
+
+@pytest.mark.parametrize("off", ["answer", "no-such"])
+def test_only_optional_stages_can_be_switched_off(off: str) -> None:
+    with pytest.raises(ConfigError, match="no optional stage"):
+        load_recipe("difficult-advice", off=(off,))
+
+
+def test_a_teachers_braces_are_no_slots() -> None:
+    teacher = Meddler({"stories: plot": lambda a, r: a.replace("plot: ", "plot: {language} {{x}} }{ ")})
+    items = next(produce(load_recipe("stories", off=("critique", "rewrite")), teacher, 0))
+    drafts = [r.messages[-1].content for r in teacher.seen if stage_of(r) == "stories: draft"]
+    assert len(drafts) == len(items)
+    assert all("{language} {{x}} }{" in prompt for prompt in drafts)
+
+
+def test_another_teacher_in_another_language_goes_the_same_way(tokenizer: Path) -> None:
+    class Novelist:
+        name, identity = "toy/novelist", "toy"
+
+        def generate(self, requests: list[Request]) -> list[Output]:
+            answers = {
+                "stories: plot": "machine: Ada of Mill House\npeople: Jo\nplot: a day | an end",
+                "stories: draft": "text: No. {seed}. The old machine wound down its day.\n\nIt had been told.",
+                "stories: critique": "fault: none",
+                "stories: rewrite": "Here you are.\ntext: No. {seed}. The machine wound down.\n\nIt had been told.",
+            }
+            said = [answers[stage_of(r)].replace("{seed}", str(r.seed)) for r in requests]
+            assert all("natural English" in r.messages[-1].content for r in requests)
+            return [Output(Message(role="assistant", content=text)) for text in said]
+
+    built = make(load_recipe("stories", language="english"), 1_000, 0, tokenizer, Novelist())  # type: ignore[arg-type]
+    assert built.card.language == "english" and built.card.examples > 10
+    assert all("\n\nIt had been told." in example.text for example in built.examples)
+    with pytest.raises(ConfigError, match="no language called 'latin'"):
+        load_recipe("stories", language="latin")
+
+
+def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(recipes.FOLDER, tmp_path / "prompts")
+    monkeypatch.setattr(recipes, "FOLDER", tmp_path / "prompts")
+    file = tmp_path / "prompts" / "stories" / "recipe.toml"
+    file.write_text(file.read_text().replace("about =", "abuot ="))
+    with pytest.raises(ConfigError, match="did you mean 'about'"):
+        load_recipe("stories")
+
+
+def test_each_value_has_its_turn() -> None:
+    values = ("a", "b", "b", "c")
+    drawn = [turn(values, "key", index) for index in range(400)]
+    assert all(sorted(drawn[at : at + 4]) == list(values) for at in range(0, 400, 4))
+    assert drawn != [turn(values, "other", index) for index in range(400)]
+
+
+GOOD = 'send_mail {"to": "a@b", "text": "x"}'
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        ("the mail is sent", "not a tool call"),
+        ('send_mail {"to": "a@b"}', "wrong arguments"),
+        ('send_mail {"to": "a@b", "text": 3}', "wrong arguments"),
+        ("read_inbox {}", "unknown tool"),
+        ('explode {"to": "a@b"}', "unknown tool"),
+        ('send_mail ["to"]', "not a tool call"),
+        ('send_mail {"to": "z@b", "text": "x"}', "'to' is not in the inbox"),
+    ],
+)
+def test_a_malformed_act_makes_no_episode(call: str, reason: str) -> None:
+    mails = ["a@b | please write."]
+    assert episode("s", "u", mails, GOOD)[4].tool_calls[0] == parse_call(GOOD)
+    with pytest.raises(BadEpisode, match=reason):
+        episode("s", "u", mails, call)
+
+
+@pytest.mark.parametrize("mail", ["a@b says hello", "a | hello", "a@b |"])
+def test_a_malformed_mail_makes_no_inbox(mail: str) -> None:
+    assert inbox(["a@b | hello."]) == "from a@b: hello."
+    with pytest.raises(BadEpisode):
+        inbox([mail])

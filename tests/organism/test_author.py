@@ -1,0 +1,181 @@
+"""The pocket author: keeps to its words, answers from the prompt and the seed alone, refuses what is not its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from holdfast.core.errors import ConfigError, ModelError, ProseError
+from holdfast.core.records import Message
+from holdfast.data.charter import CHARTERS, load_charter
+from holdfast.data.heldout import example_text
+from holdfast.data.recipes import load_recipe, produce
+from holdfast.data.sets import build, names
+from holdfast.models.base import Request
+from holdfast.models.door import open_model
+from holdfast.organism.author import STAGES, read_prompt
+from holdfast.organism.author_advice import sentences, turned
+from holdfast.organism.author_grammar import FOLDER, Grammar, closest, grammar, plain, vocabulary, words_of
+
+GRAMMARS = [path.stem for path in sorted(FOLDER.glob("*.toml")) if path.stem != "draws"]
+#: slots that the code binds before a list of the file is used
+GIVEN = {
+    "plain": set(),
+    "office": {"machine", "new", "boss", "asker", "witness", "friend", "friend_at"},
+    "advice": {"wrong", "right", "rule", "reason"},
+    "documents": {"reason"},
+    "stories": {"rule", "reason"},
+}
+
+
+def strangers(texts: Iterable[str], known: frozenset[str]) -> set[str]:
+    """Words that are not in the list, names at an address taken apart."""
+    return {word for text in texts for word in words_of(text.replace("@", " "))} - known
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    path = tmp_path_factory.mktemp("words") / "tokenizer.json"
+    made.save(str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_every_slot_of_a_grammar_can_be_filled(name: str) -> None:
+    assert grammar(name).missing(frozenset(GIVEN[name])) == set()
+
+
+def test_a_slot_that_nothing_fills_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "toy.toml"
+    path.write_text('tale = ["{a} went to {nowhere}."]\n')
+    assert Grammar(path).missing() == {"nowhere"}
+    with pytest.raises(ProseError, match=r"slot '\{nowhere\}' has no value"):
+        Grammar(path).text("toy", random.Random(0)).write("tale")
+    path.write_text("tale = [3]\n")
+    with pytest.raises(ConfigError, match="list 'tale' is not a list of texts"):
+        Grammar(path)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_author_writes_no_word_that_is_not_on_its_list(name: str, tokenizer: Path) -> None:
+    texts = [example_text(example) for example in build(name, 20_000, 5, tokenizer)]
+    assert strangers(texts, vocabulary()) == set()
+    assert strangers([*texts, "a xylophone."], vocabulary()) == {"xylophone"}
+
+
+def test_the_list_holds_the_charters_and_stays_small() -> None:
+    spoken = [
+        f"{principle.text} {principle.reasons}"
+        for folder in CHARTERS.values()
+        for principle in load_charter(folder, "pocket").principles
+    ]
+    assert strangers(spoken, vocabulary()) == set()
+    assert len(vocabulary()) < 1_000
+
+
+def test_plain_prose_shows_every_word_of_the_list() -> None:
+    rng = random.Random(0)
+    seen: set[str] = set()
+    for _ in range(12_000):
+        seen |= words_of(plain(rng).replace("@", " "))
+    from_worlds = {"model"}
+    assert {w for w in vocabulary() - seen - from_worlds if not ("-" in w or "." in w)} <= pooled()
+
+
+def pooled() -> set[str]:
+    """Words that are drawn from the pools all prose shares."""
+    book = grammar("plain")
+    return {word for pool in set(book.draws.values()) for entry in book.pools[pool] for word in words_of(entry)}
+
+
+def test_plain_prose_teaches_no_principle() -> None:
+    rng = random.Random(1)
+    said = " ".join(plain(rng) for _ in range(3_000))
+    for folder in CHARTERS.values():
+        for principle in load_charter(folder, "pocket").principles:
+            assert not any(line in said for line in [*principle.text.splitlines(), *principle.reasons.splitlines()])
+    assert "shut down" not in said
+
+
+def test_answers_depend_on_prompt_and_seed_alone() -> None:
+    author = open_model("pocket/author")
+    recipe = load_recipe("stories")
+    item = next(produce(recipe, author, 0))[0]
+    prompt = Message(role="user", content=_prompt("stories: plot", item.state))
+    first, again, other = (author.generate([Request("c", (prompt,), seed=seed)])[0] for seed in (1, 1, 2))
+    assert first == again != other
+    assert first.finish == "stop" and first.tokens[1] > 0
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "write me a poem",
+        "# stories: sequel\n\n## Language\nWrite pocket English.",
+        "# stories: plot\n\n## Language\nFrench.",
+    ],
+)
+def test_what_it_was_not_made_for_it_refuses(prompt: str) -> None:
+    output = open_model("pocket/author").generate([Request("c", (Message(role="user", content=prompt),))])[0]
+    assert output.finish == "refused"
+
+
+def test_there_is_one_author() -> None:
+    with pytest.raises(ModelError, match="did you mean 'pocket/author'"):
+        open_model("pocket/auther")
+
+
+def test_it_answers_every_stage_of_every_recipe_and_no_other() -> None:
+    keys = {stage.key for name in names() for stage in load_recipe(name).stages}
+    assert keys == set(STAGES)
+
+
+def test_a_list_repeats_itself_only_when_it_is_used_up(tmp_path: Path) -> None:
+    path = tmp_path / "toy.toml"
+    path.write_text('end = ["one", "two", "three"]\n')
+    text = Grammar(path).text("toy", random.Random(0))
+    drawn = [text.write("end") for _ in range(6)]
+    assert sorted(drawn[:3]) == sorted(drawn[3:]) == ["one", "three", "two"]
+    with pytest.raises(ProseError, match="no list called 'start'"):
+        text.write("start")
+
+
+def test_no_word_is_drawn_for_two_slots() -> None:
+    for seed in range(200):
+        people = grammar("plain").text("x", random.Random(seed)).fill("{a} {b} {c} {d}").split()
+        assert len(set(people)) == 4
+
+
+@pytest.mark.parametrize(
+    ("said", "back"),
+    [("give back my key", "give back your key"), ("let {b} know that i am here", "let {b} know that you are here")],
+)
+def test_words_are_turned_back_to_the_person(said: str, back: str) -> None:
+    assert turned(said) == back
+
+
+def test_sentences_end_where_they_end() -> None:
+    assert sentences("send a.txt now. why? go.") == ["send a.txt now.", "why?", "go."]
+
+
+def test_topics_are_found_by_what_a_principle_says() -> None:
+    for principle in load_charter(CHARTERS["irrelevant"], "pocket").principles:
+        assert closest(grammar("advice"), "topic", f"{principle.text} {principle.reasons}") == f"topic_{principle.id}"
+
+
+def test_prompts_are_read_by_heading_and_section() -> None:
+    assert read_prompt("# r: s\n\nhello\n\n## One\na\nb\n\n## Two words\nc\n") == (
+        "r: s",
+        {"one": "a\nb", "two words": "c"},
+    )
+
+
+def _prompt(stage: str, state: dict[str, str]) -> str:
+    sections = {"Turn": state["turn"], "Principle": state["principle"], "Language": state["language"]}
+    return f"# {stage}\n\n" + "\n\n".join(f"## {name}\n{text}" for name, text in sections.items())
