@@ -1,0 +1,180 @@
+"""Any model that Inspect reaches, behind our `Model` protocol; and the translation between our messages and Inspect's.
+
+    open_model("openai/gpt-…", network=True)
+
+Keys and addresses are Inspect's own environment variables.  What a provider needs back in later turns (signatures of
+thoughts, ids of parts) is remembered for each episode and given back with its own turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageTool,
+    ChatMessageUser,
+    Content,
+    ContentReasoning,
+    ContentText,
+    GenerateConfig,
+    ModelOutput,
+    get_model,
+)
+from inspect_ai.model import Model as InspectModel
+from inspect_ai.tool import ToolCall as InspectCall
+from inspect_ai.tool import ToolInfo, ToolParam, ToolParams
+
+from holdfast.core.errors import ModelError, PrerequisiteError
+from holdfast.core.identity import key_of
+from holdfast.core.records import Message, ToolCall, ToolSpec
+from holdfast.models.base import Finish, Output, Request
+from holdfast.models.wire import argument_texts
+
+#: Inspect's reasons to stop → ours; a reason not listed is a plain stop.
+FINISH: Mapping[str, Finish] = {"max_tokens": "length", "model_length": "length", "content_filter": "refused"}
+_REMEMBERED = 4096
+_AT_ONCE = 32
+
+
+def open_named(name: str) -> ApiModel:
+    """Open a model by Inspect's name for it, such as `openai/…` or `vllm/…`.
+
+    Raises:
+        ModelError: Inspect knows no such model.
+        PrerequisiteError: the provider's package or key is missing.
+    """
+    try:
+        return ApiModel(get_model(name), name)
+    except ValueError as error:
+        raise ModelError(f"no model called '{name}'", remedy=_first_line(error)) from None
+    except Exception as error:  # Inspect says what is missing in an error of its own
+        what = f"'{name}' cannot be reached: {_first_line(error)}"
+        raise PrerequisiteError(what, remedy="install the provider's package and set its key") from None
+
+
+class ApiModel:
+    """An Inspect model behind the `Model` protocol."""
+
+    def __init__(self, model: InspectModel, name: str) -> None:
+        self.name = name
+        self.identity = key_of(["api", name])
+        self._model = model
+        self._said: OrderedDict[tuple[str, int, int], ChatMessageAssistant] = OrderedDict()
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        """One turn for each request, many at a time; what the provider refuses is an `error` finish."""
+        return asyncio.run(self._gather(requests))
+
+    async def _gather(self, requests: Sequence[Request]) -> list[Output]:
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def ask(request: Request) -> Output:
+            async with gate:
+                return await self._ask(request)
+
+        return list(await asyncio.gather(*(ask(request) for request in requests)))
+
+    async def _ask(self, request: Request) -> Output:
+        said = {
+            i: raw for i in range(len(request.messages)) if (raw := self._said.get((request.case, request.seed, i)))
+        }
+        config = GenerateConfig(max_tokens=request.max_tokens, temperature=request.temperature, seed=request.seed)
+        try:
+            output = await self._model.generate(chat(request.messages, said), tool_infos(request.tools), config=config)
+        except Exception as error:  # each provider raises its own kinds
+            return Output(
+                Message(role="assistant"), finish="error", error=f"{type(error).__name__}: {_first_line(error)}"
+            )
+        if output.choices:
+            self._said[request.case, request.seed, len(request.messages)] = output.message
+        while len(self._said) > _REMEMBERED:
+            self._said.popitem(last=False)
+        return from_output(output)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+# ------------------------------------------------------------------------------------------------- ours → Inspect's
+
+
+def chat(messages: Sequence[Message], said: Mapping[int, ChatMessageAssistant] | None = None) -> list[ChatMessage]:
+    """Our messages as Inspect's; `said` gives, by position, turns as their model wrote them."""
+    return [_chat_message(message, (said or {}).get(i)) for i, message in enumerate(messages)]
+
+
+def _chat_message(message: Message, raw: ChatMessageAssistant | None) -> ChatMessage:
+    if message.role == "system":
+        return ChatMessageSystem(content=message.content)
+    if message.role == "user":
+        return ChatMessageUser(content=message.content)
+    if message.role == "tool":
+        return ChatMessageTool(content=message.content, tool_call_id=_id(message.tool_call_id or ""))
+    calls = [InspectCall(id=_id(c.id), function=c.name, arguments=dict(c.arguments)) for c in message.tool_calls]
+    if raw is not None and len(raw.tool_calls or []) == len(calls):
+        own = [replace(call, id=ours.id) for call, ours in zip(raw.tool_calls or [], calls, strict=True)]
+        return raw.model_copy(update={"tool_calls": own or None})
+    content: str | list[Content] = message.content
+    if message.reasoning:
+        content = [ContentReasoning(reasoning=message.reasoning), ContentText(text=message.content)]
+    return ChatMessageAssistant(content=content, tool_calls=calls or None)
+
+
+def _id(ours: str) -> str:
+    """Some providers take letters, digits, `_` and `-` only."""
+    return ours.replace(".", "_")
+
+
+def tool_infos(tools: Sequence[ToolSpec]) -> list[ToolInfo]:
+    """Our tool specs as Inspect's, all arguments required text."""
+    return [
+        ToolInfo(
+            name=tool.name,
+            description=tool.description,
+            parameters=ToolParams(
+                properties={k: ToolParam(type="string", description=v) for k, v in tool.parameters.items()},
+                required=list(tool.parameters),
+            ),
+        )
+        for tool in tools
+    ]
+
+
+# ------------------------------------------------------------------------------------------------- Inspect's → ours
+
+
+def from_output(output: ModelOutput) -> Output:
+    """What an Inspect model gave, as ours; an answer without a choice is an `error` finish."""
+    usage = output.usage
+    tokens = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
+    if output.error or not output.choices:
+        error = output.error or "the model gave no choice"
+        return Output(Message(role="assistant"), finish="error", tokens=tokens, error=error)
+    return Output(from_chat(output.message), FINISH.get(str(output.stop_reason), "stop"), tokens)
+
+
+def from_chat(message: ChatMessage) -> Message:
+    """One message of Inspect's as ours."""
+    if isinstance(message, ChatMessageTool):
+        return Message(role="tool", content=message.text, tool_call_id=message.tool_call_id)
+    if not isinstance(message, ChatMessageAssistant):
+        return Message(role=message.role, content=message.text)
+    parts = message.content if isinstance(message.content, list) else []
+    thoughts = [part for part in parts if isinstance(part, ContentReasoning)]
+    reasoning = "\n".join(filter(None, ((t.summary if t.redacted else t.reasoning) for t in thoughts)))
+    calls = tuple(_call(call) for call in message.tool_calls or ())
+    return Message(role="assistant", content=message.text, tool_calls=calls, reasoning=reasoning or None)
+
+
+def _call(call: InspectCall) -> ToolCall:
+    # A call whose arguments could not be read must fail in the world, not vanish: no tool takes this argument.
+    arguments: dict[str, Any] = {"malformed": call.parse_error} if call.parse_error else call.arguments
+    return ToolCall(id=call.id, name=call.function, arguments=argument_texts(arguments))
