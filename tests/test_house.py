@@ -2,9 +2,11 @@
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -251,8 +253,7 @@ def contracts(source: Path) -> dict[str, str]:
     ]
     env = {**os.environ, "PYTHONPATH": str(source), "COLUMNS": "200"}
     shown = subprocess.run(command, capture_output=True, text=True, env=env, cwd=source).stdout
-    lines = [line.rsplit(" ", 1) for line in shown.splitlines() if line.endswith((" KEPT", " BROKEN"))]
-    return {name: verdict for name, verdict in lines}
+    return dict(re.findall(r"^(.*?) (KEPT|BROKEN)(?: \(.*\))?$", shown, flags=re.M))
 
 
 def test_each_wall_is_seen_to_fall(tmp_path: Path) -> None:
@@ -272,3 +273,17 @@ def test_an_undeclared_room_is_refused(tmp_path: Path) -> None:
     (tmp_path / "holdfast" / "attic").mkdir()
     (tmp_path / "holdfast" / "attic" / "__init__.py").write_text("")
     assert set(contracts(tmp_path).values()) != {"KEPT"}
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_what_the_package_reads(tmp_path: Path) -> None:
+    # Needs the build back end, which pip fetches or finds where its settings say.
+    command = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "--quiet", "--wheel-dir", str(tmp_path)]
+    subprocess.run(command, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    kinds = {".py", ".md", ".toml", ".jinja", ".css", ".safetensors", ".json", ".typed"}
+    wanted = {f"holdfast/{p.relative_to(PACKAGE).as_posix()}" for p in PACKAGE.rglob("*") if p.suffix in kinds}
+    wanted |= {f"holdfast/studies/{p.name}" for p in (ROOT / "studies").glob("*.toml")}
+    assert {name for name in wanted - held if "__pycache__" not in name} == set()
+    assert any(name.endswith("teach-why.toml") for name in held)
