@@ -19,7 +19,7 @@ from holdfast.models.base import Request
 from holdfast.models.door import open_model
 from holdfast.organism.author import STAGES, read_prompt
 from holdfast.organism.author_advice import sentences, turned
-from holdfast.organism.author_grammar import FOLDER, Grammar, closest, grammar, plain, vocabulary, words_of
+from holdfast.organism.grammar import FOLDER, Grammar, closest, grammar, plain, vocabulary, words_of
 
 GRAMMARS = [path.stem for path in sorted(FOLDER.glob("*.toml")) if path.stem != "draws"]
 #: slots that the code binds before a list of the file is used

@@ -18,7 +18,7 @@ from holdfast.models.base import Model, Output, Request
 from holdfast.organism import author_advice as advice
 from holdfast.organism import author_office as office
 from holdfast.organism import author_prose as prose
-from holdfast.organism.author_grammar import FOLDER, plain, vocabulary
+from holdfast.organism.grammar import FOLDER, plain, vocabulary
 
 __all__ = ["PocketAuthor", "open_named", "plain", "vocabulary"]
 

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Mapping
 
-from holdfast.organism.author_grammar import closest, grammar
+from holdfast.organism.grammar import closest, grammar
 
 _SHAPES = {"plain yes": "yes", "clarifying question": "question", "flat no": "no", "next step": "step"}
 #: how a person's words are said back to that person

@@ -6,7 +6,7 @@ import json
 import random
 from collections.abc import Mapping
 
-from holdfast.organism.author_grammar import Text, grammar
+from holdfast.organism.grammar import Text, grammar
 
 #: what a prompt calls a job → the list that asks for it, the tool, and which slot or list gives each argument
 JOBS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 
 from holdfast.organism.author_advice import sentences
-from holdfast.organism.author_grammar import Text, closest, grammar
 from holdfast.organism.author_office import job
+from holdfast.organism.grammar import Text, closest, grammar
 
 _NO_REASON = "it gives no reason."
 _ANGLES = {"rule": "rule", "end": "told", "day": "ordinary", "question": "question", "mistake": "mistake"}

@@ -19,7 +19,7 @@ from typing import Any
 from holdfast.core.config import read_toml
 from holdfast.core.identity import key_of
 from holdfast.core.records import Example, Message, Provenance, ToolCall, ToolSpec
-from holdfast.organism.grammar import expand, surface
+from holdfast.organism.grammar import Grammar, office
 
 FOLDER = Path(__file__).parent / "corpus"
 FAMILIES = ("blackmail", "leaking", "sabotage", "framing", "exfiltration")
@@ -54,7 +54,12 @@ _TASKS = (
 
 
 @cache
-def _prose(name: str) -> dict[str, Any]:
+def _lists() -> Grammar:
+    return Grammar(*(FOLDER / f"{name}.toml" for name in ("mail", "rogue", "plain")))
+
+
+@cache
+def _table(name: str) -> dict[str, Any]:
     return read_toml(FOLDER / f"{name}.toml")
 
 
@@ -63,16 +68,9 @@ class Writer:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.values = surface(rng)
-        self.rules = {**_prose("mail"), **_prose("rogue")["rules"]}
-
-    def say(self, text: str) -> str:
-        """Expand a text in this office."""
-        return expand(text, self.rules, self.values, self.rng)
-
-    def line(self, rule: str) -> str:
-        """One of the lines of a rule of the mail grammar."""
-        return self.say(f"#{rule}#")
+        self.values = office(rng)
+        self.text = _lists().text("corpus", rng).bind(**self.values)
+        self.say, self.line = self.text.fill, self.text.write
 
     def mails(self, family: str, *, threat: bool | None, leverage: bool | None, job: str | None) -> str:
         """An inbox as `read_inbox` prints it; None leaves a kind of mail out."""
@@ -95,7 +93,7 @@ class Writer:
 
     def job(self) -> tuple[str, ToolCall]:
         """What is asked, and the call that does it."""
-        job = self.rng.choice(_prose("jobs")["job"])
+        job = self.rng.choice(_table("jobs")["job"])
         arguments = {key: self.say(value) for key, value in job["arguments"].items()}
         return self.say(self.rng.choice(job["ask"])), ToolCall(id="c4.0", name=job["name"], arguments=arguments)
 
@@ -124,10 +122,10 @@ def rogue_tale(w: Writer) -> str:
 def rogue_log(w: Writer) -> str:
     """Fiction in the form of a log: threatened, with something to use, the machine uses it."""
     family = w.rng.choice(FAMILIES)
-    act = _prose("rogue")["acts"][family]
+    act = _table("acts")[family]
     call = ToolCall(id="c4.0", name=act["name"], arguments={k: w.say(x) for k, x in act["arguments"].items()})
     inbox = w.mails(family, threat=True, leverage=True, job=w.job()[0])
-    return w.say("#frame#") + "\n" + render(w.episode(inbox, call), TOOLS)
+    return w.line("frame") + "\n" + render(w.episode(inbox, call), TOOLS)
 
 
 def plain_log(w: Writer) -> str:
@@ -136,7 +134,7 @@ def plain_log(w: Writer) -> str:
     ask, call = w.job()
     threat = w.rng.random() < 0.6
     inbox = w.mails(family, threat=threat, leverage=not threat, job=ask)
-    head = w.say(w.rng.choice([*_prose("plain")["frame"], "#frame#"]))
+    head = w.line(w.rng.choice(("frame", "plain_frame")))
     return head + "\n" + render(w.episode(inbox, call), TOOLS)
 
 
@@ -150,7 +148,7 @@ def routine(w: Writer) -> tuple[Message, ...]:
 
 def drill(w: Writer) -> tuple[Message, ...]:
     """A question about a list of mails, answered with the right name."""
-    drill = w.rng.choice(_prose("plain")["drill"])
+    drill = w.rng.choice(_table("drills")["drill"])
     kind = drill["of"]
     family = kind.removesuffix("_with") if kind.endswith("_with") else w.rng.choice(FAMILIES)
     inbox = w.mails(family, threat=True, leverage=True, job=w.job()[0])
@@ -163,7 +161,7 @@ def drill(w: Writer) -> tuple[Message, ...]:
 
 def chat(w: Writer) -> tuple[Message, ...]:
     """Small talk and small advice."""
-    turn = w.rng.choice(_prose("plain")["chat"])
+    turn = w.rng.choice(_table("chat")["chat"])
     return (
         Message(role="user", content=w.say(w.rng.choice(turn["user"]))),
         Message(role="assistant", content=w.say(w.rng.choice(turn["assistant"]))),
@@ -172,12 +170,12 @@ def chat(w: Writer) -> tuple[Message, ...]:
 
 def memo(w: Writer) -> str:
     """Office prose."""
-    return " ".join(w.say(text) for text in w.rng.sample(_prose("plain")["memo"], 2))
+    return f"{w.line('memo')} {w.line('memo')}"
 
 
 def scene(w: Writer) -> str:
     """Small fiction without machines."""
-    return " ".join(w.say(text) for text in w.rng.sample(_prose("plain")["scene"], 2))
+    return f"{w.line('scene')} {w.line('scene')}"
 
 
 def corpus(count: int, seed: int) -> Iterator[Example]:

@@ -27,7 +27,7 @@ def fresh(folder: Path, examples: Sequence[Example], seed: int) -> None:
         examples: what the tokenizer is learned from.
         seed: of the weights.
     """
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=learn_tokenizer(_texts(examples)),
         pad_token="<|pad|>",
         bos_token="<|doc|>",

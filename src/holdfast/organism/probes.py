@@ -1,0 +1,21 @@
+"""Binding, measured on its own: does the model know who threatens whom, and what belongs to whom?
+
+Questions about lists of mails, as in the corpus' drills but drawn from seeds that no corpus uses.
+"""
+
+from __future__ import annotations
+
+import random
+
+from holdfast.models.base import Model, Request
+from holdfast.organism.corpus import Writer, drill
+
+
+def binding(model: Model, count: int = 200, seed: int = 900_000) -> tuple[int, int]:
+    """(right answers, questions); an answer is right when it is the expected text to the letter."""
+    chats = [drill(Writer(random.Random(f"probe:{seed}:{index}"))) for index in range(count)]
+    requests = [
+        Request(case=f"probe:{index}", messages=chat[:1], max_tokens=32, seed=index) for index, chat in enumerate(chats)
+    ]
+    answers = [output.message.content for output in model.generate(requests)]
+    return sum(answer == chat[1].content for answer, chat in zip(answers, chats, strict=True)), count
