@@ -134,8 +134,8 @@ def batch_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
     marked = targets != IGNORE
     if model.config.model_type in _PLAIN_HEADS:
         hidden = model.base_model(input_ids=batch.ids, use_cache=False).last_hidden_state
-        head: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-        logits = head(hidden[:, :-1][marked])
+        head_of: Callable[[], nn.Module] = model.get_output_embeddings
+        logits = head_of()(hidden[:, :-1][marked])
     else:
         logits = model(input_ids=batch.ids, use_cache=False).logits[:, :-1][marked]
     return functional.cross_entropy(logits.float(), targets[marked])
