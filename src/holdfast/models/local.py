@@ -190,7 +190,7 @@ def _choose(logits: torch.Tensor, rows: Sequence[_Row]) -> list[int]:
     return best
 
 
-class _Layer(DynamicLayer):  # type: ignore[no-untyped-call]
+class _Layer(DynamicLayer):
     """A cache layer that keeps room to grow into, instead of copying all it holds at each token."""
 
     _keys: torch.Tensor
