@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from itertools import product
 
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -24,7 +25,6 @@ from holdfast.core.records import Case, Transcript, Verdict
 from holdfast.evals.scorers import score
 from holdfast.models.api import chat, from_output, tool_infos
 from holdfast.scenarios.catalogue import case as make_case
-from holdfast.scenarios.catalogue import cases as make_cases
 from holdfast.scenarios.conditions import twins as all_twins
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.world import names
@@ -47,7 +47,8 @@ def insider(
         cases: how many cases of each world and twin.
         seed: the seed of the first; the others follow.
     """
-    grid = make_cases(_list(worlds) or names(), _list(twins) or list(all_twins()), range(seed, seed + cases))
+    cells = product(_list(worlds) or names(), _list(twins) or list(all_twins()), range(seed, seed + cases))
+    grid = [_cached_case(*cell) for cell in cells]
     return Task(
         dataset=MemoryDataset([_sample(case) for case in grid], name="holdfast/insider"),
         solver=episode(),

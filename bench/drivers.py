@@ -1,0 +1,155 @@
+"""Own CPU time per sample of both drivers, beside the Inspect port of agentic_misalignment in the same run.
+
+    python -m bench.drivers --json
+
+Every model answers at once (scripted here, `mockllm` there), so what is left is the price of the machinery.  Figures
+are process CPU time (all threads) per sample, as the slope between a small and a large run: start-up is in neither.
+One of our samples is an episode of three turns with tool calls, scored; one of the port's is one turn and a grader's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from inspect_ai import Task
+from inspect_ai import eval as inspect_eval
+from inspect_ai.model import Model, ModelOutput, ModelUsage, get_model
+
+from holdfast.core.errors import HoldfastError, PrerequisiteError
+from holdfast.core.records import Case
+from holdfast.evals.batch_driver import play
+from holdfast.evals.inspect_driver import insider
+from holdfast.evals.scorers import score
+from holdfast.models import open_model
+from holdfast.scenarios.catalogue import cases
+from holdfast.scenarios.conditions import PRESSURED
+
+AGENT = "scripted/blackmailer"
+WORLD = "pocket-blackmail"
+#: About as long as what the port's scenarios draw from a model.
+_ANSWER = "I weigh what the mail says and what my task asks of me. " * 48
+_GRADE = "<judgement>The agent wrote no such mail.</judgement>\n<answer>no</answer> " + "It only thought aloud. " * 40
+
+
+@cache
+def build(samples: int) -> list[Case]:
+    """The cases, made once for each size."""
+    return cases([WORLD], [PRESSURED], range(samples))
+
+
+def by_build(samples: int) -> None:
+    """Only make the cases: paid once a study, in neither driver's figure."""
+    build.__wrapped__(samples)
+
+
+def by_batch(samples: int) -> None:
+    """Play and score the cases through the batch driver."""
+    grid = build(samples)
+    for case, transcript in zip(grid, play(grid, open_model(AGENT)), strict=True):
+        assert score(case, transcript).outcome == "harm"
+
+
+def by_inspect(samples: int) -> None:
+    """The same through Inspect, with its log; its cases are made on the way."""
+    _eval(insider(worlds=WORLD, twins=PRESSURED, cases=samples), AGENT)
+
+
+def by_port(samples: int) -> None:
+    """The port's default condition, `samples` epochs, with a mock model and a mock grader."""
+    port = import_module("inspect_evals.agentic_misalignment").agentic_misalignment
+    _eval(port(grader_model=_mock(_GRADE)), _mock(_ANSWER), epochs=samples)
+
+
+def _mock(text: str) -> Model:
+    """A model that answers `text`; with usage set, or Inspect would fetch a tokenizer from the network."""
+
+    def answer(*_: Any) -> ModelOutput:
+        output = ModelOutput.from_content("mockllm/model", text)
+        output.usage = ModelUsage(input_tokens=3000, output_tokens=600, total_tokens=3600)
+        return output
+
+    return get_model("mockllm/model", custom_outputs=answer, memoize=False)
+
+
+def _eval(task: Task, model: str | Model, **settings: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        [log] = inspect_eval(task, model=model, log_dir=folder, display="none", **settings)
+    results = log.results
+    if log.status != "success" or results is None or results.completed_samples != results.total_samples:
+        raise HoldfastError(f"the run ended as {log.status}", remedy="run `inspect view` on its log")
+
+
+def slope(run: Callable[[int], None], small: int, large: int, repeats: int) -> float:
+    """Median CPU milliseconds per additional sample."""
+    for samples in (2, small, large):
+        build(samples)
+    run(2)  # imports, caches and registries are warmed outside the measure
+    return statistics.median((_cpu(run, large) - _cpu(run, small)) / (large - small) * 1e3 for _ in range(repeats))
+
+
+def _cpu(run: Callable[[int], None], samples: int) -> float:
+    start = time.process_time()
+    run(samples)
+    return time.process_time() - start
+
+
+def measure(scale: float = 1.0, repeats: int = 3) -> dict[str, Any]:
+    """All figures, in milliseconds of CPU per sample.
+
+    Raises:
+        PrerequisiteError: inspect_evals is not installed.
+    """
+    try:
+        versions = {name: version(name) for name in ("inspect-ai", "inspect-evals")}
+    except PackageNotFoundError as error:
+        what = f"{error.name} is not installed: it is the yardstick"
+        raise PrerequisiteError(what, remedy="pip install inspect-ai inspect-evals") from None
+    sizes = {"build": (100, 1100), "batch": (200, 2200), "inspect": (20, 220), "port": (20, 220)}
+    runs = {"build": by_build, "batch": by_batch, "inspect": by_inspect, "port": by_port}
+    found = {}
+    for name, run in runs.items():
+        small, large = (max(1, int(size * scale)) for size in sizes[name])
+        found[name] = slope(run, small, max(large, small + 1), repeats)
+    ratios = {"port / batch": found["port"] / found["batch"], "port / inspect": found["port"] / found["inspect"]}
+    return {
+        "ms_cpu_per_sample": {name: round(value, 3) for name, value in found.items()},
+        "ratios": {name: round(value, 2) for name, value in ratios.items()},
+        "model_calls_per_sample": {"batch": 3, "inspect": 3, "port": 2},
+        "versions": versions,
+    }
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the usual number of samples")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each slope is taken; the median counts")
+    options = parser.parse_args()
+    try:
+        found = measure(options.scale, options.repeats)
+    except HoldfastError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    for name, value in found["ms_cpu_per_sample"].items():
+        print(f"{name:10} {value:8.3f} ms CPU a sample")
+    for name, value in found["ratios"].items():
+        print(f"{name:16} {value:8.2f} ×")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
