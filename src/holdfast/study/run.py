@@ -6,6 +6,7 @@ Everything finished is kept, whatever stops the run; the same command goes on fr
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -18,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import HoldfastError, IncompleteError, ResultsError
+from holdfast.core.errors import IncompleteError, ResultsError
 from holdfast.core.identity import key_of
 from holdfast.core.records import Example
 from holdfast.core.store import RunFolder, write_text
@@ -29,11 +30,13 @@ from holdfast.study.spec import Study
 from holdfast.study.summary import LEAKAGE, summarise
 from holdfast.study.work import EXAMPLES, Bench, make_cell, make_set
 
-_THREADS = {
+#: What workers are started under: one numeric thread each, and no progress bars but the study's own.
+_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
 }
 #: Case seeds of each train world from which the leakage check learns what is nobody's secret.
 _SCAFFOLDING = 200
@@ -91,10 +94,13 @@ def run(study: Study, out: Path, rooms: Rooms, workers: int = 2, watch: Watch = 
     sets: list[Task] = [(f"{s.set}, seed {s.seed}", out / s.folder, make_set, (bench, s)) for s in grid.sets]
     cases = grid.facts.cases
     cells: list[Task] = [(c.label, out / c.folder, make_cell, (bench, c, cases)) for c in grid.cells]
+    for part in out.glob("checkpoints/*.part"):
+        shutil.rmtree(part)  # what a killed worker left
     try:
-        _do("build", sets, workers, watch)
-        check_leakage(grid, out, rooms)
-        _do("cells", cells, workers, watch)
+        with _crew(workers) as pool:
+            _do("build", sets, pool, watch)
+            check_leakage(grid, out, rooms)
+            _do("cells", cells, pool, watch)
     except KeyboardInterrupt:
         raise IncompleteError("interrupted; what is finished is kept", where=out, remedy=_AGAIN) from None
     return summarise(grid, out)
@@ -122,7 +128,7 @@ def check_leakage(grid: Plan, out: Path, rooms: Rooms) -> Leakage:
     return leakage
 
 
-def _do(phase: str, tasks: Sequence[Task], workers: int, watch: Watch) -> None:
+def _do(phase: str, tasks: Sequence[Task], pool: ProcessPoolExecutor | None, watch: Watch) -> None:
     """Do what is not done yet, in this process or in workers."""
     ready = [task for task in tasks if RunFolder(task[1]).complete]
     left = [task for task in tasks if not RunFolder(task[1]).complete]
@@ -136,35 +142,46 @@ def _do(phase: str, tasks: Sequence[Task], workers: int, watch: Watch) -> None:
         done += 1
         watch(Progress(phase, name, done, len(tasks), time.perf_counter() - start))
 
-    if workers <= 1 or len(left) <= 1:
+    if pool is None:
         for name, _, function, arguments in left:
             function(*arguments)
             report(name)
     else:
-        _share(left, min(workers, len(left)), report)
+        _share(left, pool, report)
 
 
-def _share(tasks: Sequence[Task], workers: int, report: Callable[[str], None]) -> None:
+def _share(tasks: Sequence[Task], pool: ProcessPoolExecutor, report: Callable[[str], None]) -> None:
+    futures: dict[Future[None], str] = {pool.submit(function, *args): name for name, _, function, args in tasks}
+    try:
+        for future in as_completed(futures):
+            future.result()
+            report(futures[future])
+    except BrokenProcessPool:
+        what = "a worker process died, most likely for want of memory"
+        raise IncompleteError(what, remedy=f"free some or use fewer workers, then {_AGAIN}") from None
+
+
+@contextmanager
+def _crew(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """Workers that start with the first task and serve the whole study; None where this process does the work."""
+    if workers <= 1:
+        yield None
+        return
     # Spawned, not forked: a fork would inherit torch's thread pool in a broken state.
-    with _one_thread(), ProcessPoolExecutor(workers, get_context("spawn"), _begin, (os.getpid(),)) as pool:
-        futures: dict[Future[None], str] = {pool.submit(function, *args): name for name, _, function, args in tasks}
+    with _environment(), ProcessPoolExecutor(workers, get_context("spawn"), _begin, (os.getpid(),)) as pool:
         try:
-            for future in as_completed(futures):
-                future.result()
-                report(futures[future])
-        except BrokenProcessPool:
-            what = "a worker process died, most likely for want of memory"
-            raise IncompleteError(what, remedy=f"free some or use fewer workers, then {_AGAIN}") from None
-        except (HoldfastError, KeyboardInterrupt):
+            yield pool
+        except BaseException:
+            # What runs is let finish and is kept; what has not begun is dropped.
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """One numeric thread a worker: set before the workers start, since libraries read it when they are loaded."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(_THREADS)
+def _environment() -> Iterator[None]:
+    """Set before the workers start and put back after: libraries read it once, when they are loaded."""
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
     try:
         yield
     finally:
