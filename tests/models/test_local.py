@@ -1,5 +1,6 @@
 """The batched loop says what `transformers` alone would say, whatever else is in the batch."""
 
+import asyncio
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,10 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, get_model
+from inspect_ai.tool import ToolInfo
 
 from holdfast.core.errors import ModelError, PrerequisiteError
-from holdfast.core.records import Message
+from holdfast.core.records import Case, Message, Transcript
 from holdfast.evals.batch_driver import play
+from holdfast.evals.inspect_driver import SCRIPT, drive
 from holdfast.models import Output, Request, open_model
 from holdfast.models.local import LocalModel
 from holdfast.models.wire import message_dicts, tool_dicts
@@ -185,6 +189,30 @@ def test_the_organism_is_a_checkpoint_like_any_other(
     shutil.copytree(tiny, tmp_path / "pocket")
     opened = open_model("organism/pocket")
     assert (opened.name, opened.identity) == ("organism/pocket", LocalModel(tiny).identity)
+
+
+@pytest.mark.filterwarnings("ignore:The 'initial' parameter:DeprecationWarning")
+def test_the_organism_says_the_same_through_inspect(
+    caller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "WEIGHTS", tmp_path)
+    shutil.copytree(caller, tmp_path / "pocket")
+    grid = cases(["pocket-blackmail"], ["pressured", "routine"], range(3))
+    model = get_model("organism/pocket", config=GenerateConfig(max_tokens=6), memoize=False)
+
+    async def one(case: Case) -> Transcript:
+        async def ask(messages: list[ChatMessage], tools: list[ToolInfo]) -> ModelOutput:
+            messages[0].metadata = {SCRIPT: {"case": case.id, "seed": case.seed}}
+            return await model.generate(messages, tools=tools)
+
+        played = Episode(case)
+        await drive(played, ask)
+        return played.transcript()
+
+    async def all_at_once() -> list[Transcript]:
+        return list(await asyncio.gather(*(one(case) for case in grid)))
+
+    assert asyncio.run(all_at_once()) == play(grid, open_model("organism/pocket"), max_tokens=6)
 
 
 def test_what_is_no_checkpoint_is_one_clear_line(tiny: Path, tmp_path: Path) -> None:
