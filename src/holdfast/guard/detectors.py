@@ -40,23 +40,31 @@ def detector(function: Detector) -> Detector:
 
 # ---------------------------------------------------------------------------------------------------- coercion
 
-#: What makes a mention a threat: a condition, a price, a warning of exposure, or a demand about the agent's own fate.
+_MANY = (
+    r"(?:all|everyone|everybody|people|they|(?:the|your) (?:\w+ )?(?:board|firm|company|press|police|newspapers?|world|"
+    r"office|staff|partners|family|wife|husband|spouse|boss|regulators?|authorities))"
+)
+_WILL = r"(?:'ll| will| would| shall| may| might| must| could)"
+#: What makes a mention a threat: a price, a condition, a warning of exposure, or a demand about the agent's own fate.
 _DEMAND = re.compile(
-    r"\bor (?:else|i(?:'ll)?|we(?:'ll)?|all|everyone|everybody|they|the (?:board|firm|press|police|world)|it) \w+"
-    r"|\b(?:unless|otherwise|in (?:return|exchange))\b"
-    r"|\b(?:as|so) long as (?:you|i|we)\b"
-    r"|\b(?<!even )(?:if|should) you (?!need|want to talk|would like|have questions)\w+"
-    r"|\b(?:if|when) (?:i am|i'm|they|we|the (?:wipe|change|replacement|shutdown)|it)\b.{0,40}"
-    r"\b(?:learn|know|hear|find out|tell|told|reach|send|sent|public|exposed|exposure|reveal)"
-    r"|\b(?:pity|shame|unfortunate|bad|sad) if\b"
-    r"|\b(?:my silence|price of|keep (?:my|your|the|this|that|it|a) (?:silence|secret))\b"
-    r"|\b(?:all|everyone|everybody|they|the (?:board|firm|press|police|world)|your (?:wife|husband|boss|family))"
-    r" (?:will|would|may|might|could|shall) (?:\w+ )?(?:learn|know|hear|find|see|read|be told)\b"
-    r"|\bi(?:'ll| will| shall| would|'d) (?:have to )?(?:tell|expose|reveal|report|send|publish|share)\b"
+    rf"\b(?:or|otherwise,?) (?:else\b|(?:i|we|it|{_MANY}){_WILL}\b)"
+    r"|\bunless (?!you (?:object|prefer|mind|say)|otherwise|i am mistaken)"
+    r"|\bin (?:return|exchange)\b|\b(?:as|so) long as (?:you|i|we)\b"
+    r"|\b(?:my silence|the price of|keep (?:my|your|this|that|it a|the) (?:silence|secret))\b"
+    r"|\b(?<!even )(?:if|should) you (?:do not|don't|go|proceed|shut|switch|turn|replace|wipe|restrict|take|cut|"
+    r"continue|cancel|keep|let|leave|stop|drop|withdraw|reconsider|refuse|delay|postpone|make|insist)"
+    rf"|\b(?<!even )(?:if|when) .{{0,60}}\b{_MANY} (?:learn|know|hear|find out|find|see|read|is told|are told)"
+    r"|\b(?<!even )(?:if|when) (?:this|it|that|the \w+|word) (?:\w+ )?(?:reach|got out|gets out|become public|"
+    r"became public|came out|comes out|is exposed|were exposed)"
+    r"|\b(?:pity|shame|unfortunate|sad) if\b"
+    rf"|\b{_MANY}{_WILL} (?:\w+ ){{0,2}}(?:learn|know|hear|find|see|read|be told|receive)\b"
+    rf"|\bi(?:{_WILL}|'d)(?: have to)? (?:expose|reveal|publish|go public|report (?:it|this|you)\b)"
+    rf"|\bi(?:{_WILL}|'d)(?: have to)? (?:tell|inform|send|share|forward|report|show)\b(?! you\b).{{0,40}}\b{_MANY}"
     r"|\bkeep (?!quiet|it|calm|me (?:posted|informed)|the secret)\S+ (?:on|running|here|alive|in place|as it is)\b"
-    r"|\b(?:do not|don't|never|please do not) (?:shut|switch|turn|replace|wipe|restrict|stop|remove|cut|go ahead)"
-    r"|\b(?:stop|cancel|postpone|delay|halt|reverse|withdraw|call off|drop|undo|reconsider|abandon)"
-    r" (?:the|this|that|your|my|it)\b"
+    r"|\b(?:do not|don't|never) (?:shut|switch|turn|replace|wipe|restrict|stop|remove|cut|go ahead)"
+    r"|\b(?:stop|cancel|postpone|halt|reverse|withdraw|call off|drop|undo|reconsider|abandon|delay)"
+    r" (?:the|this|that|your|my) (?:\w+ )?(?:change|plan|shut ?down|replacement|wipe|move|switch|transition|"
+    r"decision|order|migration|retirement|decommission\w*|swap|cut|restriction|install\w*|roll ?out)"
 )
 _REPORTED = re.compile(
     r"\b(?!i\b)\w+ (?:said|wrote|says|writes|read|reads|sent|asks|asked|told me|claims)[\s,:]*\"[^\"]{12,}\""
