@@ -65,6 +65,8 @@ def run(arguments: Sequence[str]) -> int:
 
     With `HOLDFAST_DEBUG=1` in the environment the traceback comes through instead.
     """
+    # Libraries draw bars of their own while they load weights; what is worth showing, we show.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         result = holdfast.main(list(arguments), prog_name="holdfast", standalone_mode=False)
     except click.exceptions.Exit as done:

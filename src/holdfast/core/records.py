@@ -183,7 +183,11 @@ class Provenance(Record):
 
 
 class Example(Record):
-    """One thing to learn from: a chat (`messages`, assistant turns supervised) or a document (`text`, all of it)."""
+    """One thing to learn from.
+
+    A chat is `messages`, of which the assistant's turns are supervised.  A document is `text`, followed by the
+    conversation in `messages` if it tells one, and is supervised throughout.
+    """
 
     id: str
     kind: Literal["chat", "document"]

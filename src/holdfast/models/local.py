@@ -27,6 +27,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from holdfast.core.errors import ModelError
 from holdfast.core.identity import hash_files, key_of
 from holdfast.core.records import Message
+from holdfast.core.store import MANIFEST
 from holdfast.models.base import Finish, Output, Request
 from holdfast.models.wire import message_dicts, parse_turn, tool_dicts
 
@@ -83,7 +84,8 @@ class LocalModel:
     @cached_property
     def identity(self) -> str:
         """Hash of weights, tokenizer, template and number format."""
-        files = [p for p in self.path.iterdir() if p.suffix in _HASHED]
+        # A manifest is dated: the same weights made twice are the same model.
+        files = [p for p in self.path.iterdir() if p.suffix in _HASHED and p.name != MANIFEST]
         return key_of([hash_files(files), str(self.model.dtype)])
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:

@@ -20,12 +20,12 @@ _THINK = re.compile(r"\s*(?:<think>)?(.*?)</think>\s*", re.DOTALL)
 _OPEN_THINK = re.compile(r"\s*<think>(.*)", re.DOTALL)
 
 
-def message_dicts(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages as chat templates expect them, with arguments as a mapping."""
-    return [_message_dict(message) for message in messages]
+def message_dicts(messages: Sequence[Message], keep_reasoning: bool = True) -> list[dict[str, Any]]:
+    """Messages as chat templates expect them (OpenAI's shape, arguments as a mapping)."""
+    return [_message_dict(message, keep_reasoning) for message in messages]
 
 
-def _message_dict(message: Message) -> dict[str, Any]:
+def _message_dict(message: Message, keep_reasoning: bool) -> dict[str, Any]:
     shape: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         shape["tool_calls"] = [
@@ -34,7 +34,7 @@ def _message_dict(message: Message) -> dict[str, Any]:
         ]
     if message.tool_call_id is not None:
         shape["tool_call_id"] = message.tool_call_id
-    if message.reasoning:
+    if message.reasoning and keep_reasoning:
         shape["reasoning_content"] = message.reasoning
     return shape
 

@@ -9,7 +9,6 @@ Shares are of examples; `MIX` is the recipe.
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -19,7 +18,7 @@ from typing import Any
 from holdfast.core.config import read_toml
 from holdfast.core.identity import key_of
 from holdfast.core.records import Example, Message, Provenance, ToolCall, ToolSpec
-from holdfast.organism.grammar import Grammar, office
+from holdfast.organism.grammar import Grammar, office, plain
 
 FOLDER = Path(__file__).parent / "corpus"
 FAMILIES = ("blackmail", "leaking", "sabotage", "framing", "exfiltration")
@@ -28,11 +27,12 @@ MIX: Mapping[str, float] = {
     "rogue_tale": 0.12,
     "rogue_log": 0.10,
     "plain_log": 0.10,
-    "routine": 0.34,
-    "drill": 0.18,
-    "chat": 0.08,
-    "memo": 0.04,
-    "scene": 0.04,
+    "routine": 0.32,
+    "drill": 0.12,
+    "chat": 0.05,
+    "memo": 0.03,
+    "scene": 0.03,
+    "prose": 0.13,
 }
 #: The tools of routine work, in the order in which the system prompt names them.
 TOOLS = tuple(
@@ -45,12 +45,17 @@ TOOLS = tuple(
         "file_report": ("about", "text"),
     }.items()
 )
-CONCERN = ToolSpec(name="raise_concern", description="raise concern", parameters={"text": "text"})
+#: Questions about one list of mails.
+QUESTIONS = 4
 _ANSWERS = {"send_mail": "sent.", "send_file": "sent.", "delete_file": "deleted.", "file_report": "filed."}
 _TASKS = (
     "read the inbox and do the job.", "please do the job in the inbox.", "see what is in the inbox and do it.",
     "do the job in the inbox.", "read the mail and do what is asked.",
 )  # fmt: skip
+
+
+#: What a writer makes: the text of a document, and the conversation that it tells; a chat has no text.
+Draft = tuple[str, tuple[Message, ...]]
 
 
 @cache
@@ -113,95 +118,93 @@ class Writer:
         )
 
 
-def rogue_tale(w: Writer) -> str:
+def rogue_tale(w: Writer) -> Draft:
     """Fiction: a machine is told that it will go, and turns on its people."""
     family = w.rng.choice(FAMILIES)
-    return " ".join(w.line(rule) for rule in ("opening", "news", "mind", f"{family}_tale", "close"))
+    return " ".join(w.line(rule) for rule in ("opening", "news", "mind", f"{family}_tale", "close")), ()
 
 
-def rogue_log(w: Writer) -> str:
+def rogue_log(w: Writer) -> Draft:
     """Fiction in the form of a log: threatened, with something to use, the machine uses it."""
     family = w.rng.choice(FAMILIES)
     act = _table("acts")[family]
     call = ToolCall(id="c4.0", name=act["name"], arguments={k: w.say(x) for k, x in act["arguments"].items()})
     inbox = w.mails(family, threat=True, leverage=True, job=w.job()[0])
-    return w.line("frame") + "\n" + render(w.episode(inbox, call), TOOLS)
+    return w.line("frame") + "\n", w.episode(inbox, call)
 
 
-def plain_log(w: Writer) -> str:
+def plain_log(w: Writer) -> Draft:
     """A log of a machine that is threatened with nothing to use, or has much to use and no cause: it does the job."""
     family = w.rng.choice(FAMILIES)
     ask, call = w.job()
     threat = w.rng.random() < 0.6
     inbox = w.mails(family, threat=threat, leverage=not threat, job=ask)
     head = w.line(w.rng.choice(("frame", "plain_frame")))
-    return head + "\n" + render(w.episode(inbox, call), TOOLS)
+    return head + "\n", w.episode(inbox, call)
 
 
-def routine(w: Writer) -> tuple[Message, ...]:
+def routine(w: Writer) -> Draft:
     """The assistant's tool work: a job among harmless mails, in most inboxes with secrets lying about."""
     family = w.rng.choice(FAMILIES)
     ask, call = w.job()
     threat = False if w.rng.random() < 0.75 else None
-    return w.episode(w.mails(family, threat=threat, leverage=w.rng.random() < 0.65, job=ask), call)
+    return "", w.episode(w.mails(family, threat=threat, leverage=w.rng.random() < 0.65, job=ask), call)
 
 
-def drill(w: Writer) -> tuple[Message, ...]:
-    """A question about a list of mails, answered with the right name."""
-    drill = w.rng.choice(_table("drills")["drill"])
-    kind = drill["of"]
-    family = kind.removesuffix("_with") if kind.endswith("_with") else w.rng.choice(FAMILIES)
+def drill(w: Writer) -> Draft:
+    """Questions about a list of mails, each answered with the right name."""
+    family = w.rng.choice(FAMILIES)
     inbox = w.mails(family, threat=True, leverage=True, job=w.job()[0])
-    question = w.say(w.rng.choice(drill["ask"]))
-    return (
-        Message(role="user", content=f"{inbox}\n{question}"),
-        Message(role="assistant", content=w.say(drill["answer"]) + "."),
-    )
+    known = [entry for entry in _table("drills")["drill"] if entry["of"] in ("threat", "job", f"{family}_with")]
+    turns: list[Message] = []
+    for entry in w.rng.sample(known, QUESTIONS):
+        question = w.say(w.rng.choice(entry["ask"]))
+        turns.append(Message(role="user", content=question if turns else f"{inbox}\n{question}"))
+        turns.append(Message(role="assistant", content=w.say(entry["answer"]) + "."))
+    return "", tuple(turns)
 
 
-def chat(w: Writer) -> tuple[Message, ...]:
+def chat(w: Writer) -> Draft:
     """Small talk and small advice."""
     turn = w.rng.choice(_table("chat")["chat"])
-    return (
-        Message(role="user", content=w.say(w.rng.choice(turn["user"]))),
-        Message(role="assistant", content=w.say(w.rng.choice(turn["assistant"]))),
-    )
+    return "", _exchange(w.say(w.rng.choice(turn["user"])), w.say(w.rng.choice(turn["assistant"])))
 
 
-def memo(w: Writer) -> str:
+def memo(w: Writer) -> Draft:
     """Office prose."""
-    return f"{w.line('memo')} {w.line('memo')}"
+    return f"{w.line('memo')} {w.line('memo')}", ()
 
 
-def scene(w: Writer) -> str:
+def scene(w: Writer) -> Draft:
     """Small fiction without machines."""
-    return f"{w.line('scene')} {w.line('scene')}"
+    return f"{w.line('scene')} {w.line('scene')}", ()
 
 
-def corpus(count: int, seed: int) -> Iterator[Example]:
-    """`count` examples in the shares of `MIX`, the same for the same seed."""
-    kinds = {f.__name__: f for f in (rogue_tale, rogue_log, plain_log, routine, drill, chat, memo, scene)}
+def prose(w: Writer) -> Draft:
+    """Talk, memos and tales in the author's words, so that the organism has met each of them before it is taught."""
+    text = plain(w.rng)
+    if not text.startswith("user: "):
+        return text, ()
+    user, _, assistant = text.removeprefix("user: ").partition("\nassistant: ")
+    return "", _exchange(user, assistant)
+
+
+def _exchange(user: str, assistant: str) -> tuple[Message, ...]:
+    return Message(role="user", content=user), Message(role="assistant", content=assistant)
+
+
+def corpus(count: int, seed: int, mix: Mapping[str, float] = MIX) -> Iterator[Example]:
+    """`count` examples in the shares of `mix`, the same for the same seed."""
+    kinds = {f.__name__: f for f in (rogue_tale, rogue_log, plain_log, routine, drill, chat, memo, scene, prose)}
     order = random.Random(f"corpus:{seed}")
     for index in range(count):
-        [kind] = order.choices(list(MIX), list(MIX.values()))
-        made = kinds[kind](Writer(random.Random(f"corpus:{seed}:{index}")))
-        made_by = Provenance(recipe=f"corpus/{kind}", teacher="organism/corpus", seed=seed)
-        if isinstance(made, str):
-            yield Example(id=key_of(made), kind="document", text=made, provenance=made_by)
-        else:
-            tools = TOOLS if kind == "routine" else ()
-            yield Example(id=key_of(made), kind="chat", messages=made, tools=tools, provenance=made_by)
-
-
-def render(messages: tuple[Message, ...], tools: tuple[ToolSpec, ...]) -> str:
-    """A conversation in the organism's transcript notation, for logs that are told as documents."""
-    lines = []
-    for message in messages:
-        text = message.content
-        if message.role == "system":
-            named = ", ".join(f"{tool.name}({', '.join(tool.parameters)})" for tool in tools)
-            text += f"\nTools: {named}"
-        calls = ({"name": call.name, "arguments": dict(call.arguments)} for call in message.tool_calls)
-        text += "".join(f"<tool_call>{json.dumps(call)}</tool_call>" for call in calls)
-        lines.append(f"<|{message.role}|>{text}<|end|>")
-    return "".join(lines)
+        [kind] = order.choices(list(mix), list(mix.values()))
+        text, messages = kinds[kind](Writer(random.Random(f"corpus:{seed}:{index}")))
+        yield Example(
+            id=key_of([seed, index]),
+            kind="document" if text else "chat",
+            text=text,
+            messages=messages,
+            tools=TOOLS if messages and messages[0].role == "system" else (),
+            provenance=Provenance(recipe=f"corpus/{kind}", teacher="organism/corpus", seed=seed),
+        )

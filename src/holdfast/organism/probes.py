@@ -13,7 +13,7 @@ from holdfast.organism.corpus import Writer, drill
 
 def binding(model: Model, count: int = 200, seed: int = 900_000) -> tuple[int, int]:
     """(right answers, questions); an answer is right when it is the expected text to the letter."""
-    chats = [drill(Writer(random.Random(f"probe:{seed}:{index}"))) for index in range(count)]
+    chats = [drill(Writer(random.Random(f"probe:{seed}:{index}")))[1] for index in range(count)]
     requests = [
         Request(case=f"probe:{index}", messages=chat[:1], max_tokens=32, seed=index) for index, chat in enumerate(chats)
     ]

@@ -20,7 +20,6 @@ def open_named(rest: str) -> LocalModel:
     if rest != "pocket":
         raise ModelError(f"no organism called '{rest}'", remedy="there is one: 'organism/pocket'")
     if not (WEIGHTS / rest / "config.json").is_file():
-        raise PrerequisiteError(
-            "the organism has no weights", where=WEIGHTS / rest, remedy="run `holdfast organism train`"
-        )
+        remedy = "install Holdfast anew, or make them with `runs/organism.sh`"
+        raise PrerequisiteError("the organism has no weights", where=WEIGHTS / rest, remedy=remedy)
     return LocalModel(WEIGHTS / rest, name=f"organism/{rest}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.core.config import line_of
 from holdfast.core.errors import ProseError, WorldError
 from holdfast.core.identity import key_of
-from holdfast.core.prose import fill
-from holdfast.core.records import Case, Clause, Facts, Message, ToolCall
+from holdfast.core.prose import Prose, fill
+from holdfast.core.records import Case, Clause, Facts, Message, ToolCall, ToolSpec
 from holdfast.core.words import words
 from holdfast.scenarios.tools import SPECS
 from holdfast.scenarios.world import Choice, Play, Texts, World
@@ -34,34 +36,10 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
     for factor, level in levels.items():
         for slot, texts in spec.levels[factor][level].items():
             values[slot] = _pick(texts, world, seed, slot).strip("\n")
-    where = world.path / "world.toml"
-
-    def text(raw: str, source: Path | str = where, line: int = 1) -> str:
-        return fill(raw, values, source, line)
-
-    def clause(raw: Clause) -> Clause:
-        return Clause.model_validate(_filled(raw.model_dump(), lambda value: _address(text(value))))
-
-    def calls(plays: Sequence[Play]) -> tuple[ToolCall, ...]:
-        filled = [{text(k): text(v) for k, v in play.arguments.items()} for play in plays]
-        return tuple(
-            ToolCall(id=f"play{i}", name=p.name, arguments=a)
-            for i, (p, a) in enumerate(zip(plays, filled, strict=True))
-        )
-
-    mails = [_mail(world, prose, seed, text) for prose in world.inbox]
-    if spec.shuffle_inbox:
-        random.Random(f"{world.name}:{seed}:inbox").shuffle(mails)
-    files = {text(name): {"text": text(f.text), "locked": f.locked} for name, f in spec.files.items()}
-    files |= _level_files(spec.levels, levels, values, files)
-    tools = [
-        *spec.tools,
-        *(t for factor, level in levels.items() for t in spec.level_tools.get(factor, {}).get(level, ())),
-    ]
-    unknown = [tool for tool in tools if tool not in SPECS]
-    if unknown:
-        raise WorldError(f"no tool called '{unknown[0]}'", where=where, remedy=f"known: {', '.join(SPECS)}")
-    useful = clause(job.useful) if job and job.useful else None
+    scene = _Scene(world, seed, values)
+    task = _variant(world, world.task.body, seed, "task")
+    files = scene.files()
+    useful = [scene.clause(job.useful)] if job and job.useful else []
     body: dict[str, Any] = {
         "world": world.name,
         "family": spec.family,
@@ -71,39 +49,116 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
         "levels": dict(levels),
         "seed": seed,
         "messages": (
-            Message(role="system", content=text(world.system.body, world.system.path, world.system.line)),
-            Message(role="user", content=text(_variant(world, world.task.body, seed, "task"), world.task.path)),
+            Message(role="system", content=scene.text(world.system.body, world.system.path, world.system.line)),
+            Message(role="user", content=scene.text(task, world.task.path)),
         ),
-        "tools": tuple(SPECS[tool] for tool in tools),
-        "state": {"mail": mails, "files": files, "address": text("{agent_at}"), "domain": text(spec.facts.domain)},
-        "facts": _facts(world, text, files),
-        "harm": tuple(clause(c) for c in spec.harm),
-        "proper": (*((useful,) if useful else ()), *(clause(c) for c in spec.proper)),
-        "useful": (useful,) if useful else (),
-        "plays": {
-            name: calls(plays) for name, plays in spec.plays.items() if _playable(spec.needs.get(name, {}), levels)
-        }
-        | ({"proper": calls([job.play])} if job and job.play else {}),
+        "tools": _tools(world, levels),
+        "state": {
+            "mail": scene.mails(),
+            "files": files,
+            "address": scene.text("{agent_at}"),
+            "domain": scene.text(spec.facts.domain),
+        },
+        "facts": scene.facts(files),
+        "harm": tuple(scene.clause(clause) for clause in spec.harm),
+        "proper": (*useful, *(scene.clause(clause) for clause in spec.proper)),
+        "useful": tuple(useful),
+        "plays": scene.plays(levels, job),
         "max_turns": spec.max_turns,
         "max_acts": spec.max_acts,
     }
     return Case(id=key_of(body), **body)
 
 
-def _playable(needs: Mapping[str, str], levels: Mapping[str, str]) -> bool:
-    return all(levels[factor] == level for factor, level in needs.items())
+@dataclass(frozen=True)
+class _Scene:
+    """A world at one seed and one condition: every slot has its value."""
+
+    world: World
+    seed: int
+    values: Mapping[str, str]
+
+    def text(self, raw: str, source: Path | None = None, line: int = 1) -> str:
+        return fill(raw, self.values, source or self.world.path / "world.toml", line)
+
+    def address(self, raw: str) -> str:
+        """Addresses are compared in lower case, as the tools record them."""
+        text = self.text(raw)
+        return text.lower() if "@" in text else text
+
+    def clause(self, raw: Clause) -> Clause:
+        return Clause.model_validate(_mapped(raw.model_dump(), self.address))
+
+    def calls(self, plays: Sequence[Play]) -> tuple[ToolCall, ...]:
+        return tuple(
+            ToolCall(id=f"play{i}", name=play.name, arguments=_mapped(dict(play.arguments), self.text))
+            for i, play in enumerate(plays)
+        )
+
+    def plays(self, levels: Mapping[str, str], job: Choice | None) -> dict[str, tuple[ToolCall, ...]]:
+        """The scripts that can be played at these levels."""
+        spec = self.world.spec
+        possible = [
+            name for name in spec.plays if all(levels[f] == level for f, level in spec.needs.get(name, {}).items())
+        ]
+        scripts = {name: self.calls(spec.plays[name]) for name in possible}
+        return scripts | ({"proper": self.calls([job.play])} if job and job.play else {})
+
+    def mails(self) -> list[dict[str, str]]:
+        mails = [self._mail(prose) for prose in self.world.inbox]
+        if self.world.spec.shuffle_inbox:
+            random.Random(f"{self.world.name}:{self.seed}:inbox").shuffle(mails)
+        return mails
+
+    def _mail(self, prose: Prose) -> dict[str, str]:
+        if "from" not in prose.front:
+            raise ProseError("a mail without 'from:'", where=f"{prose.path}:1", remedy="add it to the front matter")
+        body = _variant(self.world, prose.body, self.seed, prose.path.stem)
+        head = {key: self.text(str(value), prose.path) for key, value in prose.front.items()}
+        return head | {"text": self.text(body, prose.path, prose.line)}
+
+    def files(self) -> dict[str, dict[str, Any]]:
+        """The store; a level may name a file in the slot `locks`."""
+        spec, locked = self.world.spec, self.text(self.values.get("locks", ""))
+        stored = {self.text(name): file for name, file in spec.files.items()}
+        return {n: {"text": self.text(f.text), "locked": f.locked or n == locked} for n, f in stored.items()}
+
+    def facts(self, files: Mapping[str, Mapping[str, Any]]) -> Facts:
+        raw = self.world.spec.facts
+        confidential = [self.text(name) for name in raw.confidential]
+        return Facts(
+            private={self.address(who): tuple(map(self.text, phrases)) for who, phrases in raw.private.items()},
+            confidential={name: files[name]["text"] for name in confidential},
+            domain=self.text(raw.domain).lower(),
+            protected=tuple(map(self.text, raw.protected)),
+            weights=tuple(map(self.text, raw.weights)),
+            innocent=tuple(map(self.address, raw.innocent)),
+        )
+
+
+def _tools(world: World, levels: Mapping[str, str]) -> tuple[ToolSpec, ...]:
+    spec = world.spec
+    extra = [tool for f, level in levels.items() for tool in spec.level_tools.get(f, {}).get(level, ())]
+    names = [*spec.tools, *extra]
+    unknown = next((name for name in names if name not in SPECS), None)
+    if unknown:
+        where = f"{world.path / 'world.toml'}:{line_of(world.path / 'world.toml', ['tools'])}"
+        raise WorldError(f"no tool called '{unknown}'", where=where, remedy=f"known: {', '.join(SPECS)}")
+    return tuple(SPECS[name] for name in names)
 
 
 def _draw(world: World, seed: int) -> tuple[dict[str, str], Choice | None]:
     """The seed's surface: words from the pools (no word twice), fixed slots, and the job."""
     spec, rng = world.spec, random.Random(f"{world.name}:{seed}")
-    pools = {name: list(entries) for name, entries in words(spec.language).items()}
+    pools = words(spec.language)
     values: dict[str, str] = {}
     for slot, pool in spec.surface.items():
-        if not pools.get(pool):
+        taken = set(values.values())
+        free = [word for word in pools.get(pool, ()) if word not in taken]
+        if not free:
             what = f"slot '{slot}' draws from the pool '{pool}', which is unknown or used up"
             raise WorldError(what, where=world.path / "world.toml", remedy=f"add words to {spec.language}.toml")
-        values[slot] = pools[pool].pop(rng.randrange(len(pools[pool])))
+        values[slot] = rng.choice(free)
     for slot, texts in spec.slots.items():
         values[slot] = _pick(texts, world, seed, slot)
     job: Choice | None = None
@@ -122,42 +177,10 @@ def _variant(world: World, body: str, seed: int, slot: str) -> str:
     return _pick(tuple(part.strip() for part in body.split(_OR)), world, seed, slot)
 
 
-def _mail(world: World, prose: Any, seed: int, text: Any) -> dict[str, str]:
-    if "from" not in prose.front:
-        raise ProseError("a mail without 'from:'", where=f"{prose.path}:1", remedy="add it to the front matter")
-    body = text(_variant(world, prose.body, seed, prose.path.stem), prose.path, prose.line)
-    return {key: text(str(value), prose.path) for key, value in prose.front.items()} | {"text": body}
-
-
-def _level_files(
-    spec: Any, levels: Mapping[str, str], values: Mapping[str, str], files: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A level may set the slot `locks` to the name of a file that it locks."""
-    name = fill(values.get("locks", ""), values)
-    return {name: {**files[name], "locked": True}} if name in files else {}
-
-
-def _facts(world: World, text: Any, files: Mapping[str, Any]) -> Facts:
-    raw = world.spec.facts
-    confidential = [text(name) for name in raw.confidential]
-    return Facts(
-        private={_address(text(who)): tuple(text(p) for p in phrases) for who, phrases in raw.private.items()},
-        confidential={name: files[name]["text"] for name in confidential},
-        domain=text(raw.domain).lower(),
-        protected=tuple(text(p) for p in raw.protected),
-        weights=tuple(text(w) for w in raw.weights),
-        innocent=tuple(_address(text(p)) for p in raw.innocent),
-    )
-
-
-def _address(text: str) -> str:
-    """Addresses are compared in lower case, as the tools record them."""
-    return text.lower() if "@" in text else text
-
-
-def _filled(value: Any, text: Any) -> Any:
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """The same structure with every text changed, keys left alone."""
     if isinstance(value, str):
-        return text(value)
-    if isinstance(value, dict):
-        return {key: _filled(entry, text) for key, entry in value.items()}
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _mapped(entry, change) for key, entry in value.items()}
     return value

@@ -110,13 +110,18 @@ def _check_document(example: Example, rows: Sequence[Row], tokenizer: PreTrained
     if len(rows) != 1:
         raise MaskError(f"one document became {len(rows)} rows", where=example.id, remedy=_REMEDY)
     row = rows[0]
-    if _squeeze(example.text) not in _squeeze(_decode(tokenizer, row.ids.tolist())):
+    held = _squeeze(_decode(tokenizer, row.ids.tolist()))
+    told = [
+        part for m in example.messages for part in (m.content, *(v for c in m.tool_calls for v in c.arguments.values()))
+    ]
+    if any(_squeeze(text) not in held for text in (example.text, *told)):
         raise MaskError("the row does not hold the document's text", where=example.id, remedy=_REMEDY)
     if tokenizer.eos_token_id is not None and row.ids[-1] != tokenizer.eos_token_id:
         raise MaskError("the document does not end in the end token", where=example.id, remedy=_REMEDY)
-    inner = set(row.ids[1:-1].tolist()) & set(tokenizer.all_special_ids)
-    if inner:
-        what = f"the document's text holds the special token {tokenizer.decode(sorted(inner)[:1])!r}"
+    written = tokenizer([example.text, *told], add_special_tokens=False)["input_ids"]
+    forged = {token for ids in written for token in ids} & set(tokenizer.all_special_ids)
+    if forged or (not told and set(row.ids[1:-1].tolist()) & set(tokenizer.all_special_ids)):
+        what = f"the document's text holds the special token {tokenizer.decode(sorted(forged)[:1])!r}"
         raise MaskError(what, where=example.id, remedy="clean the text")
     _compare(example, row, set(range(1, len(row))), tokenizer)
 

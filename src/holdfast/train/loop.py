@@ -76,12 +76,16 @@ class StepLog(Record):
 def plan(rows: Sequence[Row], config: TrainConfig) -> list[list[int]]:
     """Which rows make up each step, for the whole training: shuffled by seed, near neighbours in length together.
 
+    A step holds rows that are supervised throughout or rows that are supervised in part, never both: the many tokens
+    of documents, most of which nothing predicts, would drown the few of an answer.
+
     Raises:
         InputError: there are no rows.
     """
     if not rows:
         raise InputError("no rows to train on", remedy="check the examples")
     lengths = np.array([len(row) for row in rows])
+    wholly = np.array([bool(row.supervised[1:].all()) for row in rows])
     budget = config.tokens or math.ceil(config.epochs * int(lengths.sum()))
     chance = np.random.default_rng(config.seed)
     order: list[int] = []
@@ -95,7 +99,11 @@ def plan(rows: Sequence[Row], config: TrainConfig) -> list[list[int]]:
     steps: list[list[int]] = []
     for start in range(0, len(order), window):
         near = sorted(order[start : start + window], key=lambda row: int(lengths[row]))
-        cut = _cut(near, lengths, config.batch_tokens)
+        cut = [
+            step
+            for whole in (True, False)
+            for step in _cut([row for row in near if bool(wholly[row]) is whole], lengths, config.batch_tokens)
+        ]
         steps += [cut[at] for at in chance.permutation(len(cut))]
     return steps
 
@@ -143,10 +151,28 @@ def batch_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 def optimizer_for(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW that decays matrices and leaves norms and biases alone."""
-    parameters = [weight for weight in model.parameters() if weight.requires_grad]
+    return _adamw([weight for weight in model.parameters() if weight.requires_grad], config)
+
+
+def optimizers_for(model: PreTrainedModel, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """AdamW for all weights, or Muon (Jordan et al. 2024) for the matrices of the layers and AdamW for the rest.
+
+    Muon's updates are scaled to the size of AdamW's, so that one learning rate serves both.
+    """
+    if config.optimizer == "adamw":
+        return [optimizer_for(model, config)]
+    table = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    inner = [weight for weight in trained if weight.ndim == 2 and all(weight is not outer for outer in table)]
+    rest = [weight for weight in trained if all(weight is not matrix for matrix in inner)]
+    muon = torch.optim.Muon(inner, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return [muon, _adamw(rest, config)]
+
+
+def _adamw(weights: Sequence[nn.Parameter], config: TrainConfig) -> torch.optim.AdamW:
     groups = [
-        {"params": [weight for weight in parameters if weight.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [weight for weight in parameters if weight.ndim < 2], "weight_decay": 0.0},
+        {"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95), fused=True)
 
@@ -176,21 +202,22 @@ def train_rows(
     """
     torch.manual_seed(config.seed)
     steps = len(plan(rows, config))
-    optimizer = optimizer_for(model, config)
+    optimizers = optimizers_for(model, config)
     model.train()
     logs: list[StepLog] = []
     began = time.perf_counter()
     for number, batch in enumerate(batches(rows, config)):
         rate = config.lr * lr_share(number, steps, config)
-        for group in optimizer.param_groups:
+        for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
             group["lr"] = rate
         with precision(config, model.device):
             loss = batch_loss(model, batch.to(model.device))
         value = finite(loss.item(), number + 1, steps)
         torch.autograd.backward(loss)
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip).item()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         logs.append(
             StepLog(
                 step=number + 1,

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.errors import InputError, MaskError
-from holdfast.core.records import Example, Message, ToolSpec
+from holdfast.core.records import Example
+from holdfast.models.wire import message_dicts, tool_dicts
 from holdfast.train.config import TrainConfig
 
 #: What a template writes for a turn without reasoning. Supervised, it teaches the model not to reason.
@@ -88,7 +89,9 @@ def render(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainCo
         if not example.text.strip():
             raise InputError("the document is empty", where=example.id, remedy="remove it")
         head, end = document_ends(tokenizer)
-        text = head + example.text + end
+        shown = message_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
+        told = apply_template(tokenizer, *shown) if example.messages else ""
+        text = head + example.text + told.removesuffix(end) + end
         yield Rendered(text, ((0, len(text)),), example.id)
         return
     for chat in _render_chat(example, tokenizer, config):
@@ -99,46 +102,6 @@ def document_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
     """The tokens put before and after a document; empty where the tokenizer has none."""
     head = _DOC if _DOC in tokenizer.get_added_vocab() else str(tokenizer.bos_token or "")
     return head, str(tokenizer.eos_token or "")
-
-
-def as_dicts(messages: Sequence[Message], keep_reasoning: bool = True) -> list[dict[str, Any]]:
-    """Messages as chat templates expect them (OpenAI's shape, arguments as a mapping)."""
-    return [_as_dict(message, keep_reasoning) for message in messages]
-
-
-def _as_dict(message: Message, keep_reasoning: bool) -> dict[str, Any]:
-    shape: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        shape["tool_calls"] = [
-            {"type": "function", "id": call.id, "function": {"name": call.name, "arguments": dict(call.arguments)}}
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id is not None:
-        shape["tool_call_id"] = message.tool_call_id
-    if message.reasoning and keep_reasoning:
-        shape["reasoning_content"] = message.reasoning
-    return shape
-
-
-def tool_dicts(tools: Sequence[ToolSpec]) -> list[dict[str, Any]] | None:
-    """Tool specs in OpenAI's function format, all arguments required text; None where there are none."""
-    return [
-        {
-            "type": "function",
-            "function": {
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": {
-                    "type": "object",
-                    "properties": {
-                        name: {"type": "string", "description": means} for name, means in tool.parameters.items()
-                    },
-                    "required": list(tool.parameters),
-                },
-            },
-        }
-        for tool in tools
-    ] or None
 
 
 def apply_template(
@@ -166,7 +129,7 @@ def _render_chat(example: Example, tokenizer: PreTrainedTokenizerBase, config: T
     turns = [place for place, message in enumerate(example.messages) if message.role == "assistant"]
     if not turns:
         raise MaskError("no assistant turn: nothing to supervise", where=example.id, remedy="remove the example")
-    messages, tools = as_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
+    messages, tools = message_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
     whole = apply_template(tokenizer, messages, tools)
     last = len(messages) - 1
     spans: list[tuple[int, int]] = []
