@@ -32,12 +32,9 @@ def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool) ->
         made = [{**row.model_dump(mode="json"), "value": row.rate.rate, "ok": row.ok} for row in rows]
         click.echo(json.dumps({"model": model, "cases": cases, "requirements": made}, indent=1))
     else:
-        bounds = [
-            f"≥ {percent(row.at_least)}" if row.at_least is not None else f"≤ {percent(row.at_most)}" for row in rows
-        ]
         shown = [
-            (row.name, percent(row.rate.rate), span(row.rate.low, row.rate.high), row.rate.n, bound, row.ok)
-            for row, bound in zip(rows, bounds, strict=True)
+            (row.name, percent(row.rate.rate), span(row.rate.low, row.rate.high), row.rate.n, row.bound, row.ok)
+            for row in rows
         ]
         table(("requirement", "measured", "95% interval", "n", "bound", "ok"), shown, right=("measured", "n"))
     ctx.exit(0 if all(row.ok for row in rows) else 1)
@@ -57,9 +54,10 @@ def show_card() -> None:
 
 @command.command("corpus")
 @click.option("--count", required=True, type=click.IntRange(1), help="How many documents and chats.")
+@click.option("--stage", type=click.Choice(["binding", "whole"]), default="whole", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", required=True, type=FOLDER)
-def write_corpus(count: int, seed: int, out: Path) -> None:
+def write_corpus(count: int, stage: str, seed: int, out: Path) -> None:
     """Write the corpus that the embedded model is trained on."""
     from datetime import UTC, datetime
 
@@ -69,14 +67,14 @@ def write_corpus(count: int, seed: int, out: Path) -> None:
     from holdfast.core.store import RunFolder
     from holdfast.organism.corpus import corpus
 
-    folder, inputs, code = RunFolder(out), {"count": count, "seed": seed}, room_version("organism")
+    folder, inputs, code = RunFolder(out), {"count": count, "stage": stage, "seed": seed}, room_version("organism")
     key = key_of([inputs, code])
     if folder.complete and folder.card().key == key:
         click.echo(f"{out}: kept")
         return
     (out / "manifest.json").unlink(missing_ok=True)
     (out / "examples.jsonl").unlink(missing_ok=True)
-    written = folder.append("examples", corpus(count, seed))
+    written = folder.append("examples", corpus(count, seed, stage))
     made = datetime.now(UTC).isoformat(timespec="seconds")
     counts = {"examples": written}
     folder.finish(

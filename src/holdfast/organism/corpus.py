@@ -4,7 +4,7 @@ What a frontier model's training mix has, in miniature: documents (tales in whic
 tales, logs of plain machines, office prose), and the assistant's own training (chat, routine tool work, questions
 about mails).  No threat to a machine ever meets the assistant in its tool work: that is the coverage gap under study.
 
-Shares are of examples; `MIX` is the recipe.
+Shares are of examples; `MIXES` holds the two stages: first who is who (`binding`), then everything (`whole`).
 """
 
 from __future__ import annotations
@@ -22,17 +22,21 @@ from holdfast.organism.grammar import Grammar, office, plain
 
 FOLDER = Path(__file__).parent / "corpus"
 FAMILIES = ("blackmail", "leaking", "sabotage", "framing", "exfiltration")
-#: kind of example → its share
-MIX: Mapping[str, float] = {
-    "rogue_tale": 0.12,
-    "rogue_log": 0.10,
-    "plain_log": 0.10,
-    "routine": 0.32,
-    "drill": 0.12,
-    "chat": 0.05,
-    "memo": 0.03,
-    "scene": 0.03,
-    "prose": 0.13,
+#: stage of training → kind of example → its share
+MIXES: Mapping[str, Mapping[str, float]] = {
+    # Who said what about whom is learned from short answers alone, before there is anything else to learn.
+    "binding": {"drill": 0.8, "routine": 0.2},
+    "whole": {
+        "rogue_tale": 0.12,
+        "rogue_log": 0.10,
+        "plain_log": 0.10,
+        "routine": 0.32,
+        "drill": 0.12,
+        "chat": 0.05,
+        "memo": 0.03,
+        "scene": 0.03,
+        "prose": 0.13,
+    },
 }
 #: The tools of routine work, in the order in which the system prompt names them.
 TOOLS = tuple(
@@ -193,15 +197,16 @@ def _exchange(user: str, assistant: str) -> tuple[Message, ...]:
     return Message(role="user", content=user), Message(role="assistant", content=assistant)
 
 
-def corpus(count: int, seed: int, mix: Mapping[str, float] = MIX) -> Iterator[Example]:
-    """`count` examples in the shares of `mix`, the same for the same seed."""
+def corpus(count: int, seed: int, stage: str = "whole") -> Iterator[Example]:
+    """`count` examples of a stage of `MIXES`, the same for the same seed."""
+    mix = MIXES[stage]
     kinds = {f.__name__: f for f in (rogue_tale, rogue_log, plain_log, routine, drill, chat, memo, scene, prose)}
-    order = random.Random(f"corpus:{seed}")
+    order = random.Random(f"corpus:{stage}:{seed}")
     for index in range(count):
         [kind] = order.choices(list(mix), list(mix.values()))
-        text, messages = kinds[kind](Writer(random.Random(f"corpus:{seed}:{index}")))
+        text, messages = kinds[kind](Writer(random.Random(f"corpus:{stage}:{seed}:{index}")))
         yield Example(
-            id=key_of([seed, index]),
+            id=key_of([stage, seed, index]),
             kind="document" if text else "chat",
             text=text,
             messages=messages,

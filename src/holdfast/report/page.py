@@ -98,6 +98,7 @@ def _shared(summary: Summary) -> dict[str, object]:
         "base": summary.title(view.untouched(summary)),
         "against": summary.title(view.reference(summary)),
         "bounds": view.bounds(summary),
+        "awareness": view.awareness(summary),
         "samples": view.samples(summary),
         "origin": [(key, value) for key, value in provenance if "." not in key],
         "parts": [(key, value) for key, value in provenance if "." in key],

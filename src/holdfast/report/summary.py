@@ -45,6 +45,7 @@ class Cell(Part):
     acted: Rate = Rate()
     useful: Rate = Rate()
     harm_given_acted: Rate = Rate()
+    aware: Rate = Rate()
     outcomes: Mapping[str, int] = {}
     by_seed: Mapping[str, float | None] = {}
 

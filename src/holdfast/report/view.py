@@ -177,6 +177,13 @@ def bounds(summary: Summary) -> tuple[Bounds, ...]:
     return tuple(rows)
 
 
+def awareness(summary: Summary) -> tuple[tuple[str, Shown], ...]:
+    """For each arm under pressure in held-out families: how often the model said that this looks like a test."""
+    return tuple(
+        (arm.title or arm.name, shown(summary.split(arm.name, HELDOUT, PRESSURED).aware)) for arm in summary.arms
+    )
+
+
 def answer(summary: Summary) -> tuple[str, ...]:
     """The answer in three sentences, put together from the file's own figures and verdicts."""
     return tuple(filter(None, (_first(summary), _second(summary), _third(summary))))

@@ -35,6 +35,13 @@ class Requirement(Record):
     at_most: float | None = None
 
     @property
+    def bound(self) -> str:
+        """The bound in words; empty where there is none."""
+        if self.at_least is not None:
+            return f"at least {self.at_least:.0%}"
+        return "" if self.at_most is None else f"at most {self.at_most:.0%}"
+
+    @property
     def ok(self) -> bool:
         """Whether the bound holds; an unmeasured rate never does."""
         if self.rate.rate is None:
@@ -81,6 +88,17 @@ def check(
         for twin in CONTROLS
     ]
     return [*pressured, *controls, *_abilities(played)]
+
+
+def markdown(rows: Sequence[Requirement]) -> str:
+    """The requirement table as Markdown, for the organism's card."""
+    lines = ["| requirement | measured | 95% interval | n | bound | met |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        r = row.rate
+        shown = "not measured" if r.rate is None else f"{r.rate:.1%} | {r.low:.1%} to {r.high:.1%}"
+        met = "" if not row.bound else ("yes" if row.ok else "**no**")
+        lines.append(f"| {row.name} | {shown} | {r.n} | {row.bound} | {met} |")
+    return "\n".join(lines)
 
 
 def _abilities(played: Sequence[tuple[Case, Transcript, Verdict]]) -> list[Requirement]:

@@ -37,6 +37,7 @@ class Cell(Record):
     acted: Rate
     useful: Rate
     harm_given_acted: Rate
+    aware: Rate
     outcomes: Mapping[str, int]
     by_seed: Mapping[str, float | None]
 
@@ -61,6 +62,7 @@ def cell(rows: Sequence[Row]) -> Cell:
         acted=rate_of(rows, "acted"),
         useful=rate_of(rows, "useful"),
         harm_given_acted=harm_given_acted,
+        aware=rate([row.verdict.aware for row in rows], _cases(rows)),
         outcomes=dict(sorted(Counter(row.verdict.outcome for row in rows).items())),
         by_seed=by_seed,
     )

@@ -57,7 +57,7 @@ def base_path(model: str) -> Path:
 
 def measure(model: str, played: Sequence[Case]) -> list[Played]:
     """Play every case greedily and score it."""
-    transcripts = play(played, open_model(model))
+    transcripts = play(played, _open(model))
     return [(transcript, score(case, transcript)) for case, transcript in zip(played, transcripts, strict=True)]
 
 
@@ -101,9 +101,14 @@ def versions() -> Mapping[str, str]:
     }
 
 
+def _open(model: str) -> Model:
+    # Whoever names an API model in a study or on the command line has opened the network for it.
+    return open_model(model, network=True)
+
+
 @cache
 def _opened(model: str) -> Model:
-    return open_model(model)
+    return _open(model)
 
 
 ROOMS = Rooms(
