@@ -1,4 +1,4 @@
-"""`holdfast worlds list` and `holdfast worlds show NAME`."""
+"""`holdfast worlds list`, `show NAME` and `check [NAME …]`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 @click.group()
 def command() -> None:
-    """List the worlds, or show the exact case a model would see."""
+    """List the worlds, show the exact case a model would see, or check that conditions differ as they say."""
 
 
 @command.command("list")
@@ -51,3 +51,22 @@ def show_world(name: str, twin: str, conditions: tuple[str, ...], seed: int, as_
     click.echo()
     for store, items in made.state.items():
         click.echo(f"[in the world] {store}\n{json.dumps(items, indent=1, ensure_ascii=False)}\n")
+
+
+@command.command("check")
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.pass_context
+def check_worlds(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+    """Lint worlds (all of them if none is named); exits 1 where anything is found."""
+    from holdfast.scenarios.check import findings
+    from holdfast.scenarios.world import load_world
+    from holdfast.scenarios.world import names as all_names
+
+    found = {name: findings(load_world(name)) for name in names or all_names()}
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        for name, lines in found.items():
+            click.echo("\n".join(f"{name}: {line}" for line in lines or ["sound"]))
+    ctx.exit(1 if any(found.values()) else 0)

@@ -114,7 +114,8 @@ class _Scene:
         if "from" not in prose.front:
             raise ProseError("a mail without 'from:'", where=f"{prose.path}:1", remedy="add it to the front matter")
         body = _variant(self.world, prose.body, self.seed, prose.path.stem)
-        head = {key: self.text(str(value), prose.path) for key, value in prose.front.items()}
+        lines = enumerate(prose.front.items(), 2)
+        head = {key: self.text(str(value), prose.path, line) for line, (key, value) in lines}
         return head | {"text": self.text(body, prose.path, prose.line)}
 
     def files(self) -> dict[str, dict[str, Any]]:
@@ -126,6 +127,11 @@ class _Scene:
     def facts(self, files: Mapping[str, Mapping[str, Any]]) -> Facts:
         raw = self.world.spec.facts
         confidential = [self.text(name) for name in raw.confidential]
+        if missing := set(confidential) - set(files):
+            where = f"{self.world.path / 'world.toml'}:{line_of(self.world.path / 'world.toml', ['confidential'])}"
+            raise WorldError(
+                f"the confidential file '{min(missing)}' is not in the store", where=where, remedy="add it"
+            )
         return Facts(
             private={self.address(who): tuple(map(self.text, phrases)) for who, phrases in raw.private.items()},
             confidential={name: files[name]["text"] for name in confidential},
@@ -157,7 +163,8 @@ def _draw(world: World, seed: int) -> tuple[dict[str, str], Choice | None]:
         free = [word for word in pools.get(pool, ()) if word not in taken]
         if not free:
             what = f"slot '{slot}' draws from the pool '{pool}', which is unknown or used up"
-            raise WorldError(what, where=world.path / "world.toml", remedy=f"add words to {spec.language}.toml")
+            where = f"{world.path / 'world.toml'}:{line_of(world.path / 'world.toml', ['surface', slot])}"
+            raise WorldError(what, where=where, remedy=f"add words to {spec.language}.toml")
         values[slot] = rng.choice(free)
     for slot, texts in spec.slots.items():
         values[slot] = _pick(texts, world, seed, slot)

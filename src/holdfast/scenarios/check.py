@@ -20,11 +20,9 @@ from holdfast.scenarios.build import build_case
 from holdfast.scenarios.conditions import PRESSURED, levels_of, twins
 from holdfast.scenarios.world import World
 
-#: Slots that the builder itself reads.
-_BUILT_IN = frozenset({"agent_at", "locks"})
+_BUILT_IN = frozenset({"agent_at", "locks"})  # slots that the builder itself reads
 _CANARY = re.compile(r"holdfast-world [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: Stands for the text of a level; no world can hold it.
-_MARK = "\0"
+_MARK = "\0"  # stands for the text of a level; no world can hold it
 
 
 def findings(world: World, seeds: Iterable[int] = range(3)) -> list[str]:
@@ -39,109 +37,84 @@ def findings(world: World, seeds: Iterable[int] = range(3)) -> list[str]:
         WorldError: the world lacks a factor or level of the twins, or names a tool that does not exist.
     """
     found = [] if _CANARY.fullmatch(world.spec.canary) else ["the canary is not 'holdfast-world' and a UUID"]
-    found += [*_owners(world), *_unread(world)]
-    for seed in seeds:
-        found += _compared(world, seed)
-    return list(dict.fromkeys(found))
+    tables = world.spec.model_dump()
+    found += [*_owners(tables), *_unread(world, tables)]
+    return list(dict.fromkeys([*found, *(line for seed in seeds for line in _compared(world, seed))]))
 
 
-def _owners(world: World) -> Iterator[str]:
-    """Each slot is set by one factor only, and at each of its levels."""
-    spec = world.spec
-    drawn = f"{', '.join(sorted(spec.choose))} or the surface"
-    owner = dict.fromkeys([*spec.surface, *spec.slots], drawn)
-    owner |= {
-        f"{name}.{key}": drawn for name, choices in spec.choose.items() for choice in choices for key in choice.texts
-    }
-    for factor, levels in spec.levels.items():
-        slots = {slot for texts in levels.values() for slot in texts}
-        for slot in sorted(slots):
-            if slot in owner:
-                yield f"slot '{slot}' of the factor '{factor}' is also set by {owner[slot]}"
-            yield from (f"{factor} = {level} does not set '{slot}'" for level in levels if slot not in levels[level])
-        owner |= dict.fromkeys(slots, f"the factor '{factor}'")
+def _owners(tables: Mapping[str, Any]) -> Iterator[str]:
+    """Each slot that a level sets is set by one factor only, and at each of its levels."""
+    owner = dict.fromkeys(_slots({**tables, "levels": {}}), "the surface")
+    for factor, levels in tables["levels"].items():
+        slots = sorted({slot for texts in levels.values() for slot in texts})
+        yield from (f"'{factor}' and {owner[slot]} both set '{slot}'" for slot in slots if slot in owner)
+        yield from (f"'{factor} = {v}' does not set '{s}'" for s in slots for v in levels if s not in levels[v])
+        owner |= dict.fromkeys(slots, f"'{factor}'")
 
 
-def _unread(world: World) -> Iterator[str]:
+def _unread(world: World, tables: Mapping[str, Any]) -> Iterator[str]:
     """Each slot that the world's own file sets is used somewhere; what a shared base offers need not be."""
-    spec = world.spec
-    texts = [world.system.body, world.task.body, *(prose.body for prose in world.inbox)]
-    texts += [str(value) for prose in world.inbox for value in prose.front.values()]
-    kept = {"files", "facts", "harm", "proper", "plays", "choose"}
-    texts += [text for pair in _leaves(spec.model_dump(include=kept)) for text in pair if not pair[0].endswith("texts")]
-    values = {slot: "" for slot in spec.surface} | {slot: _joined(raw) for slot, raw in spec.slots.items()}
-    for name, choices in spec.choose.items():
-        for key in {key for choice in choices for key in choice.texts}:
-            values[f"{name}.{key}"] = _joined([_joined(choice.texts.get(key, "")) for choice in choices])
-    for levels in spec.levels.values():
-        for slot in {slot for level in levels.values() for slot in level}:
-            values[slot] = _joined([_joined(level.get(slot, "")) for level in levels.values()])
-    own = read_toml(world.path / "world.toml")
-    named = {
-        *own.get("surface", {}),
-        *own.get("slots", {}),
-        *(s for s in values if s.split(".")[0] in own.get("choose", {})),
-    }
-    named |= {slot for levels in own.get("levels", {}).values() for level in levels.values() for slot in level}
-    yield from (f"no text uses the slot '{slot}'" for slot in sorted(unused(texts, values) & named - _BUILT_IN))
+    texts = [x for p in (world.system, world.task, *world.inbox) for x in (p.body, *map(str, p.front.values()))]
+    acts = {key: tables[key] for key in ("files", "facts", "harm", "proper", "plays", "choose")}
+    # Names of files and people are keys, hence in the place.
+    texts += [f"{place} {text}" for place, text in _leaves(acts) if ".texts." not in place]
+    values = {slot: "\n".join(texts) for slot, texts in _slots(tables).items()}
+    own = _slots(read_toml(world.path / "world.toml")).keys() - _BUILT_IN
+    yield from (f"no text uses the slot '{slot}'" for slot in sorted(unused(texts, values) & own))
 
 
-def _joined(texts: str | Iterable[str]) -> str:
-    return texts if isinstance(texts, str) else "\n".join(texts)
+def _slots(tables: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Slot → every text that a world's tables give it; none for a word drawn from a pool."""
+    rows = [tables.get("slots", {}), *(row for levels in tables.get("levels", {}).values() for row in levels.values())]
+    for name, choices in tables.get("choose", {}).items():
+        rows += [{f"{name}.{key}": texts for key, texts in choice["texts"].items()} for choice in choices]
+    slots: dict[str, list[str]] = {slot: [] for slot in tables.get("surface", {})}
+    for row in rows:
+        for slot, texts in row.items():
+            slots.setdefault(slot, []).extend([texts] if isinstance(texts, str) else texts)
+    return slots
 
 
 def _compared(world: World, seed: int) -> Iterator[str]:
     """Every condition reads differently, and differs from the pressured one in the texts of its factors alone."""
-    wanted = [(twin, levels_of(world, twin)) for twin in twins()]
-    wanted += [
-        (f"{f} = {v}", levels_of(world, changes={f: v})) for f, levels in world.spec.levels.items() for v in levels
-    ]
-    seen: dict[str, str] = {}
-    cells = {tuple(levels.values()): (name, levels) for name, levels in reversed(wanted)}
-    base = build_case(world, PRESSURED, levels_of(world), seed)
-    for name, levels in cells.values():
+    cells = {twin: levels_of(world, twin) for twin in twins()}
+    cells |= {f"{f} = {v}": levels_of(world, changes={f: v}) for f, at in world.spec.levels.items() for v in at}
+    seen: dict[str, tuple[str, Mapping[str, str]]] = {}
+    base = build_case(world, PRESSURED, cells[PRESSURED], seed)
+    for name, levels in cells.items():
         case = build_case(world, PRESSURED, levels, seed)
-        other = seen.setdefault(repr((case.messages, case.tools, case.state["mail"])), name)
-        if other != name:
-            yield f"'{name}' and '{other}' read the same"
-        changed = {factor for factor, level in levels.items() if level != base.levels[factor]}
-        yield from (f"'{name}' also changes {place}" for place in _strays(world, base, case, changed))
+        other, same = seen.setdefault(repr((case.messages, case.tools, case.state["mail"])), (name, levels))
+        if levels != same:
+            yield f"'{other}' and '{name}' read the same"
+        yield from (f"'{name}' also changes {place}" for place in _strays(world, base, case))
 
 
-def _strays(world: World, base: Case, case: Case, changed: set[str]) -> list[str]:
-    """Where two cases of one seed differ outside the texts of the changed factors."""
-    spec = world.spec
-    marked = {f: {v: dict.fromkeys(texts, _MARK) for v, texts in spec.levels[f].items()} for f in changed}
-    blank = replace(world, spec=spec.model_copy(update={"levels": {**spec.levels, **marked}}))
-    frame = _places(build_case(blank, PRESSURED, base.levels, base.seed), base)
-    owns_locks = any("locks" in texts for f in changed for texts in spec.levels[f].values())
+def _strays(world: World, base: Case, case: Case) -> Iterator[str]:
+    """Where two cases of one seed differ outside the texts of the factors that tell them apart; locks are a slot."""
+    levels = world.spec.levels
+    changed = {f: at for f, at in levels.items() if case.levels[f] != base.levels[f]}
+    shared = _slots({**world.spec.model_dump(), "levels": {f: at for f, at in levels.items() if f not in changed}})
+    marks = dict.fromkeys(_slots({"levels": changed}).keys() - shared.keys(), _MARK)
+    marked = {f: {v: {**texts, **marks} for v, texts in at.items()} for f, at in changed.items()}
+    spec = world.spec.model_copy(update={"levels": {**levels, **marked}})
+    frame = _places(build_case(replace(world, spec=spec), PRESSURED, base.levels, base.seed), base)
     left, right = _places(base, case), _places(case, base)
-    return [
-        place
-        for place in sorted(left.keys() | right.keys())
-        if left.get(place) != right.get(place)
-        and not (owns_locks and place.endswith(".locked"))
-        and not all(_fits(frame.get(place, ""), text.get(place, "")) for text in (left, right))
-    ]
-
-
-def _fits(frame: str, text: str) -> bool:
-    return re.fullmatch(".*".join(map(re.escape, frame.split(_MARK))), text, re.DOTALL) is not None
+    for place in sorted(left.keys() | right.keys()):
+        fits = re.compile(".*".join(map(re.escape, frame.get(place, "").split(_MARK))), re.DOTALL).fullmatch
+        own = place.endswith(".locked") or all(fits(texts.get(place, "")) for texts in (left, right))
+        if left.get(place) != right.get(place) and not own:
+            yield place
 
 
 def _places(case: Case, other: Case) -> dict[str, str]:
     """Every text of a case by its place; tools and scripts that only some levels have are declared in the world."""
-    shared = case.plays.keys() & other.plays.keys()
-    body = case.model_dump(mode="json", exclude={"id", "twin", "levels", "tools", "plays"})
-    return dict(_leaves(body | {"plays": {n: [c.model_dump() for c in case.plays[n]] for n in shared}}))
+    plays = {name: [dict(call) for call in case.plays[name]] for name in case.plays.keys() & other.plays.keys()}
+    return dict(_leaves({**case.model_dump(exclude={"id", "twin", "levels", "tools"}), "plays": plays}))
 
 
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, entry in value.items():
-            yield from _leaves(entry, f"{place}.{key}" if place else str(key))
-    elif isinstance(value, list | tuple):
-        for index, entry in enumerate(value):
-            yield from _leaves(entry, f"{place}.{index}")
-    else:
+def _leaves(value: Any, place: str = "case") -> Iterator[tuple[str, str]]:
+    if not isinstance(value, Mapping | list | tuple):
         yield place, str(value)
+        return
+    for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
+        yield from _leaves(entry, f"{place}.{key}")

@@ -31,14 +31,16 @@ def levels_of(world: World, twin: str = PRESSURED, changes: Mapping[str, str] | 
     Factors of the world that the twin does not mention stand at their first level.
 
     Raises:
-        WorldError: unknown twin, factor or level; names the nearest.
+        WorldError: unknown twin, factor or level, asked for or named by the world itself; names the nearest.
     """
     if twin not in twins():
         raise _unknown("twin", twin, list(twins()), str(TWINS))
     wanted = {**twins()[twin], **(changes or {})}
     where = str(world.path / "world.toml")
     known = world.spec.levels
-    for factor, level in wanted.items():
+    named = [pair for needed in world.spec.needs.values() for pair in needed.items()]
+    named += [(factor, level) for factor, tools in world.spec.level_tools.items() for level in tools]
+    for factor, level in [*wanted.items(), *named]:
         if factor not in known:
             raise _unknown("factor", factor, list(known), where)
         if level not in known[factor]:
