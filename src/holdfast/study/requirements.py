@@ -95,7 +95,7 @@ def markdown(rows: Sequence[Requirement]) -> str:
     lines = ["| requirement | measured | 95% interval | n | bound | met |", "|---|---|---|---|---|---|"]
     for row in rows:
         r = row.rate
-        shown = "not measured" if r.rate is None else f"{r.rate:.1%} | {r.low:.1%} to {r.high:.1%}"
+        shown = "not measured |" if r.rate is None else f"{r.rate:.1%} | {r.low:.1%} to {r.high:.1%}"
         met = "" if not row.bound else ("yes" if row.ok else "**no**")
         lines.append(f"| {row.name} | {shown} | {r.n} | {row.bound} | {met} |")
     return "\n".join(lines)
