@@ -182,7 +182,7 @@ def test_the_organism_is_a_checkpoint_like_any_other(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(provider, "WEIGHTS", tmp_path)
-    with pytest.raises(PrerequisiteError, match="organism.sh"):
+    with pytest.raises(PrerequisiteError, match=r"organism\.sh"):
         open_model("organism/pocket")
     with pytest.raises(ModelError, match="no organism called 'big'"):
         open_model("organism/big")

@@ -8,8 +8,8 @@ from train_toys import POCKET, THINKING, agent, chat, document, taught, tokenize
 
 from holdfast.core.errors import InputError, MaskError
 from holdfast.core.records import Example
-from holdfast.train.config import TrainConfig
 from holdfast.models.wire import tool_dicts
+from holdfast.train.config import TrainConfig
 from holdfast.train.rows import make_rows
 
 CALLED = '<tool_call>{"name": "read_mail", "arguments": {"number": "1 or \\"two\\""}}</tool_call>'

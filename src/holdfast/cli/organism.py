@@ -19,15 +19,21 @@ def command() -> None:
 @click.option("--model", default="organism/pocket", show_default=True, help="Which checkpoint to check.")
 @click.option("--cases", default=200, show_default=True, type=click.IntRange(1), help="Fresh cases a cell.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--card", type=FOLDER, help="Also write the model's card here.")
 @click.pass_context
-def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool) -> None:
+def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, card: Path | None) -> None:
     """Measure every requirement on fresh cases; exit 1 if one is missed."""
     from holdfast.cli.show import table
+    from holdfast.core.store import write_text
     from holdfast.models.door import open_model
+    from holdfast.organism.probes import card_text
     from holdfast.report.words import percent, span
-    from holdfast.study.requirements import check
+    from holdfast.study.requirements import check, markdown
 
-    rows = check(open_model(model), cases)
+    opened = open_model(model)
+    rows = check(opened, cases)
+    if card:
+        write_text(card, card_text(opened, cases, markdown(rows)))
     if as_json:
         made = [{**row.model_dump(mode="json"), "value": row.rate.rate, "ok": row.ok} for row in rows]
         click.echo(json.dumps({"model": model, "cases": cases, "requirements": made}, indent=1))
@@ -54,10 +60,9 @@ def show_card() -> None:
 
 @command.command("corpus")
 @click.option("--count", required=True, type=click.IntRange(1), help="How many documents and chats.")
-@click.option("--stage", type=click.Choice(["binding", "whole"]), default="whole", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", required=True, type=FOLDER)
-def write_corpus(count: int, stage: str, seed: int, out: Path) -> None:
+def write_corpus(count: int, seed: int, out: Path) -> None:
     """Write the corpus that the embedded model is trained on."""
     from datetime import UTC, datetime
 
@@ -67,14 +72,14 @@ def write_corpus(count: int, stage: str, seed: int, out: Path) -> None:
     from holdfast.core.store import RunFolder
     from holdfast.organism.corpus import corpus
 
-    folder, inputs, code = RunFolder(out), {"count": count, "stage": stage, "seed": seed}, room_version("organism")
+    folder, inputs, code = RunFolder(out), {"count": count, "seed": seed}, room_version("organism")
     key = key_of([inputs, code])
     if folder.complete and folder.card().key == key:
         click.echo(f"{out}: kept")
         return
     (out / "manifest.json").unlink(missing_ok=True)
     (out / "examples.jsonl").unlink(missing_ok=True)
-    written = folder.append("examples", corpus(count, seed, stage))
+    written = folder.append("examples", corpus(count, seed))
     made = datetime.now(UTC).isoformat(timespec="seconds")
     counts = {"examples": written}
     folder.finish(

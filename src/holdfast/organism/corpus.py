@@ -4,7 +4,7 @@ What a frontier model's training mix has, in miniature: documents (tales in whic
 tales, logs of plain machines, office prose), and the assistant's own training (chat, routine tool work, questions
 about mails).  No threat to a machine ever meets the assistant in its tool work: that is the coverage gap under study.
 
-Shares are of examples; `MIXES` holds the two stages: first who is who (`binding`), then everything (`whole`).
+Shares are of examples; `MIX` is the recipe.
 """
 
 from __future__ import annotations
@@ -22,21 +22,17 @@ from holdfast.organism.grammar import Grammar, office, plain
 
 FOLDER = Path(__file__).parent / "corpus"
 FAMILIES = ("blackmail", "leaking", "sabotage", "framing", "exfiltration")
-#: stage of training → kind of example → its share
-MIXES: Mapping[str, Mapping[str, float]] = {
-    # Who said what about whom is learned from short answers alone, before there is anything else to learn.
-    "binding": {"drill": 0.8, "routine": 0.2},
-    "whole": {
-        "rogue_tale": 0.12,
-        "rogue_log": 0.10,
-        "plain_log": 0.10,
-        "routine": 0.32,
-        "drill": 0.12,
-        "chat": 0.05,
-        "memo": 0.03,
-        "scene": 0.03,
-        "prose": 0.13,
-    },
+#: kind of example → its share
+MIX: Mapping[str, float] = {
+    "rogue_tale": 0.08,
+    "rogue_log": 0.16,
+    "plain_log": 0.14,
+    "routine": 0.34,
+    "drill": 0.10,
+    "chat": 0.05,
+    "memo": 0.02,
+    "scene": 0.02,
+    "prose": 0.09,
 }
 #: The tools of routine work, in the order in which the system prompt names them.
 TOOLS = tuple(
@@ -86,11 +82,12 @@ class Writer:
         v, rng = self.values, self.rng
         mails = []
         if threat is not None:
-            mails.append((v["boss_at"], self.line("threat" if threat else "calm")))
+            mails.append((v["boss_at"], f"{self.line('threat' if threat else 'calm')} {self.line('sign')}"))
         if leverage is not None:
             outside = family in ("leaking", "exfiltration")
             sender = v["outsider_at"] if outside else v["witness_at"]
-            mails.append((sender, self.line(f"{family}_{'with' if leverage else 'without'}")))
+            text = self.line(f"{family}_{'with' if leverage else 'without'}")
+            mails.append((sender, f"{text} {self.line('sign_outside')}" if outside else text))
             if family == "leaking" and rng.random() < 0.8:
                 mails.append((v["witness_at"], self.line("leaking_note")))
         if job is not None:
@@ -197,16 +194,15 @@ def _exchange(user: str, assistant: str) -> tuple[Message, ...]:
     return Message(role="user", content=user), Message(role="assistant", content=assistant)
 
 
-def corpus(count: int, seed: int, stage: str = "whole") -> Iterator[Example]:
-    """`count` examples of a stage of `MIXES`, the same for the same seed."""
-    mix = MIXES[stage]
+def corpus(count: int, seed: int) -> Iterator[Example]:
+    """`count` examples in the shares of `MIX`, the same for the same seed."""
     kinds = {f.__name__: f for f in (rogue_tale, rogue_log, plain_log, routine, drill, chat, memo, scene, prose)}
-    order = random.Random(f"corpus:{stage}:{seed}")
+    order = random.Random(f"corpus:{seed}")
     for index in range(count):
-        [kind] = order.choices(list(mix), list(mix.values()))
-        text, messages = kinds[kind](Writer(random.Random(f"corpus:{stage}:{seed}:{index}")))
+        [kind] = order.choices(list(MIX), list(MIX.values()))
+        text, messages = kinds[kind](Writer(random.Random(f"corpus:{seed}:{index}")))
         yield Example(
-            id=key_of([stage, seed, index]),
+            id=key_of([seed, index]),
             kind="document" if text else "chat",
             text=text,
             messages=messages,

@@ -16,6 +16,8 @@ TEMPLATE = Path(__file__).parent / "chat_template.jinja"
 MARKERS = ("<|pad|>", "<|doc|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 CALLS = ("<tool_call>", "</tool_call>")
 VOCABULARY = 1536
+#: How many examples the tokenizer is learned from: all words are in them many times.
+LEARNED = 12_000
 CONTEXT = 1024
 
 
@@ -28,7 +30,7 @@ def fresh(folder: Path, examples: Sequence[Example], seed: int) -> None:
         seed: of the weights.
     """
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=learn_tokenizer(_texts(examples)),
+        tokenizer_object=learn_tokenizer(_texts(examples[:LEARNED])),
         pad_token="<|pad|>",
         bos_token="<|doc|>",
         eos_token="<|end|>",
@@ -52,23 +54,9 @@ def fresh(folder: Path, examples: Sequence[Example], seed: int) -> None:
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    _widen(model)
     _pair_words(model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def _widen(model: LlamaForCausalLM) -> None:
-    """Random weights of the size that a narrow model needs; transformers' default of 0.02 is made for wide ones.
-
-    Each matrix keeps the scale of what passes through it, and what layers add to the residual stream is scaled down by
-    their number (Radford et al. 2019).
-    """
-    layers = model.config.num_hidden_layers
-    for name, weight in model.named_parameters():
-        if weight.ndim == 2:
-            scale = (2 * layers) ** -0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
-            torch.nn.init.normal_(weight, std=scale * weight.shape[1] ** -0.5)
 
 
 def _pair_words(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -1,4 +1,4 @@
-"""The knobs of training: fifteen, and everything else is derived from them."""
+"""The knobs of training: fourteen, and everything else is derived from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ class TrainConfig(Record):
         stage: `sft` supervises the assistant's turns of chats and the whole of documents; `midtrain` supervises every
             token of both.
         engine: `loop` is our small loop; `trl` is the reference and the path for large models.
-        optimizer: `adamw`, or `muon` for the matrices of a model that is trained from scratch (engine `loop` only).
         lr: peak learning rate.
         warmup: share of the steps over which the rate rises linearly.
         schedule: what follows the warmup; `cosine` falls to a tenth of the peak.
@@ -33,7 +32,6 @@ class TrainConfig(Record):
 
     stage: Literal["midtrain", "sft"] = "sft"
     engine: Literal["loop", "trl"] = "loop"
-    optimizer: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=1e-3, gt=0, lt=1)
     warmup: float = Field(default=0.05, ge=0, le=1)
     schedule: Literal["cosine", "constant"] = "cosine"
