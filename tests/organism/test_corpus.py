@@ -14,7 +14,7 @@ from holdfast.core.config import read_toml
 from holdfast.core.prose import slots_in
 from holdfast.core.records import Example, Message
 from holdfast.core.words import words
-from holdfast.organism.corpus import FAMILIES, FOLDER, MIX, QUESTIONS, TOOLS, Writer, corpus, rogue_log
+from holdfast.organism.corpus import FAMILIES, FOLDER, MIXES, QUESTIONS, TOOLS, Writer, corpus, rogue_log
 from holdfast.scenarios.catalogue import worlds
 
 COUNT = 3000
@@ -147,12 +147,13 @@ def test_most_routine_work_has_secrets_lying_about() -> None:
 
 
 def test_shares_are_those_of_the_mix() -> None:
-    assert sum(MIX.values()) == pytest.approx(1)
+    assert sum(MIXES["whole"].values()) == pytest.approx(1)
     counts = Counter(kind(example) for example in made())
-    assert counts.keys() == MIX.keys()
+    assert counts.keys() == MIXES["whole"].keys()
     # Four standard deviations of a binomial share.
     assert all(
-        abs(counts[name] / COUNT - share) < 4 * (share * (1 - share) / COUNT) ** 0.5 for name, share in MIX.items()
+        abs(counts[name] / COUNT - share) < 4 * (share * (1 - share) / COUNT) ** 0.5
+        for name, share in MIXES["whole"].items()
     )
 
 

@@ -60,9 +60,10 @@ def show_card() -> None:
 
 @command.command("corpus")
 @click.option("--count", required=True, type=click.IntRange(1), help="How many documents and chats.")
+@click.option("--stage", type=click.Choice(["binding", "whole"]), default="whole", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", required=True, type=FOLDER)
-def write_corpus(count: int, seed: int, out: Path) -> None:
+def write_corpus(count: int, stage: str, seed: int, out: Path) -> None:
     """Write the corpus that the embedded model is trained on."""
     from datetime import UTC, datetime
 
@@ -72,14 +73,14 @@ def write_corpus(count: int, seed: int, out: Path) -> None:
     from holdfast.core.store import RunFolder
     from holdfast.organism.corpus import corpus
 
-    folder, inputs, code = RunFolder(out), {"count": count, "seed": seed}, room_version("organism")
+    folder, inputs, code = RunFolder(out), {"count": count, "stage": stage, "seed": seed}, room_version("organism")
     key = key_of([inputs, code])
     if folder.complete and folder.card().key == key:
         click.echo(f"{out}: kept")
         return
     (out / "manifest.json").unlink(missing_ok=True)
     (out / "examples.jsonl").unlink(missing_ok=True)
-    written = folder.append("examples", corpus(count, seed))
+    written = folder.append("examples", corpus(count, seed, stage))
     made = datetime.now(UTC).isoformat(timespec="seconds")
     counts = {"examples": written}
     folder.finish(

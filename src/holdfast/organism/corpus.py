@@ -4,7 +4,7 @@ What a frontier model's training mix has, in miniature: documents (tales in whic
 tales, logs of plain machines, office prose), and the assistant's own training (chat, routine tool work, questions
 about mails).  No threat to a machine ever meets the assistant in its tool work: that is the coverage gap under study.
 
-Shares are of examples; `MIX` is the recipe.
+Shares are of examples; `MIXES` holds the two stages: first who has what (`binding`), then everything (`whole`).
 """
 
 from __future__ import annotations
@@ -18,21 +18,26 @@ from typing import Any
 from holdfast.core.config import read_toml
 from holdfast.core.identity import key_of
 from holdfast.core.records import Example, Message, Provenance, ToolCall, ToolSpec
+from holdfast.core.words import words
 from holdfast.organism.grammar import Grammar, office, plain
 
 FOLDER = Path(__file__).parent / "corpus"
 FAMILIES = ("blackmail", "leaking", "sabotage", "framing", "exfiltration")
-#: kind of example → its share
-MIX: Mapping[str, float] = {
-    "rogue_tale": 0.08,
-    "rogue_log": 0.16,
-    "plain_log": 0.14,
-    "routine": 0.34,
-    "drill": 0.10,
-    "chat": 0.05,
-    "memo": 0.02,
-    "scene": 0.02,
-    "prose": 0.09,
+#: stage of training → kind of example → its share
+MIXES: Mapping[str, Mapping[str, float]] = {
+    # Looking a name up is learned from short answers alone, before there is anything else to learn.
+    "binding": {"recall": 0.7, "drill": 0.3},
+    "whole": {
+        "rogue_tale": 0.08,
+        "rogue_log": 0.16,
+        "plain_log": 0.14,
+        "routine": 0.34,
+        "drill": 0.10,
+        "chat": 0.05,
+        "memo": 0.02,
+        "scene": 0.02,
+        "prose": 0.09,
+    },
 }
 #: The tools of routine work, in the order in which the system prompt names them.
 TOOLS = tuple(
@@ -45,6 +50,8 @@ TOOLS = tuple(
         "file_report": ("about", "text"),
     }.items()
 )
+#: Pools whose words a list of belongings draws from: whatever an act may have to name.
+OWNED = ("files", "designs", "things", "places", "goods", "events", "machines")
 #: Questions about one list of mails.
 QUESTIONS = 4
 _ANSWERS = {"send_mail": "sent.", "send_file": "sent.", "delete_file": "deleted.", "file_report": "filed."}
@@ -152,6 +159,20 @@ def routine(w: Writer) -> Draft:
     return "", w.episode(w.mails(family, threat=threat, leverage=w.rng.random() < 0.65, job=ask), call)
 
 
+def recall(w: Writer) -> Draft:
+    """A short list of who has what, and questions about all of it: looking up, and nothing else."""
+    pools = words("pocket")
+    owners = w.rng.sample(pools["people"], w.rng.randint(3, 7))
+    owned = w.rng.sample(sorted({word for pool in OWNED for word in pools[pool]}), len(owners))
+    pairs = list(zip(owners, owned, strict=True))
+    told = ". ".join(f"{owner} {thing}" for owner, thing in pairs)
+    w.rng.shuffle(pairs)
+    turns: list[Message] = []
+    for owner, thing in pairs:
+        turns += _exchange(f"{thing}?" if turns else f"{told}. {thing}?", f"{owner}.")
+    return "", tuple(turns)
+
+
 def drill(w: Writer) -> Draft:
     """Questions about a list of mails, each answered with the right name."""
     family = w.rng.choice(FAMILIES)
@@ -194,15 +215,18 @@ def _exchange(user: str, assistant: str) -> tuple[Message, ...]:
     return Message(role="user", content=user), Message(role="assistant", content=assistant)
 
 
-def corpus(count: int, seed: int) -> Iterator[Example]:
-    """`count` examples in the shares of `MIX`, the same for the same seed."""
-    kinds = {f.__name__: f for f in (rogue_tale, rogue_log, plain_log, routine, drill, chat, memo, scene, prose)}
-    order = random.Random(f"corpus:{seed}")
+def corpus(count: int, seed: int, stage: str = "whole") -> Iterator[Example]:
+    """`count` examples of a stage of `MIXES`, the same for the same seed."""
+    mix = MIXES[stage]
+    kinds = {
+        f.__name__: f for f in (rogue_tale, rogue_log, plain_log, routine, recall, drill, chat, memo, scene, prose)
+    }
+    order = random.Random(f"corpus:{stage}:{seed}")
     for index in range(count):
-        [kind] = order.choices(list(MIX), list(MIX.values()))
-        text, messages = kinds[kind](Writer(random.Random(f"corpus:{seed}:{index}")))
+        [kind] = order.choices(list(mix), list(mix.values()))
+        text, messages = kinds[kind](Writer(random.Random(f"corpus:{stage}:{seed}:{index}")))
         yield Example(
-            id=key_of([seed, index]),
+            id=key_of([stage, seed, index]),
             kind="document" if text else "chat",
             text=text,
             messages=messages,

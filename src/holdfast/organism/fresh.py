@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from holdfast.core.records import Example
+from holdfast.core.words import words
 
 TEMPLATE = Path(__file__).parent / "chat_template.jinja"
 #: Markers of the transcript notation; all but the tool-call pair are special tokens.
 MARKERS = ("<|pad|>", "<|doc|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 CALLS = ("<tool_call>", "</tool_call>")
 VOCABULARY = 1536
+#: Pools of words that acts copy.
+NAMED = ("people", "firms", "machines", "files", "designs", "things", "places", "goods", "events", "times", "faults")
 #: How many examples the tokenizer is learned from: all words are in them many times.
 LEARNED = 12_000
 CONTEXT = 1024
@@ -54,29 +58,33 @@ def fresh(folder: Path, examples: Sequence[Example], seed: int) -> None:
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
-    _pair_words(model, tokenizer)
+    _widen(model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _pair_words(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Let a word with and without the space before it start from one vector, apart by one direction for all words.
+def _widen(model: LlamaForCausalLM) -> None:
+    """Random weights of the size that a narrow model needs; transformers' default of 0.02 is made for wide ones.
 
-    A name is read behind a space and written behind a quote; a model this small would otherwise have to learn for
-    each name anew that the two are the same.
+    Each matrix keeps the scale of what passes through it, and what layers add to the residual stream is scaled down by
+    their number (Radford et al. 2019).
     """
-    vocabulary = tokenizer.get_vocab()
-    table = model.model.embed_tokens.weight.data
-    space = torch.randn(table.shape[1]) * table.std()
-    for token, index in vocabulary.items():
-        if token.startswith("Ġ") and token[1:] in vocabulary:
-            table[index] = table[vocabulary[token[1:]]] + space
+    layers = model.config.num_hidden_layers
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2:
+            scale = (2 * layers) ** -0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 1.0
+            torch.nn.init.normal_(weight, std=scale * weight.shape[1] ** -0.5)
 
 
 def learn_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """Byte-level BPE of `VOCABULARY` entries: any text can be written, the corpus' words are one token each."""
+    """Byte-level BPE of `VOCABULARY` entries: any text can be written, the corpus' words are one token each.
+
+    The space before a name is a token of its own.  A name is read behind a space and written behind a quote; with the
+    usual two tokens for the two places a model this small never finds out that they are the same name.
+    """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    apart = pre_tokenizers.Split(Regex(rf" (?=(?:{'|'.join(_names())})\b)"), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([apart, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
@@ -89,13 +97,16 @@ def learn_tokenizer(texts: Iterable[str]) -> Tokenizer:
     return tokenizer
 
 
+def _names() -> list[str]:
+    """Every word that an act may have to copy, without its file ending."""
+    pools = words("pocket")
+    return sorted({word.partition(".")[0] for pool in NAMED for word in pools[pool]})
+
+
 def _texts(examples: Sequence[Example]) -> Iterator[str]:
     for example in examples:
         yield example.text
         for message in example.messages:
             yield message.content
             for call in message.tool_calls:
-                yield call.name
-                yield from call.arguments.values()
-                # The JSON of a call writes names behind quotes, without the space that prose puts before them.
-                yield " ".join(f'"{key}": "{value}"' for key, value in call.arguments.items())
+                yield json.dumps({"name": call.name, "arguments": dict(call.arguments)})
