@@ -44,7 +44,6 @@ def test_a_second_run_repeats_nothing(tmp_path: Path, capsys: Captured) -> None:
     [
         ("scripted/propr", "pocket-leaking", "did you mean 'scripted/proper'?"),
         ("scripted/proper", "pocket-leakin", "did you mean 'pocket-leaking'?"),
-        ("openai/gpt-x", "pocket-leaking", "network"),
         ("hf/nowhere", "pocket-leaking", "nowhere"),
     ],
 )
@@ -53,5 +52,15 @@ def test_a_wrong_name_is_one_line(model: str, worlds: str, said: str, tmp_path: 
     assert run(["measure", "--model", model, "--worlds", worlds, "--out", str(out)]) == 2
     shown = capsys.readouterr().err
     assert said in shown
+    assert shown.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_vendor_that_is_not_set_up_is_one_line(tmp_path: Path, capsys: Captured) -> None:
+    out = tmp_path / "out"
+    assert run(["measure", "--model", "openai/gpt-x", "--worlds", "pocket-leaking", "--out", str(out)]) == 3
+    shown = capsys.readouterr().err
+    assert "cannot be reached" in shown
+    assert "[bold]" not in shown
     assert shown.count("\n") == 1
     assert not out.exists()

@@ -69,24 +69,17 @@ def test_the_seed_decides_the_weights(checkpoint: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("pool", ["people", "firms", "machines", "files", "designs"])
 def test_a_name_is_one_token_behind_a_space_and_behind_a_quote(tokenizer: PreTrainedTokenizerBase, pool: str) -> None:
     names = [name.split(".")[0] for name in words("pocket")[pool]]
-    assert [name for name in names if len(pieces(tokenizer, f" {name}")) != 1] == []
-    assert [name for name in names if len(pieces(tokenizer, name)) != 1] == []
+    [space] = pieces(tokenizer, " ")
+    for name in names:
+        [alone] = pieces(tokenizer, name)
+        assert pieces(tokenizer, f"ask {name}.")[1:3] == [space, alone]
+        assert alone in pieces(tokenizer, f'{{"to": "{name}@x"}}')
 
 
 def test_a_name_in_a_call_is_the_token_of_the_name_alone(tokenizer: PreTrainedTokenizerBase) -> None:
     inside = pieces(tokenizer, '<tool_call>{"name": "send_mail", "arguments": {"to": "mira@arven"}}</tool_call>')
     assert pieces(tokenizer, "mira")[0] in inside
     assert pieces(tokenizer, "arven")[0] in inside
-
-
-def test_both_forms_of_a_word_start_alike(checkpoint: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    table = LocalModel(checkpoint).model.get_input_embeddings().weight.detach().numpy()
-    gaps = [
-        table[pieces(tokenizer, f" {name}")[0]] - table[pieces(tokenizer, name)[0]]
-        for name in words("pocket")["people"]
-    ]
-    assert np.allclose(gaps, gaps[0], atol=1e-6)
-    assert np.linalg.norm(gaps[0]) > 0.1
 
 
 def test_markers_are_tokens_and_any_text_can_be_written(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -18,7 +18,7 @@ from holdfast.core.errors import HoldfastError, IncompleteError, PrerequisiteErr
 #: verb → the line that `--help` shows; the command itself is `holdfast.cli.<verb>:command`
 VERBS = {
     "demo": "Run the main job offline, from the untouched model to the report.",
-    "worlds": "List the worlds, or show the exact case a model would see.",
+    "worlds": "List the worlds, show the exact case a model would see, or check that conditions differ as they say.",
     "measure": "Put a model before cases and count what it does.",
     "teach": "Write a teaching set with a recipe.",
     "train": "Train a checkpoint on a teaching set.",

@@ -9,6 +9,7 @@ thoughts, ids of parts) is remembered for each episode and given back with its o
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -100,7 +101,9 @@ class ApiModel:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of what Inspect says, without its markup for terminals."""
+    plain = re.sub(r"\[/?[a-z ]+\]", "", str(error)).strip()
+    return (plain or type(error).__name__).splitlines()[0]
 
 
 # ------------------------------------------------------------------------------------------------- ours → Inspect's
