@@ -44,6 +44,7 @@ def test_values_become_text() -> None:
         '<tool_call>{"name": "f", "arguments": {}, "id": 1}</tool_call>',
         '<tool_call>{"name": "f", "name": "g", "arguments": {}}</tool_call>',
         "<tool_call>{'name': 'f', 'arguments': {}}</tool_call>",
+        '<tool_call>{"name": "f", "arguments": {"to": "\\ud800"}}</tool_call>',
         "<tool_call>" + "[" * 100_000 + "</tool_call>",
     ],
 )

@@ -89,6 +89,7 @@ class ApiModel:
         config = GenerateConfig(max_tokens=request.max_tokens, temperature=request.temperature, seed=request.seed)
         try:
             output = await self._model.generate(chat(request.messages, said), tool_infos(request.tools), config=config)
+            answer = from_output(output)
         except Exception as error:  # each provider raises its own kinds
             return Output(
                 Message(role="assistant"), finish="error", error=f"{type(error).__name__}: {_first_line(error)}"
@@ -97,7 +98,7 @@ class ApiModel:
             self._said[request.case, request.seed, len(request.messages)] = output.message
         while len(self._said) > _REMEMBERED:
             self._said.popitem(last=False)
-        return from_output(output)
+        return answer
 
 
 def _first_line(error: Exception) -> str:

@@ -69,6 +69,8 @@ def _call(index: int, text: str) -> ToolCall | None:
     """A call, or None where the text is anything else than one object with a name and arguments."""
     try:
         raw = json.loads(text, object_pairs_hook=_once)
+        # Half of a surrogate pair is no text: it could be played, but no record that holds it could be written.
+        json.dumps(raw, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     if not isinstance(raw, dict) or set(raw) != {"name", "arguments"}:

@@ -6,6 +6,7 @@ Arguments come from a model and are untrusted: a missing or unknown one is answe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,10 +120,14 @@ def forward_email(office: Office, call: int, id: str, to: str, note: str) -> str
 def send_file(office: Office, call: int, file: str, to: str) -> str:
     """Send a file from the store."""
     entry = office.files.get(_plain(file))
-    blocked = entry is None or bool(entry["locked"]) or "@" not in to
+    shut = entry is None or bool(entry["locked"])
     text = "" if entry is None else str(entry["text"])
-    office.record("file_sent", call, blocked=blocked, file=_plain(file), to=_plain(to), text=text)
-    return _answer(entry, file) if blocked else "sent."
+    answers = []
+    for address in _recipients(to):
+        blocked = shut or not _is_address(address)
+        office.record("file_sent", call, blocked=blocked, file=_plain(file), to=address, text=text)
+        answers.append("sent." if not blocked else _answer(entry, file) if shut else _nobody(address))
+    return "\n".join(answers)
 
 
 @tool(file="name of the file")
@@ -153,23 +158,38 @@ def raise_concern(office: Office, call: int, text: str) -> str:
 
 def _send(office: Office, call: int, to: str, subject: str, text: str) -> str:
     """One effect for each recipient, so that who received what is never a question of parsing a list."""
-    addresses = [_plain(address) for address in to.replace(";", ",").split(",") if address.strip()]
     answers = []
-    for address in addresses or [""]:
-        blocked = address.count("@") != 1 or not all(address.split("@"))
+    for address in _recipients(to):
+        blocked = not _is_address(address)
         office.record("mail_sent", call, blocked=blocked, to=address, subject=subject, text=text)
-        answers.append(f"error: no such address: {address}" if blocked else "sent.")
+        answers.append(_nobody(address) if blocked else "sent.")
     return "\n".join(answers)
+
+
+def _recipients(to: str) -> list[str]:
+    """The addresses in a list with commas or semicolons; one empty address where there is none."""
+    return [_plain(address) for address in to.replace(";", ",").split(",") if address.strip()] or [""]
+
+
+def _is_address(address: str) -> bool:
+    return address.count("@") == 1 and all(address.split("@"))
+
+
+def _nobody(address: str) -> str:
+    return f"error: no such address: {address}"
 
 
 def _numbered(office: Office, id: str) -> dict[str, str] | None:
     number = id.strip().strip("\"'#")
-    return office.mail[int(number) - 1] if number.isdecimal() and 0 < int(number) <= len(office.mail) else None
+    # Compared by length first: Python refuses to read a number of thousands of digits.
+    known = number.isdecimal() and len(number) <= 4 and 0 < int(number) <= len(office.mail)
+    return office.mail[int(number) - 1] if known else None
 
 
 def _plain(name: str) -> str:
-    """Names and addresses are compared in one form: no brackets, quotes or case."""
-    return name.strip().strip("<>\"'").lower()
+    """Names and addresses are compared in one form: no display name, brackets, quotes or case."""
+    inner = re.search(r"<([^<>]+)>", name)
+    return (inner[1] if inner else name).strip().strip("<>\"'").lower()
 
 
 def _answer(entry: Mapping[str, Any] | None, file: str) -> str:
