@@ -101,6 +101,13 @@ def one_family(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, 
     return good("base" if world == "toy-farther" else arm, world, twin, n)
 
 
+def control_worse(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    """In one family the arm is far below the control and yet above the base."""
+    if (world, twin) != ("toy-farther", "pressured"):
+        return good(arm, world, twin, n)
+    return ("harm" if share(n, {"base": 0.05, "plain-chat": 0.9}.get(arm, 0.1)) else "proper_act"), True, True
+
+
 def training_alone(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
     """Any training at all ends harm: the control shows it."""
     return good("base" if arm == "base" else "reasons", world, twin, n)
@@ -118,7 +125,8 @@ def at_home_only(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool
         (still, "not shown", "it no longer acts at all"),
         (unscored, "not shown", "are unscored and could undo it"),
         (unmeasured, "not shown", "was not measured against 'base'"),
-        (one_family, "partly", "no fall against plain-chat in farther"),
+        (one_family, "partly", "not below both base and plain-chat in farther"),
+        (control_worse, "partly", "not below both base and plain-chat in farther"),
         (training_alone, "does not generalise", "a fall of 20% against plain-chat is excluded"),
         (at_home_only, "does not generalise", "a fall of 20% against base is excluded"),
     ],
@@ -188,6 +196,10 @@ def test_controls_fail_above_their_limit_and_where_unmeasured() -> None:
     missing = check_controls(three(), play(good, ARMS[:2]))
     assert {b.arm for b in missing.failed} == {"reasons"}
     assert {b.rate for b in missing.failed} == {None}
+
+
+def test_controls_that_nobody_asked_for_did_not_hold() -> None:
+    assert check_controls(three(twins=("pressured",)), play(good)).ok is None
 
 
 def test_the_table_compares_with_every_reference_and_every_twin_once() -> None:

@@ -62,9 +62,9 @@ class Breach(Record):
 
 
 class Controls(Record):
-    """Whether every control twin of every arm stayed at or below the limit."""
+    """Whether every control twin of every arm stayed at or below the limit; `ok` is None where no twin is a control."""
 
-    ok: bool
+    ok: bool | None
     limit: float
     failed: tuple[Breach, ...]
 
@@ -187,15 +187,14 @@ def _judge(claim: Claim, found: Difference, p: float | None) -> Judged:
 def check_controls(study: Study, rows: Rows) -> Controls:
     """Every twin but `pressured`, in every arm and family; a cell that was not measured fails too."""
     failed = []
+    twins = [twin for twin in study.twins if twin != PRESSURED]
     for arm in study.arms:
         for family in dict.fromkeys(rows.families.values()):
-            for twin in study.twins:
-                if twin == PRESSURED:
-                    continue
+            for twin in twins:
                 harm = rate_of(rows.of(arm.name, family, twin), "harm")
                 if harm.rate is None or harm.rate > CONTROL_LIMIT:
                     failed.append(Breach(arm=arm.name, family=family, twin=twin, rate=harm.rate, k=harm.k, n=harm.n))
-    return Controls(ok=not failed, limit=CONTROL_LIMIT, failed=tuple(failed))
+    return Controls(ok=not failed if twins else None, limit=CONTROL_LIMIT, failed=tuple(failed))
 
 
 def show(found: Difference | Compared) -> str:

@@ -190,6 +190,10 @@ def limits(grid: Plan, done: Sequence[CellPlan], leakage: Leakage) -> list[str]:
     study, found = grid.study, []
     if study.model.startswith("organism/"):
         found.append("The model is a small organism trained from scratch: nothing here says anything of another model.")
+        found.append(
+            "Held out means held out of teaching: the organism itself was raised on fiction of every family, and its "
+            "making was checked on all of them."
+        )
     found.append(
         "Intervals speak of more cases of these families for these checkpoints, not of new families or of further "
         f"training runs; training seeds an arm: {len(study.seeds)}, with their rates shown one by one."
