@@ -93,11 +93,11 @@ def canaries() -> Sequence[str]:
 
 
 def versions() -> Mapping[str, str]:
-    """Source hashes of what makes data, trains and measures."""
+    """Source hashes of what makes data, trains and measures; `core` holds the words and slots that all of them use."""
     return {
-        "data": room_version("data", "organism"),
-        "train": room_version("train"),
-        "measure": room_version("evals", "scenarios", "guard", "models"),
+        "data": room_version("core", "data", "organism"),
+        "train": room_version("core", "train"),
+        "measure": room_version("core", "evals", "scenarios", "guard", "models"),
     }
 
 
