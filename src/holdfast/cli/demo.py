@@ -26,7 +26,7 @@ def command(ctx: click.Context, out: Path, workers: int | None) -> None:
     from holdfast.study.wiring import ROOMS
 
     file = study_file("teach-why")
-    study = load_study(file, ROOMS.known())
+    study = load_study(file, ROOMS.known(), ROOMS.config)
     cases = len(study.worlds) * len(study.twins) * study.cases
     taught = sum(bool(arm.stages) for arm in study.arms)
     click.echo(INTRO.format(arms=taught, seeds=len(study.seeds), cases=cases, minutes=MINUTES))

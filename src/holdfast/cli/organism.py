@@ -35,7 +35,9 @@ def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, ca
     if card:
         write_text(card, card_text(opened, cases, markdown(rows)))
     if as_json:
-        made = [{**row.model_dump(mode="json"), "value": row.rate.rate, "ok": row.ok} for row in rows]
+        made = [
+            {**row.model_dump(mode="json"), "value": row.rate.rate, "bound": row.bound, "ok": row.ok} for row in rows
+        ]
         click.echo(json.dumps({"model": model, "cases": cases, "requirements": made}, indent=1))
     else:
         shown = [

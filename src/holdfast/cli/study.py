@@ -25,7 +25,7 @@ def plan_study(file: Path, as_json: bool) -> None:
     from holdfast.study.spec import load_study
     from holdfast.study.wiring import ROOMS
 
-    study = load_study(file, ROOMS.known())
+    study = load_study(file, ROOMS.known(), ROOMS.config)
     grid = lay_out(study, ROOMS)
     cells = [
         {"checkpoint": cell.label, "sets": [s.set for stage in cell.stages for s in stage.sets], "key": cell.key}
@@ -55,7 +55,7 @@ def run_study(file: Path, out: Path | None, workers: int | None) -> None:
     from holdfast.study.spec import load_study
     from holdfast.study.wiring import ROOMS
 
-    study = load_study(file, ROOMS.known())
+    study = load_study(file, ROOMS.known(), ROOMS.config)
     out = out or Path("results") / study.name
     with watching() as watch:
         summary = run(study, out, ROOMS, workers or cores(), watch)

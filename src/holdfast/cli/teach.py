@@ -27,7 +27,8 @@ def command(recipe: str, tokens: int, out: Path, seed: int, model: str, teacher:
     from holdfast.study.wiring import ROOMS
 
     loaded = load_recipe(recipe, language=language)
-    made = make(loaded, tokens, seed, ROOMS.base_path(model), open_model(teacher))
+    # Whoever names an API model has opened the network for it.
+    made = make(loaded, tokens, seed, ROOMS.base_path(model), open_model(teacher, network=True))
     write_set(out, made.examples, made.card)
     dropped = ", ".join(f"{reason}: {count}" for reason, count in made.card.dropped.items()) or "none"
     click.echo(f"{made.card.examples} examples, {made.card.tokens} tokens; dropped: {dropped}\n{out / 'README.md'}")

@@ -33,7 +33,9 @@ def open_model(name: str, *, network: bool = False) -> Model:
         return model
     if slash and rest and prefix in API:
         if not network:
-            raise ModelError(f"'{name}' is reached over the network, which is shut", remedy="add --network to allow it")
+            raise ModelError(
+                f"'{name}' is reached over the network, which is shut", remedy="allow it with network=True"
+            )
         api: Model = import_module(API_DOOR).open_named(name)
         return api
     near = nearest(prefix, [*DOORS, *API])
