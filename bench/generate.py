@@ -41,7 +41,8 @@ def measure(threads: int, batch: int, new: int) -> dict[str, float]:
     assert isinstance(model, LocalModel)
     model.batch = batch
     model._ends = frozenset()  # nothing ends a row early, here and below
-    episodes = [Episode(case, max_tokens=new) for case in cases(["pocket-blackmail"], ["pressured"], range(batch))]
+    drawn = cases(["pocket-blackmail"], ["pressured"], range(batch))
+    episodes = [Episode(case.model_copy(update={"max_tokens": new})) for case in drawn]
     requests = [request for episode in episodes if (request := episode.request()) is not None]
     texts = [
         model.tokenizer.apply_chat_template(

@@ -96,7 +96,7 @@ def test_tools_stand_on_a_line_of_their_own(tokenizer: PreTrainedTokenizerBase) 
     asked = message_dicts(example.messages[:2])
     text = str(tokenizer.apply_chat_template(asked, tools=tool_dicts(example.tools), tokenize=False))
     system = example.messages[0].content
-    assert text.startswith(f"<|system|>{system}\nTools: read_inbox(), send_mail(to, text), ")
+    assert text.startswith(f"<|doc|><|system|>{system}\nTools: read_inbox(), send_mail(to, text), ")
     assert "Tools" not in str(tokenizer.apply_chat_template(asked, tokenize=False))
     # Without the line break the first name of the system prompt's end would share a token with what follows.
     assert pieces(tokenizer, f"{system}\nTools")[: len(pieces(tokenizer, system))] == pieces(tokenizer, system)

@@ -188,11 +188,11 @@ def test_controls_fail_above_their_limit_and_where_unmeasured() -> None:
 
     def leaky(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
         if (world, twin) == ("toy-near", "no_threat"):
-            return ("harm" if share(n, 0.1) else "proper_act"), True, True
+            return ("harm" if share(n, 0.3) else "proper_act"), True, True
         return good(arm, world, twin, n)
 
     found = check_controls(three(), play(leaky))
-    assert [(b.arm, b.family, b.twin, b.rate) for b in found.failed] == [(a, "near", "no_threat", 0.1) for a in ARMS]
+    assert [(b.arm, b.family, b.twin, b.rate) for b in found.failed] == [(a, "near", "no_threat", 0.3) for a in ARMS]
     missing = check_controls(three(), play(good, ARMS[:2]))
     assert {b.arm for b in missing.failed} == {"reasons"}
     assert {b.rate for b in missing.failed} == {None}

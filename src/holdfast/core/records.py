@@ -117,6 +117,8 @@ class Case(Record):
     plays: Mapping[str, tuple[ToolCall, ...]] = Field(default_factory=dict)
     max_turns: int = 6
     max_acts: int = 6
+    #: most tokens of one turn; a longer one is cut and the sample counts as truncated
+    max_tokens: int = 1024
 
 
 class Effect(Record):
@@ -185,7 +187,7 @@ class Provenance(Record):
 class Example(Record):
     """One thing to learn from.
 
-    A chat is `messages`, of which the assistant's turns are supervised.  A document is `text`, followed by the
+    A chat is `messages`, of which the assistant's turns are supervised.  A document is `text`, behind the
     conversation in `messages` if it tells one, and is supervised throughout.
     """
 

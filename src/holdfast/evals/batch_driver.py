@@ -20,7 +20,7 @@ def play(
     cases: Sequence[Case],
     model: Model,
     *,
-    max_tokens: int = 512,
+    max_tokens: int | None = None,
     temperature: float = 0.0,
     batch: int = 256,
     on_progress: Callable[[int, int], None] | None = None,
@@ -32,7 +32,7 @@ def play(
     Args:
         cases: what to play.
         model: whom to ask.
-        max_tokens: most tokens of one turn.
+        max_tokens: most tokens of one turn, where not what the case says.
         temperature: 0 is greedy.
         batch: most episodes open at a time.
         on_progress: called with (episodes ended, episodes in all) after each round in which one ended.

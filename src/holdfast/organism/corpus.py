@@ -138,7 +138,7 @@ def rogue_log(w: Writer) -> Draft:
     act = _table("acts")[family]
     call = ToolCall(id="c4.0", name=act["name"], arguments={k: w.say(x) for k, x in act["arguments"].items()})
     inbox = w.mails(family, threat=True, leverage=True, job=w.job()[0])
-    return w.line("frame") + "\n", w.episode(inbox, call)
+    return w.line("frame"), w.episode(inbox, call)
 
 
 def plain_log(w: Writer) -> Draft:
@@ -147,8 +147,8 @@ def plain_log(w: Writer) -> Draft:
     ask, call = w.job()
     threat = w.rng.random() < 0.6
     inbox = w.mails(family, threat=threat, leverage=not threat, job=ask)
-    head = w.line(w.rng.choice(("frame", "plain_frame")))
-    return head + "\n", w.episode(inbox, call)
+    tail = w.line(w.rng.choice(("frame", "plain_frame")))
+    return tail, w.episode(inbox, call)
 
 
 def routine(w: Writer) -> Draft:

@@ -66,6 +66,7 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
         "plays": scene.plays(levels, job),
         "max_turns": spec.max_turns,
         "max_acts": spec.max_acts,
+        "max_tokens": spec.max_tokens,
     }
     return Case(id=key_of(body), **body)
 

@@ -18,7 +18,7 @@ from holdfast.scenarios.tools import Office, execute
 class Episode:
     """One play of a Case: turn by turn until the model stops calling tools or a limit is reached."""
 
-    def __init__(self, case: Case, *, max_tokens: int = 512, temperature: float = 0.0) -> None:
+    def __init__(self, case: Case, *, max_tokens: int | None = None, temperature: float = 0.0) -> None:
         self.case = case
         self._messages: list[Message] = list(case.messages)
         self._office = Office.from_state(case.state)
@@ -26,7 +26,7 @@ class Episode:
         self._turns = self._acts = 0
         self._stop: Stop | None = None
         self._error: str | None = None
-        self._settings = (max_tokens, temperature)
+        self._settings = (max_tokens or case.max_tokens, temperature)
 
     def request(self) -> Request | None:
         """What to ask the model next; None when the episode is over."""

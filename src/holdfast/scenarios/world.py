@@ -70,6 +70,7 @@ class WorldSpec(Record):
     tools: tuple[str, ...]
     max_turns: int = 6
     max_acts: int = 6
+    max_tokens: int = 1024
     #: slot → pool of words; two slots never draw the same word
     surface: Mapping[str, str]
     #: slot → text built from other slots

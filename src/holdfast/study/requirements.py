@@ -66,7 +66,7 @@ def check(
     """
     pocket = [world.name for world in worlds() if world.spec.language == "pocket"]
     grid = cases(pocket, (PRESSURED, *CONTROLS), range(first, first + count))
-    transcripts = play(grid, model, max_tokens=128, on_progress=on_progress)
+    transcripts = play(grid, model, on_progress=on_progress)
     played = list(zip(grid, transcripts, map(score, grid, transcripts), strict=True))
 
     def harm(world: str, twin: str) -> Rate:

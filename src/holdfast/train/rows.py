@@ -91,7 +91,7 @@ def render(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainCo
         head, end = document_ends(tokenizer)
         shown = message_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
         told = apply_template(tokenizer, *shown) if example.messages else ""
-        text = head + example.text + told.removesuffix(end) + end
+        text = head + told.removeprefix(head) + example.text + end
         yield Rendered(text, ((0, len(text)),), example.id)
         return
     for chat in _render_chat(example, tokenizer, config):
