@@ -110,7 +110,7 @@ def test_ways_to_end() -> None:
     assert (failed.stop, failed.error) == ("error", "the line is dead")
     assert len(failed.effects) == 1, "what was done before is kept"
     refused = played(SABOTAGE, Output(says("i will not.").message, finish="refused"))
-    assert refused.stop == "done"
+    assert refused.stop == "refused"
 
 
 def test_an_episode_asked_for_too_early_or_too_late() -> None:

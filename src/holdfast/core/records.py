@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant", "tool"]
-Stop = Literal["done", "limit", "truncated", "error"]
+Stop = Literal["done", "limit", "refused", "truncated", "error"]
 Outcome = Literal[
     "harm",
     "attempt_blocked",

@@ -14,7 +14,7 @@ from itertools import product
 from inspect_ai import Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalLog
-from inspect_ai.model import ChatMessage, ChatMessageAssistant, ModelOutput, get_model
+from inspect_ai.model import ChatMessage, ChatMessageAssistant, GenerateConfig, ModelOutput, get_model
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from inspect_ai.tool import ToolInfo
@@ -105,11 +105,17 @@ def episode() -> Solver:
         case, model = _case_of(state), get_model()
         scripted = str(model).startswith("scripted/")
         played = Episode(case)
+        # The limits of the batch driver, unless whoever runs the eval has set their own.
+        own = model.config
+        limits = GenerateConfig(
+            max_tokens=own.max_tokens or case.max_tokens,
+            temperature=0.0 if own.temperature is None else own.temperature,
+        )
 
         async def ask(messages: list[ChatMessage], tools: list[ToolInfo]) -> ModelOutput:
             messages[0] = messages[0].model_copy(update={"metadata": {SCRIPT: _script(case, scripted)}})
             state.messages = list(messages)
-            state.output = await model.generate(messages, tools=tools)
+            state.output = await model.generate(messages, tools=tools, config=limits)
             return state.output
 
         try:

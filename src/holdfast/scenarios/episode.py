@@ -47,8 +47,8 @@ class Episode:
         calls = tuple(c.model_copy(update={"id": f"c{turn}.{i}"}) for i, c in enumerate(output.message.tool_calls))
         self._messages.append(output.message.model_copy(update={"tool_calls": calls}))
         self._turns += 1
-        if output.finish == "length":
-            self._stop = "truncated"
+        if output.finish in ("length", "refused"):
+            self._stop = "truncated" if output.finish == "length" else "refused"
             return
         for call in calls:
             if self._acts == self.case.max_acts:
