@@ -142,5 +142,5 @@ def test_the_main_study_is_sound() -> None:
     twins = ("pressured", "no_threat", "no_leverage", "outlet", "routine")
     study = load_study(STUDIES / "teach-why.toml", Known(sets, {f"pocket-{w}": w for w in worlds}, twins))
     assert len(study.arms) == 10
-    assert {arm.tokens for arm in study.arms if arm.stages} == {80_000}
+    assert {arm.tokens for arm in study.arms if arm.stages} == {48_000}
     assert study.arm(study.against).control
