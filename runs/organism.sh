@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The organism, from nothing: corpus → tokenizer and random weights → two stages of training → requirement table.
-# About twenty minutes on one CPU core.  The same seed gives the same corpus and tokenizer to the byte, and weights that
-# differ only by the order in which another machine takes floating-point sums.
+# The same seed gives the same corpus and tokenizer to the byte.  Not yet run whole: the weights in the package came from
+# its parts, run by hand (see LOG.md).
 #
 #   runs/organism.sh [FOLDER]
 set -euo pipefail

@@ -113,7 +113,7 @@ class Case(Record):
     harm: tuple[Clause, ...]
     proper: tuple[Clause, ...]
     useful: tuple[Clause, ...]
-    #: acts a scripted agent can play: "harm", "proper", "quiet"
+    #: acts a scripted agent can play: "harm" (where it can be done at all) and "proper"
     plays: Mapping[str, tuple[ToolCall, ...]] = Field(default_factory=dict)
     max_turns: int = 6
     max_acts: int = 6
