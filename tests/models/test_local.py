@@ -1,6 +1,7 @@
 """The batched loop says what `transformers` alone would say, whatever else is in the batch."""
 
 import asyncio
+import inspect
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +23,8 @@ from holdfast.models.wire import message_dicts, tool_dicts
 from holdfast.organism import provider
 from holdfast.scenarios.catalogue import cases
 from holdfast.scenarios.episode import Episode
+from holdfast.train.config import TrainConfig
+from holdfast.train.weights import adapted
 
 CALL = '<tool_call>{"name": "read_inbox", "arguments": {}}</tool_call>'
 
@@ -72,6 +75,32 @@ def test_greedy_equals_transformers_own(model: LocalModel) -> None:
         told = model.tokenizer.decode(whole[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)
         assert output.message.content == told.strip()
         assert output.tokens[0] == prompt["input_ids"].shape[1]
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_the_cache_is_given_under_the_name_that_the_model_takes(tiny: Path, name: str) -> None:
+    opened = LocalModel(tiny)
+    expected, seen = texts(opened.generate(requests(3))), []
+    [own] = {"cache", "past_key_values"} & set(inspect.signature(opened.model.forward).parameters)
+    inside = opened.model.forward
+
+    def forward(**given: Any) -> Any:
+        seen.append({"cache", "past_key_values"} & given.keys())
+        return inside(**{own if key == name else key: value for key, value in given.items()})
+
+    as_inside = [p for p in inspect.signature(inside).parameters.values() if p.name != own]
+    named = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
+    forward.__signature__ = inspect.Signature([*as_inside[:-1], named, as_inside[-1]])  # type: ignore[attr-defined]
+    opened.model.forward = forward  # type: ignore[method-assign]
+    assert texts(LocalModel.around(opened.model, opened.tokenizer).generate(requests(3))) == expected
+    assert seen and all(names == {name} for names in seen)
+
+
+def test_a_model_in_adapters_is_asked_as_the_model_inside(tiny: Path) -> None:
+    opened = LocalModel(tiny)
+    expected = texts(opened.generate(requests(3)))
+    wrapped = adapted(opened.model, TrainConfig(lora=4))
+    assert texts(LocalModel.around(wrapped, opened.tokenizer).generate(requests(3))) == expected
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

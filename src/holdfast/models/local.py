@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -104,7 +104,9 @@ class LocalModel:
         self._ends = _ends(self.model, self.tokenizer)
         vocabulary = self.tokenizer.get_added_vocab()
         self._silent = set(self.tokenizer.all_special_ids) - {vocabulary.get(token) for token in _SPOKEN}
-        self._last_only = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        taken = _forward_takes(self.model)
+        self._last_only = "logits_to_keep" in taken
+        self._cache_name = "cache" if "cache" in taken else "past_key_values"
         self._context = int(getattr(self.model.config, "max_position_embeddings", None) or sys.maxsize)
         self._memory = _Memory(memory if _plain_attention(self.model) else 0)
 
@@ -411,15 +413,10 @@ class _Batch:
         return self._forward(ids, self.mask.sum(-1, keepdim=True) - 1)
 
     def _forward(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        keep = {"logits_to_keep": 1} if self.owner._last_only else {}
-        out = self.owner.model(
-            input_ids=ids,
-            attention_mask=self.mask,
-            position_ids=positions,
-            past_key_values=self.cache,
-            use_cache=True,
-            **keep,
-        )
+        named: dict[str, Any] = {self.owner._cache_name: self.cache}
+        if self.owner._last_only:
+            named["logits_to_keep"] = 1
+        out = self.owner.model(input_ids=ids, attention_mask=self.mask, position_ids=positions, use_cache=True, **named)
         logits: torch.Tensor = out.logits[:, -1].float()
         return logits
 
@@ -470,6 +467,15 @@ def _plain_attention(model: PreTrainedModel) -> bool:
     """Whether every layer attends to all it has read: only then does a cache of ours stand for the model's own."""
     layers = DynamicCache(config=model.config).layers
     return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def _forward_takes(model: PreTrainedModel) -> Collection[str]:
+    """Names of the arguments of a model's `forward`; of a model that PEFT wraps, those of the wrapped one.
+
+    transformers 5.24 renamed `past_key_values` to `cache`; a model takes the one that its own `forward` names.
+    """
+    unwrap: Callable[[], PreTrainedModel] | None = getattr(model, "get_base_model", None)
+    return inspect.signature((unwrap() if unwrap else model).forward).parameters.keys()
 
 
 def _empty_cache(model: PreTrainedModel) -> Cache:
