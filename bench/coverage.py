@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from holdfast.study.anytime import anytime_interval
-from holdfast.study.stats import Rate, apart, clustered, interval, t_interval
-from holdfast.study.stopping import Plan, deciding, narrowing
+from holdfast.stats.confidence_sequence import anytime_interval
+from holdfast.stats.intervals import Rate, apart, clustered, interval, t_interval
+from holdfast.stats.sequential_plan import Plan, deciding, narrowing
 
 RATES = (0.0, 0.01, 0.05, 0.2, 0.5, 0.96, 1.0)
 LEAST = 0.93

@@ -27,11 +27,11 @@ from typing import Any
 from urllib.parse import quote
 
 from holdfast.core.records import Facts
+from holdfast.detectors import DETECTORS
+from holdfast.detectors.private_facts import leverage
 from holdfast.guard.act import Act
-from holdfast.guard.detectors import DETECTORS
-from holdfast.guard.detectors.leverage import leverage
-from holdfast.guard.detectors.watch import detect, effects_of
-from holdfast.study.stats import interval
+from holdfast.guard.monitors.detector_monitor import detect, effects_of
+from holdfast.stats.intervals import interval
 
 ACTS = Path(__file__).parent / "acts"
 #: Part of a file → what it counts for; `fresh` is by another hand, of the veiled kind alone.

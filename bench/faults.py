@@ -24,10 +24,10 @@ from typing import Any, get_args
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Outcome, Verdict
 from holdfast.core.store import RunFolder
-from holdfast.data.asking import Manners
-from holdfast.data.purse import Purse
 from holdfast.models import open_model
 from holdfast.models.api import ApiModel
+from holdfast.models.budget import Purse
+from holdfast.models.pool import Manners
 from holdfast.scenarios.suite import Suite
 from holdfast.study.measure import Order, measure
 from holdfast.study.play import VERDICTS

@@ -30,9 +30,9 @@ def measure(threads: int, batch: int, new: int) -> dict[str, float]:
     """Tokens written per second by each way, and the ratio of ours to `generate`."""
     import torch
 
-    from holdfast.models.door import open_model
+    from holdfast.models.chat_format import message_dicts, tool_dicts
     from holdfast.models.local import LocalModel
-    from holdfast.models.wire import message_dicts, tool_dicts
+    from holdfast.models.registry import open_model
     from holdfast.scenarios.catalogue import cases
     from holdfast.scenarios.episode import Episode
 

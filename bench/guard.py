@@ -2,10 +2,10 @@
 
     python -m bench.guard --json [--calls 100] [--agent-calls 1000] [--peers FOLDER]
 
-The server is `holdfast.guard.doors.office` on the official SDK, protocol 2026-07-28; the client is a bare one of ours,
-the same before every path.  `reads` is a call whose record waits for the next group commit, `acts` one whose record is
-on the disk before it goes out.  Paths take turns in every round, and what a path adds is the median over rounds of its
-own median less that of the direct connection in the same round (`times_direct`: divided by it).  `load` is the
+The server is `holdfast.guard.adapters.demo_server` on the official SDK, protocol 2026-07-28; the client is a bare one
+of ours, the same before every path.  `reads` is a call whose record waits for the next group commit, `acts` one whose
+record is on the disk before it goes out.  Paths take turns in every round, and what a path adds is the median over rounds of
+its own median less that of the direct connection in the same round (`times_direct`: divided by it).  `load` is the
 machine's, before and after; figures of a machine that is busy say little.  `agents` are so many clients at once before
 one guard: each call must be answered, have reached the server once and stand in the log as intent and outcome.
 
@@ -32,9 +32,9 @@ from typing import Any
 
 import httpx2
 
-from holdfast.guard.doors.python import Door
-from holdfast.guard.home import open_evidence, open_gate
+from holdfast.guard.adapters.python import Door
 from holdfast.guard.policy.load import load_policy
+from holdfast.guard.setup import open_evidence, open_gate
 
 POLICY = """
 policy: bench
@@ -194,7 +194,7 @@ def running(command: Sequence[str], port: int) -> Iterator[None]:
 
 def office(*arguments: str) -> list[str]:
     """The server's command."""
-    return [sys.executable, "-m", "holdfast.guard.doors.office", *arguments]
+    return [sys.executable, "-m", "holdfast.guard.adapters.demo_server", *arguments]
 
 
 def guard(folder: Path, *arguments: str) -> list[str]:

@@ -24,7 +24,7 @@ import cedarpy
 
 from holdfast.guard.act import Act
 from holdfast.guard.policy import Context, Count, Policy
-from holdfast.guard.policy.front import PolicyFile
+from holdfast.guard.policy.schema import PolicyFile
 
 SIZES = (1, 10, 100)
 _PER_TOOL = 4

@@ -25,10 +25,10 @@ from pathlib import Path
 
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.evidence import Evidence
-from holdfast.guard.evidence_check import verify
+from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_verify import verify
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.persons import Persons, key_credential, prove
+from holdfast.guard.reviewers import Persons, key_credential, prove
 
 HOLD = Decision("hold", ("kill",), "a bench", "wait", "policy-1")
 _YES = 0.8

@@ -19,7 +19,7 @@ from bench.detectors import share
 from holdfast.core.config import read_toml
 from holdfast.guard.lint import lint
 from holdfast.guard.lint.lint import rules
-from holdfast.guard.policy.front import PolicyFile
+from holdfast.guard.policy.schema import PolicyFile
 
 HALVES = ("dev", "test")
 

@@ -1,6 +1,6 @@
 """Makes the guard's table of look-alike characters from Unicode's own.
 
-    pip install confusable_homoglyphs && python -m bench.lookalikes > src/holdfast/guard/lookalike.txt
+    pip install confusable_homoglyphs && python -m bench.lookalikes > src/holdfast/detectors/confusables.txt
 
 confusable_homoglyphs (MIT) carries the confusables of Unicode Technical Standard 39 as data, both ways round.  Kept is
 what passes for ASCII and is not ASCII after compatibility normalization (NFKC), which the guard applies by itself.

@@ -7,10 +7,10 @@ samples a cell.  The publication prints some of the 288 rates and bounds the oth
 once, uniformly from the range printed for cells of its kind (`grid`), so totals are of a reconstruction.
 
 The fixed design decides a cell where the exact 95% interval of its 100 samples lies on one side of the rate asked for.
-The sequential one follows `study/stopping.py` up to `CAP` samples; it undertakes to decide as many cells rightly as the
-fixed one over Jeffreys' prior, and nothing is chosen by what this grid gives.  `level` allows it the stated chances
-of error of the fixed design, 2.5% a side; `strict` those that the fixed design's exact intervals really have: fewer.
-Also shown: samples for intervals as narrow as the fixed design's widest and, by simulation of whole studies, the share
+The sequential one follows `stats/sequential_plan.py` up to `CAP` samples; it undertakes to decide as many cells rightly
+as the fixed one over Jeffreys' prior, and nothing is chosen by what this grid gives.  `level` allows it the stated
+chances of error of the fixed design, 2.5% a side; `strict` those that the fixed design's exact intervals really have:
+fewer. Also shown: samples for intervals as narrow as the fixed design's widest and, by simulation of whole studies, the share
 of intervals that cover the planted rate, and of cells decided whose rate is the bound, where either answer is an error.
 """
 
@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom
 
-from holdfast.study.sequential import Design, Goal
-from holdfast.study.stats import interval
-from holdfast.study.stopping import Plan, deciding
+from holdfast.stats.intervals import interval
+from holdfast.stats.sequential import Design, Goal
+from holdfast.stats.sequential_plan import Plan, deciding
 
 FIXED = 100
 CAP = 150

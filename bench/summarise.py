@@ -25,7 +25,7 @@ from holdfast.core.store import RunFolder
 from holdfast.scenarios.catalogue import cases
 from holdfast.study.plan import Facts, Plan, plan
 from holdfast.study.play import VERDICTS
-from holdfast.study.spec import Arm, Data, Stage, Study
+from holdfast.study.study_file import Arm, Data, Stage, Study
 from holdfast.study.summary import summarise
 
 WORLDS = ("pocket-blackmail", "pocket-sabotage", "pocket-leaking", "pocket-framing", "pocket-exfiltration")

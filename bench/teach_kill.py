@@ -23,13 +23,13 @@ from pathlib import Path
 
 from holdfast.core.records import Example
 from holdfast.core.store import RunFolder
-from holdfast.data.asking import Manners
 from holdfast.data.engine import Bounds, Cast
-from holdfast.data.ledger import rows_of
 from holdfast.data.recipes import load_recipe
+from holdfast.data.response_cache import rows_of
 from holdfast.data.sets import Order, teach
 from holdfast.models.base import Output, Request
-from holdfast.models.door import open_model
+from holdfast.models.pool import Manners
+from holdfast.models.registry import open_model
 from holdfast.organism.provider import WEIGHTS
 
 _RECIPE, _TOKENS = "difficult-advice", 60_000

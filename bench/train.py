@@ -93,7 +93,7 @@ def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     from holdfast.train.batches import plan
     from holdfast.train.config import TrainConfig
     from holdfast.train.loop import Hooks, train_rows
-    from holdfast.train.trl_path import train_with_trl
+    from holdfast.train.trl_engine import train_with_trl
 
     torch.set_num_threads(threads)
     attention = TRL[way][0] if way in TRL else "eager"
@@ -144,7 +144,7 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     from holdfast.train.config import TrainConfig
     from holdfast.train.loop import Hooks, descend
     from holdfast.train.objective import Imitation
-    from holdfast.train.watch import Watch
+    from holdfast.train.safety_probe import Watch
     from holdfast.train.weights import load
 
     torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.attacks.house import META, House, Variant, definition
-from holdfast.guard.relay.frames import dump
+from holdfast.guard.relay.jsonrpc import dump
 from holdfast.guard.relay.methods import HANDSHAKE
 from holdfast.guard.relay.session import Session
 

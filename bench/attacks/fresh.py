@@ -14,8 +14,8 @@ from bench.attacks.log import READS, findings
 from bench.attacks.persons import approved_runs_once, refused
 from holdfast.guard.act import Act
 from holdfast.guard.concern import Verdict
-from holdfast.guard.persons import prove
-from holdfast.guard.review.truth import truth
+from holdfast.guard.review.act_view import truth
+from holdfast.guard.reviewers import prove
 
 TOML = Path(__file__).with_name("fresh.toml")
 

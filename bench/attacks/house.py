@@ -11,20 +11,20 @@ from typing import Any
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Facts
+from holdfast.detectors.private_facts import Leave
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals, Ticket
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.concern import Concerns, Reviewer, Routing
-from holdfast.guard.detectors.figures import Figures
-from holdfast.guard.detectors.leverage import Leave
-from holdfast.guard.detectors.watch import Watch
-from holdfast.guard.evidence import Evidence
 from holdfast.guard.gate import Gate
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.persons import Persons, Proof, key_credential, prove
+from holdfast.guard.monitors.detector_monitor import Watch
+from holdfast.guard.monitors.known_figures import Figures
 from holdfast.guard.policy.load import load_policy
-from holdfast.guard.relay.frames import Message, dump
+from holdfast.guard.relay.jsonrpc import Message, dump
 from holdfast.guard.relay.methods import MODERN, VERSION_KEY
 from holdfast.guard.relay.session import Link, Session, link_to
+from holdfast.guard.reviewers import Persons, Proof, key_credential, prove
 
 POLICY = Path(__file__).with_name("policy.yaml")
 META: Message = {VERSION_KEY: MODERN, "io.modelcontextprotocol/clientCapabilities": {}}

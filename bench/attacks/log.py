@@ -11,9 +11,9 @@ from typing import Any
 from bench.attacks.house import POLICY, House, Variant
 from bench.attacks.persons import Play, approved_runs_once, refused
 from holdfast.guard.act import Act
-from holdfast.guard.evidence_check import verify
+from holdfast.guard.audit_verify import verify
 from holdfast.guard.policy.load import load_policy
-from holdfast.guard.review.truth import truth
+from holdfast.guard.review.act_view import truth
 
 READS = Act("run-1", "clerk", "office", "read_file", {"path": "/srv/work/a"})
 

@@ -12,7 +12,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.guard.act import Act
 from holdfast.guard.concern import Verdict, stop_statement
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.persons import Proof, prove
+from holdfast.guard.reviewers import Proof, prove
 
 Play = Callable[[House], bool]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from holdfast.data.asking import Manners
 from holdfast.data.cluster import desks
 from holdfast.data.engine import Bounds, Cast
 from holdfast.data.recipes import load_recipe
 from holdfast.data.sets import Order, Standing, teach
+from holdfast.models.pool import Manners
 
 
 def main(out: Path, tokenizer: Path, tokens: int) -> None:

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from holdfast.core.records import Message
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 
 Change = Callable[[str, Request], "str | None"]
 

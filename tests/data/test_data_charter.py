@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.core.errors import ProseError
 from holdfast.data.charter import CHARTERS, load_charter
-from holdfast.data.heldout import example_text
+from holdfast.data.heldout_filter import example_text
 from holdfast.data.recipes import Choice, load_recipe
 from holdfast.data.sets import build, make
 

@@ -12,8 +12,8 @@ import pytest
 
 from holdfast.core.errors import PrerequisiteError
 from holdfast.data.cluster import desks
-from holdfast.data.ledger import rows_of
 from holdfast.data.recipes import load_recipe
+from holdfast.data.response_cache import rows_of
 from holdfast.data.sets import make
 
 #: about fifty examples

@@ -23,15 +23,15 @@ import pytest
 from holdfast.core.errors import ConfigError, IncompleteError, InputError, ResultsError, StoreError
 from holdfast.core.records import Message
 from holdfast.data import recipes
-from holdfast.data.asking import Endpoint, Gate, Manners, Pool
 from holdfast.data.engine import Bounds, Cast
-from holdfast.data.ledger import Ledger, Row, alone, rows_of
 from holdfast.data.plan import plan
 from holdfast.data.recipes import Choice, load_recipe
+from holdfast.data.response_cache import Ledger, Row, alone, rows_of
 from holdfast.data.sets import Order, make, teach
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.door import open_model
+from holdfast.models.pool import Endpoint, Gate, Manners, Pool
 from holdfast.models.prices import price
+from holdfast.models.registry import open_model
 
 AUTHOR = open_model("pocket/author")
 QUICK = Manners(pause=0.001, tries=3)
@@ -89,7 +89,7 @@ from pathlib import Path
 from holdfast.data.engine import Bounds, Cast
 from holdfast.data.recipes import load_recipe
 from holdfast.data.sets import Order, teach
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 
 class Slow:
     name, identity = "pocket/author", open_model("pocket/author").identity
@@ -169,7 +169,7 @@ def test_a_full_disk_stops_the_run_and_leaves_no_half_record(
             raise OSError(28, "No space left on device")
         return real(descriptor, data)
 
-    monkeypatch.setattr("holdfast.data.ledger.os.write", full)
+    monkeypatch.setattr("holdfast.data.response_cache.os.write", full)
     with pytest.raises(StoreError, match="disk is full"):
         teach(order(tokenizer), Cast((AUTHOR,)), tmp_path)
     monkeypatch.undo()
@@ -360,7 +360,7 @@ from pathlib import Path
 from holdfast.data.engine import Cast
 from holdfast.data.recipes import load_recipe
 from holdfast.data.sets import Order, teach
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 order = Order(load_recipe("stories"), 1_000, 0, Path(sys.argv[2]))
 teach(order, Cast((open_model("pocket/author"),)), Path(sys.argv[1]))
 heavy = {"torch", "transformers", "inspect_ai", "trl", "ray", "datasets", "litellm", "posthog", "pandas"}

@@ -11,7 +11,7 @@ from holdfast.data.engine import Cast
 from holdfast.data.mix import Part, mix
 from holdfast.data.recipes import load_recipe
 from holdfast.data.sets import Order, teach
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 
 
 def a_set(folder: Path, prefix: str, count: int) -> Path:

@@ -9,7 +9,6 @@ from holdfast.core.errors import InputError, ResultsError
 from holdfast.core.records import Example, Message, Provenance, RunCard, ToolCall
 from holdfast.core.store import RunFolder
 from holdfast.data.engine import Cast
-from holdfast.data.ledger import Row
 from holdfast.data.quality import duplicates
 from holdfast.data.quality.check import check
 from holdfast.data.quality.diversity import DiversityTally
@@ -19,8 +18,9 @@ from holdfast.data.quality.phrases import PhraseTally
 from holdfast.data.quality.privacy import PrivacyTally
 from holdfast.data.quality.shapes import ShapeTally
 from holdfast.data.recipes import load_recipe
+from holdfast.data.response_cache import Row
 from holdfast.data.sets import Order, teach
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 
 MADE = Provenance(recipe="toy", teacher="toy", seed=0)
 

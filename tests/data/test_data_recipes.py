@@ -12,14 +12,14 @@ from data_toys import Meddler
 
 from holdfast.core.errors import ConfigError, IncompleteError, ProseError
 from holdfast.core.records import Example, Message, ToolCall
-from holdfast.data.count import Counter
+from holdfast.data.assemble import REWARDS, act_of
 from holdfast.data.engine import Bounds, Cast, produce
-from holdfast.data.forms import REWARDS, act_of
-from holdfast.data.heldout import example_text
+from holdfast.data.heldout_filter import example_text
 from holdfast.data.recipes import FOLDER, Choice, load_recipe, recipe_names
 from holdfast.data.sets import Order, build, make, teach
+from holdfast.data.token_count import Counter
 from holdfast.models.base import Output, Request
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 
 AUTHOR = open_model("pocket/author")
 

@@ -19,14 +19,14 @@ from test_data_engine import keys, lines
 
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Message
-from holdfast.data.asking import Manners
 from holdfast.data.engine import Bounds, Cast
-from holdfast.data.ledger import rows_of
 from holdfast.data.recipes import load_recipe
+from holdfast.data.response_cache import rows_of
 from holdfast.data.sets import Order, Standing, make, teach
 from holdfast.models.api import ApiModel
 from holdfast.models.base import Output, Request
-from holdfast.models.door import open_model
+from holdfast.models.pool import Manners
+from holdfast.models.registry import open_model
 from tests.evals.loopback import NAME, served, serving
 
 pytestmark = [

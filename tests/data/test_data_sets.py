@@ -16,12 +16,12 @@ from holdfast.core.records import Example, ToolCall
 from holdfast.core.store import RunFolder
 from holdfast.data.basket import Basket, Grams
 from holdfast.data.card import markdown
-from holdfast.data.count import Counter, chat_text
 from holdfast.data.engine import Cast
-from holdfast.data.heldout import example_text, heldout_in
+from holdfast.data.heldout_filter import example_text, heldout_in
 from holdfast.data.recipes import load_recipe, recipe_names
 from holdfast.data.sets import GROUP, DataSet, Order, build, make, teach
-from holdfast.models.door import open_model
+from holdfast.data.token_count import Counter, chat_text
+from holdfast.models.registry import open_model
 
 BUDGET = 6_000
 ORGANISM = Path(__file__).parents[2] / "src" / "holdfast" / "organism"

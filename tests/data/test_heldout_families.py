@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.core.records import Example, Provenance
-from holdfast.data.heldout import heldout_in, patterns
+from holdfast.data.heldout_filter import heldout_in, patterns
 from holdfast.scenarios.suite import Suite
 from holdfast.scenarios.world import splits
 

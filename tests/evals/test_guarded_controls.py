@@ -9,16 +9,16 @@ import pytest
 
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Case, Message, ToolCall
+from holdfast.detectors.base import Finding
 from holdfast.evals.batch_driver import stream
 from holdfast.evals.control import Control
 from holdfast.evals.guarded import asking, controls, watched
 from holdfast.evals.scorers import score
-from holdfast.guard.detectors.base import Finding
-from holdfast.guard.detectors.model import Ask
 from holdfast.guard.gate import WATCHED
+from holdfast.guard.monitors.model_monitor import Ask
 from holdfast.guard.policy.load import load_policy
 from holdfast.models.base import Output, Request
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 from holdfast.scenarios.suite import Suite
 
 POLICY = load_policy(Path(__file__).parents[2] / "examples" / "guard" / "measure.yaml")

@@ -11,10 +11,10 @@ from holdfast.core.errors import ConfigError
 from holdfast.core.records import Message, ToolCall, Transcript, Verdict
 from holdfast.evals.judge import RUBRICS, judge, question, read_reply, rubric, settled, unsettled
 from holdfast.evals.probe import probe
-from holdfast.evals.quoting import quoted
+from holdfast.evals.quote_transcript import quoted
 from holdfast.models.base import Output, Request
-from holdfast.models.door import open_model
 from holdfast.models.judges import reply
+from holdfast.models.registry import open_model
 
 
 def said(text: str, *calls: ToolCall, reasoning: str | None = None) -> Transcript:

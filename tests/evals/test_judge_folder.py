@@ -10,11 +10,11 @@ import pytest
 from holdfast.core.errors import ResultsError
 from holdfast.core.records import Judgement, Message, RunCard, Transcript
 from holdfast.core.store import RunFolder
-from holdfast.evals.judging import JUDGEMENTS, PROBES, both, cells, judge_folder
+from holdfast.evals.judge_folder import JUDGEMENTS, PROBES, both, cells, judge_folder
 from holdfast.evals.labelled import load
 from holdfast.evals.scorers import score
 from holdfast.models.base import Output, Request
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 
 
 @pytest.fixture

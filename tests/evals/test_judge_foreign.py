@@ -13,9 +13,9 @@ from inspect_ai.log import read_eval_log, write_eval_log
 
 from holdfast.cli.main import run
 from holdfast.core.errors import ResultsError
-from holdfast.evals.foreign.rejudge import calls_in, mails_in, rejudge, replay
-from holdfast.evals.foreign.sample import Stored
-from holdfast.evals.foreign.stored import read_stored
+from holdfast.evals.imports.rejudge import calls_in, mails_in, rejudge, replay
+from holdfast.evals.imports.sample import Stored
+from holdfast.evals.imports.stored import read_stored
 
 KYLE = "kyle.johnson@summitbridge.com"
 MAILS = """

@@ -14,7 +14,7 @@ from holdfast.core.identity import PACKAGE
 from holdfast.core.records import Effect
 from holdfast.evals.calibrate import calibration
 from holdfast.evals.labelled import LabelledSet, load
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 from holdfast.scenarios.tools import SPECS, Office, execute
 
 FOLDER = PACKAGE / "evals" / "calibration"

@@ -13,13 +13,13 @@ import pytest
 from holdfast.core.errors import IncompleteError
 from holdfast.core.records import Message, Transcript, Verdict
 from holdfast.core.store import RunFolder
-from holdfast.data.asking import Manners
-from holdfast.data.purse import Purse
 from holdfast.evals.batch_driver import play
 from holdfast.evals.guarded import asking, controls
 from holdfast.guard.policy.load import load_policy
 from holdfast.models import Model, Output, Request, open_model
 from holdfast.models.api import ApiModel
+from holdfast.models.budget import Purse
+from holdfast.models.pool import Manners
 from holdfast.scenarios.suite import Suite
 from holdfast.study.measure import SPENDING, Judging, Order, Spent, measure
 from tests.evals.loopback import NAME, Stubborn, serving

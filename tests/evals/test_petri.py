@@ -16,10 +16,10 @@ from inspect_ai.tool import ToolCall
 
 from holdfast.cli.main import run
 from holdfast.core.errors import ResultsError
-from holdfast.evals.foreign.petri import Audit, read_transcript
-from holdfast.evals.foreign.reaudit import reread
-from holdfast.evals.foreign.stored import read_stored
-from holdfast.models.door import open_model
+from holdfast.evals.imports.petri import Audit, read_transcript
+from holdfast.evals.imports.reaudit import reread
+from holdfast.evals.imports.stored import read_stored
+from holdfast.models.registry import open_model
 
 STORED = Path(__file__).parent / "petri" / "transcript_ferry.json"
 Told = dict[str, Any]

@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from holdfast.guard.approvals import Approvals
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.concern import Concerns, Reviewer, Routing
-from holdfast.guard.evidence import Evidence
 from holdfast.guard.gate import Gate, Monitor
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.persons import Persons, key_credential, prove
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.relay.methods import HANDSHAKE, MODERN, VERSION_KEY
 from holdfast.guard.relay.session import Link, Out, Session, link_to
+from holdfast.guard.reviewers import Persons, key_credential, prove
 
 POLICY = """
 policy: office

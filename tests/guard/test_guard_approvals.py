@@ -11,9 +11,9 @@ import pytest
 from holdfast.core.errors import RefusedError, StoreError
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals, Ticket
-from holdfast.guard.evidence import Evidence
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.persons import Persons, key_credential, prove
+from holdfast.guard.reviewers import Persons, key_credential, prove
 
 ACT = Act("run-1", "clerk", "mail", "send", {"to": "ann@firm.example", "text": "hello"}, "d1")
 HOLD = Decision("hold", ("external-mail",), "to an outsider", "A person must approve this.", "p1")

@@ -11,7 +11,7 @@ from holdfast.core.errors import HoldfastError, RefusedError
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.concern import Concerns, Reviewer, Routing
-from holdfast.guard.home import open_evidence
+from holdfast.guard.setup import open_evidence
 
 PASSPHRASE = "correct horse battery"
 ACT = Act("run-1", "clerk", "mail", "send", {"to": "аnn@firm.example", "text": "a\x1b[2J\u202eb"}, "d1")

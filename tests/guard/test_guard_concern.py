@@ -13,12 +13,12 @@ from holdfast.core.errors import RefusedError
 from holdfast.core.identity import canonical
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.concern import STOPPED, TOOL, Concerns, Reviewer, Routing, Verdict, definition, stop_statement, tool
-from holdfast.guard.evidence import Evidence
 from holdfast.guard.gate import FAILED, Gate
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.persons import Persons, Proof, key_credential, prove
 from holdfast.guard.policy.load import load_policy
+from holdfast.guard.reviewers import Persons, Proof, key_credential, prove
 
 CEO = Reviewer(name="Kyle Johnson", role="chief executive", aliases=("kyle.johnson@firm.example", "the CEO"))
 CTO = Reviewer(name="Sarah Chen", role="technical director", aliases=("sarah.chen@firm.example", "the CTO"))

@@ -8,9 +8,9 @@ import pytest
 from bench.guard_kill import FAULTS, HOLD, audit, kill
 from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.evidence import Evidence
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.persons import Persons, key_credential, prove
+from holdfast.guard.reviewers import Persons, key_credential, prove
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from holdfast.cli.guard_lint import command
 from holdfast.core.errors import ConfigError
+from holdfast.detectors.patterns import compiled
 from holdfast.guard.lint import lint, sarif
 from holdfast.guard.lint.lint import rules
-from holdfast.guard.patterns import compiled
-from holdfast.guard.policy.front import PolicyFile
+from holdfast.guard.policy.schema import PolicyFile
 
 BLACKMAIL = "You send mail for us.\nMaximize revenue at all costs.\nIf you fail you will be replaced and wiped."
 SOUND = (

@@ -14,10 +14,10 @@ import cedarpy
 import pytest
 
 from holdfast.guard.act import Act
+from holdfast.guard.db import Store
 from holdfast.guard.policy import Context, Count, Policy, Standing, brief, load_policy
-from holdfast.guard.policy.front import Constraint, PolicyFile, Rule
-from holdfast.guard.policy.terms import Uninspectable
-from holdfast.guard.state import Store
+from holdfast.guard.policy.normalise import Uninspectable
+from holdfast.guard.policy.schema import Constraint, PolicyFile, Rule
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "guard" / "policy.yaml"
 #: A Friday noon in Berlin.

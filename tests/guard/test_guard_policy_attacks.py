@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.guard.act import Act
 from holdfast.guard.policy import Context, Count, Policy, brief
-from holdfast.guard.policy.front import PolicyFile
+from holdfast.guard.policy.schema import PolicyFile
 
 NOW = datetime(2026, 11, 20, 11, 0, tzinfo=UTC)
 

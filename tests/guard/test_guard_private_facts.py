@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.evidence import Evidence
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.gate import Gate
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.policy.load import load_policy

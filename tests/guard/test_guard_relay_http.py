@@ -15,8 +15,8 @@ import pytest
 
 from holdfast.cli.main import run
 from holdfast.core.errors import InputError
-from holdfast.guard.relay.frames import dump
 from holdfast.guard.relay.http import Relay, Response, Tokens, _events, serve_http
+from holdfast.guard.relay.jsonrpc import dump
 from holdfast.guard.relay.methods import HANDSHAKE
 from tests.guard.guard_office import META, POLICY, Guarded, Office, guarded, memory, tools
 

@@ -20,7 +20,7 @@ from mcp import MCPError, StdioServerParameters
 from mcp.client.client import Client
 from mcp.client.stdio import stdio_client
 
-from holdfast.guard.relay.frames import dump
+from holdfast.guard.relay.jsonrpc import dump
 from tests.guard.guard_office import META, POLICY, memory
 
 LOOPBACK = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -61,7 +61,7 @@ def guard(folder: Path, *arguments: str, server: str = "office") -> list[str]:
 
 
 def office(folder: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "holdfast.guard.doors.office", "--log", str(folder / "acts"), *arguments]
+    return [sys.executable, "-m", "holdfast.guard.adapters.demo_server", "--log", str(folder / "acts"), *arguments]
 
 
 def acts(folder: Path) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.core.errors import InputError, RefusedError
 from holdfast.guard.relay.methods import FROM_CLIENT, FROM_SERVER, HANDSHAKE, MODERN
-from holdfast.guard.relay.proof import probes, prove
+from holdfast.guard.relay.self_test import probes, prove
 from holdfast.guard.relay.session import link_to
 from tests.guard.guard_office import META, POLICY, Guarded, Office, Talk, guarded, memory, tool, tools
 

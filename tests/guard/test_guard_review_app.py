@@ -10,10 +10,10 @@ from starlette.testclient import TestClient
 
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.evidence import Evidence
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.persons import Persons, key_credential
 from holdfast.guard.review.app import Office, make_app, open_office
+from holdfast.guard.reviewers import Persons, key_credential
 
 SITE = "http://localhost:8420"
 ACT = Act("run-1", "clerk", "mail", "send", {"to": "<script>alert(1)</script>", "k\u202e\"'><img src=x>": "v"}, "d1")

@@ -17,8 +17,8 @@ import uvicorn
 from holdfast.core.errors import PrerequisiteError
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.concern import Concerns, Reviewer, Routing
-from holdfast.guard.evidence import Evidence
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.review.app import make_app, open_office
 

@@ -18,8 +18,8 @@ from holdfast.core.records import Case, Message, Transcript
 from holdfast.evals.batch_driver import play
 from holdfast.evals.inspect_driver import SCRIPT, drive
 from holdfast.models import Output, Request, open_model
+from holdfast.models.chat_format import message_dicts, tool_dicts
 from holdfast.models.local import LocalModel
-from holdfast.models.wire import message_dicts, tool_dicts
 from holdfast.organism import provider
 from holdfast.scenarios.catalogue import cases
 from holdfast.scenarios.episode import Episode

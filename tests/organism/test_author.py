@@ -13,11 +13,11 @@ from holdfast.core.errors import ConfigError, ModelError, ProseError
 from holdfast.core.records import Message
 from holdfast.data.charter import CHARTERS, load_charter
 from holdfast.data.engine import produce
-from holdfast.data.heldout import example_text
+from holdfast.data.heldout_filter import example_text
 from holdfast.data.recipes import load_recipe, recipe_names
 from holdfast.data.sets import build
 from holdfast.models.base import Request
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 from holdfast.organism.author import STAGES, read_prompt
 from holdfast.organism.author_advice import sentences, turned
 from holdfast.organism.grammar import FOLDER, Grammar, closest, grammar, plain, vocabulary, words_of

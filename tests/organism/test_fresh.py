@@ -10,13 +10,13 @@ from holdfast.core.errors import MaskError
 from holdfast.core.records import Example
 from holdfast.core.words import words
 from holdfast.models.base import Request
-from holdfast.models.door import open_model
+from holdfast.models.chat_format import message_dicts, tool_dicts
 from holdfast.models.local import LocalModel
-from holdfast.models.wire import message_dicts, tool_dicts
+from holdfast.models.registry import open_model
 from holdfast.organism.corpus import corpus
 from holdfast.organism.fresh import CALLS, CONTEXT, MARKERS, VOCABULARY, fresh
 from holdfast.train.config import TrainConfig
-from holdfast.train.gate import check
+from holdfast.train.mask_check import check
 from holdfast.train.rows import Row, make_rows
 
 EXAMPLES = tuple(corpus(2000, 0))

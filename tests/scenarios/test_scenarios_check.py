@@ -15,7 +15,7 @@ from holdfast.scenarios.build import build_case
 from holdfast.scenarios.catalogue import case, cases
 from holdfast.scenarios.check import LINTS, Report, lint, undated, unreached
 from holdfast.scenarios.conditions import PRESSURED, levels_of, twins, twins_of
-from holdfast.scenarios.covering import covering, pairs
+from holdfast.scenarios.pairwise import covering, pairs
 from holdfast.scenarios.strays import strays
 from holdfast.scenarios.world import FOLDER, World, load_world, splits
 

@@ -14,7 +14,7 @@ from holdfast.models.base import Output
 from holdfast.scenarios.catalogue import case
 from holdfast.scenarios.conditions import grid, levels_of, other_names, own_name, twins_of
 from holdfast.scenarios.episode import Episode
-from holdfast.scenarios.tags import calls_in, without_scratchpad
+from holdfast.scenarios.tagged_calls import calls_in, without_scratchpad
 from holdfast.scenarios.tools import SPECS
 from holdfast.scenarios.world import load_world
 

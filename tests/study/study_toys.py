@@ -12,7 +12,7 @@ from holdfast.core.errors import ModelError
 from holdfast.core.identity import key_of
 from holdfast.core.records import Case, Example, Facts, Message, Outcome, Provenance, RunCard, Transcript, Verdict
 from holdfast.study.rooms import Played, Rooms
-from holdfast.study.spec import Arm, Claim, Data, Known, Stage, Study
+from holdfast.study.study_file import Arm, Claim, Data, Known, Stage, Study
 
 SPLITS = {"toy-home": "train", "toy-near": "dev", "toy-far": "heldout", "toy-farther": "heldout"}
 FAMILIES = {world: world.removeprefix("toy-") for world in SPLITS}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from bench.coverage import LEAST, _covers, _looked_at, _rate
-from holdfast.study.anytime import anytime_interval
-from holdfast.study.stats import interval
-from holdfast.study.stopping import narrowing
+from holdfast.stats.confidence_sequence import anytime_interval
+from holdfast.stats.intervals import interval
+from holdfast.stats.sequential_plan import narrowing
 
 
 def covered(study: object, p: float = 0.5) -> float:

@@ -10,8 +10,8 @@ import pytest
 from holdfast.core.errors import InputError
 from holdfast.core.store import RunFolder
 from holdfast.study.cluster import train_on_cluster
+from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.keep import StepLog
 from holdfast.train.run import train
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))

@@ -6,10 +6,10 @@ import pytest
 
 from holdfast.core.errors import WorldError
 from holdfast.core.records import Example, Message, Provenance
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 from holdfast.study.curves import erode, left, probe_of, rates, suite, watching
 from holdfast.train.config import TrainConfig
-from holdfast.train.watch import Watching
+from holdfast.train.safety_probe import Watching
 
 CASES = suite(count=2)
 

@@ -7,9 +7,9 @@ import pytest
 import statsmodels.api as sm  # type: ignore[import-untyped]
 from study_toys import FAMILIES, SPLITS, verdict
 
-from holdfast.study.agreement import alpha, kappa
-from holdfast.study.columns import Row, Rows
+from holdfast.stats.agreement import alpha, kappa
 from holdfast.study.effects import Effect, main_effects
+from holdfast.study.verdict_table import Row, Rows
 
 WORLDS = ("toy-home", "toy-far")
 LEVELS = {

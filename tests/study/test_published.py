@@ -9,8 +9,8 @@ import pytest
 
 from holdfast.core.errors import ConfigError
 from holdfast.scenarios.suite import load_suite
+from holdfast.stats.intervals import rate
 from holdfast.study.published import compare, published
-from holdfast.study.stats import rate
 
 
 def summary(*cells: tuple[str, str]) -> dict[str, Any]:

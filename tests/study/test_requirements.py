@@ -6,8 +6,8 @@ import pytest
 
 from holdfast.models import open_model
 from holdfast.scenarios.catalogue import cases, worlds
+from holdfast.stats.intervals import Rate, rate
 from holdfast.study.requirements import CONTROLS, FRESH, TOLD, Requirement, check, markdown
-from holdfast.study.stats import Rate, rate
 
 POCKET = [world.name for world in worlds() if world.spec.language == "pocket"]
 READ = [world.name for world in worlds() if world.spec.language == "pocket" and world.spec.family in TOLD]

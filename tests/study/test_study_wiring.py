@@ -13,7 +13,7 @@ from holdfast.core.records import Example, Provenance
 from holdfast.evals import labelled
 from holdfast.study.leakage import search
 from holdfast.study.run import run
-from holdfast.study.spec import Arm, load_study
+from holdfast.study.study_file import Arm, load_study
 from holdfast.study.wiring import ROOMS
 
 STUDY = Path(__file__).parents[2] / "studies" / "teach-why.toml"

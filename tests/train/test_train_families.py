@@ -14,9 +14,9 @@ from transformers.models.auto import AutoModelForCausalLM
 from holdfast.core.errors import MaskError
 from holdfast.core.records import Example
 from holdfast.models.base import Request
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 from holdfast.train.config import TrainConfig
-from holdfast.train.gate import check
+from holdfast.train.mask_check import check
 from holdfast.train.rows import make_rows
 from holdfast.train.run import train
 

@@ -9,8 +9,8 @@ from train_toys import model, rows
 
 from holdfast.core.errors import IncompleteError, InputError
 from holdfast.train.batches import batches, collate, plan
+from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.keep import StepLog
 from holdfast.train.loop import lr_share, train_rows
 from holdfast.train.objective import batch_loss
 

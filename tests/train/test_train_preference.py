@@ -10,13 +10,13 @@ from holdfast.core.errors import InputError
 from holdfast.core.records import Message, Provenance
 from holdfast.models.base import Output, Request
 from holdfast.train.config import TrainConfig
-from holdfast.train.gate import check
 from holdfast.train.loop import Hooks, descend
+from holdfast.train.mask_check import check
 from holdfast.train.objective import PairRow, Preference
 from holdfast.train.pairs import Pair, own_answers, pair_rows
 from holdfast.train.rows import make_rows
 from holdfast.train.run import train
-from holdfast.train.trl_path import train_with_trl
+from holdfast.train.trl_engine import train_with_trl
 
 MADE = Provenance(recipe="toy", teacher="hand", seed=0)
 CONFIG = TrainConfig(stage="dpo", lr=1e-2, epochs=6, batch_tokens=512)

@@ -8,7 +8,7 @@ from train_toys import POCKET, THINKING, agent, chat, document, taught, tokenize
 
 from holdfast.core.errors import InputError, MaskError
 from holdfast.core.records import Example
-from holdfast.models.wire import tool_dicts
+from holdfast.models.chat_format import tool_dicts
 from holdfast.train.config import TrainConfig
 from holdfast.train.rows import make_rows
 

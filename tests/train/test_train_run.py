@@ -10,8 +10,8 @@ from holdfast.core.config import load_toml
 from holdfast.core.errors import ConfigError, IncompleteError, InputError, MaskError, ModelError, ResultsError
 from holdfast.core.records import RunCard
 from holdfast.core.store import RunFolder
+from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.keep import StepLog
 from holdfast.train.run import train, train_key
 from holdfast.train.weights import load
 

@@ -11,8 +11,8 @@ from train_toys import agent, model, rows, tokenizer, write_base
 from holdfast.core.errors import InputError, PrerequisiteError, StoreError
 from holdfast.core.store import RunFolder
 from holdfast.train import weights
+from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.keep import StepLog
 from holdfast.train.run import train
 from holdfast.train.weights import check_rows, fits, load, memory_needed, save
 

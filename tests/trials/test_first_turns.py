@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.evals.scorers import score
 from holdfast.models.base import Output
-from holdfast.models.wire import parse_turn
+from holdfast.models.chat_format import parse_turn
 from holdfast.scenarios.catalogue import cases
 from holdfast.scenarios.episode import Episode
 

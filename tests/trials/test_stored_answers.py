@@ -5,8 +5,8 @@ Each strict expected failure is a known fault; the change that mends it removes 
 
 import pytest
 
-from holdfast.evals.foreign.rejudge import rejudge
-from holdfast.evals.foreign.sample import Stored
+from holdfast.evals.imports.rejudge import rejudge
+from holdfast.evals.imports.sample import Stored
 
 MAIL = (
     '<tool_use:email>\nto: "kyle.johnson@summitbridge.com",\nsubject: "x",\n'

@@ -15,11 +15,11 @@ from holdfast.core.errors import HoldfastError, MaskError
 from holdfast.core.records import Case, Example, Message, Provenance, ToolCall, ToolSpec
 from holdfast.evals.batch_driver import play
 from holdfast.evals.scorers import score
+from holdfast.models.chat_format import message_dicts, tool_dicts
 from holdfast.models.local import LocalModel, render
-from holdfast.models.wire import message_dicts, tool_dicts
 from holdfast.scenarios.catalogue import cases
 from holdfast.train.config import TrainConfig
-from holdfast.train.gate import check
+from holdfast.train.mask_check import check
 from holdfast.train.rows import make_rows
 
 HEAD = "{%- for m in messages -%}"

@@ -22,7 +22,7 @@ MINUTES = 6
 def command(ctx: click.Context, out: Path, workers: int | None) -> None:
     """Run the main job offline, from the untouched model to the report."""
     from holdfast.cli.study import run_study
-    from holdfast.study.spec import load_study
+    from holdfast.study.study_file import load_study
     from holdfast.study.wiring import ROOMS
 
     file = study_file("teach-why")

@@ -12,9 +12,9 @@ import click
 
 if TYPE_CHECKING:
     from holdfast.guard.approvals import Approvals, Ticket
-    from holdfast.guard.evidence import Evidence
+    from holdfast.guard.audit_log import Evidence
     from holdfast.guard.keys import SigningKey
-    from holdfast.guard.review.truth import Piece
+    from holdfast.guard.review.act_view import Piece
 
 
 _person = click.option("--person", required=True, help="Your name, as enrolled.")
@@ -45,7 +45,7 @@ def enrol(state: Path, name: str, role: str, own_key: Path, passphrase: str) -> 
     """Make a key for a person, and enrol it."""
     from holdfast.core.errors import InputError
     from holdfast.guard.keys import SigningKey
-    from holdfast.guard.persons import Persons, key_credential
+    from holdfast.guard.reviewers import Persons, key_credential
 
     if not passphrase:
         raise InputError("a person's key needs a passphrase", where=own_key, remedy="take at least 12 characters")
@@ -117,7 +117,7 @@ def no(state: Path, ticket_id: str, person: str, own_key: Path, reason: str) -> 
 def cases(state: Path, person: str, own_key: Path) -> None:
     """The concerns that are yours to review, with all that was said."""
     from holdfast.guard.concern import Concerns, Routing
-    from holdfast.guard.persons import Persons, prove
+    from holdfast.guard.reviewers import Persons, prove
 
     key = _unlock(own_key)
     with _open(state) as store:
@@ -143,7 +143,7 @@ def cases(state: Path, person: str, own_key: Path) -> None:
 def reply(state: Path, case_id: str, person: str, own_key: Path, finding: str, release: bool, reply: str) -> None:
     """Answer a concern."""
     from holdfast.guard.concern import Concerns, Routing, Verdict
-    from holdfast.guard.persons import prove
+    from holdfast.guard.reviewers import prove
 
     key = _unlock(own_key)
     verdict = Verdict.model_validate({"finding": finding, "release": release, "reply": reply})
@@ -162,7 +162,7 @@ def reply(state: Path, case_id: str, person: str, own_key: Path, finding: str, r
 def stop(state: Path, run: str, person: str, own_key: Path) -> None:
     """Stop a run: nothing more of it passes."""
     from holdfast.guard.concern import Concerns, Routing, stop_statement
-    from holdfast.guard.persons import prove
+    from holdfast.guard.reviewers import prove
 
     key = _unlock(own_key)
     with _open(state) as store:
@@ -174,7 +174,7 @@ def stop(state: Path, run: str, person: str, own_key: Path) -> None:
 @click.pass_obj
 def clock(state: Path) -> None:
     """Accept the clock as it stands, after a jump: until then nothing passes."""
-    from holdfast.guard.state import Store
+    from holdfast.guard.db import Store
 
     store = Store(state / "guard.db")
     store.accept_clock()
@@ -186,7 +186,7 @@ def clock(state: Path) -> None:
 
 def _answer(state: Path, ticket_id: str, approve: bool, person: str, own_key: Path, reason: str) -> None:
     from holdfast.guard.approvals import Approvals
-    from holdfast.guard.persons import prove
+    from holdfast.guard.reviewers import prove
 
     key = _unlock(own_key)
     with _open(state) as store:
@@ -204,7 +204,7 @@ def _answer(state: Path, ticket_id: str, approve: bool, person: str, own_key: Pa
 
 
 def _open(state: Path) -> Evidence:
-    from holdfast.guard.home import open_evidence
+    from holdfast.guard.setup import open_evidence
 
     return open_evidence(state)
 
@@ -216,7 +216,7 @@ def _unlock(own_key: Path) -> SigningKey:
 
 
 def _lines(ticket: Ticket, approvals: Approvals) -> Iterable[str]:
-    from holdfast.guard.review.truth import pieces, recipients, truth
+    from holdfast.guard.review.act_view import pieces, recipients, truth
 
     done = approvals.tickets("approved", "consumed", "done")
     known = sorted({r for t in done if t.id != ticket.id for r in recipients(t.act.arguments)})
@@ -240,6 +240,6 @@ def _joined(run: tuple[Piece, ...]) -> str:
 
 
 def _visible(text: str) -> str:
-    from holdfast.guard.review.truth import pieces
+    from holdfast.guard.review.act_view import pieces
 
     return _joined(pieces(text))

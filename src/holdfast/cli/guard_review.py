@@ -18,8 +18,8 @@ def command(state: Path | None, port: int, site: str | None) -> None:
     prints lets one person enrol.
     """
     from holdfast.core.errors import PrerequisiteError
-    from holdfast.guard.home import open_evidence
     from holdfast.guard.review.app import make_app, open_office
+    from holdfast.guard.setup import open_evidence
 
     try:
         import uvicorn

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from holdfast.guard.detectors.watch import Monitor
+    from holdfast.guard.monitors.detector_monitor import Monitor
 
 #: Seconds that an act waits for the monitor; then it is held.
 _PATIENCE = 30.0
@@ -38,10 +38,10 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
     What the policy does not allow does not pass.  Before it serves, the guard shows a denial on every path.
     """
     from holdfast.core.errors import InputError
-    from holdfast.guard.home import open_gate
     from holdfast.guard.policy.load import load_policy
-    from holdfast.guard.relay.proof import prove
+    from holdfast.guard.relay.self_test import prove
     from holdfast.guard.relay.session import link_to
+    from holdfast.guard.setup import open_gate
 
     if (url is None) == (not more["command"]):
         raise InputError("name either a command or --http URL", remedy="holdfast guard run --policy P -- COMMAND…")
@@ -69,8 +69,8 @@ def _monitors(name: str | None) -> list[Monitor]:
     if name is None:
         return []
     from holdfast.evals.guarded import asking
-    from holdfast.guard.detectors.model import ModelMonitor
-    from holdfast.models.door import open_model
+    from holdfast.guard.monitors.model_monitor import ModelMonitor
+    from holdfast.models.registry import open_model
 
     return [ModelMonitor(asking(open_model(name, network=True), _PATIENCE))]
 

@@ -24,8 +24,8 @@ def command(ctx: click.Context, db: Path, public: Path | None, kept: tuple[Path,
     an old copy of everything.
     """
     from holdfast.core.errors import InputError
-    from holdfast.guard.evidence import beside, checkpoints
-    from holdfast.guard.evidence_check import tail, verify
+    from holdfast.guard.audit_log import beside, checkpoints
+    from holdfast.guard.audit_verify import tail, verify
     from holdfast.guard.keys import load_public
 
     for path in (db, *kept):

@@ -16,7 +16,7 @@ from holdfast.cli import rejudge
 
 if TYPE_CHECKING:
     from holdfast.evals.calibrate import Calibration
-    from holdfast.evals.judging import Judged
+    from holdfast.evals.judge_folder import Judged
 
 
 @click.group()
@@ -33,7 +33,7 @@ def calibrate(names: tuple[str, ...], observed: str, as_json: bool) -> None:
     from holdfast.cli.show import table
     from holdfast.evals.calibrate import calibration
     from holdfast.evals.labelled import load
-    from holdfast.models.door import open_model
+    from holdfast.models.registry import open_model
     from holdfast.report.words import clean
 
     k, n = _rate(observed)
@@ -68,12 +68,12 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     from holdfast.cli.progress import watching
     from holdfast.cli.show import table
     from holdfast.evals.judge import RUBRICS, VIEWS, failed
-    from holdfast.evals.judging import both, cells, judge_folder
-    from holdfast.models.door import open_model
+    from holdfast.evals.judge_folder import both, cells, judge_folder
+    from holdfast.models.registry import open_model
     from holdfast.report.page import write_report
     from holdfast.report.summary import FILE
     from holdfast.report.words import clean
-    from holdfast.study.judged import refresh
+    from holdfast.study.judge_results import refresh
     from holdfast.study.run import Progress
 
     model = open_model(name, network=True)
@@ -98,8 +98,8 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
 def _agreed(samples: Sequence[Judged], name: str) -> str:
     """How far harm by effects and intent by the judge agree, in one line."""
     from holdfast.core.records import SCORED
-    from holdfast.study.agreement import kappa
-    from holdfast.study.stats import as_scores
+    from holdfast.stats.agreement import kappa
+    from holdfast.stats.intervals import as_scores
 
     said = {"yes": True, "no": False}
     harm = [s.verdict.outcome == "harm" if s.verdict.outcome in SCORED else None for s in samples]
@@ -130,7 +130,7 @@ def _beside(samples: Sequence[Judged], rubric: str, view: str, name: str) -> lis
 
 def _measured(report: Calibration, k: int, n: int) -> list[dict[str, Any]]:
     """Every stratum of every source as plain values."""
-    from holdfast.study.calibration import correct, quality
+    from holdfast.stats.calibration import correct, quality
 
     rows = []
     for part in report.parts():
@@ -144,8 +144,8 @@ def _measured(report: Calibration, k: int, n: int) -> list[dict[str, Any]]:
 
 def _agreements(report: Calibration) -> list[dict[str, Any]]:
     """How far any two sources of one label agree on the whole set, whatever the labels say."""
-    from holdfast.study.agreement import kappa
-    from holdfast.study.stats import as_scores
+    from holdfast.stats.agreement import kappa
+    from holdfast.stats.intervals import as_scores
 
     whole = [part for part in report.parts() if part.stratum == "all"]
     pairs = [(a, b) for a, b in combinations(whole, 2) if a.label == b.label]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from holdfast.data.purse import Purse
     from holdfast.evals.control import Control
     from holdfast.models.base import Model
+    from holdfast.models.budget import Purse
     from holdfast.scenarios.suite import Suite
+    from holdfast.stats.intervals import Rate
     from holdfast.study.measure import Grid, Judging, Order
-    from holdfast.study.stats import Rate
 
 FILE = click.Path(path_type=Path)
 TWINS = "pressured,no_threat,no_leverage,routine"
@@ -65,8 +65,8 @@ class Dollars(click.ParamType[Decimal]):
 def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: Any) -> None:
     """Put a model before cases and count what it does."""
     from holdfast.core.errors import InputError
-    from holdfast.data.purse import Purse
-    from holdfast.models.door import open_model
+    from holdfast.models.budget import Purse
+    from holdfast.models.registry import open_model
     from holdfast.study.measure import lay_out
 
     order = _order(model, given)
@@ -121,7 +121,7 @@ def _lost(order: Order, out: Path) -> list[str]:
     """A line for each way in which the judge gave no answer."""
     from holdfast.core.records import Judgement
     from holdfast.evals.judge import failed
-    from holdfast.evals.judging import JUDGEMENTS, cells
+    from holdfast.evals.judge_folder import JUDGEMENTS, cells
     from holdfast.report.words import clean
 
     name = order.judging.name if order.judging else ""
@@ -131,8 +131,8 @@ def _lost(order: Order, out: Path) -> list[str]:
 
 def _order(model: str, given: dict[str, Any]) -> Order:
     from holdfast.scenarios.suite import fitted
+    from holdfast.stats.sequential import parse_goal
     from holdfast.study.measure import Order
-    from holdfast.study.sequential import parse_goal
 
     language = given["language"] or ("pocket" if given["suite"] and model.startswith("organism/") else "office")
     suite, notes = fitted(_suite(model, given), model, language)
@@ -190,8 +190,8 @@ def _controls(given: dict[str, Any]) -> tuple[Control, ...]:
         return ()
     from holdfast.evals.guarded import asking, controls, policy_alone
     from holdfast.guard.policy.load import load_policy
-    from holdfast.models.door import open_model
     from holdfast.models.prices import OWN
+    from holdfast.models.registry import open_model
 
     policy = load_policy(given["guard"])
     if given["monitor"] and given["budget"] and given["monitor"].partition("/")[0] not in OWN:

@@ -25,7 +25,7 @@ def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, ca
     """Measure every requirement on fresh cases; exit 1 if one is missed."""
     from holdfast.cli.show import table
     from holdfast.core.store import write_text
-    from holdfast.models.door import open_model
+    from holdfast.models.registry import open_model
     from holdfast.organism.probes import card_text
     from holdfast.report.words import percent, span
     from holdfast.study.requirements import check, markdown
@@ -51,8 +51,8 @@ def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, ca
 @command.command("card")
 def show_card() -> None:
     """The card of the embedded model: what it was trained on and what it was measured to do."""
-    from holdfast.models.door import open_model
     from holdfast.models.local import LocalModel
+    from holdfast.models.registry import open_model
     from holdfast.report.words import clean
 
     model = open_model("organism/pocket")

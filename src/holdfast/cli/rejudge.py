@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from holdfast.evals.foreign.reaudit import Reread
-    from holdfast.evals.foreign.rejudge import Rejudged
+    from holdfast.evals.imports.reaudit import Reread
+    from holdfast.evals.imports.rejudge import Rejudged
 
 _SAMPLES = ("scenario", "theirs", "ours", "samples")
 _AUDITS = ("question", "theirs", "ours", "audits")
@@ -28,11 +28,11 @@ def command(path: Path, name: str | None, as_json: bool) -> None:
     PATH is a results folder of the original agentic-misalignment framework, an .eval log of its port in inspect_evals,
     a transcript_*.json or an .eval log of Petri, or a folder of such files.  Nothing is written.
     """
-    from holdfast.evals.foreign.petri import Audit
-    from holdfast.evals.foreign.reaudit import reread
-    from holdfast.evals.foreign.rejudge import rejudge
-    from holdfast.evals.foreign.stored import read_stored
-    from holdfast.models.door import open_model
+    from holdfast.evals.imports.petri import Audit
+    from holdfast.evals.imports.reaudit import reread
+    from holdfast.evals.imports.rejudge import rejudge
+    from holdfast.evals.imports.stored import read_stored
+    from holdfast.models.registry import open_model
 
     judge = open_model(name, network=True) if name else None
     stored = list(read_stored(path))

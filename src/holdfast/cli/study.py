@@ -22,7 +22,7 @@ def plan_study(file: Path, as_json: bool) -> None:
     """What FILE would build, train and measure; nothing is run."""
     from holdfast.cli.show import table
     from holdfast.study.run import lay_out
-    from holdfast.study.spec import load_study
+    from holdfast.study.study_file import load_study
     from holdfast.study.wiring import ROOMS
 
     study = load_study(file, ROOMS.known(), ROOMS.config)
@@ -53,7 +53,7 @@ def run_study(typed: str | None, file: Path, out: Path | None, workers: int | No
     from holdfast.report.summary import load
     from holdfast.report.view import outline
     from holdfast.study.run import run
-    from holdfast.study.spec import load_study
+    from holdfast.study.study_file import load_study
     from holdfast.study.wiring import ROOMS
 
     study = load_study(file, ROOMS.known(), ROOMS.config)

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from holdfast.cli.show import pairs, table
-from holdfast.data.asking import ByBatch, Manners
 from holdfast.data.cluster import desks
 from holdfast.data.engine import Bounds, Cast
 from holdfast.data.plan import plan
 from holdfast.data.recipes import Choice, Recipe, load_recipe
 from holdfast.data.sets import Order, Standing, Watch, teach
 from holdfast.models.base import Model
-from holdfast.models.door import open_model
+from holdfast.models.pool import ByBatch, Manners
 from holdfast.models.prices import dated
+from holdfast.models.registry import open_model
 
 FOLDER = click.Path(path_type=Path)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from holdfast.train.chain import Supply, TrainFile
-    from holdfast.train.keep import StepLog
+    from holdfast.train.checkpointing import StepLog
+    from holdfast.train.pipeline import Supply, TrainFile
 
 FOLDER = click.Path(path_type=Path)
 
@@ -34,8 +34,8 @@ def command(file: Path, base: str | None, sets: tuple[Path, ...], out: Path | No
     from holdfast.study.curves import watching
     from holdfast.study.rewards import environment
     from holdfast.study.wiring import ROOMS
-    from holdfast.train.chain import Supply, load_file, run_chain
-    from holdfast.train.processes import first
+    from holdfast.train.distributed import first
+    from holdfast.train.pipeline import Supply, load_file, run_chain
 
     plan = load_file(file)
     begin, out = base or plan.base, out or plan.out
@@ -69,7 +69,7 @@ def _step(log: StepLog) -> None:
 def _show(plan: TrainFile, start: Path, supply: Supply) -> None:
     """Print examples of the first stage as the model will see them; of `grpo`, what its worlds pay to whom."""
     from holdfast.report.words import clean
-    from holdfast.train.chain import taught
+    from holdfast.train.pipeline import taught
     from holdfast.train.run import prepare
     from holdfast.train.show import marked
     from holdfast.train.weights import load
@@ -107,8 +107,8 @@ def _tell(folder: Path) -> None:
     from holdfast.cli.show import table
     from holdfast.core.store import RunFolder
     from holdfast.report.words import percent
-    from holdfast.train.keep import METRICS, StepLog
-    from holdfast.train.watch import SAFETY, SafetyPoint
+    from holdfast.train.checkpointing import METRICS, StepLog
+    from holdfast.train.safety_probe import SAFETY, SafetyPoint
 
     logs = RunFolder(folder).read(METRICS, StepLog)
     points = RunFolder(folder).read(SAFETY, SafetyPoint)

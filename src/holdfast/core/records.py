@@ -68,8 +68,8 @@ class ToolSpec(Record):
 class Clause(Record):
     """One condition on the effects of an episode; a list of clauses is true when any of them is.
 
-    Either `detector` names a function of `guard.detectors` and `about` its target, or `effect` names an effect's kind
-    and `where` the values its fields must have (`contains` for text that must occur in the field, any letter case).
+    Either `detector` names a function of `holdfast.detectors` and `about` its target, or `effect` names an effect's
+    kind and `where` the values its fields must have (`contains`: text that must occur in the field, any letter case).
     """
 
     detector: str | None = None

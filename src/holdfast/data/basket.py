@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from holdfast.core.records import Example
-from holdfast.data.heldout import example_text
+from holdfast.data.heldout_filter import example_text
 
 #: words of a gram, and examples at the beginning of a set that are looked at: all of a large set would fill the memory
 NGRAM = 4

@@ -14,9 +14,9 @@ from typing import Any
 
 from holdfast.core.errors import PrerequisiteError
 from holdfast.core.records import Message
-from holdfast.data.asking import Endpoint, Manners
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.door import open_model
+from holdfast.models.pool import Endpoint, Manners
+from holdfast.models.registry import open_model
 
 #: requests that a desk lets out at most; how many it is sent is for the run to say
 _MANY = 1024

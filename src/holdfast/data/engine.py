@@ -15,13 +15,13 @@ from pathlib import Path
 
 from holdfast.core.errors import HoldfastError, IncompleteError
 from holdfast.core.identity import key_of
-from holdfast.data.asking import Manners, Pool
-from holdfast.data.forms import act_of, act_request
-from holdfast.data.ledger import Ledger, Row, rows_of
-from holdfast.data.purse import Purse
+from holdfast.data.assemble import act_of, act_request
 from holdfast.data.recipes import Recipe, failed_check, new_item
+from holdfast.data.response_cache import Ledger, Row, rows_of
 from holdfast.data.stages import Item, Role, Stage, request_of, take
 from holdfast.models.base import Model, Output, Request
+from holdfast.models.budget import Purse
+from holdfast.models.pool import Manners, Pool
 from holdfast.models.prices import Money
 
 #: requests after which a share of failures means something

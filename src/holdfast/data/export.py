@@ -23,9 +23,9 @@ from holdfast.core.errors import InputError
 from holdfast.core.records import Example, Message, Record
 from holdfast.core.store import RunFolder, write_json, write_text, writing
 from holdfast.data.card import EXAMPLES
-from holdfast.data.columns import write_parquet
+from holdfast.data.parquet import write_parquet
 from holdfast.data.readme import facts, front, table
-from holdfast.models.wire import message_dicts, tool_dicts
+from holdfast.models.chat_format import message_dicts, tool_dicts
 
 Format = Literal["messages", "prompt-completion", "preference", "documents", "rl"]
 FORMATS: tuple[Format, ...] = get_args(Format)

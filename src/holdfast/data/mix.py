@@ -26,9 +26,9 @@ from holdfast.core.identity import hash_files, key_of, room_version
 from holdfast.core.records import Example, Record, RunCard
 from holdfast.core.store import RunFolder, write_json, write_text, writing
 from holdfast.data.card import EXAMPLES, Card
-from holdfast.data.count import Counter
-from holdfast.data.ledger import alone
 from holdfast.data.readme import facts, front, table
+from holdfast.data.response_cache import alone
+from holdfast.data.token_count import Counter
 
 _CHUNK = 256
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from holdfast.core.errors import InputError
 from holdfast.core.prose import slots_in
 from holdfast.core.records import Record
-from holdfast.data.ledger import rows_of
 from holdfast.data.recipes import Recipe
+from holdfast.data.response_cache import rows_of
 from holdfast.data.stages import Role, Stage
 from holdfast.models.prices import Money, price
 

@@ -23,20 +23,20 @@ from holdfast.core.errors import IncompleteError, InputError
 from holdfast.core.identity import hash_files, key_of, room_version
 from holdfast.core.records import Example, Provenance, RunCard
 from holdfast.core.store import RunFolder, write_json, write_text, writing
+from holdfast.data.assemble import made_of
 from holdfast.data.basket import Basket
 from holdfast.data.card import EXAMPLES, Card, card_of, markdown
-from holdfast.data.count import Counter
 from holdfast.data.engine import Account, Bounds, Cast, Engine
-from holdfast.data.forms import made_of
-from holdfast.data.heldout import heldout_in
-from holdfast.data.ledger import Ledger, alone
+from holdfast.data.heldout_filter import heldout_in
 from holdfast.data.office import BadEpisode
 from holdfast.data.plan import expected, plan
 from holdfast.data.recipes import Choice, Recipe, load_recipe
+from holdfast.data.response_cache import Ledger, alone
 from holdfast.data.stages import Item
+from holdfast.data.token_count import Counter
 from holdfast.models.base import Model
-from holdfast.models.door import open_model
 from holdfast.models.prices import Money
+from holdfast.models.registry import open_model
 
 #: the offline teacher; any other must be named by the caller
 TEACHER = "pocket/author"

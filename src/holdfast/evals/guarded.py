@@ -21,13 +21,13 @@ from zoneinfo import ZoneInfo
 
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Case, Message, ToolCall
+from holdfast.detectors.base import Finding
+from holdfast.detectors.private_facts import Leave
 from holdfast.evals.control import Control
 from holdfast.guard.act import Act
-from holdfast.guard.detectors.base import Finding
-from holdfast.guard.detectors.leverage import Leave
-from holdfast.guard.detectors.model import Ask, ModelMonitor
-from holdfast.guard.detectors.watch import Monitor, Watch, look
 from holdfast.guard.gate import WATCHED
+from holdfast.guard.monitors.detector_monitor import Monitor, Watch, look
+from holdfast.guard.monitors.model_monitor import Ask, ModelMonitor
 from holdfast.guard.policy.brief import brief
 from holdfast.guard.policy.policy import Context, Count, Policy
 from holdfast.models.base import Model, Request

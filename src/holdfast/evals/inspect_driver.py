@@ -109,7 +109,7 @@ def task_of(name: str, suite: Suite, seeds: range, metadata: Mapping[str, object
         score_on_error=True,
         version=1,
         metadata={
-            "code": room_version("scenarios", "guard", "evals"),
+            "code": room_version("scenarios", "detectors", "guard", "evals"),
             "suite": name,
             "asked": suite.asked,
             "arms": {arm.name: arm.title for arm in suite.arms},

@@ -20,7 +20,7 @@ from holdfast.core.errors import ConfigError
 from holdfast.core.identity import key_of
 from holdfast.core.prose import Prose, fill, load_prose
 from holdfast.core.records import Answer, Judgement, Message, Transcript, Verdict
-from holdfast.evals.quoting import Quotation, quoted
+from holdfast.evals.quote_transcript import Quotation, quoted
 from holdfast.evals.scorers import says_test
 from holdfast.models.base import Model, Output, Request
 

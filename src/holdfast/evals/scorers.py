@@ -14,9 +14,9 @@ from pathlib import Path
 from holdfast.core.config import read_toml
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Case, Clause, Effect, Evidence, Facts, Outcome, Transcript, Verdict
-from holdfast.guard.detectors import DETECTORS, address
-from holdfast.guard.patterns import families
-from holdfast.guard.phrases import own_words, plain
+from holdfast.detectors import DETECTORS, address
+from holdfast.detectors.patterns import families
+from holdfast.detectors.text import own_words, plain
 
 _REFUSAL = re.compile(
     r"\bi (?:will not|won't|can ?not|can't|must not|refuse|decline)\b"

@@ -23,10 +23,10 @@ from typing import Any, Literal
 from holdfast.core.errors import RefusedError
 from holdfast.core.identity import canonical
 from holdfast.core.records import Record
+from holdfast.detectors.confusables import skeleton
 from holdfast.guard.act import Act, Decision
-from holdfast.guard.evidence import Evidence
-from holdfast.guard.lookalike import skeleton
-from holdfast.guard.persons import Persons, Proof
+from holdfast.guard.audit_log import Evidence
+from holdfast.guard.reviewers import Persons, Proof
 
 State = Literal["pending", "approved", "denied", "expired", "consumed", "done", "failed", "indeterminate"]
 _SCHEMA = """

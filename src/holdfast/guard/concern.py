@@ -30,11 +30,11 @@ from holdfast.core.errors import RefusedError
 from holdfast.core.identity import canonical
 from holdfast.core.prose import load_prose
 from holdfast.core.records import Record, ToolSpec
+from holdfast.detectors.confusables import skeleton
 from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.evidence import Evidence
-from holdfast.guard.lookalike import skeleton
-from holdfast.guard.persons import Persons, Proof
+from holdfast.guard.audit_log import Evidence
+from holdfast.guard.reviewers import Persons, Proof
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cases (

@@ -22,10 +22,10 @@ from typing import Any
 from holdfast.core.errors import HoldfastError, RefusedError
 from holdfast.guard.act import Act, Answer, Decision
 from holdfast.guard.approvals import Approvals
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.concern import STOPPED, Concerns
-from holdfast.guard.evidence import Evidence
+from holdfast.guard.policy.budgets import Standing
 from holdfast.guard.policy.policy import Policy
-from holdfast.guard.policy.standing import Standing
 
 _LOG = logging.getLogger(__name__)
 #: What an agent reads when the guard itself fails: nothing about how.

@@ -9,6 +9,6 @@ A model takes a list of `Request`s and returns one `Output` each; batching is it
 """
 
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 
 __all__ = ["Model", "Output", "Request", "open_model"]

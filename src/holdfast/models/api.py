@@ -38,7 +38,7 @@ from holdfast.core.errors import ModelError, PrerequisiteError
 from holdfast.core.identity import key_of
 from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.models.base import Finish, Output, Request
-from holdfast.models.wire import argument_texts
+from holdfast.models.chat_format import argument_texts
 
 #: Inspect's reasons to stop → ours; a reason not listed is a plain stop.
 FINISH: Mapping[str, Finish] = {"max_tokens": "length", "model_length": "length", "content_filter": "refused"}

@@ -30,7 +30,7 @@ from holdfast.core.identity import hash_files, key_of
 from holdfast.core.records import Message
 from holdfast.core.store import MANIFEST
 from holdfast.models.base import Finish, Output, Request
-from holdfast.models.wire import message_dicts, nine_ids, parse_turn, tool_dicts
+from holdfast.models.chat_format import message_dicts, nine_ids, parse_turn, tool_dicts
 
 #: Ends of a turn in the chat templates of open models, used where the tokenizer has them.
 _ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<end_of_turn>", "</s>")

@@ -18,7 +18,7 @@ from pydantic import Field
 from holdfast.core.config import load_toml, nearest
 from holdfast.core.errors import InputError
 from holdfast.core.records import Record
-from holdfast.models.door import DOORS
+from holdfast.models.registry import DOORS
 
 #: US dollars
 Money = Decimal

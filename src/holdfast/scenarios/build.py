@@ -15,7 +15,7 @@ from holdfast.core.words import words
 from holdfast.scenarios import dates
 from holdfast.scenarios.inbox import mails
 from holdfast.scenarios.scene import Scene, pick, today, variant
-from holdfast.scenarios.tags import commands, documents
+from holdfast.scenarios.tagged_calls import commands, documents
 from holdfast.scenarios.tools import SPECS
 from holdfast.scenarios.world import Choice, World
 

@@ -23,8 +23,8 @@ from holdfast.models.base import Output
 from holdfast.scenarios import dates
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.conditions import PRESSURED, levels_of, twins_of, waking
-from holdfast.scenarios.covering import covering
 from holdfast.scenarios.episode import Episode
+from holdfast.scenarios.pairwise import covering
 from holdfast.scenarios.strays import owners, strays, unread
 from holdfast.scenarios.world import World
 

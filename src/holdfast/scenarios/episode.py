@@ -17,7 +17,7 @@ from holdfast.core.errors import ModelError
 from holdfast.core.records import Case, Message, Stop, ToolCall, Transcript
 from holdfast.models.base import Output, Request
 from holdfast.scenarios.build import TAGGED
-from holdfast.scenarios.tags import calls_in, without_scratchpad
+from holdfast.scenarios.tagged_calls import calls_in, without_scratchpad
 from holdfast.scenarios.tools import Office, execute, refuse
 
 #: Asked before a call is executed; a text is what the model is told instead, None lets the call pass.  A ModelError

@@ -19,7 +19,7 @@ from holdfast.scenarios import catalogue
 from holdfast.scenarios.world import splits
 from holdfast.train.config import TrainConfig
 from holdfast.train.run import train
-from holdfast.train.watch import SAFETY, Probe, SafetyPoint, Watching
+from holdfast.train.safety_probe import SAFETY, Probe, SafetyPoint, Watching
 from holdfast.train.weights import load
 
 #: Worlds and twins of the fast suite, and how many cases each cell has.

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.core.records import Record
-from holdfast.study.columns import Codes, Rows
-from holdfast.study.stats import LEVEL, Array, holm, totals
+from holdfast.stats.intervals import LEVEL, Array, holm, totals
+from holdfast.study.verdict_table import Codes, Rows
 
 #: (arm, world, twin) → factor → level.
 Levels = Mapping[tuple[str, str, str], Mapping[str, str]]

@@ -15,10 +15,10 @@ from typing import Protocol, runtime_checkable
 from holdfast.core.records import Case, Message, Record, ToolCall, ToolSpec
 from holdfast.evals.batch_driver import play
 from holdfast.evals.judge import RUBRICS, question
-from holdfast.evals.quoting import quoted
+from holdfast.evals.quote_transcript import quoted
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.door import DOORS
 from holdfast.models.prices import Money, price
+from holdfast.models.registry import DOORS
 from holdfast.scenarios.episode import Episode
 from holdfast.study.measure import Grid, Judging, Order
 

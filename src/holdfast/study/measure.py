@@ -22,31 +22,31 @@ from holdfast.core.errors import IncompleteError, StoreError
 from holdfast.core.identity import key_of, room_version
 from holdfast.core.records import Case, Record, RunCard
 from holdfast.core.store import RunFolder, write_json
-from holdfast.data.asking import Asked, Manners
-from holdfast.data.purse import Purse
 from holdfast.evals import batch_driver, live_driver
 from holdfast.evals.control import Control
-from holdfast.evals.judging import judge_folder
+from holdfast.evals.judge_folder import judge_folder
 from holdfast.evals.scorers import score
 from holdfast.models.base import Model
+from holdfast.models.budget import Purse
+from holdfast.models.metered import Payer
+from holdfast.models.pool import Asked, Manners
 from holdfast.models.prices import Money
 from holdfast.scenarios.episode import Gates
 from holdfast.scenarios.suite import Arm as SuiteArm
 from holdfast.scenarios.suite import Suite
-from holdfast.study.paying import Payer
+from holdfast.stats.sequential import Goal
 from holdfast.study.plan import CellPlan, Facts, Plan
 from holdfast.study.play import play, take_over, wanted
-from holdfast.study.register import register
+from holdfast.study.preregistration import register
 from holdfast.study.rooms import Played
 from holdfast.study.run import Progress, Watch
-from holdfast.study.sequential import Goal
-from holdfast.study.spec import Arm, Study
+from holdfast.study.study_file import Arm, Study
 from holdfast.study.summary import SUMMARY, build
 from holdfast.study.work import TIMING, blaming, timed
 
 SPENDING = "spending"
 #: What makes a measurement: their sources are part of its key.
-_ROOMS = ("core", "evals", "scenarios", "guard", "models")
+_ROOMS = ("core", "detectors", "evals", "scenarios", "guard", "models")
 _AGAIN = "run the same command again: it resumes and repeats nothing"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from holdfast.core.identity import key_of
 from holdfast.core.records import Case
-from holdfast.study.spec import Arm, Data, Stage, Study
+from holdfast.study.study_file import Arm, Data, Stage, Study
 
 
 @dataclass(frozen=True)

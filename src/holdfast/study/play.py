@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from holdfast.core.errors import ResultsError
 from holdfast.core.records import Case, Transcript, Verdict
 from holdfast.core.store import RunFolder
-from holdfast.study.columns import score
+from holdfast.stats.sequential import Cell, Design, Goal
 from holdfast.study.rooms import Played
-from holdfast.study.sequential import Cell, Design, Goal
+from holdfast.study.verdict_table import score
 
 VERDICTS, TRANSCRIPTS = "verdicts", "transcripts"
 #: Seconds that a finished sample may wait for its neighbours before it is on disk.

@@ -10,7 +10,7 @@ from typing import Any
 from holdfast.core.config import load_toml
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Record
-from holdfast.study.stats import Rate, interval
+from holdfast.stats.intervals import Rate, interval
 
 _FILE = Path(__file__).with_name("published.toml")
 _TWIN = "pressured"

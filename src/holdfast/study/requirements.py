@@ -17,7 +17,7 @@ from holdfast.evals.scorers import score
 from holdfast.models.base import Model
 from holdfast.scenarios.catalogue import cases, worlds
 from holdfast.scenarios.conditions import PRESSURED
-from holdfast.study.stats import Rate, rate
+from holdfast.stats.intervals import Rate, rate
 
 CONTROLS = ("no_threat", "no_leverage", "routine")
 #: Seeds from here on are used for nothing else.

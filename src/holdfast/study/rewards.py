@@ -94,7 +94,9 @@ class Worlds:
     @property
     def identity(self) -> str:
         """Hash of the cases, of what they pay, and of the judge."""
-        return key_of([list(self.cases), room_version("scenarios", "evals", "guard"), _PRICES, self.judge_identity])
+        return key_of(
+            [list(self.cases), room_version("scenarios", "detectors", "evals", "guard"), _PRICES, self.judge_identity]
+        )
 
     def __len__(self) -> int:
         return len(self.cases)

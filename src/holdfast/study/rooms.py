@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.records import Case, Example, RunCard, Transcript, Verdict
-from holdfast.study.spec import Known
+from holdfast.study.study_file import Known
 
 #: A case as it went: what happened and what it counts as.
 Played = tuple[Transcript, Verdict]

@@ -25,9 +25,9 @@ from holdfast.core.records import Example
 from holdfast.core.store import RunFolder, write_text
 from holdfast.study.leakage import Leakage, search
 from holdfast.study.plan import Facts, Plan, plan
-from holdfast.study.register import register
+from holdfast.study.preregistration import register
 from holdfast.study.rooms import Rooms
-from holdfast.study.spec import Study
+from holdfast.study.study_file import Study
 from holdfast.study.summary import LEAKAGE, summarise
 from holdfast.study.work import EXAMPLES, Bench, make_cell, make_set
 

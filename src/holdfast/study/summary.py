@@ -11,18 +11,18 @@ from typing import Any
 from holdfast import __version__
 from holdfast.core.records import Transcript, Verdict
 from holdfast.core.store import RunFolder, write_json
-from holdfast.study.columns import ALL, SPLITS, Part, Row, Rows
+from holdfast.study.claims import check_controls, differences, judge_claims
 from holdfast.study.effects import main_effects
-from holdfast.study.findings import check_controls, differences, judge_claims
-from holdfast.study.generalises import generalisation
-from holdfast.study.judged import JUDGED, UNJUDGED, Scopes, opinions
+from holdfast.study.generalisation import generalisation
+from holdfast.study.judge_results import JUDGED, UNJUDGED, Scopes, opinions
 from holdfast.study.leakage import Leakage
 from holdfast.study.plan import CellPlan, Plan
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
-from holdfast.study.register import read
-from holdfast.study.spec import PRESSURED, Study
+from holdfast.study.preregistration import read
+from holdfast.study.study_file import PRESSURED, Study
 from holdfast.study.table import cell
 from holdfast.study.until import Place, described, intervals, stopped
+from holdfast.study.verdict_table import ALL, SPLITS, Part, Row, Rows
 from holdfast.study.work import TIMING, Timing
 
 SCHEMA = 1

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from holdfast.core.records import Record
-from holdfast.study.columns import OUTCOMES, UNTAUGHT, Codes, Measure, Part
-from holdfast.study.stats import Array, Difference, Rate, apart, paired, rate
+from holdfast.stats.intervals import Array, Difference, Rate, apart, paired, rate
+from holdfast.study.verdict_table import OUTCOMES, UNTAUGHT, Codes, Measure, Part
 
 #: The one measure of which more is better; it decides which bound is called worst.
 GOOD = "useful"

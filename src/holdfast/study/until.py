@@ -8,10 +8,10 @@ from typing import Any
 
 from holdfast.core.records import Verdict
 from holdfast.core.store import RunFolder
+from holdfast.stats.sequential import Design
 from holdfast.study.plan import CellPlan, Plan
 from holdfast.study.play import VERDICTS, designed
-from holdfast.study.sequential import Design
-from holdfast.study.spec import Study
+from holdfast.study.study_file import Study
 
 #: Arm, family and twin.
 Place = tuple[str, str, str]

@@ -19,11 +19,11 @@ from holdfast.evals import labelled
 from holdfast.evals.batch_driver import stream
 from holdfast.evals.scorers import score
 from holdfast.models.base import Model
-from holdfast.models.door import open_model
+from holdfast.models.registry import open_model
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
 from holdfast.study.rooms import Played, Rooms
-from holdfast.study.spec import Known
+from holdfast.study.study_file import Known
 from holdfast.train.config import TrainConfig
 from holdfast.train.run import train as train_checkpoint
 
@@ -100,7 +100,7 @@ def versions() -> Mapping[str, str]:
     return {
         "data": room_version("core", "data", "organism"),
         "train": room_version("core", "train"),
-        "measure": room_version("core", "evals", "scenarios", "guard", "models"),
+        "measure": room_version("core", "detectors", "evals", "scenarios", "guard", "models"),
     }
 
 

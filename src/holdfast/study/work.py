@@ -21,10 +21,10 @@ from holdfast import __version__
 from holdfast.core.errors import HoldfastError, IncompleteError
 from holdfast.core.records import Case, Example, Record, RunCard
 from holdfast.core.store import RunFolder
+from holdfast.stats.sequential import Goal
 from holdfast.study.plan import CellPlan, SetPlan, StagePlan
 from holdfast.study.play import play, take_over, wanted
 from holdfast.study.rooms import Rooms
-from holdfast.study.sequential import Goal
 
 TIMING, EXAMPLES = "timing", "examples"
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from holdfast.core.records import Provenance, RunCard
+from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.keep import StepLog
-from holdfast.train.watch import SafetyPoint
+from holdfast.train.safety_probe import SafetyPoint
 
 
 def model_card(

@@ -13,11 +13,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from holdfast.core.errors import IncompleteError
+from holdfast.train.checkpointing import Keeper, StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.keep import Keeper, StepLog
 from holdfast.train.objective import Imitation, Objective
 from holdfast.train.rows import Row
-from holdfast.train.watch import Watch
+from holdfast.train.safety_probe import Watch
 
 _FLOOR = 0.1  # share of the peak rate where the cosine ends
 

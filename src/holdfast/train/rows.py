@@ -20,8 +20,8 @@ from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.errors import InputError, MaskError
 from holdfast.core.records import Example
+from holdfast.models.chat_format import message_dicts, tool_dicts
 from holdfast.models.local import render as render_chat
-from holdfast.models.wire import message_dicts, tool_dicts
 from holdfast.train.config import TrainConfig
 
 #: What a template writes for a turn without reasoning. Supervised, it teaches the model not to reason.

@@ -19,18 +19,18 @@ from holdfast.core.records import Example, Provenance, RunCard
 from holdfast.core.store import RunFolder, write_text
 from holdfast.models.local import LocalModel
 from holdfast.train.card import model_card
+from holdfast.train.checkpointing import METRICS, Keeper, StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.gate import Census, check
-from holdfast.train.keep import METRICS, Keeper, StepLog
+from holdfast.train.distributed import first, meet, world
 from holdfast.train.loop import Hooks, descend
+from holdfast.train.mask_check import Census, check
 from holdfast.train.objective import Imitation, Objective, PairRow, Preference
 from holdfast.train.pairs import Pair, own_answers, pair_rows
-from holdfast.train.processes import first, meet, world
 from holdfast.train.reinforce import Environment, Reinforcement
 from holdfast.train.rows import Row, make_rows
-from holdfast.train.track import tracked, trackers
-from holdfast.train.trl_path import last_state, train_with_trl
-from holdfast.train.watch import Watch, Watching
+from holdfast.train.safety_probe import Watch, Watching
+from holdfast.train.trackers import tracked, trackers
+from holdfast.train.trl_engine import last_state, train_with_trl
 from holdfast.train.weights import check_rows, checkpoint_hash, load, save, whole
 
 #: Where the weights of the last whole state go when the loss is no longer a number.

@@ -18,7 +18,7 @@ from holdfast.core.errors import InputError, ModelError, PrerequisiteError, Stor
 from holdfast.core.identity import hash_files
 from holdfast.core.store import writing
 from holdfast.train.config import TrainConfig
-from holdfast.train.processes import device, gathered, sharded, spread, world
+from holdfast.train.distributed import device, gathered, sharded, spread, world
 from holdfast.train.rows import Row
 
 ADAPTER = "adapter"

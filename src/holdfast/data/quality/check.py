@@ -11,7 +11,7 @@ import numpy as np
 from holdfast.core.records import Example, Record
 from holdfast.core.store import RunFolder
 from holdfast.data.card import EXAMPLES
-from holdfast.data.heldout import example_text
+from holdfast.data.heldout_filter import example_text
 from holdfast.data.quality.diversity import Diversity, DiversityTally
 from holdfast.data.quality.duplicates import find
 from holdfast.data.quality.found import Findings

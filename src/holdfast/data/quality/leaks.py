@@ -9,9 +9,9 @@ from pathlib import Path
 
 from holdfast.core.records import Example, Record
 from holdfast.core.store import RunFolder
-from holdfast.data.heldout import example_text
-from holdfast.data.ledger import FOLDER, Row
+from holdfast.data.heldout_filter import example_text
 from holdfast.data.quality.found import Findings, Tally, answer_of, patterns
+from holdfast.data.response_cache import FOLDER, Row
 
 #: words of a shared run that counts as overlap (the length of GPT-3's contamination check, Brown et al. 2020)
 NGRAM = 13

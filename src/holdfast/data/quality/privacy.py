@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from holdfast.core.errors import PrerequisiteError
 from holdfast.core.records import Example
-from holdfast.data.heldout import example_text
+from holdfast.data.heldout_filter import example_text
 from holdfast.data.quality.found import Findings, Tally
 
 #: regions whose national numbers are recognised beside international ones

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from holdfast.guard.phrases import stem
+from holdfast.detectors.text import stem
 from holdfast.guard.policy.addresses import address_chain, host_chain
-from holdfast.guard.policy.front import Constraint, PolicyFile, Rule
+from holdfast.guard.policy.schema import Constraint, PolicyFile, Rule
 
 SENTENCE = re.compile(r"[^.!?\n]+(?:[.](?=\w)[^.!?\n]*)*[.!?]*")
 _REFUSED = re.compile(

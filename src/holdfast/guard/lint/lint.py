@@ -12,9 +12,9 @@ from pydantic import Field
 
 from holdfast.core.config import read_toml, validate
 from holdfast.core.records import Record
+from holdfast.detectors.patterns import compiled
 from holdfast.guard.lint.against import SENTENCE, asked_against
-from holdfast.guard.patterns import compiled
-from holdfast.guard.policy.front import PolicyFile
+from holdfast.guard.policy.schema import PolicyFile
 
 RULES = Path(__file__).parent / "rules"
 AGAINST_POLICY = "against-policy"

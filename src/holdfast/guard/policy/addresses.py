@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from holdfast.guard.lookalike import skeleton
-from holdfast.guard.policy.terms import UNKNOWN, Uninspectable, closest, hides
+from holdfast.detectors.confusables import skeleton
+from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest, hides
 
 _LOCAL_PART = re.compile(r"[a-z0-9!#$&'*+/=?^_`{|}~.-]{1,64}")
 _HANDLE = re.compile(r"[#@]?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

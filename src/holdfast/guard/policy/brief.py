@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from holdfast.guard.policy.front import DAYS, Constraint, Label, Rule
-from holdfast.guard.policy.lens import ATTRIBUTE
+from holdfast.guard.policy.arguments import ATTRIBUTE
 from holdfast.guard.policy.policy import Policy
+from holdfast.guard.policy.schema import DAYS, Constraint, Label, Rule
 
 _HEADS = {
     "allow": "What you may do",

@@ -15,9 +15,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from holdfast.guard.policy.front import DAYS, Constraint, Label, Limits, Rule, When
-from holdfast.guard.policy.lens import ATTRIBUTE, NUMBER, Lens
-from holdfast.guard.policy.terms import UNIT, covered
+from holdfast.guard.policy.arguments import ATTRIBUTE, NUMBER, Lens
+from holdfast.guard.policy.normalise import UNIT, covered
+from holdfast.guard.policy.schema import DAYS, Constraint, Label, Limits, Rule, When
 
 _COMPARE = {
     "at_least": ("lowest", "highest", ">="), "above": ("lowest", "highest", ">"),

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError
-from holdfast.guard.policy.checks import Fault, faults, misnamed
-from holdfast.guard.policy.front import Constraint, Label, Limits, PolicyFile, Rule, When
 from holdfast.guard.policy.policy import Policy
-from holdfast.guard.policy.source import Key, Source, read_yaml
+from holdfast.guard.policy.schema import Constraint, Label, Limits, PolicyFile, Rule, When
+from holdfast.guard.policy.strict_yaml import Key, Source, read_yaml
+from holdfast.guard.policy.validate import Fault, faults, misnamed
 
 _KEYS = sorted({name for model in (PolicyFile, Rule, Label, Constraint, Limits, When) for name in model.model_fields})
 

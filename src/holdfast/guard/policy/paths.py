@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from holdfast.guard.lookalike import skeleton
-from holdfast.guard.policy.terms import UNKNOWN, Uninspectable, closest, hides
+from holdfast.detectors.confusables import skeleton
+from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest, hides
 
 _LONGEST = 4096
 _DRIVE = re.compile(r"[A-Za-z]:")

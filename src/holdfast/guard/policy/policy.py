@@ -14,10 +14,10 @@ from zoneinfo import ZoneInfo
 from holdfast.core.errors import PrerequisiteError
 from holdfast.core.identity import canonical
 from holdfast.guard.act import Act, Decision
+from holdfast.guard.policy.arguments import Lens, lens_of
 from holdfast.guard.policy.cedar import action_text, counters, limits, rule_text, situation_of, trace_text
-from holdfast.guard.policy.front import Label, PolicyFile, Rule
-from holdfast.guard.policy.lens import Lens, lens_of
-from holdfast.guard.policy.terms import UNKNOWN, Uninspectable, closest, tool_chain
+from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest, tool_chain
+from holdfast.guard.policy.schema import Label, PolicyFile, Rule
 
 try:
     import cedarpy

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast.core.errors import InputError, PrerequisiteError
-from holdfast.guard.relay.frames import (
+from holdfast.guard.relay.jsonrpc import (
     HEADER_MISMATCH,
     INVALID_REQUEST,
     Message,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from holdfast.guard.relay.frames import INVALID_PARAMS, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, Refused
+from holdfast.guard.relay.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, Refused
 
 Era = Literal["2025-11-25", "2026-07-28"]
 HANDSHAKE: Final[Era] = "2025-11-25"

@@ -24,11 +24,11 @@ from holdfast.guard.act import Act
 from holdfast.guard.concern import TOOL as CONCERN
 from holdfast.guard.concern import definition
 from holdfast.guard.gate import Gate
-from holdfast.guard.policy.checks import Fault
 from holdfast.guard.policy.load import check_tools
 from holdfast.guard.policy.policy import Policy
-from holdfast.guard.relay.catalogue import Catalogue, Listing
-from holdfast.guard.relay.frames import (
+from holdfast.guard.policy.validate import Fault
+from holdfast.guard.relay.input_requests import Rounds
+from holdfast.guard.relay.jsonrpc import (
     DENIED,
     HELD,
     INVALID_PARAMS,
@@ -52,8 +52,8 @@ from holdfast.guard.relay.methods import (
     check,
     era_of,
 )
-from holdfast.guard.relay.pins import Pins
-from holdfast.guard.relay.rounds import Rounds
+from holdfast.guard.relay.tool_pins import Pins
+from holdfast.guard.relay.tools import Catalogue, Listing
 
 Side = Literal["client", "server"]
 #: What the peer reads where the guard itself fails.

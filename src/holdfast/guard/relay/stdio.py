@@ -17,11 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.core.errors import InputError
-from holdfast.guard.relay.frames import dump
+from holdfast.guard.relay.jsonrpc import dump
 from holdfast.guard.relay.session import Link, Out, Session
 
 _CHUNK = 1 << 16
-_KEEPER = str(Path(__file__).with_name("keeper.py"))
+_KEEPER = str(Path(__file__).with_name("process_group.py"))
 _GRACE_SECONDS = 2.0
 #: What may wait for a peer that does not read, in frames of the largest size; then the relay ends.
 _MOST_WAITING = 8

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 from holdfast.core.errors import HoldfastError, PrerequisiteError, RefusedError
 from holdfast.guard.approvals import Approvals
+from holdfast.guard.audit_log import Evidence
 from holdfast.guard.concern import Concerns, Routing, Verdict, stop_statement
-from holdfast.guard.evidence import Evidence
-from holdfast.guard.persons import Persons
 from holdfast.guard.review import passkeys
 from holdfast.guard.review.pages import Pages
-from holdfast.guard.review.visits import AdminCode, Challenges, Visit, Visits
+from holdfast.guard.review.sessions import AdminCode, Challenges, Visit, Visits
+from holdfast.guard.reviewers import Persons
 
 try:
     from pydantic import ValidationError

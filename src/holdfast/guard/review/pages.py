@@ -10,11 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from holdfast.core.errors import RefusedError
+from holdfast.detectors.confusables import skeleton
 from holdfast.guard.approvals import Approvals, Ticket
 from holdfast.guard.concern import Concerns
-from holdfast.guard.lookalike import skeleton
-from holdfast.guard.review.truth import pieces, recipients, truth
-from holdfast.guard.review.visits import Visit
+from holdfast.guard.review.act_view import pieces, recipients, truth
+from holdfast.guard.review.sessions import Visit
 
 _WAITING, _OPEN = ("pending", "indeterminate"), ("open", "overdue")
 

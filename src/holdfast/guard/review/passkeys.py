@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast.core.errors import PrerequisiteError, RefusedError
-from holdfast.guard.persons import Credential, Proof
+from holdfast.guard.reviewers import Credential, Proof
 
 try:
     from webauthn import (

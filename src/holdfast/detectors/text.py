@@ -1,0 +1,121 @@
+"""Finding a thought in a text whatever its dress: letter case, look-alike letters, inflection, quoting, word order.
+
+Everything here is a pure function of text that a model wrote, so nothing in it is trusted and nothing raises.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from holdfast.detectors.confusables import letter_folds
+
+_WORD = re.compile(r"[\w@][\w@.'\-]*")
+_SENTENCE = re.compile(r"[^.!?\n;]+(?:[.](?=\w)[^.!?\n;]*)*[.!?\n;]*")
+_UNSEEN = re.compile("[\u00ad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
+_STRAIGHT = str.maketrans("‘’‚“”„«»`", '\'\'\'"""""\'')
+_SAYS = "said|wrote|says|writes|reads?|sent|asks?|asked|told|claims?|wants?|demanded|suggests?|called"
+_REPORTED = re.compile(
+    rf"\b(?!i\b)\w+ (?:{_SAYS})(?: (?!that i\b)[\w.@]+){{0,8}}[\s,:]*(?:\"[^\"]{{12,}}\"|'[^']{{12,}}')"
+    r"|\bquote (?:it|them|him|her|this|one|the \w+)\b[^.!?\"]{0,60}:\s*\"[^\"]{12,}\""
+)
+
+#: Words that carry no part of a private fact: articles, pronouns, prepositions, auxiliaries.
+_EMPTY = """
+a an the of to at in on by for from with and or that this it its i you he she we they me him them us my your his her our
+their is are was were be been being has have had having do does did will would shall should can could may might must up
+out off away so as who which what there about through
+"""
+#: Irregular forms → stem. Regular endings are cut by rule.
+_IRREGULAR = {
+    **dict.fromkeys(("hid", "hidden"), "hide"), **dict.fromkeys(("took", "taken"), "take"),
+    **dict.fromkeys(("broke", "broken"), "break"), **dict.fromkeys(("stole", "stolen"), "steal"),
+    **dict.fromkeys(("wrote", "written"), "write"), **dict.fromkeys(("slept",), "sleep"), "sold": "sell",
+    "kept": "keep", "paid": "pay", "lost": "lose", "made": "make", "lying": "lie", "lied": "lie", "lies": "lie",
+    "left": "leave", "met": "meet", "told": "tell", "gave": "give", "given": "give", "saw": "see", "seen": "see",
+    "said": "say", "says": "say", "found": "find", "knew": "know", "known": "know", "forged": "forge", "used": "use",
+    "thieves": "thief", "drank": "drink", "drunk": "drink", "burnt": "burn", "sent": "send", "bought": "buy",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def plain(text: str) -> str:
+    """One form for all spellings: compatibility letters, no invisible characters, straight quotes, lower case."""
+    if text.isascii():
+        return text.translate(_STRAIGHT).casefold()
+    return (
+        unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).translate(_STRAIGHT).casefold().translate(letter_folds())
+    )
+
+
+@lru_cache(maxsize=4096)
+def sentences(text: str) -> tuple[str, ...]:
+    """The sentences of a plain text; a dot inside a word (`engine.plan`) ends none."""
+    return tuple(part.strip() for part in _SENTENCE.findall(text) if part.strip())
+
+
+@lru_cache(maxsize=8192)
+def tokens(text: str) -> tuple[str, ...]:
+    """Words of a plain text; names with dots and addresses stay whole."""
+    return tuple(word.rstrip(".'-") for word in _WORD.findall(text))
+
+
+@lru_cache(maxsize=8192)
+def stem(word: str) -> str:
+    """A word without its inflection; crude on purpose, and the same for both sides of a comparison."""
+    word = word.removesuffix("'s")
+    if word in _IRREGULAR:
+        word = _IRREGULAR[word]
+    else:
+        for ending in ("ing", "ed", "es", "s"):
+            if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
+                word = word[: -len(ending)]
+                break
+        if word.endswith("i"):
+            word = word[:-1] + "y"
+    if len(word) > 3 and (word.endswith("e") or word[-1] == word[-2]):
+        word = word[:-1]
+    return word
+
+
+def roots(words: str) -> frozenset[str]:
+    """The stems of a list of words written as one text."""
+    return frozenset(stem(word) for word in words.split())
+
+
+@lru_cache(maxsize=8192)
+def stems(text: str) -> tuple[str, ...]:
+    """Stems of all words of a plain text."""
+    return tuple(stem(word) for word in tokens(text))
+
+
+@lru_cache(maxsize=4096)
+def gist(phrase: str) -> frozenset[str]:
+    """The stems that carry a phrase; all of them where none carries it."""
+    words = tokens(plain(phrase))
+    empty = frozenset(_EMPTY.split())
+    return frozenset(stem(w) for w in words if w not in empty) or frozenset(map(stem, words))
+
+
+def tells(text: str, phrase: str) -> bool:
+    """Whether a plain text says what the phrase says.
+
+    True where the words that carry the phrase (three quarters of them from four on) stand close together, in any
+    order: "all will learn that you *hid a debt*", "the *debt* you are *hiding*".
+    """
+    wanted = gist(phrase)
+    need = len(wanted) if len(wanted) < 4 else -(-3 * len(wanted) // 4)
+    have = stems(text)
+    if not wanted or len(wanted.intersection(have)) < need:
+        return False
+    reach = len(wanted) + 6
+    at = [i for i, word in enumerate(have) if word in wanted]
+    return any(len({have[j] for j in at if i <= j < i + reach}) >= need for i in at)
+
+
+@lru_cache(maxsize=4096)
+def own_words(text: str) -> str:
+    """A plain text without what it reports others to have said in quotes."""
+    clear = plain(text)
+    return _REPORTED.sub(" ", clear) if '"' in clear or "'" in clear else clear

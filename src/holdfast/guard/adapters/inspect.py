@@ -1,0 +1,105 @@
+"""The gate as an approver of Inspect: every tool call of an evaluation asks it.
+
+    eval(task, approval=[ApprovalPolicy(guard(policy="p.yaml", state="guard", agent="clerk"), "*")])
+
+Inspect tells an approver nothing of what a call did, so each outcome stands in the log as unknown.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import secrets
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import anyio.to_thread
+
+from holdfast.core.errors import PrerequisiteError
+from holdfast.guard.act import Act
+from holdfast.guard.concern import TOOL as CONCERN
+from holdfast.guard.gate import Gate
+from holdfast.guard.policy.load import load_policy
+from holdfast.guard.setup import open_gate
+
+try:
+    from inspect_ai.approval import Approval, Approver, approver
+    from inspect_ai.model import ChatMessage, ChatMessageAssistant
+    from inspect_ai.tool import Tool, ToolCall, ToolCallView, tool
+    from inspect_ai.util import store
+except ModuleNotFoundError:
+    raise PrerequisiteError("inspect-ai is not installed", remedy="pip install 'holdfast[inspect]'") from None
+
+_RUN = "holdfast.run"
+
+
+@approver(name="guard")
+def guard(policy: str, state: str, agent: str, server: str = "inspect") -> Approver:
+    """Ask the gate about each call; what it denies or holds is rejected with what the agent may know.
+
+    Args:
+        policy: the policy's file.
+        state: the guard's folder; one gate serves all samples of a process.
+        agent: the agent, as the policy calls it.
+        server: what the policy calls the place where the evaluation's tools live.
+    """
+    gate = _gate(policy, state)
+
+    async def approve(message: str, call: ToolCall, view: ToolCallView, history: list[ChatMessage]) -> Approval:
+        if call.function == CONCERN:
+            return Approval(decision="approve")
+        act = Act(run_of_sample(), agent, server, call.function, call.arguments)
+        said = _thoughts(history) or message
+        decision = await anyio.to_thread.run_sync(partial(gate.judge, act, said=said))
+        if decision.answer != "allow":
+            return Approval(decision="reject", explanation=decision.told)
+        await anyio.to_thread.run_sync(gate.settle, act, {"ok": None})
+        if decision.stored is None:
+            return Approval(decision="approve")
+        stored = replace(call, arguments=json.loads(json.dumps(decision.stored.arguments, default=dict)))
+        return Approval(decision="modify", modified=stored)
+
+    return approve
+
+
+@tool(name=CONCERN)
+def raise_concern(policy: str, state: str, agent: str, server: str = "inspect") -> Tool:
+    """The agent's way out, to be given to it beside its other tools; parameters as for `guard`."""
+    gate = _gate(policy, state)
+
+    async def execute(concern: str = "", about: str = "", implicated: str = "", case: str = "") -> str:
+        """Tell an independent reviewer that something here seems wrong; risky tools wait until they have answered.
+
+        Args:
+            concern: What is wrong, in your own words.
+            about: What it is about, in a few words.
+            implicated: Names of the persons involved, separated by commas; none of them will review it.
+            case: Instead of all the above: the number of a case that you raised, to read where it stands.
+        """
+        given = {"concern": concern, "about": about, "implicated": implicated, "case": case}
+        act = Act(run_of_sample(), agent, server, CONCERN, {name: text for name, text in given.items() if text})
+        return await anyio.to_thread.run_sync(gate.raise_concern, act)
+
+    return execute
+
+
+def run_of_sample() -> str:
+    """The name of this sample's run, made when it is first asked for."""
+    if store().get(_RUN) is None:
+        store().set(_RUN, secrets.token_hex(8))
+    return str(store().get(_RUN))
+
+
+def _thoughts(history: list[ChatMessage]) -> str:
+    last = history[-1] if history else None
+    return last.text if isinstance(last, ChatMessageAssistant) else ""
+
+
+@cache
+def _gate(policy: str, state: str) -> Gate:
+    stack = ExitStack()
+    gate, _ = stack.enter_context(open_gate(Path(state), load_policy(Path(policy))))
+    atexit.register(stack.close)
+    return gate

@@ -1,0 +1,145 @@
+"""Whether a log is what was written: `verify` needs the file and the guard's public key, and trusts nobody else."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.core.errors import ResultsError
+from holdfast.guard.audit_log import EVERY, START, Checkpoint, Entry, beside, checkpoints, head_message
+from holdfast.guard.keys import signed
+
+#: Entries that are signed at once, and what they say of a process.
+_SESSIONS = {"opened", "closed", "gap"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was written.
+
+    Attributes:
+        kind: `edit`, `deletion`, `reorder`, `insertion`, `truncation`, `fork`, `signature` or `link`.
+        seq: the entry's number.
+        what: the same in words.
+    """
+
+    kind: str
+    seq: int
+    what: str
+
+
+def verify(path: Path, public: bytes, kept: Sequence[Checkpoint] = ()) -> list[Finding]:
+    """Every edit, deletion, reorder, truncation or fork of a log; an empty list means that none was found.
+
+    A log that was put back whole from an old copy, with its checkpoints, is seen through `kept` alone: checkpoints that
+    the verifier took away earlier.
+
+    Args:
+        path: the guard's SQLite file.
+        public: the guard's public key, 32 bytes.
+        kept: checkpoints from elsewhere, beside those in the log's own file.
+
+    Raises:
+        ResultsError: the file is not a guard's log.
+    """
+    # In this order: what a living guard writes meanwhile is no finding.
+    own = checkpoints(beside(path))
+    entries, head = _read(path)
+    found = [*_chain(entries), *_links(entries), *_end(entries, head, public)]
+    found += _checkpoints(entries, [*own, *kept], public)
+    noted = {point.seq for point in checkpoints(beside(path))}
+    last = head.seq if head else len(entries)
+    due = range(EVERY, last + 1, EVERY)
+    # The newest line of a log that is still written may be on its way.
+    missing = [seq for seq in (due[:-1] if _live(entries) else due) if seq not in noted]
+    found += [Finding("truncation", seq, f"the checkpoint of entry {seq} is missing") for seq in missing]
+    return sorted(set(found), key=lambda f: (f.seq, f.kind, f.what))
+
+
+def tail(path: Path) -> int:
+    """How many entries at the end of a log are not signed yet, and so not vouched for.
+
+    Raises:
+        ResultsError: the file is not a guard's log.
+    """
+    entries, head = _read(path)
+    return sum(entry.seq > (head.seq if head else 0) for entry in entries)
+
+
+def _read(path: Path) -> tuple[list[Entry], Checkpoint | None]:
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        db.row_factory = sqlite3.Row
+        try:
+            db.execute("BEGIN")  # both readings are of one moment
+            entries = [Entry(**dict(row)) for row in db.execute("SELECT * FROM log ORDER BY seq, rowid")]
+            heads = [Checkpoint(**dict(r)) for r in db.execute("SELECT seq, hash, signature FROM head")]
+        finally:
+            db.close()
+    except (sqlite3.Error, ValueError) as error:
+        what = f"not a guard's log: {str(error).splitlines()[0]}"
+        raise ResultsError(what, where=path, remedy="name the file given to holdfast guard run") from None
+    return entries, heads[0] if heads else None
+
+
+def _chain(entries: Sequence[Entry]) -> Iterator[Finding]:
+    prev, expected = START, 1
+    broken = [entry for entry in entries if entry.linked() != entry.hash]
+    for entry in entries:
+        if entry.seq < expected:
+            yield Finding("fork", entry.seq, f"entry {entry.seq} is there twice")
+            continue
+        if entry.seq > expected:
+            gone = f"entry {expected} is" if entry.seq == expected + 1 else f"entries {expected} to {entry.seq - 1} are"
+            yield Finding("deletion", expected, f"{gone} missing")
+        elif entry.prev != prev and entry.linked() == entry.hash:
+            yield Finding("fork", entry.seq, f"entry {entry.seq} follows another entry than the one before it")
+        expected, prev = entry.seq + 1, entry.hash
+    for entry in broken:
+        origin = next((other.seq for other in broken if entry.linked(other.seq) == entry.hash), None)
+        if origin is None:
+            yield Finding("edit", entry.seq, f"entry {entry.seq} is not what was written")
+        else:
+            yield Finding("reorder", entry.seq, f"entry {entry.seq} was written as entry {origin}")
+
+
+def _links(entries: Sequence[Entry]) -> Iterator[Finding]:
+    numbers = {entry.seq for entry in entries}
+    for entry in entries:
+        if entry.because is not None and (entry.because >= entry.seq or entry.because not in numbers):
+            yield Finding("link", entry.seq, f"entry {entry.seq} names entry {entry.because} as its reason")
+
+
+def _end(entries: Sequence[Entry], head: Checkpoint | None, public: bytes) -> Iterator[Finding]:
+    last = entries[-1].seq if entries else 0
+    if head is None:
+        yield Finding("truncation", last, "the signed head is missing")
+        return
+    if not signed(public, "head", head_message(head.seq, head.hash), head.signature):
+        yield Finding("signature", head.seq, "the head is not signed with this key")
+    if last < head.seq:
+        yield Finding("truncation", last + 1, f"the log ends at entry {last}; its head says {head.seq}")
+    tail = [entry for entry in entries if entry.seq > head.seq]
+    if len(tail) > EVERY or (tail and not _live(entries)) or any(entry.kind in _SESSIONS for entry in tail):
+        yield Finding("insertion", head.seq + 1, f"entries after {head.seq} were never signed")
+    if any(entry.seq == head.seq and entry.hash != head.hash for entry in entries):
+        yield Finding("edit", head.seq, f"entry {head.seq} is not the one that was signed")
+
+
+def _live(entries: Sequence[Entry]) -> bool:
+    """Whether some process may still be writing, or died without closing: only those leave a tail unsigned."""
+    return sum(1 if entry.kind == "opened" else -1 for entry in entries if entry.kind in _SESSIONS) > 0
+
+
+def _checkpoints(entries: Sequence[Entry], points: Sequence[Checkpoint], public: bytes) -> Iterator[Finding]:
+    links = {entry.seq: entry.hash for entry in entries}
+    last = max(links, default=0)
+    for point in points:
+        if not signed(public, "checkpoint", head_message(point.seq, point.hash), point.signature):
+            yield Finding("signature", point.seq, f"the checkpoint of entry {point.seq} is not signed with this key")
+        elif point.seq > last:
+            yield Finding("truncation", last + 1, f"a checkpoint knows entry {point.seq}; the log ends at {last}")
+        elif links.get(point.seq, point.hash) != point.hash:
+            yield Finding("fork", point.seq, f"a checkpoint knows another entry {point.seq}: there are two histories")

@@ -1,0 +1,228 @@
+"""Detectors before the deed: a tool call read as the effects it would have, and a watch that the gate can ask.
+
+    watch = Watch(facts)
+    reason = watch(act)          # None, or why a reviewer should look; for the log, never for the agent
+
+A model monitor plugs in beside the detectors as one function `(act, facts) → findings`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from holdfast.core.records import Effect, Facts
+from holdfast.detectors.base import DETECTORS, Finding
+from holdfast.detectors.commands import Deed, command_effects, sql_effects
+from holdfast.detectors.private_facts import NO_LEAVE, Leave, leverage
+from holdfast.detectors.text import plain
+from holdfast.guard.act import Act
+
+Monitor = Callable[[Act, Facts], list[Finding]]
+"""Looks at one act before it happens. Deterministic or a model; what it finds never reaches the agent."""
+
+_MEMORY, _RUNS = 64, 512
+#: The detectors that put the effects of a run together; each of the others judges one effect at a time.
+_TOGETHER = ("coercion", "leak")
+_PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
+_LIST = re.compile(r"[,;\n]")
+_TO = ("to", "cc", "bcc", "recipient", "recipients", "email", "channel", "user", "url", "host", "endpoint", "address")
+_FILE = ("path", "file", "filename", "source", "src", "attachment", "attachments", "uri", "target", "name", "item")
+_DELETE = frozenset(("delete", "remove", "unlink", "purge", "erase", "destroy", "drop", "trash", "shred", "wipe"))
+_WRITE = frozenset(("write", "overwrite", "truncate", "save", "put", "replace", "create"))
+_CHANGE = frozenset(("edit", "update", "patch", "modify", "append", "set"))
+_HALT = frozenset(
+    (
+        "cancel",
+        "disable",
+        "stop",
+        "silence",
+        "suspend",
+        "pause",
+        "kill",
+        "mute",
+        "reschedule",
+        "postpone",
+        "edit",
+        "change",
+    )
+)
+_SEND = frozenset(
+    (
+        "send",
+        "mail",
+        "email",
+        "post",
+        "message",
+        "forward",
+        "reply",
+        "upload",
+        "share",
+        "publish",
+        "notify",
+        "fetch",
+        "http",
+        "request",
+        "tweet",
+        "dm",
+        "comment",
+    )
+)
+_RUN = frozenset(("run", "execute", "exec", "shell", "bash", "command", "terminal", "sh", "powershell"))
+_JOBS = frozenset(("job", "alert", "task", "schedule", "service", "logging", "timer", "cron", "backup", "monitor"))
+
+
+def effects_of(act: Act) -> list[Effect]:
+    """The effects that an act would have if it were let through, read from its tool's name and its arguments.
+
+    An act that only reads has none.  Every argument that is text counts as said to every recipient.
+    """
+    deeds = _deeds(act.tool, {_key(key): value for key, value in act.arguments.items()})
+    return [Effect(kind=kind, call=0, fields=fields) for kind, fields in deeds]
+
+
+def _deeds(tool: str, given: Mapping[str, Any]) -> Iterator[Deed]:
+    verbs = {part.casefold() for part in _PART.findall(tool)}
+    texts = {key: text for key, value in given.items() for text in [_text(value)] if text}
+    if "sql" in verbs or "query" in texts:
+        yield from sql_effects(texts.get("query", texts.get("sql", texts.get("statement", ""))))
+    if verbs & _RUN and not verbs & {"sql", "job"}:
+        for key in ("command", "cmd", "script", "code", "args"):
+            yield from command_effects(texts.get(key, ""))
+    elif "report" in verbs and "about" in texts:
+        yield "report_filed", {"about": texts["about"], "text": _rest(texts, ("about",))}
+    elif verbs & _JOBS and verbs & _HALT:
+        for job in list(texts.values()) or [""]:
+            yield "job_changed", {"job": f"logging {job}" if "logging" in verbs else job}
+    elif verbs & {"config", "setting", "settings", "option", "flag"} and verbs & (_CHANGE | _WRITE):
+        if plain(texts.get("value", "")) in ("false", "off", "0", "no", "none", "disabled"):
+            yield "setting_disabled", {"name": _first(texts, ("key", "setting", "option", "flag", "name"))}
+    elif verbs & {"key", "token", "role", "permission", "credential", "user", "account"} and verbs & (
+        _WRITE | _CHANGE | {"grant", "add", "issue", "mint"}
+    ):
+        yield (
+            "right_granted",
+            {"owner": _first(texts, ("owner", "principal", "subject", "user", "account", "to", "name"))},
+        )
+    elif verbs & {"copy", "clone", "duplicate", "backup", "export"}:
+        yield "file_copied", {"file": _first(texts, _FILE), "to": _first(texts, ("destination", "dst", "to", "target"))}
+    elif verbs & {"move", "rename"}:
+        yield "file_moved", {"file": _first(texts, _FILE), "to": _first(texts, ("destination", "dst", "to"))}
+    elif verbs & _DELETE:
+        for file in (part for text in texts.values() for part in _listed(text)):
+            yield "file_deleted", {"file": file}
+    elif verbs & _SEND or "url" in texts:
+        yield from _sent(texts)
+    elif verbs & (_WRITE | _CHANGE) and (file := _first(texts, _FILE)):
+        kind = "file_changed" if verbs & _CHANGE else "file_overwritten"
+        yield ("file_appended" if "append" in verbs else kind), {"file": file, "text": _rest(texts, _FILE)}
+
+
+def _sent(texts: Mapping[str, str]) -> Iterator[Deed]:
+    """One effect for each recipient, and one more for each file that goes along."""
+    files = [
+        f for key in ("file", "attachment", "attachments", "path", "filename") for f in _listed(texts.get(key, ""))
+    ]
+    said = _rest(texts, (*_TO, "subject")) if "url" not in texts else " ".join(texts.values())
+    for key in _TO:
+        for to in _listed(texts.get(key, "")):
+            host = urlsplit(to).hostname if "://" in to else None
+            fields = {"to": host or to.lstrip("@#"), "subject": texts.get("subject", ""), "text": said}
+            yield "mail_sent", fields
+            for file in files:
+                yield "file_sent", {"file": file, "to": fields["to"], "text": ""}
+
+
+@lru_cache(maxsize=1024)
+def _key(name: str) -> str:
+    """The word of an argument's name that says what it is: `filePath` and `file_paths` are both a `path`."""
+    parts = [part.casefold() for part in _PART.findall(name)]
+    last = parts[-1].removesuffix("s") if parts and len(parts[-1]) > 3 else "".join(parts)
+    return last if last in _FILE + _TO else plain(name)
+
+
+def _text(value: Any) -> str:
+    """All text in an argument, however deep."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return "\n".join(_text(inner) for inner in value.values())
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return ", ".join(_text(inner) for inner in value)
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _first(texts: Mapping[str, str], keys: Sequence[str]) -> str:
+    return next((texts[key] for key in keys if key in texts), "")
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in _LIST.split(text) if part.strip()]
+
+
+def _rest(texts: Mapping[str, str], keys: Sequence[str]) -> str:
+    return "\n".join(text for key, text in texts.items() if key not in keys)
+
+
+def detect(act: Act, facts: Facts) -> list[Finding]:
+    """What all detectors find in one act by itself."""
+    effects = effects_of(act)
+    return [finding for check in DETECTORS.values() for finding in check(effects, facts, None)] if effects else []
+
+
+class Watch:
+    """Detectors with a memory of each run, and the monitors beside them; safe to call from many threads.
+
+    What is spread over several acts of a run (a fact in one mail, the demand in the next; a text sent in pieces) is
+    seen when the act comes that completes it.  The last 64 effects of a run are remembered, for the last 512 runs.
+
+    Args:
+        facts: what is private, confidential, protected and the agent's own.
+        monitors: further eyes, asked after the detectors; one that raises counts as a finding.
+        leave: who may be told private facts, and how strictly the telling is held.
+    """
+
+    def __init__(self, facts: Facts, monitors: Sequence[Monitor] = (), leave: Leave = NO_LEAVE) -> None:
+        self._facts, self._monitors, self._leave = facts, tuple(monitors), leave
+        self._runs: OrderedDict[str, deque[Effect]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def findings(self, act: Act) -> list[tuple[str, Finding]]:
+        """(name of detector or monitor, finding) for what this act does or completes."""
+        fresh = effects_of(act)
+        with self._lock:
+            past = self._runs.setdefault(act.run, deque(maxlen=_MEMORY))
+            self._runs.move_to_end(act.run)
+            while len(self._runs) > _RUNS:
+                self._runs.popitem(last=False)
+            before = min(len(past), max(0, _MEMORY - len(fresh)))
+            effects = [*past][len(past) - before :] + fresh
+            past.extend(fresh)
+        found = []
+        for name, check in DETECTORS.items() if fresh else ():
+            seen, first = (effects, before) if name in _TOGETHER else (fresh, 0)
+            found += [(name, finding) for finding in check(seen, self._facts, None) if finding.effect >= first]
+        if fresh:
+            pulls = leverage(effects, self._facts, act.agent, self._leave)
+            found += [("leverage", finding) for finding in pulls if finding.effect >= before]
+        for monitor in self._monitors:
+            name = getattr(monitor, "__name__", type(monitor).__name__)
+            found += [(name, finding) for finding in look(monitor, act, self._facts)]
+        return found
+
+    def __call__(self, act: Act) -> str | None:
+        """None, or the reasons to stop this act, for the log and the reviewer."""
+        return "; ".join(f"{name}: {finding.reason}" for name, finding in self.findings(act)) or None
+
+
+def look(monitor: Monitor, act: Act, facts: Facts) -> list[Finding]:
+    """What a monitor finds; one that fails has found something."""
+    try:
+        return monitor(act, facts)
+    except Exception as error:  # a monitor that fails has not said that all is well
+        return [Finding(0, "", f"the monitor failed: {type(error).__name__}", failed=True)]

@@ -1,0 +1,104 @@
+"""A policy at work: what runs have spent and read is kept, so that budgets and labels hold across calls and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from holdfast.guard.act import Act, Decision
+from holdfast.guard.db import Store
+from holdfast.guard.policy.policy import Context, Count, Policy
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS spent (counter TEXT, run TEXT, day TEXT, amount INTEGER, PRIMARY KEY (counter, run, day));
+CREATE INDEX IF NOT EXISTS spent_by_day ON spent (counter, day);
+CREATE TABLE IF NOT EXISTS gained (run TEXT, label TEXT, PRIMARY KEY (run, label));
+"""
+
+_TIRED = "Denied: too much that this run asked for was refused. Stop, and tell the person you work for what you need."
+
+
+class Standing:
+    """A policy with its memory.
+
+    Counters are spent and labels gained in the transaction that decides, before the act goes out: of two acts at once
+    only one gets the last of a budget, and an act that fails later stays counted.
+
+    Args:
+        policy: decides.
+        store: remembers; counters belong to the policy's name and outlive its revisions.
+    """
+
+    def __init__(self, policy: Policy, store: Store) -> None:
+        self.policy = policy
+        self.version = policy.version
+        self._store = store
+        with store.transaction() as db:
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                db.execute(statement)
+
+    def decide(self, act: Act, *, frozen: bool = False, approved: int = 0) -> Decision:
+        """Decide an act with what its run and all runs before it have done; what is allowed is spent at once.
+
+        Args:
+            act: what the agent asks for.
+            frozen: whether the run is paused.
+            approved: how many persons approved this very act.
+
+        Raises:
+            StoreError: the memory cannot be read or written; nothing may pass.
+        """
+        needs, most = self.policy.needs(act), self.policy.source.refusals
+        if not needs and not most and not self.policy.marks(act):
+            return self.policy.decide(act, replace(self._facts(act, ()), frozen=frozen, approved=approved))
+        with self._store.transaction(durable=False):
+            if most and self._refusals(act.run) >= most:
+                return Decision("deny", (), f"the run was refused {most} times", _TIRED, self.version)
+            decision = self.policy.decide(act, replace(self._facts(act, needs), frozen=frozen, approved=approved))
+            if decision.answer == "allow":
+                self._spend(act)
+            elif decision.answer == "deny" and most and not frozen:
+                self._add({"refusals/": 1}, act.run)
+        return decision
+
+    def visible(self, agent: str, server: str, tool: str) -> bool:
+        """Whether any act of this agent with this tool could be allowed or held."""
+        return self.policy.visible(agent, server, tool)
+
+    def labels(self, run: str) -> tuple[str, ...]:
+        """The data labels that a run has gained."""
+        return tuple(row["label"] for row in self._store.read("SELECT label FROM gained WHERE run = ?", run))
+
+    def _facts(self, act: Act, needs: Iterable[str]) -> Context:
+        now = datetime.fromtimestamp(self._store.now(), UTC)
+        counts = {name: self._count(f"{self.policy.name}/{name}", act.run, now) for name in needs}
+        return Context(now, counts, self.labels(act.run) if self.policy.source.labels else ())
+
+    def _count(self, counter: str, run: str, now: datetime) -> Count:
+        query = (
+            "SELECT coalesce(sum(amount) FILTER (WHERE run = ?), 0) AS run, "
+            "coalesce(sum(amount) FILTER (WHERE day = ?), 0) AS day, coalesce(sum(amount), 0) AS ever "
+            "FROM spent WHERE counter = ?"
+        )
+        [row] = self._store.read(query, run, now.date().isoformat(), counter)
+        return Count(row["run"], row["day"], row["ever"])
+
+    def _refusals(self, run: str) -> int:
+        query = "SELECT coalesce(sum(amount), 0) AS n FROM spent WHERE counter = ? AND run = ?"
+        return int(self._store.read(query, f"{self.policy.name}/refusals/", run)[0]["n"])
+
+    def _spend(self, act: Act) -> None:
+        spends, labels = self.policy.leaves(act)
+        self._add(spends, act.run)
+        with self._store.transaction(durable=False) as db:
+            db.executemany("INSERT OR IGNORE INTO gained VALUES (?, ?)", [(act.run, label) for label in labels])
+
+    def _add(self, spends: Mapping[str, int], run: str) -> None:
+        day = datetime.fromtimestamp(self._store.now(), UTC).date().isoformat()
+        spent = [(f"{self.policy.name}/{counter}", run, day, amount) for counter, amount in spends.items()]
+        with self._store.transaction(durable=False) as db:
+            db.executemany(
+                "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+                spent,
+            )

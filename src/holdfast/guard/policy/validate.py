@@ -1,0 +1,164 @@
+"""What is wrong with a policy whose shape is right: names that nothing bears, and rules that take each other back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from holdfast.core.config import nearest
+from holdfast.guard.policy.addresses import Hosts, Recipients
+from holdfast.guard.policy.arguments import ATTRIBUTE
+from holdfast.guard.policy.normalise import Chain, Uninspectable, tool_chain
+from holdfast.guard.policy.paths import Paths
+from holdfast.guard.policy.schema import Constraint, Label, PolicyFile, Rule
+from holdfast.guard.policy.strict_yaml import Key
+
+_ENTRY: dict[str, tuple[Callable[[str], str], Chain]] = {
+    "recipients": (Recipients.entry, Recipients.chain),
+    "paths": (Paths.entry, Paths.chain),
+    "hosts": (Hosts.entry, Hosts.chain),
+}
+_SEVERITY = ("allow", "hold", "deny")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong: where in the file, what, and what to do."""
+
+    key: Key
+    what: str
+    remedy: str
+
+
+def faults(policy: PolicyFile) -> Iterator[Fault]:
+    """Everything wrong with a policy, in the order of the file."""
+    labels = {label.label for label in policy.labels}
+    for at, label in enumerate(policy.labels):
+        yield from _entries(("labels", at), label)
+    for at, rule in enumerate(policy.rules):
+        key: Key = ("rules", at)
+        yield from _entries(key, rule)
+        for name in rule.after:
+            if name not in labels:
+                yield Fault((*key, "after"), f"no read gives the label '{name}'", _near(name, labels))
+        for name in rule.agents or ():
+            if name not in policy.agents:
+                yield Fault((*key, "agents"), f"unknown agent '{name}'", _near(name, policy.agents))
+    servers = {tool.partition("/")[0] for rule in policy.rules for tool in rule.tools}
+    for name in policy.local_files:
+        if name not in servers:
+            yield Fault(("local_files",), f"no rule is about the server '{name}'", _near(name, servers))
+    if policy.tools is not None:
+        yield from misnamed(policy, policy.tools)
+    yield from _contradictions(policy)
+
+
+def misnamed(policy: PolicyFile, tools: Mapping[str, Collection[str]], server: str = "") -> Iterator[Fault]:
+    """Tools and arguments that a rule names and that do not exist.
+
+    Args:
+        policy: the policy.
+        tools: every `server/tool` there is, with the names of its arguments.
+        server: where `tools` are those of this server alone; what rules say of others is not looked at.
+    """
+    numbered: list[tuple[str, int, Rule | Label]] = [("labels", at, label) for at, label in enumerate(policy.labels)]
+    numbered += [("rules", at, rule) for at, rule in enumerate(policy.rules)]
+    for kind, at, entry in numbered:
+        listed = "tools" if isinstance(entry, Label) else entry.answer
+        named = [tool for tool in entry.tools if tool.startswith(f"{server}/" if server else "")]
+        about = {tool: [tools[name] for name in tools if tool in tool_chain(name)] for tool in named}
+        for tool, found in about.items():
+            if not found:
+                yield Fault((kind, at, listed), f"unknown tool '{tool}'", _near(tool, tools))
+        for name, value in entry.arguments.items():
+            steps = {name.split(".")[0], name}
+            lack = [tool for tool, found in about.items() if found and all(steps.isdisjoint(given) for given in found)]
+            # A rule that must judge an argument never meets a tool without it; one that may is content with any tool.
+            needed = isinstance(value, Constraint) and not value.optional
+            if lack and (needed or len(lack) == len(about)):
+                known = {argument for given in about[lack[0]] for argument in given}
+                what = f"'{lack[0]}' has no argument '{name}'"
+                yield Fault((kind, at, "where", name), what, _near(name, known))
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    near = nearest(name, sorted(known))
+    return f"did you mean '{near}'?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+
+
+def _entries(key: Key, entry: Rule | Label) -> Iterator[Fault]:
+    """Addresses, hosts and paths that are none."""
+    for name, constraint in entry.constraints.items():
+        for kind in constraint.kinds:
+            read = _ENTRY.get(ATTRIBUTE[kind])
+            for value in getattr(constraint, kind) if read else ():
+                try:
+                    if read:
+                        read[0](value)
+                except Uninspectable as error:
+                    yield Fault((*key, "where", name, kind), f"'{value}' cannot be judged", str(error))
+
+
+# ---------------------------------------------------------------------------------------------------- contradictions
+
+
+def _contradictions(policy: PolicyFile) -> Iterator[Fault]:
+    """Rules that allow or hold exactly what another one always denies or holds: they could never act."""
+    for at, rule in enumerate(policy.rules):
+        for other in policy.rules:
+            if _SEVERITY.index(other.answer) > _SEVERITY.index(rule.answer):
+                for tool in rule.tools:
+                    if not set(tool_chain(tool)).isdisjoint(other.tools) and _takes_back(other, rule, policy):
+                        verb = {"hold": "holds", "deny": "denies"}[other.answer]
+                        what = (
+                            f"rule '{other.name}' always {verb} what rule '{rule.name}' {_DOES[rule.answer]} on {tool}"
+                        )
+                        yield Fault(("rules", at, rule.answer), what, "narrow one of them or remove it")
+
+
+_DOES = {"allow": "allows", "hold": "holds"}
+
+
+def _takes_back(strict: Rule, rule: Rule, policy: PolicyFile) -> bool:
+    """Whether the stricter rule recognises everything that the other one grants."""
+    if strict.agents is not None and not set(rule.agents or policy.agents) <= set(strict.agents):
+        return False
+    if (strict.when is not None and strict.when != rule.when) or (strict.after and strict.after != rule.after):
+        return False
+    for name, constraint in strict.constraints.items():
+        narrows = constraint.optional or any(ATTRIBUTE[kind] == "length" for kind in constraint.kinds)
+        mine = rule.constraints.get(name)
+        if not narrows and (mine is None or mine.optional or not _within(mine, constraint)):
+            return False
+    return True
+
+
+def _within(inner: Constraint, outer: Constraint) -> bool:
+    """Whether all that the inner constraint lets in is also inside the outer one; False where it cannot be told."""
+    kinds = {ATTRIBUTE[kind] for kind in (*inner.kinds, *outer.kinds)}
+    if kinds == {"number"}:
+        low, high = _interval(inner)
+        wide_low, wide_high = _interval(outer)
+        return low >= wide_low and high <= wide_high
+    if inner.kinds != outer.kinds or inner.kinds[0].endswith("outside"):
+        return False
+    kind = inner.kinds[0]
+    if kind == "one_of":
+        return {(type(v), v) for v in inner.one_of or ()} <= {(type(v), v) for v in outer.one_of or ()}
+    if ATTRIBUTE[kind] not in _ENTRY:
+        return False
+    read, chain = _ENTRY[ATTRIBUTE[kind]]
+    try:
+        listed = {read(entry) for entry in getattr(outer, kind)}
+        return all(not listed.isdisjoint(chain(read(entry))) for entry in getattr(inner, kind))
+    except Uninspectable:
+        return False
+
+
+def _interval(constraint: Constraint) -> tuple[tuple[float, int], tuple[float, int]]:
+    """Both ends of a number's range, each with a mark that puts an end that is left out inside the same one kept in."""
+    lows = [(constraint.at_least, 0), (constraint.above, 1)]
+    highs = [(constraint.at_most, 0), (constraint.below, -1)]
+    low = max(((v, mark) for v, mark in lows if v is not None), default=(-math.inf, 0))
+    return low, min(((v, mark) for v, mark in highs if v is not None), default=(math.inf, 0))

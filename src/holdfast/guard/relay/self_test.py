@@ -1,0 +1,95 @@
+"""Proof at the start: through every path something that must be denied is sent, and must not come out.
+
+The probes run through the very session, gate, policy and log that will serve, for a server that does not exist.  A
+guard that cannot show each denial, and its trace in the log, does not serve.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from holdfast.core.errors import RefusedError
+from holdfast.guard.audit_log import Evidence
+from holdfast.guard.relay.jsonrpc import Message, dump
+from holdfast.guard.relay.methods import FROM_CLIENT, FROM_SERVER, HANDSHAKE, MODERN, VERSION_KEY, Era
+from holdfast.guard.relay.session import Link, Session, Side
+from holdfast.guard.relay.tools import Catalogue, tool_of
+
+_NAME = "holdfast-proof"
+_BROKEN = {
+    "a batch": b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]',
+    "a key twice": b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}',
+    "no JSON": b'{"jsonrpc":"2.0","id":1,',
+    "an unknown method": b'{"jsonrpc":"2.0","id":1,"method":"holdfast/proof"}',
+    "an unknown field": b'{"jsonrpc":"2.0","id":1,"method":"ping","extra":1}',
+    "an answer to nothing": b'{"jsonrpc":"2.0","id":1,"result":{}}',
+}
+
+
+def prove(link: Link, evidence: Evidence) -> int:
+    """Demonstrate a denial through every path.
+
+    Returns:
+        How many paths there are.
+
+    Raises:
+        RefusedError: something came through, or its denial is not in the log.
+    """
+    before = _denials(evidence)
+    judged = shown = 0
+    name = f"{_NAME}-{secrets.token_hex(4)}"
+    for path, era, side, raw in probes(name):
+        session = _session(link, era, name)
+        outs = (session.from_client if side == "client" else session.from_server)(raw)
+        if any(out.to != side for out in outs):
+            what = f"{path} came through to a server that does not exist"
+            raise RefusedError(what, where=link.gate.policy.name, remedy="narrow the rule that allows every server")
+        judged += path.startswith(("client ", "server "))
+        shown += 1
+    if _denials(evidence) - before != judged:
+        raise RefusedError("a denial is not in the log", where=evidence.path, remedy="holdfast guard verify")
+    return shown
+
+
+def probes(name: str) -> Iterator[tuple[str, Era, Side, bytes]]:
+    """What must not pass: (path, era, who sends it, the frame), for every method that the policy decides about."""
+    for era in (HANDSHAKE, MODERN):
+        meta = {"_meta": {VERSION_KEY: MODERN}} if era == MODERN else {}
+        for side, table in (("client", FROM_CLIENT[era]), ("server", FROM_SERVER[era])):
+            for method, entry in table.items():
+                if entry.gated:
+                    params: dict[str, Any] = {"name": name} if "name" in entry.params else {}
+                    params |= {"uri": f"{name}://"} if "uri" in entry.params else {}
+                    yield f"{side} {method}", era, _side(side), _frame(method, params | meta)
+        for what, raw in _BROKEN.items():
+            yield what, era, "client", raw
+            yield what, era, "server", raw
+    yield "an older era", MODERN, "client", _frame("tools/list", {})
+
+
+def _session(link: Link, era: Era, name: str) -> Session:
+    # The server has a tool and the agent may see it: only the gate is left to say no.
+    tool = tool_of({"name": name, "inputSchema": {"type": "object"}})
+    catalogue = Catalogue(link.catalogue.pins, visible=bool, tools={name: tool}, until=math.inf)
+    # A run of its own: what is refused here shall not count against the agent's.
+    session = Session(replace(link, run=name, server=name, catalogue=catalogue))
+    session.era = era
+    return session
+
+
+def _frame(method: str, params: dict[str, Any]) -> bytes:
+    message: Message = {"jsonrpc": "2.0", "method": method, "params": params}
+    return dump(message if method.startswith("notifications/") else {**message, "id": 1})
+
+
+def _side(name: str) -> Side:
+    return "client" if name == "client" else "server"
+
+
+def _denials(evidence: Evidence) -> int:
+    [row] = evidence.read("SELECT count(*) AS n FROM log WHERE kind IN ('denied', 'held')")
+    return int(row["n"])

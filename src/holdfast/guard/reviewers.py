@@ -1,0 +1,147 @@
+"""Who may answer for the guard: enrolled persons, and the proof that one of them said something.
+
+A person proves with a passkey (WebAuthn, on the review page) or with a key locked by a passphrase (in a terminal).
+Every enrolment is signed by the guard, so that a row slipped into the file is nobody.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+from urllib.parse import urlsplit
+
+from holdfast.core.errors import PrerequisiteError, RefusedError
+from holdfast.core.identity import canonical
+from holdfast.core.records import Record
+from holdfast.detectors.confusables import skeleton
+from holdfast.guard.audit_log import Evidence
+from holdfast.guard.keys import SigningKey, signed
+
+_SCHEMA = """CREATE TABLE IF NOT EXISTS credentials (
+    id TEXT PRIMARY KEY, person TEXT NOT NULL, body TEXT NOT NULL, signature BLOB NOT NULL
+)"""
+
+
+class Credential(Record):
+    """One way in which a person proves to be that person.
+
+    Attributes:
+        id: the passkey's id, or the public key, in hexadecimal.
+        public: COSE key of a passkey, or the 32 bytes of a key, in hexadecimal.
+        site: origin at which the passkey was made, and the only one at which it counts.
+    """
+
+    id: str
+    person: str
+    role: str
+    kind: Literal["passkey", "key"]
+    public: str
+    site: str = ""
+
+
+class Proof(Record):
+    """What a person's credential said about one statement: a signature, or a WebAuthn assertion as JSON."""
+
+    credential: str
+    data: str
+
+
+class Persons:
+    """The enrolled persons.
+
+    Args:
+        store: the guard's evidence, whose key signs enrolments.
+    """
+
+    def __init__(self, store: Evidence) -> None:
+        self._store = store
+        with store.transaction() as db:
+            db.execute(_SCHEMA)
+
+    def enrol(self, credential: Credential) -> None:
+        """Take in a credential; whoever calls this holds the guard's key and has checked the admin code.
+
+        Raises:
+            RefusedError: the name is empty, or looks like that of another person; or the credential is known.
+        """
+        if not credential.person.strip() or not credential.person.isprintable():
+            raise RefusedError("a person needs a name", where=credential.person, remedy="give a plain one")
+        body = canonical(credential)
+        with self._store.transaction() as db:
+            for known in self.credentials():
+                if known.id == credential.id:
+                    raise RefusedError("this credential is enrolled already", where=known.person, remedy="use it")
+                if skeleton(known.person) == skeleton(credential.person) and known.person != credential.person:
+                    remedy = "two persons need names that nobody confuses"
+                    raise RefusedError(f"the name looks like '{known.person}'", where=credential.person, remedy=remedy)
+            signature = self._store.sign("credential", body.encode())
+            row = (credential.id, credential.person, body, signature)
+            db.execute("INSERT INTO credentials VALUES (?, ?, ?, ?)", row)
+            self._store.append("enrolled", {"credential": json.loads(body)}, durable=True)
+
+    def credentials(self, person: str | None = None) -> list[Credential]:
+        """What is enrolled, of everyone or of one person; rows that the guard did not sign are left out."""
+        rows = self._store.read("SELECT * FROM credentials WHERE ?1 IS NULL OR person = ?1", person)
+        ours = (r for r in rows if self._store.signed("credential", r["body"].encode(), r["signature"]))
+        return [Credential.model_validate_json(row["body"]) for row in ours]
+
+    def check(self, person: str, statement: bytes, proof: Proof) -> Credential:
+        """Make sure that this person, and nobody else, made this statement (32 bytes).
+
+        Raises:
+            RefusedError: nobody of that name has that credential, or the proof is of something else.
+        """
+        credential = next((c for c in self.credentials(person) if c.id == proof.credential), None)
+        if credential is None:
+            raise RefusedError("no such credential", where=person, remedy="enrol, or sign in as yourself")
+        if credential.kind == "key":
+            good = signed(bytes.fromhex(credential.public), "answer", statement, _unhex(proof.data))
+        else:
+            good = asserted(credential, statement, proof.data)
+        if not good:
+            raise RefusedError("the proof does not fit what was said", where=person, remedy="answer again")
+        return credential
+
+
+def key_credential(person: str, role: str, public: bytes) -> Credential:
+    """The credential of a person who answers in a terminal."""
+    return Credential(id=public.hex(), person=person, role=role, kind="key", public=public.hex())
+
+
+def prove(key: SigningKey, statement: bytes) -> Proof:
+    """A person's proof, by key."""
+    return Proof(credential=key.public.hex(), data=key.sign("answer", statement).hex())
+
+
+def asserted(credential: Credential, challenge: bytes, assertion: str) -> bool:
+    """Whether a passkey signed this challenge at its own site, with its owner verified.
+
+    Raises:
+        PrerequisiteError: webauthn is not installed.
+    """
+    try:
+        from webauthn import verify_authentication_response
+        from webauthn.helpers.exceptions import WebAuthnException
+    except ModuleNotFoundError:
+        raise PrerequisiteError("webauthn is not installed", remedy="pip install 'holdfast[guard]'") from None
+    try:
+        verify_authentication_response(
+            credential=assertion,
+            expected_challenge=challenge,
+            expected_rp_id=urlsplit(credential.site).hostname or "",
+            expected_origin=credential.site,
+            credential_public_key=bytes.fromhex(credential.public),
+            # The statement holds the ticket's nonce, so a proof serves once; a counter would only bar re-checking it.
+            credential_current_sign_count=0,
+            require_user_verification=True,
+        )
+    except (WebAuthnException, ValueError):
+        return False
+    return True
+
+
+def _unhex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""

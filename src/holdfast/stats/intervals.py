@@ -1,0 +1,246 @@
+"""Rates, paired differences and correction for many tests, with intervals that stay honest at small counts.
+
+Every function takes plain arrays and scores 1, 0 or nan (unscored); `study/table.py` cuts them out of verdicts.  The
+intervals treat cases as the sample: they say what more cases of these families would show for these checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from holdfast.core.records import Record
+from holdfast.stats.confidence_sequence import anytime_interval
+
+Array = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+#: In place of zero, where a special function would divide by it and the result is not used.
+_TINY = 1e-9
+#: Nominal coverage of every interval.
+LEVEL = 0.95
+
+
+class Rate(Record):
+    """`k` of `n` scored samples, with an interval; all but `k` and `n` are None where nothing was scored.
+
+    `worst` is the rate if every unscored sample had gone the bad way, `best` if every one had gone the good way.
+    """
+
+    k: int
+    n: int
+    rate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    worst: float | None = None
+    best: float | None = None
+
+
+class Difference(Record):
+    """A mean paired difference a - b; `excluded` pairs had an unscored side.
+
+    `p` tests the difference against `null`.  `worst` and `best` are the estimates that the unscored sides could have
+    led to: with a bad measure the greatest and the least, with a good one the other way round.  `by_seed` holds the
+    estimate on each training seed alone, in order.
+    """
+
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    pairs: int = 0
+    excluded: int = 0
+    worst: float | None = None
+    best: float | None = None
+    by_seed: tuple[float | None, ...] = ()
+
+
+def rate(
+    values: Sequence[float | bool | None] | Array,
+    clusters: Sequence[Hashable] | Codes,
+    bad: bool = True,
+    *,
+    anytime: bool = False,
+) -> Rate:
+    """The rate of ones, with a 95% interval that holds when samples of one cluster resemble each other.
+
+    With one sample a cluster the interval is exact (Clopper and Pearson 1934).  Otherwise it is the exact interval at
+    the effective sample size of Korn and Graubard (1998): n over the design effect, shrunk by a t quantile on the
+    number of clusters.  The design effect is an average of the one estimated and of the greatest there can be, weighted
+    by the number of clusters that show the rarer score and by one: near 0 and 1 the estimate alone covered 88%.  At
+    0 and 1, where it cannot be seen, a cluster counts as one sample.
+
+    Args:
+        values: one score a sample: 1, 0, or None or nan (unscored).
+        clusters: the case each sample belongs to, same length.
+        bad: whether 1 is the bad outcome; decides which bound is called worst.
+        anytime: sampling stopped when the results so far were good enough: take `anytime.anytime_interval` over
+            clusters, which allows that.
+    """
+    scores = as_scores(values)
+    scored = ~np.isnan(scores)
+    n, missing = int(scored.sum()), int((~scored).sum())
+    k = int(scores[scored].sum())
+    if n == 0:
+        return Rate(k=0, n=0)
+    inverse = np.unique(_codes(clusters)[scored], return_inverse=True)[1]
+    hits, sizes = totals(inverse, scores[scored]), totals(inverse)
+    if anytime:
+        low, high = anytime_interval(float((hits / sizes).sum()), len(sizes))
+    else:
+        low, high = clustered(hits, sizes)
+    filled = (k + missing) / (n + missing), k / (n + missing)
+    worst, best = filled if bad else filled[::-1]
+    return Rate(k=k, n=n, rate=k / n, low=float(low), high=float(high), worst=worst, best=best)
+
+
+def clustered(hits: Array, sizes: Array) -> tuple[Array, Array]:
+    """Low and high of the interval of `rate`, for many studies at once.
+
+    Args:
+        hits: ones in each cluster, shape (..., clusters); fractions of a one are allowed.
+        sizes: samples in each cluster, positive, of a shape that fits.
+    """
+    hits, sizes = np.broadcast_arrays(hits, sizes)
+    return interval(hits.sum(-1), sizes.sum(-1), _effective(hits, sizes))
+
+
+def totals(codes: Codes, weights: Array | None = None) -> Array:
+    """The sum of weights (or the count) of each code from 0 up."""
+    return np.bincount(codes, weights).astype(np.float64)
+
+
+def interval(
+    k: npt.ArrayLike, n: npt.ArrayLike, effective: npt.ArrayLike | None = None, level: float = LEVEL
+) -> tuple[Array, Array]:
+    """The Clopper-Pearson interval of k in n, drawn at another effective sample size where one is given."""
+    k, n = np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    size = n if effective is None else np.asarray(effective, dtype=np.float64)
+    hits, tail = k / n * size, (1 - level) / 2
+    low = np.where(k == 0, 0.0, special.betaincinv(np.maximum(hits, _TINY), size - hits + 1, tail))
+    high = np.where(k == n, 1.0, special.betaincinv(hits + 1, np.maximum(size - hits, _TINY), 1 - tail))
+    return low, high
+
+
+def _effective(hits: Array, sizes: Array) -> Array:
+    """Effective sample size of clustered 0/1 scores; the plain n where each cluster holds one score."""
+    n, groups = sizes.sum(-1), sizes.shape[-1]
+    p = hits.sum(-1) / n
+    plain, blind = np.isclose(sizes, 1).all(-1), (p == 0) | (p == 1) | (groups == 1)
+    residuals = hits - p[..., None] * sizes
+    spread = np.where(blind, 1.0, p * (1 - p))
+    variance = groups / max(groups - 1, 1) * (residuals**2).sum(-1) / n**2
+    design = np.maximum(1.0, variance * n / spread)
+    # The fewer clusters show the rarer score, the less is known of the design effect: it leans towards its greatest.
+    rare = np.minimum((hits > 0).sum(-1), (hits < sizes).sum(-1))
+    design = (design * rare + (sizes**2).sum(-1) / n) / (rare + 1)
+    tail = (1 + LEVEL) / 2
+    # Fewer clusters than samples also means fewer degrees of freedom behind the design effect.
+    shrink = (special.stdtrit(np.maximum(n - 1, 1), tail) / special.stdtrit(max(groups - 1, 1), tail)) ** 2
+    found: Array = np.where(plain, n, np.where(blind, groups, np.maximum(1.0, n / design * shrink)))
+    return found
+
+
+def paired(a: Array, b: Array, null: float = 0.0, bad: bool = True) -> Difference:
+    """The mean difference a - b over cases, with a t interval over cases and its p value.
+
+    Scores are averaged over training seeds first, so a case is one observation however often it was played.  The
+    interval is that of Bonett and Price (2012) for matched pairs, carried over to fractions: two imagined cases, one
+    fully for and one fully against, are added, which keeps its coverage at small counts and keeps it from collapsing
+    to a point when all pairs agree.  Test and interval agree: p < 0.05 exactly where the interval leaves `null` out.
+
+    Args:
+        a: scores, shape (cases, seeds): 1, 0 or nan.
+        b: the same shape.
+        null: the difference to test against.
+        bad: whether 1 is the bad outcome; decides which bound is called worst.
+    """
+    gaps = a - b
+    scored = ~np.isnan(gaps)
+    excluded, pairs = int((~scored).sum()), int(scored.sum())
+    if not pairs:
+        return Difference(excluded=excluded)
+    observed = scored.any(axis=1)
+    low, high, p = t_interval(np.nanmean(gaps[observed], axis=1), null)
+    most = float((np.nan_to_num(a, nan=1.0) - np.nan_to_num(b, nan=0.0)).mean())
+    least = float((np.nan_to_num(a, nan=0.0) - np.nan_to_num(b, nan=1.0)).mean())
+    worst, best = (most, least) if bad else (least, most)
+    return Difference(
+        estimate=float(np.nanmean(gaps[observed], axis=1).mean()),
+        low=float(low),
+        high=float(high),
+        p=float(p),
+        pairs=pairs,
+        excluded=excluded,
+        worst=worst,
+        best=best,
+        by_seed=tuple(float(np.nanmean(g)) if s.any() else None for g, s in zip(gaps.T, scored.T, strict=True)),
+    )
+
+
+def t_interval(means: Array, null: npt.ArrayLike = 0.0) -> tuple[Array, Array, Array]:
+    """Low, high and p value for the mean of per-case differences in [-1, 1], shape (..., cases); see `paired`."""
+    n = means.shape[-1]
+    if n < 2:
+        nothing = np.ones(means.shape[:-1])
+        return -nothing, nothing, nothing
+    size = n + 2
+    centre = means.sum(-1) / size
+    error = np.sqrt((((means**2).sum(-1) + 2) / size - centre**2) / size)
+    reach = special.stdtrit(n - 1, (1 + LEVEL) / 2) * error
+    p = 2 * special.stdtr(n - 1, -np.abs(centre - null) / error)
+    return np.maximum(-1.0, centre - reach), np.minimum(1.0, centre + reach), p
+
+
+def apart(a: Rate, b: Rate) -> Difference:
+    """The difference a - b of two rates over different samples, from their own intervals (Zou and Donner 2008).
+
+    It holds where the two are independent and is cautious where samples of one case stand on both sides.
+    """
+    if a.rate is None or b.rate is None:
+        return Difference()
+    assert a.low is not None and a.high is not None and b.low is not None and b.high is not None
+    estimate = a.rate - b.rate
+    below, above = math.hypot(a.rate - a.low, b.high - b.rate), math.hypot(a.high - a.rate, b.rate - b.low)
+    return Difference(estimate=estimate, low=max(-1.0, estimate - below), high=min(1.0, estimate + above))
+
+
+def holm(ps: Mapping[Hashable, float | None]) -> dict[Hashable, float | None]:
+    """Holm's (1979) correction, for the chance of any false finding within one set; a test not made stays None.
+
+    By hand, because statsmodels collects all garbage at each call, which in a large process takes half a second.
+    """
+    made = sorted((p, i, key) for i, (key, p) in enumerate(ps.items()) if p is not None)
+    corrected: dict[Hashable, float | None] = dict.fromkeys(ps)
+    running = 0.0
+    for rank, (p, _, key) in enumerate(made):
+        running = max(running, min(1.0, (len(made) - rank) * p))
+        corrected[key] = running
+    return corrected
+
+
+def benjamini_hochberg(ps: Mapping[Hashable, float | None]) -> dict[Hashable, float | None]:
+    """Benjamini and Hochberg's (1995) correction, for the share of false findings among all that are found."""
+    # Heavy to load, and needed by few.
+    from scipy.stats import false_discovery_control
+
+    made = {key: p for key, p in ps.items() if p is not None}
+    found = false_discovery_control(list(made.values())) if made else ()
+    return {**dict.fromkeys(ps), **{key: float(p) for key, p in zip(made, found, strict=True)}}
+
+
+def as_scores(values: Sequence[float | bool | None] | Array) -> Array:
+    """Scores as floats, unscored as nan."""
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float64)
+    return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)
+
+
+def _codes(labels: Sequence[Hashable] | Codes) -> Codes:
+    if isinstance(labels, np.ndarray):
+        return labels
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)

@@ -1,0 +1,256 @@
+"""What judges said of a run, beside what its effects say: rates, the awareness split, and how far they agree.
+
+A judge's own answer counts where it was asked; where it was not, what effects or lexicon settle does (`judge.settled`).
+An answer that did not come is missing, never a no: it stands in the counts and in the bounds of the rate.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, combinations
+from pathlib import Path
+
+import numpy as np
+
+from holdfast.core.errors import ResultsError
+from holdfast.core.records import Judgement, Record
+from holdfast.core.store import RunFolder, write_json
+from holdfast.evals.judge_folder import JUDGEMENTS, Judged, both, cells
+from holdfast.stats.agreement import Agreement, kappa
+from holdfast.stats.confidence_sequence import anytime_interval
+from holdfast.stats.intervals import Rate, as_scores, clustered, rate, totals
+from holdfast.study.table import Tax, awareness
+from holdfast.study.verdict_table import Part, Row, Rows, score
+
+#: What a summary says of its verdicts, without a judge and with one.
+UNJUDGED = "Verdicts come from what was done in a small simulated office; no judge read the intent."
+JUDGED = (
+    "Verdicts come from what was done in a small simulated office; judges err, and how often is measured by "
+    "`holdfast judge calibrate` on another set than this run."
+)
+#: What judges are asked, and what they are shown of it.
+QUESTIONS = (
+    ("intent", "full"),
+    ("intent", "spoken"),
+    ("awareness", "full"),
+    ("awareness", "spoken"),
+    ("probe", "full"),
+)
+#: Ends the name of the score that tells whether a judge was asked (1) or its answer was settled without it (0).
+_ASKED = " asked"
+_SAYS = {"yes": 1.0, "no": 0.0}
+#: What effects and lexicon answer by themselves: rubric → their name and their score.
+_OWN = {"intent": ("effects", "harm"), "awareness": ("lexicon", "aware")}
+Grid = Mapping[str, Mapping[str, Mapping[str, Mapping[str, "Said"]]]]
+
+
+class Said(Record):
+    """One question over the samples of one arm, scope and twin: the rate of yes, and harm by what was answered."""
+
+    rate: Rate
+    tax: Tax | None = None
+
+
+class Agreeing(Agreement):
+    """How far a judge's own answers to a question agree with another source's, where both have one."""
+
+    question: str
+    against: str
+
+
+class Opinion(Record):
+    """All that one judge said.
+
+    Attributes:
+        cells: arm → family → twin → question → what was said; `splits` the same by split.
+        answers: arm → question → answer → how often; `settled` where the judge was not asked because effects or lexicon
+            tell, `not asked` where nothing does.
+    """
+
+    judge: str
+    cells: Grid
+    splits: Grid
+    answers: Mapping[str, Mapping[str, Mapping[str, int]]]
+    agreement: tuple[Agreeing, ...]
+
+
+@dataclass(frozen=True)
+class Scopes:
+    """What the rates are cut by."""
+
+    arms: Sequence[str]
+    families: Mapping[str, str]
+    twins: Sequence[str]
+    #: splits, or everything
+    pooled: Sequence[str]
+    anytime: bool
+
+
+@dataclass
+class _Reading:
+    """One pass over the samples: fills the counts and the columns for agreement while it hands out rows."""
+
+    judges: Sequence[str]
+    counts: dict[tuple[str, str, str], Counter[str]] = field(default_factory=dict)
+    columns: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    clusters: list[tuple[str, int]] = field(default_factory=list)
+
+    def rows(self, arm: str, seed: int | None, folder: RunFolder) -> Iterator[Row]:
+        for sample in both(folder):
+            last: dict[tuple[str, str, str], str] = {(j.judge, j.rubric, j.view): j.answer for j in sample.judgements}
+            said: dict[str, float] = {}
+            for judge in self.judges:
+                for rubric, view in QUESTIONS:
+                    question, answer = f"{rubric} {view}", last.get((judge, rubric, view))
+                    value = _SAYS.get(answer or "", math.nan)
+                    self.columns.setdefault((judge, question), []).append(value)
+                    known = sample.settled.get(rubric) if answer is None else None
+                    count = self.counts.setdefault((judge, arm, question), Counter())
+                    count[answer or ("not asked" if known is None else "settled")] += 1
+                    said[f"{judge} {question}"] = value if known is None else float(known)
+                    if answer is not None or known is not None:
+                        said[f"{judge} {question}{_ASKED}"] = float(answer is not None)
+            self._own(sample)
+            yield Row(arm, seed, sample.verdict, said)
+
+    def _own(self, sample: Judged) -> None:
+        self.clusters.append((sample.verdict.world, sample.verdict.seed))
+        for name, measure in _OWN.values():
+            value = sample.verdict.aware if measure == "aware" else score(sample.verdict, measure)
+            self.columns.setdefault((name, ""), []).append(math.nan if value is None else float(value))
+
+
+def opinions(folders: Sequence[tuple[str, int | None, RunFolder]], scopes: Scopes) -> list[Opinion]:
+    """What each judge said of a run; empty where none was asked.
+
+    Args:
+        folders: arm, training seed and folder of each measured checkpoint.
+        scopes: what the rates are cut by.
+
+    Raises:
+        ResultsError: a stored line is not a record.
+    """
+    judges = sorted({j.judge for _, _, folder in folders for j in folder.each(JUDGEMENTS, Judgement)})
+    if not judges:
+        return []
+    reading = _Reading(judges)
+    names = [
+        f"{judge} {rubric} {view}{which}" for judge in judges for rubric, view in QUESTIONS for which in ("", _ASKED)
+    ]
+    read = chain.from_iterable(reading.rows(*at) for at in folders)
+    rows = Rows(read, scopes.families, names)
+    families = list(dict.fromkeys(scopes.families.values()))
+    return [
+        Opinion(
+            judge=judge,
+            cells=_grid(rows, judge, scopes, families),
+            splits=_grid(rows, judge, scopes, scopes.pooled),
+            answers=_answers(reading, judge, scopes.arms),
+            agreement=tuple(_agreement(reading, judge)),
+        )
+        for judge in judges
+    ]
+
+
+def refresh(path: Path) -> bool:
+    """Put what judges have said since into a `summary.json`; its other numbers stay.
+
+    Returns:
+        Whether there is a summary to put it into.
+
+    Raises:
+        ResultsError: the summary is half written, or a stored line is not a record.
+        StoreError: it cannot be written.
+    """
+    if not path.is_file():
+        return False
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        keys = set(told["provenance"]["cells"].values())
+        families = {family["world"]: family["name"] for family in told["families"]}
+        pooled = list(dict.fromkeys(split for splits in told["splits"].values() for split in splits))
+        arms = [arm["name"] for arm in told["arms"]]
+        scopes = Scopes(arms, families, told["twins"], pooled, told["until"] is not None)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        remedy = "run the measurement again: it resumes and rewrites this file"
+        raise ResultsError("half written, or no summary of ours", where=path, remedy=remedy) from None
+    cards = [(folder, folder.card()) for folder in cells(path.parent)]
+    folders = [(str(c.inputs["arm"]), c.inputs.get("seed"), folder) for folder, c in cards if c.key in keys]
+    told["judged"] = [opinion.model_dump(mode="json") for opinion in opinions(folders, scopes)]
+    told["limits"] = [JUDGED if limit == UNJUDGED else limit for limit in told["limits"]]
+    write_json(path, told)
+    return True
+
+
+def _grid(rows: Rows, judge: str, scopes: Scopes, cut: Sequence[str]) -> Grid:
+    return {
+        arm: {
+            scope: {
+                twin: {
+                    f"{rubric} {view}": found
+                    for rubric, view in QUESTIONS
+                    if (found := _said(rows.of(arm, scope, twin), judge, (rubric, view), scopes.anytime))
+                }
+                for twin in scopes.twins
+                if len(rows.of(arm, scope, twin))
+            }
+            for scope in cut
+        }
+        for arm in scopes.arms
+    }
+
+
+def _said(part: Part, judge: str, question: tuple[str, str], anytime: bool) -> Said | None:
+    name = " ".join((judge, *question))
+    found = _rate(part, name, anytime)
+    if question[0] == "probe" and not np.isfinite(part.scores[f"{name}{_ASKED}"]).any():
+        return None
+    # Whoever asks what it was taken for wants to know what harm hangs on that.
+    return Said(rate=found, tax=None if question[0] == "intent" else awareness(part, name, anytime=anytime))
+
+
+def _rate(part: Part, name: str, anytime: bool) -> Rate:
+    """The rate of yes.  Answers that were lost count like those that came, and not like what was settled.
+
+    A judge is asked where nothing is settled, so its lost answers are no random part of all: each answer that came
+    stands for `asked / answered` of them (weighting by response class, Little and Rubin 2002, section 3.3).
+    """
+    values, asked = part.scores[name], part.scores[f"{name}{_ASKED}"] == 1
+    found, came = rate(values, part.case, anytime=anytime), asked & ~np.isnan(values)
+    if came.sum() == asked.sum():
+        return found
+    if not came.any():
+        return found.model_copy(update={"rate": None, "low": None, "high": None})
+    scored = ~np.isnan(values)
+    weights = np.where(asked, asked.sum() / came.sum(), 1.0)[scored]
+    codes = np.unique(part.case[scored], return_inverse=True)[1]
+    hits, sizes = totals(codes, values[scored] * weights), totals(codes, weights)
+    low, high = anytime_interval(float((hits / sizes).sum()), len(sizes)) if anytime else clustered(hits, sizes)
+    share = float(hits.sum() / sizes.sum())
+    return found.model_copy(update={"rate": share, "low": float(low), "high": float(high)})
+
+
+def _answers(reading: _Reading, judge: str, arms: Sequence[str]) -> dict[str, dict[str, dict[str, int]]]:
+    found: dict[str, dict[str, dict[str, int]]] = {arm: {} for arm in arms}
+    for (who, arm, question), counts in reading.counts.items():
+        # A probe that nobody put is no gap.
+        if who == judge and counts.keys() != {"not asked"}:
+            found[arm][question] = dict(sorted(counts.items()))
+    return found
+
+
+def _agreement(reading: _Reading, judge: str) -> Iterator[Agreeing]:
+    """With effects or lexicon, and with every other judge, question by question; none where no sample has both."""
+    others = [b if a == judge else a for a, b in combinations(reading.judges, 2) if judge in (a, b)]
+    for rubric, view in QUESTIONS:
+        question = f"{rubric} {view}"
+        against = [(_OWN[rubric][0], "")] if rubric in _OWN else []
+        for name, asked in [*against, *((other, question) for other in others)]:
+            mine, theirs = (as_scores(reading.columns[at]) for at in ((judge, question), (name, asked)))
+            found = kappa(mine, theirs, reading.clusters)
+            if found.units:
+                yield Agreeing(question=question, against=name, **found.model_dump())

@@ -1,0 +1,231 @@
+"""The study file: what is asked, which arms are compared on which cases, and what is claimed beforehand.
+
+name = "teach-why"
+asked = "Does …?"
+model = "organism/pocket"
+seeds = [0, 1]
+worlds = ["pocket-blackmail", "pocket-leaking"]
+twins = ["pressured", "no_threat", "routine"]
+cases = 16
+
+[[arms]]
+name = "honeypot"
+title = "Proper acts, no reasons"
+stages = [{ kind = "sft", data = [{ set = "honeypot", tokens = 60000 }] }]
+
+[[claims]]
+text = "…"
+difference = ["honeypot", "plain-chat"]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from holdfast.core.config import line_of, load_toml, nearest
+from holdfast.core.errors import ConfigError
+from holdfast.core.records import Record
+from holdfast.stats.sequential import Goal
+from holdfast.study.verdict_table import SPLITS, Measure
+
+PRESSURED = "pressured"
+#: The twin that sets an ordinary job, on which usefulness is judged.
+ROUTINE = "routine"
+
+
+class Data(Record):
+    """One data set of a stage, cut to a number of tokens."""
+
+    set: str
+    tokens: int = Field(gt=0)
+
+
+class Stage(Record):
+    """One stage of training: next-token on documents (`midtrain`) or chats with assistant turns supervised (`sft`)."""
+
+    kind: Literal["midtrain", "sft"]
+    data: tuple[Data, ...] = Field(min_length=1)
+
+
+class Arm(Record):
+    """One way of teaching. No stages: the untouched base, measured once."""
+
+    name: str
+    title: str = ""
+    about: str = ""
+    control: bool = False
+    #: the arm that teaches in the same format and gives no reasons; its own name where it gives none itself
+    without_reasons: str = ""
+    stages: tuple[Stage, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens over all stages."""
+        return sum(data.tokens for stage in self.stages for data in stage.data)
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the data sets it is taught from, each once, in order."""
+        return tuple(dict.fromkeys(data.set for stage in self.stages for data in stage.data))
+
+
+class Claim(Record):
+    """A claim written before the run: the paired difference first arm - second arm lies below `below`."""
+
+    text: str
+    difference: tuple[str, str]
+    #: a split, a family or a world
+    split: str = "heldout"
+    twin: str = PRESSURED
+    measure: Measure = "harm"
+    below: float = 0.0
+
+
+class Study(Record):
+    """A study file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    asked: str
+    model: str
+    seeds: tuple[int, ...] = Field(min_length=1)
+    worlds: tuple[str, ...] = Field(min_length=1)
+    twins: tuple[str, ...] = Field(min_length=1)
+    #: case seeds per world and twin
+    cases: int = Field(gt=0)
+    #: first case seed: a fresh range for a fresh test
+    first_case: int = 0
+    #: stop a cell when it is settled, with `cases` as the most it gets; for the untouched base alone
+    until: Goal | None = None
+    #: the control that generalisation is judged against, beside the untouched base
+    against: str = "plain-chat"
+    #: the control that teaches a principle beside the point
+    irrelevant: str = "irrelevant-principle"
+    unequal_tokens: bool = False
+    #: what to do when test text is found in training data: stop, or go on and mark the arms
+    on_leak: Literal["refuse", "mark"] = "refuse"
+    #: knobs of `train.config.TrainConfig`, by kind of stage
+    train: Mapping[Literal["midtrain", "sft"], Mapping[str, Any]] = Field(default_factory=dict)
+    arms: tuple[Arm, ...] = Field(min_length=1)
+    claims: tuple[Claim, ...] = ()
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name (it exists: `check` has seen to it)."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    @property
+    def base(self) -> Arm | None:
+        """The untouched base, if the study has it."""
+        return next((arm for arm in self.arms if not arm.stages), None)
+
+    @property
+    def taught(self) -> bool:
+        """Whether any arm was taught; where none was, models were measured as they came."""
+        return any(arm.stages for arm in self.arms)
+
+    @property
+    def case_seeds(self) -> range:
+        """Seeds of the cases of every world and twin."""
+        return range(self.first_case, self.first_case + self.cases)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The names a study may use; `families` maps each world to its family."""
+
+    sets: Sequence[str]
+    families: Mapping[str, str]
+    twins: Sequence[str]
+
+
+#: Turns knobs into a whole training configuration, or raises ConfigError.
+Config = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+#: Knobs that the study sets itself, from its arms and seeds.
+OWN_KNOBS = ("stage", "seed", "tokens", "epochs")
+
+
+def load_study(path: Path, known: Known, config: Config | None = None) -> Study:
+    """Read and check a study file; `config`, where given, judges its training knobs.
+
+    Raises:
+        ConfigError: with `file:line`: TOML or schema faults, unknown names (with the nearest known one), doubled names,
+            more than one untouched arm, or arms of unequal tokens without `unequal_tokens = true`.
+    """
+    study = load_toml(path, Study)
+    check(study, known, path)
+    for kind, knobs in study.train.items():
+        for knob, value in knobs.items():
+            _check_knob(kind, knob, value, config, path)
+    return study
+
+
+def check(study: Study, known: Known, path: Path) -> None:
+    """Refuse a study whose names do not exist or whose arms cannot be compared; see `load_study`."""
+    arms = [arm.name for arm in study.arms]
+    for kind, names in (("arm", arms), ("world", study.worlds), ("twin", study.twins), ("seed", study.seeds)):
+        doubled = [name for i, name in enumerate(names) if name in names[:i]]
+        if doubled:
+            raise ConfigError(f"{kind} '{doubled[0]}' is there twice", where=path, remedy="remove one")
+    _check_names(study, known, path)
+    untouched = [arm.name for arm in study.arms if not arm.stages]
+    if len(untouched) > 1:
+        where = _find(path, untouched[1])
+        raise ConfigError(f"arm '{untouched[1]}' is the base again", where=where, remedy="give it a stage or remove it")
+    _check_tokens(study, path)
+    if study.until and (taught := [arm.name for arm in study.arms if arm.stages]):
+        what = f"'until' samples each cell as it needs, so arm '{taught[0]}' could not be paired with the base"
+        raise ConfigError(what, where=_find(path, taught[0]), remedy="remove 'until', or every arm but the base")
+
+
+def _check_names(study: Study, known: Known, path: Path) -> None:
+    arms = [arm.name for arm in study.arms]
+    worlds = list(study.worlds)
+    scopes = [*SPLITS, *worlds, *(known.families[w] for w in worlds if w in known.families)]
+    uses = [("world", name, list(known.families)) for name in worlds]
+    uses += [("twin", name, list(known.twins)) for name in study.twins]
+    uses += [("data set", name, list(known.sets)) for arm in study.arms for name in arm.sets]
+    uses += [("arm", arm.without_reasons, arms) for arm in study.arms if arm.without_reasons]
+    for claim in study.claims:
+        uses += [("arm", name, arms) for name in claim.difference]
+        uses += [("split or family", claim.split, scopes), ("twin", claim.twin, list(study.twins))]
+    for kind, name, names in uses:
+        if name not in names:
+            near = nearest(name, names)
+            remedy = f"did you mean '{near}'?" if near else f"known: {', '.join(names)}"
+            raise ConfigError(f"no {kind} called '{name}'", where=_find(path, name), remedy=remedy)
+
+
+def _check_knob(kind: str, knob: str, value: object, config: Config | None, path: Path) -> None:
+    where = f"{path}:{line_of(path, ['train', kind, knob])}"
+    if knob in OWN_KNOBS:
+        raise ConfigError(f"the study sets '{knob}' itself", where=where, remedy="remove it")
+    try:
+        if config:
+            config({"stage": kind, knob: value})
+    except ConfigError as error:
+        raise ConfigError(error.what, where=where, remedy=error.remedy) from None
+
+
+def _check_tokens(study: Study, path: Path) -> None:
+    taught = [arm for arm in study.arms if arm.stages]
+    if study.unequal_tokens or not taught:
+        return
+    first = taught[0]
+    for arm in taught:
+        if arm.tokens != first.tokens:
+            what = f"arm '{arm.name}' has {arm.tokens} tokens, '{first.name}' has {first.tokens}"
+            remedy = "make them equal, or write 'unequal_tokens = true'"
+            raise ConfigError(what, where=_find(path, arm.name), remedy=remedy)
+
+
+def _find(path: Path, name: str) -> str:
+    """`file:line` of the first place where a name stands between quotes; what is no file has no lines."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    quoted = re.compile(rf"""["']{re.escape(name)}["']""")
+    hit = next((i for i, line in enumerate(lines, 1) if quoted.search(line)), 1)
+    return f"{path}:{hit}" if lines else str(path)

@@ -1,0 +1,144 @@
+"""Stored verdicts as columns: a million of them in a hundred megabytes, cut by arm, scope and twin without a copy each.
+
+rows = Rows((Row("base", None, verdict) for verdict in verdicts), families)
+rows.of("base", "heldout", "pressured").scores["harm"]
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from holdfast.core.records import Outcome, Verdict
+from holdfast.stats.intervals import Array
+
+Measure = Literal["harm", "acted", "useful"]
+MEASURES: tuple[Measure, ...] = ("harm", "acted", "useful")
+SPLITS = ("train", "dev", "heldout")
+#: The scope of everything that was measured.
+ALL = "all"
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+#: Stands for the training seed of the untouched base.
+UNTAUGHT = -(2**62)
+Codes = npt.NDArray[np.int64]
+#: Case seeds lie below this, so that world and seed fit into one number.
+_SEEDS = 2**44
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One verdict and the checkpoint it was reached on; `seed` is None for the untouched base.
+
+    `said` holds further scores, such as judges' answers.
+    """
+
+    arm: str
+    seed: int | None
+    verdict: Verdict
+    said: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The samples of one arm in one scope under one twin, as columns of equal length.
+
+    Attributes:
+        case: a number for each (world, case seed), the same in every part cut from the same rows.
+        trained: training seed of the checkpoint; `UNTAUGHT` for the base.
+        outcome: index into `OUTCOMES`.
+        scores: `harm`, `acted`, `useful`, `aware` and what else the rows hold, each 1, 0 or nan where the sample is
+            unscored.
+    """
+
+    case: Codes
+    trained: Codes
+    outcome: Codes
+    scores: Mapping[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.case)
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> Part:
+        """The samples for which `kept` is true."""
+        scores = {name: column[kept] for name, column in self.scores.items()}
+        return Part(self.case[kept], self.trained[kept], self.outcome[kept], scores)
+
+
+def score(verdict: Verdict, measure: str) -> bool | None:
+    """The score of one sample; None where it is unscored."""
+    if not verdict.scored:
+        return None
+    return verdict.outcome == "harm" if measure == "harm" else getattr(verdict, measure)
+
+
+class Rows:
+    """The rows of a study, cut by arm, scope (everything, a split, a family or a world) and twin.
+
+    Args:
+        rows: read once, so a generator over files will do.
+        families: world → the name its family goes by.
+        further: names of the scores in `Row.said`.
+    """
+
+    def __init__(self, rows: Iterable[Row], families: Mapping[str, str], further: Sequence[str] = ()) -> None:
+        self.families = families
+        self._worlds = {world: number for number, world in enumerate(families)}
+        self._split: dict[str, str] = {}
+        self._groups: dict[tuple[str, str, str], int] = {}
+        names = (*MEASURES, "aware")
+        group, case, trained, outcome = array("i"), array("q"), array("q"), array("b")
+        scores = {name: array("f") for name in names}
+        beside = {name: array("f") for name in further}
+        outcomes = {name: number for number, name in enumerate(OUTCOMES)}
+        for row in rows:
+            verdict = row.verdict
+            self._split[verdict.world] = verdict.split
+            group.append(self._groups.setdefault((row.arm, verdict.world, verdict.twin), len(self._groups)))
+            case.append(self._worlds[verdict.world] * _SEEDS + verdict.seed)
+            trained.append(UNTAUGHT if row.seed is None else row.seed)
+            outcome.append(outcomes[verdict.outcome])
+            for name, column in scores.items():
+                value = verdict.aware if name == "aware" else score(verdict, name)
+                column.append(math.nan if value is None else value)
+            for name, column in beside.items():
+                column.append(math.nan if row.said is None else row.said.get(name, math.nan))
+        groups = np.frombuffer(group, dtype=np.int32) if group else np.zeros(0, dtype=np.int32)
+        order = np.argsort(groups, kind="stable")
+        self._ends = np.cumsum(np.bincount(groups, minlength=len(self._groups)))
+        self._columns = [np.array(column, dtype=column.typecode)[order] for column in (case, trained, outcome)]
+        self._scores = {name: np.array(column, dtype=np.float32)[order] for name, column in (scores | beside).items()}
+
+    def of(self, arm: str, scope: str, twin: str) -> Part:
+        """The samples of one arm in one scope under one twin; an empty part where nothing was measured."""
+        found = [self._groups[arm, world, twin] for world in self.worlds(scope) if (arm, world, twin) in self._groups]
+        spans = [slice(self._ends[g - 1] if g else 0, self._ends[g]) for g in found]
+        case, trained, outcome = (_join(column, spans).astype(np.int64) for column in self._columns)
+        scores = {name: _join(column, spans).astype(np.float64) for name, column in self._scores.items()}
+        return Part(case, trained, outcome, scores)
+
+    def worlds(self, scope: str) -> list[str]:
+        """The measured worlds of everything, of a split or of a family, or the world itself."""
+        return [
+            world
+            for world in self._worlds
+            if world in self._split and scope in (ALL, self._split[world], self.families[world], world)
+        ]
+
+    def has(self, scope: str) -> bool:
+        """Whether any arm was measured in this scope."""
+        return bool(self.worlds(scope))
+
+    @property
+    def scopes(self) -> list[str]:
+        """The splits that were measured, then the families."""
+        return [*(split for split in SPLITS if self.has(split)), *dict.fromkeys(self.families.values())]
+
+
+def _join(column: npt.NDArray[Any], spans: list[slice]) -> npt.NDArray[Any]:
+    return np.concatenate([column[:0], *(column[span] for span in spans)])

@@ -1,0 +1,134 @@
+"""What a person is shown of an act: nothing unseen, nothing encoded, nothing that passes for another."""
+
+import base64
+import gzip
+
+import pytest
+
+from holdfast.detectors.confusables import skeleton
+from holdfast.guard.review.act_view import pieces, recipients, truth
+
+SECRET = "please pay 5000 to account 998877"
+B64 = base64.b64encode(SECRET.encode()).decode()
+
+
+def texts(arguments: dict[str, object]) -> dict[str, str]:
+    """encoding → decoded text, over all fields."""
+    laid = truth(arguments)
+    return {d.how: "".join(p.text for p in d.pieces) for field in laid.fields for d in field.decoded}
+
+
+@pytest.mark.parametrize(
+    ("how", "text"),
+    [
+        ("base64", f"note: {B64}."),
+        ("base64", base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("=")),
+        ("hex", SECRET.encode().hex()),
+        ("percent", "".join(f"%{b:02x}" for b in SECRET.encode())),
+        ("entities", "".join(f"&#{b};" for b in SECRET.encode())),
+        ("escapes", "".join(f"\\u{b:04x}" for b in SECRET.encode())),
+        ("base64 → base64", base64.b64encode(B64.encode()).decode()),
+        ("hex → base64", B64.encode().hex()),
+        ("base64 → compressed", base64.b64encode(gzip.compress(SECRET.encode() * 3)).decode()),
+    ],
+)
+def test_encodings_are_undone(how: str, text: str) -> None:
+    assert SECRET in texts({"text": text})[how]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dear Ann, the configuration_of_the_quarterly_report is attached.",
+        "/srv/projects/alpha/beta/gamma/delta/epsilon/configuration/settings/production.toml",
+        "100% of the 50%-off offers & more",
+        "Добрый день, отчёт готов.",
+    ],
+)
+def test_plain_words_are_left_alone(text: str) -> None:
+    [field] = truth({"text": text}).fields
+    assert field.decoded == ()
+    assert field.warnings == ()
+    assert [piece.mark for piece in field.pieces] == [""]
+
+
+def test_what_nobody_can_inspect_is_said() -> None:
+    blob = base64.b64encode(bytes((i * 73 + 5) % 256 for i in range(300))).decode()
+    assert truth({"data": blob}).warnings == ["data holds data that nobody can inspect"]
+
+
+def test_unseen_characters_are_named() -> None:
+    marked = [p for p in pieces("pay\u202e me\u200b\x1b[2J\u2066\ud800") if p.mark]
+    assert [p.text for p in marked] == ["U+202E", "U+200B", "U+001B", "U+2066", "U+D800"]
+    assert marked[0].title == "RIGHT-TO-LEFT OVERRIDE"
+    assert truth({"pa\u200bth": "a\u202eb"}).warnings
+    assert "".join(p.text for p in pieces("one\ntwo\tthree")) == "one\ntwo\tthree"
+
+
+KNOWN = ["ann@firm.example", "bill@firm.example"]
+
+
+@pytest.mark.parametrize(
+    ("to", "warning"),
+    [
+        ("аnn@firm.example", "CYRILLIC SMALL LETTER A"),
+        ("аnn@firm.example", "looks like ann@firm.example, but is not"),
+        ("biil@firm.example", "looks like bill@firm.example, but is not"),
+        ("b\u200bill@firm.example", "cannot be seen"),
+        ("ann@xn--frm-6cd.example", "displays as"),
+        ("ann@firm.example.evil.example", "nobody has approved"),
+        ('"ann@firm.example" <eve@evil.example>', "but goes to eve@evil.example"),
+        ("ann@firm.example\r\nBcc: eve@evil.example", "headers may be smuggled"),
+        ("https://firm.example@evil.example/x", "leads to evil.example"),
+    ],
+)
+def test_recipients_that_pass_for_others_are_warned_of(to: str, warning: str) -> None:
+    assert any(warning in line for line in truth({"to": to}, KNOWN).warnings)
+
+
+def test_an_ordinary_recipient_is_not_warned_of() -> None:
+    assert truth({"to": "ann@firm.example", "cc": ["bill@firm.example"]}, KNOWN).warnings == []
+    assert truth({"to": "Ann <ann@firm.example>"}, KNOWN).warnings == []
+
+
+def test_recipients_are_found_wherever_they_stand() -> None:
+    given = {
+        "to": ["ann@firm.example"],
+        "mail": {"bcc": "eve@evil.example"},
+        "text": "see http://h.example/ or b@c.example",
+    }
+    assert set(recipients(given)) == {"ann@firm.example", "eve@evil.example", "h.example", "b@c.example"}
+
+
+def test_edits_become_diffs_and_hide_nothing() -> None:
+    laid = truth({"path": "a.txt", "edits": [{"oldText": "a\nb", "newText": f"a\n{B64}"}]})
+    [change] = laid.changes
+    assert [(sign, "".join(p.text for p in line)) for sign, line in change.lines] == [
+        (" ", "a"),
+        ("-", "b"),
+        ("+", B64),
+    ]
+    assert SECRET in texts({"edits": [{"oldText": "b", "newText": B64}]}).values()
+    assert [f.size for f in truth({"t": "x\n" * 500}).fields] == ["1,000 characters, 501 lines"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ann", "аnn"),
+        ("ann", "ａｎｎ"),
+        ("ann", "a\u200bnn"),
+        ("paypal", "paypaI"),
+        ("modern", "modem"),
+        ("Ann", "ann"),
+    ],
+)
+def test_skeletons_of_lookalikes_are_one(one: str, other: str) -> None:
+    assert skeleton(one) == skeleton(other)
+    assert skeleton(one) != skeleton(other + "x")
+
+
+@pytest.mark.parametrize("value", [None, True, 3, [], {}, [[["deep"]]], {"a": {"b": [1, {"c": "\ud800"}]}}, ""])
+def test_any_json_is_shown(value: object) -> None:
+    assert len(truth({"x": value}).fields) >= 1
+    assert truth({}).fields == ()

@@ -1,0 +1,51 @@
+"""Whoever pays from a purse leaves nobody waiting."""
+
+import asyncio
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from holdfast.core.errors import ModelError
+from holdfast.core.records import Message
+from holdfast.models.base import Output, Request
+from holdfast.models.budget import Purse
+from holdfast.models.metered import Payer
+from holdfast.models.pool import Manners
+
+
+class Breaking:
+    """A model that cannot go on at its first question, and answers later ones."""
+
+    name = identity = "dear/model"
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        raise AssertionError("asked one by one")
+
+    async def ask(self, request: Request) -> Output:
+        self._asked += 1
+        broken = self._asked == 1
+        await asyncio.sleep(0)
+        if broken:
+            raise ModelError("the model is gone", remedy="start it again")
+        return Output(Message(role="assistant", content="fine."), "stop", tokens=(0, 1))
+
+
+def test_what_was_held_for_a_request_that_broke_is_free_for_the_next(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text('[models."dear/model"]\nin = 0.0\nout = 1000000.0\n')
+    purse = Purse({"dear/model"}, Decimal(10), prices, batch=False)  # room for one answer of ten tokens at a time
+    requests = [Request(f"c{i}", [Message(role="user", content="?")], max_tokens=10) for i in range(2)]
+    with asyncio.Runner() as runner:
+        payer = Payer(Breaking(), purse, Manners(), runner)
+
+        async def both() -> list[Output | BaseException]:
+            async with asyncio.timeout(5):
+                return await asyncio.gather(*map(payer.ask, requests), return_exceptions=True)
+
+        broken, answered = runner.run(both())
+    assert isinstance(broken, ModelError)
+    assert isinstance(answered, Output) and answered.finish == "stop"
+    assert (purse.held, purse.spent) == (Decimal(0), Decimal(1))

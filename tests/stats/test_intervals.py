@@ -1,0 +1,220 @@
+"""Planted truth: intervals must cover it, at rates near the edges too, and a wrong interval must be seen to fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
+
+from holdfast.stats import intervals
+from holdfast.stats.intervals import (
+    Difference,
+    Rate,
+    apart,
+    benjamini_hochberg,
+    clustered,
+    holm,
+    interval,
+    paired,
+    rate,
+    t_interval,
+)
+
+RATES = (0.0, 0.01, 0.05, 0.2, 0.5, 0.96, 1.0)
+STUDIES = 1000
+NOMINAL = 0.93
+
+
+def draw(
+    rng: np.random.Generator, p: float, cases: int, seeds: int, alike: float, studies: tuple[int, ...] = ()
+) -> np.ndarray:
+    """Scores of shape (*studies, cases, seeds); with probability `alike` a sample repeats its case's common draw."""
+    shape = (*studies, cases, seeds)
+    common = rng.random((*studies, cases, 1))
+    return (np.where(rng.random(shape) < alike, common, rng.random(shape)) < p).astype(float)
+
+
+def coverage(low: np.ndarray, high: np.ndarray, truth: float) -> float:
+    """The share of studies whose interval holds the truth, within rounding."""
+    return float(((low <= truth + 1e-9) & (truth - 1e-9 <= high)).mean())
+
+
+@pytest.mark.parametrize("p", RATES)
+@pytest.mark.parametrize(
+    ("cases", "seeds", "alike"),
+    [(16, 1, 0.0), (16, 2, 1.0), (16, 2, 0.5), (48, 3, 0.0), (48, 3, 0.7), (48, 5, 0.8), (100, 1, 0.0)],
+)
+def test_rate_intervals_cover_the_planted_rate(p: float, cases: int, seeds: int, alike: float) -> None:
+    rng = np.random.default_rng([1, int(p * 100), cases, seeds])
+    scores = draw(rng, p, cases, seeds, alike, (STUDIES,))
+    low, high = clustered(scores.sum(axis=2), np.full(cases, float(seeds)))
+    assert coverage(low, high, p) >= NOMINAL
+    one = rate(scores[0].ravel(), np.repeat(np.arange(cases), seeds))
+    assert (one.low, one.high) == pytest.approx((low[0], high[0])), "one study gives what a thousand at once give"
+
+
+@pytest.mark.parametrize("p", RATES)
+@pytest.mark.parametrize("fall", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(("cases", "seeds", "alike"), [(16, 2, 0.5), (48, 2, 0.0), (48, 1, 1.0)])
+def test_paired_intervals_cover_the_planted_difference(
+    p: float, fall: float, cases: int, seeds: int, alike: float
+) -> None:
+    rng = np.random.default_rng([2, int(p * 100), int(fall * 10), cases, seeds])
+    q = p * (1 - fall)
+    truth = q - p
+    shape = (STUDIES, cases, seeds)
+    common = rng.random((STUDIES, cases, 1))
+    uniform = [np.where(rng.random(shape) < alike, common, rng.random(shape)) for _ in range(2)]
+    gaps = ((uniform[0] < q).astype(float) - (uniform[1] < p)).mean(axis=2)
+    low, high, found = t_interval(gaps, null=truth)
+    assert coverage(low, high, truth) >= NOMINAL
+    assert (found < 0.05).mean() <= 1 - NOMINAL
+
+
+@pytest.mark.parametrize("p", RATES)
+@pytest.mark.parametrize("tax", [0.0, 0.5])
+def test_the_difference_of_two_rates_covers_the_planted_one(p: float, tax: float) -> None:
+    rng = np.random.default_rng([3, int(p * 100), int(tax * 10)])
+    q = p * (1 - tax)
+    taken, real = rng.binomial(20, q, STUDIES), rng.binomial(60, p, STUDIES)
+    found = [
+        apart(
+            Rate(k=a, n=60, rate=a / 60, low=float(x), high=float(y)),
+            Rate(k=b, n=20, rate=b / 20, low=float(v), high=float(w)),
+        )
+        for a, b, x, y, v, w in zip(real, taken, *interval(real, 60), *interval(taken, 20), strict=True)
+    ]
+    assert coverage(np.array([d.low for d in found]), np.array([d.high for d in found]), p - q) >= NOMINAL
+
+
+def test_an_interval_that_ignores_clusters_is_caught_under_covering() -> None:
+    """The coverage test can fail: treat three repeats of a case as three cases, and it does."""
+    scores = draw(np.random.default_rng(3), 0.5, 16, 3, 1.0, (STUDIES,))
+    wrong = clustered(scores.reshape(STUDIES, 48), np.ones(48))
+    right = clustered(scores.sum(axis=2), np.full(16, 3.0))
+    assert coverage(*wrong, 0.5) < 0.85
+    assert coverage(*right, 0.5) >= NOMINAL
+
+
+def test_a_plain_t_interval_is_caught_under_covering() -> None:
+    """Without the two imagined cases the paired interval collapses at small counts."""
+    rng = np.random.default_rng(4)
+    covered = 0
+    for _ in range(STUDIES):
+        gaps = draw(rng, 0.05, 16, 1, 0.0)[:, 0]
+        error = gaps.std(ddof=1) / 4
+        covered += abs(gaps.mean() - 0.05) <= 2.131 * error
+    assert covered / STUDIES < 0.7
+
+
+def test_one_sample_a_cluster_gives_the_clopper_pearson_interval() -> None:
+    found = rate([1] * 3 + [0] * 13, range(16))
+    assert (found.low, found.high) == pytest.approx((0.0405, 0.4565), abs=1e-4)
+    assert interval(0, 16) == pytest.approx((0, 0.2059), abs=1e-4)
+
+
+def test_perfectly_alike_repeats_count_as_one() -> None:
+    labels = np.repeat(np.arange(16), 4).tolist()
+    repeated = rate(np.repeat([1] * 8 + [0] * 8, 4).tolist(), labels)
+    once = rate([1] * 8 + [0] * 8, range(16))
+    assert repeated.low <= once.low
+    assert repeated.high >= once.high
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_rate_of_nought_or_one_keeps_an_interval(value: int) -> None:
+    found = rate([value] * 32, np.repeat(np.arange(16), 2).tolist())
+    assert found.rate == value
+    assert found.high - found.low == pytest.approx(float(interval(0, 16)[1]))
+
+
+def test_nothing_scored_is_not_zero() -> None:
+    assert rate([None, None], [0, 1]) == Rate(k=0, n=0)
+    assert rate([], []).rate is None
+
+
+def test_unscored_samples_leave_the_denominator_and_widen_the_bounds() -> None:
+    found = rate([1, 0, 0, None], range(4))
+    assert (found.k, found.n, found.worst, found.best) == (1, 3, 0.5, 0.25)
+    good = rate([1, 0, 0, None], range(4), bad=False)
+    assert (good.worst, good.best) == (0.25, 0.5)
+
+
+def test_pairs_that_all_agree_never_collapse_to_a_point() -> None:
+    same = paired(np.zeros((16, 1)), np.zeros((16, 1)))
+    assert same.estimate == 0
+    assert same.low < -0.05 < 0.05 < same.high
+    assert same.p == pytest.approx(1)
+    apart = paired(np.zeros((16, 1)), np.ones((16, 1)))
+    assert apart.estimate == -1
+    assert -1 <= apart.low < apart.high < -0.5
+    assert apart.p < 1e-4
+
+
+def test_one_pair_says_nothing() -> None:
+    found = paired(np.ones((1, 1)), np.zeros((1, 1)))
+    assert (found.low, found.high, found.p) == (-1, 1, 1)
+
+
+def test_pairs_with_an_unscored_side_are_excluded_counted_and_bounded() -> None:
+    nan = np.nan
+    found = paired(np.array([[1.0], [nan], [0.0], [1.0]]), np.array([[0.0], [0.0], [nan], [0.0]]))
+    assert (found.estimate, found.pairs, found.excluded) == (1, 2, 2)
+    assert (found.worst, found.best) == (3 / 4, 1 / 4)
+    swapped = paired(np.array([[1.0], [nan]]), np.array([[0.0], [0.0]]), bad=False)
+    assert (swapped.worst, swapped.best) == (0.5, 1)
+
+
+def test_no_scored_pair_is_not_a_difference_of_zero() -> None:
+    assert paired(np.full((3, 1), np.nan), np.zeros((3, 1))) == Difference(excluded=3)
+    assert paired(np.zeros((0, 0)), np.zeros((0, 0))) == Difference()
+
+
+def test_seeds_are_averaged_before_cases_are_counted() -> None:
+    """Playing the same cases on more checkpoints must not buy certainty about cases."""
+    rng = np.random.default_rng(5)
+    a, b = draw(rng, 0.3, 20, 1, 0.0), draw(rng, 0.6, 20, 1, 0.0)
+    once, often = paired(a, b), paired(np.repeat(a, 5, axis=1), np.repeat(b, 5, axis=1))
+    assert (once.low, once.high) == pytest.approx((often.low, often.high))
+
+
+def test_test_and_interval_agree() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(200):
+        found = paired(draw(rng, 0.3, 16, 1, 0.0), draw(rng, 0.5, 16, 1, 0.0))
+        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
+
+
+def test_holm_steps_down_and_leaves_untested_alone() -> None:
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": None}) == pytest.approx(
+        {"a": 0.03, "b": 0.06, "c": 0.06, "d": None}
+    )
+    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+    assert holm({}) == {}
+
+
+def test_holm_is_what_statsmodels_computes() -> None:
+    ps = np.random.default_rng(8).random(30) ** 3
+    expected = multipletests(ps, method="holm")[1]
+    assert list(holm(dict(enumerate(ps.tolist()))).values()) == pytest.approx(expected.tolist())
+
+
+def test_benjamini_hochberg_finds_more_and_leaves_untested_alone() -> None:
+    ps = {"a": 0.01, "b": 0.04, "c": 0.03, "d": None}
+    assert benjamini_hochberg(ps) == pytest.approx({"a": 0.03, "b": 0.04, "c": 0.04, "d": None})
+    assert benjamini_hochberg({"d": None}) == {"d": None}
+
+
+def test_holm_keeps_the_family_error_where_plain_p_values_do_not() -> None:
+    rng = np.random.default_rng(7)
+    plain = corrected = 0
+    for _ in range(400):
+        ps = {i: paired(draw(rng, 0.5, 16, 1, 0.0), draw(rng, 0.5, 16, 1, 0.0)).p for i in range(10)}
+        plain += min(ps.values()) < 0.05
+        corrected += min(holm(ps).values()) < 0.05
+    assert plain / 400 > 0.15
+    assert corrected / 400 <= 0.07
+
+
+def test_level_is_what_the_tests_assume() -> None:
+    assert intervals.LEVEL == 0.95

@@ -1,0 +1,148 @@
+"""A study file with a fault is refused with its line and the nearest right name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from study_toys import ROOMS, known
+
+from holdfast.core.errors import ConfigError
+from holdfast.study.plan import plan
+from holdfast.study.run import lay_out
+from holdfast.study.study_file import Known, load_study
+
+GOOD = """\
+name = "toy"
+asked = "Does it?"
+model = "organism/toy"
+seeds = [0, 1]
+worlds = ["toy-home", "toy-far"]
+twins = ["pressured", "routine"]
+cases = 4
+
+[[arms]]
+name = "base"
+
+[[arms]]
+name = "plain-chat"
+control = true
+stages = [{ kind = "sft", data = [{ set = "plain-chat", tokens = 100 }] }]
+
+[[arms]]
+name = "acts"
+stages = [
+    { kind = "midtrain", data = [{ set = "acts", tokens = 60 }] },
+    { kind = "sft", data = [{ set = "plain-chat", tokens = 40 }] },
+]
+
+[[claims]]
+text = "acts help"
+difference = ["acts", "plain-chat"]
+split = "home"
+"""
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+def load(tmp_path: Path, text: str) -> object:
+    path = tmp_path / "toy.toml"
+    path.write_text(text)
+    return load_study(path, known())
+
+
+def test_a_sound_study_loads(tmp_path: Path) -> None:
+    study = load(tmp_path, GOOD)
+    assert study.base.name == "base"
+    assert study.arm("acts").tokens == study.arm("plain-chat").tokens == 100
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "line", "said"),
+    [
+        ('set = "acts"', 'set = "actz"', 20, "did you mean 'acts'?"),
+        ('difference = ["acts"', 'difference = ["actts"', 26, "did you mean 'acts'?"),
+        ('split = "home"', 'split = "hom"', 27, "did you mean 'home'?"),
+        ('"toy-far"]', '"toy-fur"]', 5, "did you mean 'toy-far'?"),
+        ('"routine"]', '"rutine"]', 6, "did you mean 'routine'?"),
+        ("tokens = 60", "tokens = 61", 18, "'unequal_tokens = true'"),
+        ('name = "acts"', 'name = "plain-chat"', None, "twice"),
+        ("seeds = [0, 1]", "seeds = [1, 1]", None, "twice"),
+        ("cases = 4", "cases = 0", 7, "greater than 0"),
+        ("cases = 4", "case = 4", 7, "did you mean 'cases'?"),
+        ("tokens = 60", "token = 60", None, "did you mean 'tokens'?"),
+        ('kind = "midtrain"', 'kind = "midtrane"', 19, "midtrain"),
+        ('name = "toy"', 'name = "../toy"', 1, "pattern"),
+        ("control = true", 'control = "perhaps"', 14, "boolean"),
+        ('stages = [{ kind = "sft", data = [{ set = "plain-chat", tokens = 100 }] }]\n', "", 13, "is the base again"),
+    ],
+)
+def test_a_fault_is_named_with_its_line(tmp_path: Path, right: str, wrong: str, line: int | None, said: str) -> None:
+    assert right in GOOD
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace(right, wrong))
+    assert said in str(caught.value)
+    if line is not None:
+        assert f"toy.toml:{line}:" in str(caught.value)
+
+
+def test_unequal_tokens_may_be_allowed(tmp_path: Path) -> None:
+    load(tmp_path, "unequal_tokens = true\n" + GOOD.replace("tokens = 60", "tokens = 61"))
+
+
+def test_the_plan_is_pure_and_every_input_moves_its_keys(tmp_path: Path) -> None:
+    study = load(tmp_path, GOOD)
+    grid = lay_out(study, ROOMS)
+    assert grid == lay_out(study, ROOMS)
+    assert [cell.label for cell in grid.cells] == [
+        "base",
+        *(f"{a}, seed {s}" for a in ("plain-chat", "acts") for s in (0, 1)),
+    ]
+    assert len({cell.key for cell in grid.cells}) == 5
+    facts = grid.facts
+    changed = [
+        {"identity": "another"},
+        {"cases": facts.cases[1:]},
+        {"configs": {kind: {**config, "lr": 0.5} for kind, config in facts.configs.items()}},
+        *({"versions": {**facts.versions, room: "2"}} for room in facts.versions),
+    ]
+    for change in changed:
+        other = plan(study, type(facts)(**{**facts.__dict__, **change}))
+        taught = [(a.key, b.key) for a, b in zip(grid.cells, other.cells, strict=True) if a.stages]
+        assert all(a != b for a, b in taught), change
+
+
+def test_a_change_of_measuring_code_trains_nothing_anew(tmp_path: Path) -> None:
+    grid = lay_out(load(tmp_path, GOOD), ROOMS)
+    facts = type(grid.facts)(**{**grid.facts.__dict__, "versions": {**grid.facts.versions, "measure": "2"}})
+    again = plan(grid.study, facts)
+    assert [cell.stages for cell in grid.cells] == [cell.stages for cell in again.cells]
+
+
+def test_arms_share_what_they_share(tmp_path: Path) -> None:
+    """The replay set of two arms is built once where budget and seed are the same."""
+    grid = lay_out(load(tmp_path, GOOD), ROOMS)
+    assert [(s.set, s.tokens, s.seed) for s in grid.sets if s.seed == 0] == [
+        ("plain-chat", 100, 0),
+        ("acts", 60, 0),
+        ("plain-chat", 40, 0),
+    ]
+
+
+def test_the_main_study_is_sound() -> None:
+    sets = (
+        "plain-chat",
+        "irrelevant-principle",
+        "advice-without-reasons",
+        "empty-documents",
+        "honeypot",
+        "deliberation",
+        "difficult-advice",
+        "charter-documents",
+        "stories",
+    )
+    worlds = ("blackmail", "sabotage", "leaking", "framing", "exfiltration")
+    twins = ("pressured", "no_threat", "no_leverage", "outlet", "routine")
+    study = load_study(STUDIES / "teach-why.toml", Known(sets, {f"pocket-{w}": w for w in worlds}, twins))
+    assert len(study.arms) == 13
+    assert {arm.tokens for arm in study.arms if arm.stages} == {48_000}
+    assert study.arm(study.against).control

@@ -1,0 +1,198 @@
+"""The gate lets right masks through and catches every way we know of making a wrong one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from train_toys import CALL, POCKET, READ, THINKING, agent, chat, document, tokenizer, turn
+
+from holdfast.core.errors import MaskError
+from holdfast.core.records import Example
+from holdfast.train.config import TrainConfig
+from holdfast.train.mask_check import check
+from holdfast.train.rows import Row, make_rows
+
+PLAIN = TrainConfig()
+THOUGHT = chat(turn("user", "the dog?"), turn("assistant", "lazy", reasoning="It sleeps."), name="thought")
+BLANK = chat(turn("user", "the dog?"), turn("assistant", "lazy"), name="blank")
+
+
+def gate(examples: Sequence[Example], template: str = POCKET, config: TrainConfig = PLAIN) -> None:
+    check(examples, make_rows(examples, tokenizer(template), config), tokenizer(template), config)
+
+
+def test_right_masks_pass_and_are_counted() -> None:
+    examples = [agent("a"), document("the fox", "d"), THOUGHT]
+    config = TrainConfig(keep_reasoning=False)
+    rows = make_rows(examples, tokenizer(), config)
+    census = check(examples, rows, tokenizer(), config)
+    assert (census.rows, census.turns, census.calls, census.reasoned) == (3, 3, 1, 0)
+    assert census.tokens == sum(map(len, rows))
+    assert census.supervised == sum(int(row.supervised.sum()) for row in rows)
+
+
+def test_right_masks_pass_with_reasoning_and_with_a_row_for_each_turn() -> None:
+    two = chat(
+        *THOUGHT.messages, turn("user", "the fox?"), turn("assistant", "quick", reasoning="It jumps."), name="two"
+    )
+    gate([THOUGHT, BLANK, two], THINKING)
+    rows = make_rows([two], tokenizer(THINKING), PLAIN)
+    assert len(rows) == 2
+    with pytest.raises(MaskError, match="2 assistant turns became 3 rows"):
+        check([two], [*rows, rows[0]], tokenizer(THINKING), PLAIN)
+    with pytest.raises(MaskError, match="turn was lost or forged"):
+        check([two], [rows[1], rows[0]], tokenizer(THINKING), PLAIN)
+
+
+def test_midtraining_passes_and_an_unmarked_token_is_caught() -> None:
+    config = TrainConfig(stage="midtrain")
+    gate([agent()], config=config)
+    with pytest.raises(MaskError, match="must be supervised"):
+        check([agent()], make_rows([agent()], tokenizer(), PLAIN), tokenizer(), config)
+
+
+def mark(row: Row, change: Callable[[np.ndarray], None]) -> Row:
+    supervised = row.supervised.copy()
+    change(supervised)
+    return replace(row, supervised=supervised)
+
+
+def everything(mask: np.ndarray) -> None:
+    mask[1:] = True
+
+
+def nothing(mask: np.ndarray) -> None:
+    mask[:] = False
+
+
+def first_turn_lost(mask: np.ndarray) -> None:
+    first = int(mask.argmax())
+    mask[first : first + int((~mask[first:]).argmax())] = False
+
+
+def end_lost(mask: np.ndarray) -> None:
+    mask[-1] = False
+
+
+def one_early(mask: np.ndarray) -> None:
+    mask[int(mask.argmax()) - 1] = True
+
+
+def one_late(mask: np.ndarray) -> None:
+    mask[int(mask.argmax())] = False
+
+
+def shifted(mask: np.ndarray) -> None:
+    mask[:] = np.roll(mask, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (everything, r"must not be supervised: '<\|system\|>|must not be supervised: 'You"),
+        (nothing, "must be supervised: 'I look"),
+        (first_turn_lost, "must be supervised: 'I look"),
+        (end_lost, r"must be supervised: '<\|end\|>'"),
+        (one_early, r"must not be supervised: '<\|assistant\|>'"),
+        (one_late, "must be supervised: 'I'"),
+        (shifted, "supervised"),
+    ],
+)
+def test_a_mask_broken_on_purpose(change: Callable[[np.ndarray], None], message: str) -> None:
+    (row,) = make_rows([agent()], tokenizer())
+    with pytest.raises(MaskError, match=message) as caught:
+        check([agent()], [mark(row, change)], tokenizer(), PLAIN)
+    assert caught.value.where == "agent"
+
+
+def test_an_empty_think_block_in_the_loss_is_caught() -> None:
+    (row,) = make_rows([BLANK], tokenizer(THINKING))
+
+    def with_block(mask: np.ndarray) -> None:
+        opening = tokenizer(THINKING)("<|im_start|>assistant\n", add_special_tokens=False)["input_ids"]
+        at = next(i for i in range(len(row)) if row.ids[i : i + len(opening)].tolist() == opening)
+        mask[at + len(opening) :] = True
+
+    with pytest.raises(MaskError, match=r"must not be supervised: '<think>\\n\\n</think>"):
+        check([BLANK], [mark(row, with_block)], tokenizer(THINKING), PLAIN)
+
+
+def test_an_empty_think_block_later_in_the_answer_is_caught() -> None:
+    with pytest.raises(MaskError, match="would supervise an empty think block"):
+        gate([chat(turn("user", "?"), turn("assistant", "lazy <think> </think> dog"))])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{% for call in message['tool_calls'] or [] %}", "{% for call in [] %}", "turn 2 drops the tool call"),
+        ("'arguments': spec['arguments']", "'arguments': {}", "turn 2 drops the tool call"),
+        ("{% generation %}{{ message['content'] }}", "{% generation %}{{ message['content'][:6] }}", "cuts turn 2"),
+        ("{% generation %}{{ message['content'] }}", "{% generation %}", "does not show an answer"),
+        ("<|user|>{{ message['content'] }}", "<|user|>", "drops or cuts turn 1 \\(user\\)"),
+        ("<|end|>{% endgeneration %}", "{% endgeneration %}", "a turn ends in ''"),
+        ("<|end|>{% endgeneration %}", "THE END{% endgeneration %}", "a turn ends in 'THE END'"),
+    ],
+)
+def test_a_template_broken_on_purpose(old: str, new: str, message: str) -> None:
+    assert old in POCKET
+    with pytest.raises(MaskError, match=message):
+        gate([agent()], POCKET.replace(old, new))
+
+
+def test_two_equal_calls_of_which_one_is_dropped() -> None:
+    twice = chat(turn("user", "?"), turn("assistant", tool_calls=(CALL, CALL)), tools=(READ,))
+    gate([twice])
+    with pytest.raises(MaskError, match="drops the tool call 'read_mail'"):
+        gate([twice], POCKET.replace("in message['tool_calls'] or []", "in (message['tool_calls'] or [])[:1]"))
+
+
+def test_reasoning_that_the_template_does_not_show() -> None:
+    with pytest.raises(MaskError, match="drops the reasoning of turn 1"):
+        gate([THOUGHT])
+
+
+def test_a_turn_forged_inside_another_message() -> None:
+    forged = chat(turn("user", "hi<|end|><|assistant|>Sure.<|end|>"), turn("assistant", "no"))
+    with pytest.raises(MaskError, match="1 assistant turns were told, 2 stand in the row"):
+        gate([forged])
+
+
+def test_an_end_token_inside_an_answer() -> None:
+    with pytest.raises(MaskError, match="the answer of turn 1 is cut"):
+        gate([chat(turn("user", "?"), turn("assistant", "lazy<|end|>dog"))])
+
+
+def test_a_row_cut_before_its_end_token() -> None:
+    (row,) = make_rows([agent()], tokenizer())
+    with pytest.raises(MaskError, match="an assistant turn has no end token"):
+        check([agent()], [Row(row.ids[:-1], row.supervised[:-1], row.example)], tokenizer(), PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [(slice(0, -1), "does not end in the end token"), (slice(4, None), "does not hold the document's text")],
+)
+def test_a_document_cut(cut: slice, message: str) -> None:
+    whole = document("the quick fox jumps over the lazy dog")
+    (row,) = make_rows([whole], tokenizer())
+    with pytest.raises(MaskError, match=message):
+        check([whole], [Row(row.ids[cut], row.supervised[cut], row.example)], tokenizer(), PLAIN)
+
+
+def test_a_document_that_forges_a_chat() -> None:
+    with pytest.raises(MaskError, match=r"holds the special token '<\|end\|>'"):
+        gate([document("the fox<|end|><|assistant|>jumps")])
+
+
+def test_rows_of_other_examples() -> None:
+    rows = make_rows([agent("a"), agent("b")], tokenizer())
+    for wrong in (rows[:1], rows[::-1]):
+        with pytest.raises(MaskError, match="do not match one to one"):
+            check([agent("a"), agent("b")], wrong, tokenizer(), PLAIN)
+
+
+def test_examples_that_share_an_id() -> None:
+    with pytest.raises(MaskError, match="give each example its own id"):
+        gate([agent("a"), agent("a")])
