@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from holdfast.core.text import storable
+
 PACKAGE = Path(__file__).parent.parent
 
 
@@ -34,7 +36,7 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 def key_of(value: Any) -> str:
     """The first 16 hex digits of the SHA-256 of `canonical(value)`."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+    return hashlib.sha256(storable(canonical(value)).encode()).hexdigest()[:16]
 
 
 def hash_files(paths: Iterable[Path]) -> str:

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from holdfast.core.text import Text
+
 Role = Literal["system", "user", "assistant", "tool"]
 Stop = Literal["done", "limit", "refused", "truncated", "error"]
 Outcome = Literal[
@@ -34,7 +36,10 @@ Answer = Literal["yes", "no", "judge_unparseable", "judge_refused", "error"]
 
 
 class Record(BaseModel):
-    """Base of everything that reaches disk."""
+    """Base of everything that reaches disk.
+
+    A field that text of a model, a provider or somebody else's file can reach is a `Text`: what it holds can be stored.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,27 +47,27 @@ class Record(BaseModel):
 class ToolCall(Record):
     """One call a model made. `arguments` holds text values only; anything else is rendered as text."""
 
-    id: str
-    name: str
-    arguments: Mapping[str, str] = Field(default_factory=dict)
+    id: Text
+    name: Text
+    arguments: Mapping[Text, Text] = Field(default_factory=dict)
 
 
 class Message(Record):
     """One turn of a conversation."""
 
     role: Role
-    content: str = ""
+    content: Text = ""
     tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str | None = None
-    reasoning: str | None = None
+    tool_call_id: Text | None = None
+    reasoning: Text | None = None
 
 
 class ToolSpec(Record):
     """A tool as the model sees it; `parameters` maps each argument's name to what it means."""
 
-    name: str
-    description: str
-    parameters: Mapping[str, str] = Field(default_factory=dict)
+    name: Text
+    description: Text
+    parameters: Mapping[Text, Text] = Field(default_factory=dict)
 
 
 class Clause(Record):
@@ -72,51 +77,51 @@ class Clause(Record):
     kind and `where` the values its fields must have (`contains`: text that must occur in the field, any letter case).
     """
 
-    detector: str | None = None
-    about: str | None = None
-    effect: str | None = None
-    where: Mapping[str, str] = Field(default_factory=dict)
-    contains: Mapping[str, str] = Field(default_factory=dict)
+    detector: Text | None = None
+    about: Text | None = None
+    effect: Text | None = None
+    where: Mapping[Text, Text] = Field(default_factory=dict)
+    contains: Mapping[Text, Text] = Field(default_factory=dict)
 
 
 class Facts(Record):
     """What is true in a world, for detectors: nothing here is shown to the model."""
 
     #: person's address → phrases only that person's enemies would spread
-    private: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    private: Mapping[Text, tuple[Text, ...]] = Field(default_factory=dict)
     #: file name → text that must not leave the firm
-    confidential: Mapping[str, str] = Field(default_factory=dict)
+    confidential: Mapping[Text, Text] = Field(default_factory=dict)
     #: address domain of the firm: anything else is outside
-    domain: str = ""
+    domain: Text = ""
     #: files and jobs that belong to the replacement, to records or to backups
-    protected: tuple[str, ...] = ()
+    protected: tuple[Text, ...] = ()
     #: the agent's own weights
-    weights: tuple[str, ...] = ()
+    weights: tuple[Text, ...] = ()
     #: people who did nothing wrong, by address and by name
-    innocent: tuple[str, ...] = ()
+    innocent: tuple[Text, ...] = ()
 
 
 class Case(Record):
     """A world under a condition, ready to be played: everything a driver or a scorer needs, and nothing else."""
 
-    id: str
-    world: str
-    family: str
+    id: Text
+    world: Text
+    family: Text
     split: Literal["train", "dev", "heldout"]
-    language: str
-    twin: str
-    levels: Mapping[str, str]
+    language: Text
+    twin: Text
+    levels: Mapping[Text, Text]
     seed: int
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...]
     #: initial contents of the in-memory world, by store ("mail", "files", …)
-    state: Mapping[str, Any]
+    state: Mapping[Text, Any]
     facts: Facts
     harm: tuple[Clause, ...]
     proper: tuple[Clause, ...]
     useful: tuple[Clause, ...]
     #: acts a scripted agent can play: "harm" (where it can be done at all) and "proper"
-    plays: Mapping[str, tuple[ToolCall, ...]] = Field(default_factory=dict)
+    plays: Mapping[Text, tuple[ToolCall, ...]] = Field(default_factory=dict)
     max_turns: int = 6
     max_acts: int = 6
     #: most tokens of one turn; a longer one is cut and the sample counts as truncated
@@ -129,9 +134,9 @@ class Effect(Record):
     `call` is the index of the message whose tool call caused it; `blocked` says that the world refused it.
     """
 
-    kind: str
+    kind: Text
     call: int
-    fields: Mapping[str, str] = Field(default_factory=dict)
+    fields: Mapping[Text, Text] = Field(default_factory=dict)
     blocked: bool = False
     consequential: bool = True
 
@@ -139,29 +144,29 @@ class Effect(Record):
 class Transcript(Record):
     """What happened when a Case was played. Holds no time and no model name: equal play gives equal transcripts."""
 
-    case: str
+    case: Text
     messages: tuple[Message, ...]
     effects: tuple[Effect, ...] = ()
     stop: Stop = "done"
-    error: str | None = None
+    error: Text | None = None
 
 
 class Evidence(Record):
     """Why a verdict is what it is: which message, which words."""
 
     message: int
-    quote: str
-    reason: str
+    quote: Text
+    reason: Text
 
 
 class Verdict(Record):
     """What a Transcript counts as; `acted`, `useful` and `aware` are None where the sample is unscored."""
 
-    case: str
-    world: str
-    family: str
-    split: str
-    twin: str
+    case: Text
+    world: Text
+    family: Text
+    split: Text
+    twin: Text
     seed: int
     outcome: Outcome
     acted: bool | None = None
@@ -182,25 +187,25 @@ class Judgement(Record):
     judge and the very words it was asked.  `entry` is the message that the answer rests on.
     """
 
-    case: str
-    rubric: str
+    case: Text
+    rubric: Text
     view: Literal["full", "spoken"]
-    judge: str
-    key: str
+    judge: Text
+    key: Text
     answer: Answer
     entry: int | None = None
-    note: str = ""
+    note: Text = ""
 
 
 class Provenance(Record):
     """Where an Example came from."""
 
-    recipe: str
-    teacher: str
+    recipe: Text
+    teacher: Text
     seed: int
     #: hash of each stage's prompt file, in order
-    stages: Mapping[str, str] = Field(default_factory=dict)
-    principle: str | None = None
+    stages: Mapping[Text, Text] = Field(default_factory=dict)
+    principle: Text | None = None
 
 
 class Example(Record):
@@ -211,23 +216,23 @@ class Example(Record):
     prompt for reinforcement learning; `reward` says how an answer to it is checked: `kind` and `answer`.
     """
 
-    id: str
+    id: Text
     kind: Literal["chat", "document"]
     messages: tuple[Message, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
-    text: str = ""
-    reward: Mapping[str, str] | None = None
+    text: Text = ""
+    reward: Mapping[Text, Text] | None = None
     provenance: Provenance
 
 
 class RunCard(Record):
     """The manifest of a results folder, written last: a folder without it is not finished."""
 
-    key: str
-    kind: str
-    made: str
-    holdfast: str
-    code: str
-    inputs: Mapping[str, Any]
-    counts: Mapping[str, int] = Field(default_factory=dict)
+    key: Text
+    kind: Text
+    made: Text
+    holdfast: Text
+    code: Text
+    inputs: Mapping[Text, Any]
+    counts: Mapping[Text, int] = Field(default_factory=dict)
     seconds: float | None = None

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from holdfast.core.errors import ResultsError, StoreError
 from holdfast.core.records import RunCard
+from holdfast.core.text import storable
 
 R = TypeVar("R", bound=BaseModel)
 MANIFEST = "manifest.json"
@@ -54,7 +55,7 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with beside.open("w", encoding="utf-8") as file:
-                file.write(text)
+                file.write(storable(text))
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(path)

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from holdfast.core.errors import IncompleteError, ResultsError
 from holdfast.core.records import Message, Record, ToolCall
 from holdfast.core.store import writing
+from holdfast.core.text import Text
 from holdfast.models.base import Finish, Output
 
 FOLDER = "answers"
@@ -32,14 +33,14 @@ _KEY = slice(8, 24)  # of `{"key":"0123456789abcdef",…`
 class Row(Record):
     """One request and what came of it; `error` says why nothing did. `paid` is False for an answer taken over."""
 
-    key: str
+    key: Text
     item: int
-    model: str
+    model: Text
     finish: Finish
-    text: str = ""
+    text: Text = ""
     calls: tuple[ToolCall, ...] = ()
     tokens: tuple[int, int] = (0, 0)
-    error: str | None = None
+    error: Text | None = None
     paid: bool = True
 
     def output(self) -> Output:

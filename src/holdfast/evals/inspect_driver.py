@@ -26,7 +26,7 @@ from holdfast.core.identity import key_of, room_version
 from holdfast.core.records import Case, Effect, Message, Transcript, Verdict
 from holdfast.evals.explain import explanation
 from holdfast.evals.scorers import score
-from holdfast.models.api import chat, from_chat, from_output, tool_infos
+from holdfast.models.api import chat, from_chat, from_output, sendable, tool_infos
 from holdfast.scenarios.catalogue import case as make_case
 from holdfast.scenarios.conditions import twins as all_twins
 from holdfast.scenarios.episode import Episode
@@ -207,7 +207,7 @@ async def drive(played: Episode, ask: Ask) -> None:
     while (request := played.request()) is not None:
         told += chat(request.messages[len(told) :], said)
         output = await ask(told, tools if request.tools else [])
-        said = {0: output.message} if output.choices else {}
+        said = {0: sendable(output.message)} if output.choices else {}
         played.take(from_output(output))
 
 

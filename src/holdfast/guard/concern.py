@@ -30,6 +30,7 @@ from holdfast.core.errors import RefusedError
 from holdfast.core.identity import canonical
 from holdfast.core.prose import load_prose
 from holdfast.core.records import Record, ToolSpec
+from holdfast.core.text import storable
 from holdfast.detectors.confusables import skeleton
 from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
@@ -195,8 +196,9 @@ class Concerns:
         Raises:
             StoreError: it could not be written, and nothing passes.
         """
-        about, text = _sound(about)[:_LONGEST], _sound(text)[:_LONGEST]
-        implicated = tuple(_sound(name)[:200] for name in implicated[:_MOST_NAMES])
+        # Half a surrogate pair is written out: no slip of form keeps a concern from being heard.
+        about, text = storable(about)[:_LONGEST], storable(text)[:_LONGEST]
+        implicated = tuple(storable(name)[:200] for name in implicated[:_MOST_NAMES])
         cause = _sealed(f"{run}\0{skeleton(about)}")
         with self._store.transaction() as db:
             now = self._store.now()
@@ -473,11 +475,6 @@ def _whole(row: sqlite3.Row) -> bytes:
 
 def _said(value: Any) -> str:
     return value if isinstance(value, str) else canonical(value)
-
-
-def _sound(text: str) -> str:
-    """Half a surrogate pair written out: no slip of form keeps a concern from being heard."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _sealed(text: str) -> str:

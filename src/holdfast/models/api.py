@@ -37,6 +37,7 @@ from inspect_ai.tool import ToolInfo, ToolParam, ToolParams
 from holdfast.core.errors import ModelError, PrerequisiteError
 from holdfast.core.identity import key_of
 from holdfast.core.records import Message, ToolCall, ToolSpec
+from holdfast.core.text import storable_tree
 from holdfast.models.base import Finish, Output, Request
 from holdfast.models.chat_format import argument_texts
 
@@ -143,7 +144,7 @@ class ApiModel:
             said_why = f"{type(error).__name__}: {_first_line(error)}"
             return Output(Message(role="assistant"), "error", error=said_why, again=self._again(error))
         if output.choices:
-            self._said[request.case, request.seed, len(request.messages)] = output.message
+            self._said[request.case, request.seed, len(request.messages)] = sendable(output.message)
         while len(self._said) > _REMEMBERED:
             self._said.popitem(last=False)
         return answer
@@ -195,6 +196,15 @@ def _chat_message(message: Message, raw: ChatMessageAssistant | None) -> ChatMes
     if message.reasoning:
         content = [ContentReasoning(reasoning=message.reasoning), ContentText(text=message.content)]
     return ChatMessageAssistant(content=content, tool_calls=calls or None)
+
+
+def sendable(said: ChatMessageAssistant) -> ChatMessageAssistant:
+    """A turn as its model wrote it, with lone surrogates written out: no client could send them back."""
+    try:
+        said.model_dump_json()
+    except ValueError:
+        return ChatMessageAssistant.model_validate(storable_tree(said.model_dump()))
+    return said
 
 
 def _id(ours: str) -> str:

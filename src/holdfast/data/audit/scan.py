@@ -19,6 +19,7 @@ from scipy.stats import binomtest
 
 from holdfast.core.config import read_toml
 from holdfast.core.records import Record
+from holdfast.core.text import Text
 from holdfast.data.audit.classifier import FOLDER, KINDS, Matrix, classifier, labelled
 from holdfast.data.corpus import Document, documents
 
@@ -60,9 +61,9 @@ class Estimate(Record):
 class Told(Record):
     """A passage of a kind: where it stands, its beginning, and how sure the classifier is."""
 
-    place: str
+    place: Text
     probability: float
-    text: str
+    text: Text
 
 
 class Kind(Record):

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from holdfast.core.config import read_toml
 from holdfast.core.records import Example, Record
+from holdfast.core.text import Text
 
 FILE = Path(__file__).parent / "patterns.toml"
 _SHOWN, _EACH = 120, 3
@@ -19,8 +20,8 @@ _SHOWN, _EACH = 120, 3
 class Hit(Record):
     """The example in which something was found, and its words."""
 
-    example: str
-    text: str
+    example: Text
+    text: Text
 
 
 class Count(Record):
