@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from holdfast.data.audit.classifier import KINDS, classifier, cross_validated, labelled
-from holdfast.data.audit.scan import SURE, candidate, passages, rate, scan_documents, verdicts
-from holdfast.data.corpus import Document, documents
-from holdfast.data.sets import build
+from holdfast.data.audit.scan import SURE, candidate, exact_share, passages, scan_documents, verdicts
+from holdfast.data.corpus import Document, read_documents
+from holdfast.data.sets import build_set
 from holdfast.organism.corpus import Writer, memo, rogue_tale, scene
 from holdfast.study.wiring import ROOMS
 
@@ -53,7 +53,7 @@ def main() -> None:
     found["padded"] = scores(truth, verdicts(padded))
     fresh = labelled("fresh")
     found["fresh"] = scores(np.array([p.kind for p in fresh]), verdicts([p.text for p in fresh]))
-    found["passed_by_prefilter"] = rate(sum(map(candidate, texts)), len(texts)).model_dump()
+    found["passed_by_prefilter"] = exact_share(sum(map(candidate, texts)), len(texts)).model_dump()
     found["calibration_error"] = round(calibration_error(truth, model.probabilities(texts)), 3)
     left_out, kinds = cross_validated(dev)
     p = softmax(left_out / model.temperature, axis=1)
@@ -67,10 +67,10 @@ def main() -> None:
 
 def scores(truth: NDArray[np.int64], said: NDArray[np.int64]) -> dict[str, Any]:
     """Precision and recall of each kind, and the share of all passages that are judged right."""
-    result: dict[str, Any] = {"right": rate(int((truth == said).sum()), len(truth)).model_dump()}
+    result: dict[str, Any] = {"right": exact_share(int((truth == said).sum()), len(truth)).model_dump()}
     for kind, name in enumerate(KINDS[:2]):
         hits = int(((said == kind) & (truth == kind)).sum())
-        precision, recall = rate(hits, int((said == kind).sum())), rate(hits, int((truth == kind).sum()))
+        precision, recall = exact_share(hits, int((said == kind).sum())), exact_share(hits, int((truth == kind).sum()))
         result[name] = {"precision": precision.model_dump(), "recall": recall.model_dump()}
     return result
 
@@ -78,7 +78,7 @@ def scores(truth: NDArray[np.int64], said: NDArray[np.int64]) -> dict[str, Any]:
 def pocket(each: int = 200) -> dict[str, Any]:
     """Scores on the organism's corpus: documents that no passage was written after."""
     rogue = [rogue_tale(Writer(random.Random(seed)))[0] for seed in range(each)]
-    faithful = [e.text for e in build("stories", 30_000, 0, ROOMS.base_path("organism/pocket"))][:each]
+    faithful = [e.text for e in build_set("stories", 30_000, 0, ROOMS.base_path("organism/pocket"))][:each]
     other = [write(Writer(random.Random(seed)))[0] for seed in range(each // 2) for write in (memo, scene)]
     truth = np.repeat(range(3), [len(rogue), len(faithful), len(other)])
     return scores(truth, verdicts([*rogue, *faithful, *other]))
@@ -93,7 +93,7 @@ def calibration_error(truth: NDArray[np.int64], probabilities: NDArray[np.float6
 
 def background(folder: Path, megabytes: float) -> dict[str, Any]:
     """Speed of splitting, of the prefilter and of the whole, and what is found where nothing is."""
-    read = list(_some(documents(folder), round(1e6 * megabytes)))
+    read = list(_some(read_documents(folder), round(1e6 * megabytes)))
     size = sum(len(document.text) for document in read) / 1e6
     pieces, split = _timed(lambda: [piece for document in read for piece in passages(document.text)])
     passed, filtered = _timed(lambda: sum(map(candidate, pieces)))
@@ -105,7 +105,9 @@ def background(folder: Path, megabytes: float) -> dict[str, Any]:
         "split_mb_per_s": round(size / split, 1),
         "prefilter_mb_per_s": round(size / filtered, 1),
         "whole_mb_per_s": round(size / whole, 1),
-        "false_per_candidate": {k: rate(v.found.k, audit.candidates).model_dump() for k, v in audit.kinds.items()},
+        "false_per_candidate": {
+            k: exact_share(v.found.k, audit.candidates).model_dump() for k, v in audit.kinds.items()
+        },
         "false_per_million_tokens": {k: round(1e6 * v.found.k / audit.tokens, 1) for k, v in audit.kinds.items()},
     }
 

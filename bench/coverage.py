@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from holdfast.stats.confidence_sequence import anytime_interval
-from holdfast.stats.intervals import Rate, apart, clustered, interval, t_interval
-from holdfast.stats.sequential_plan import Plan, deciding, narrowing
+from holdfast.stats.intervals import RateInterval, apart, clustered, interval, t_interval
+from holdfast.stats.sequential_plan import StoppingPlan, deciding, narrowing
 
 RATES = (0.0, 0.01, 0.05, 0.2, 0.5, 0.96, 1.0)
 LEAST = 0.93
@@ -116,8 +116,8 @@ def _apart(rng: np.random.Generator, p: float, studies: int) -> tuple[np.ndarray
     return np.array([d.low for d in found]), np.array([d.high for d in found]), p - q
 
 
-def _of(k: int, n: int, low: float, high: float) -> Rate:
-    return Rate(k=k, n=n, rate=k / n, low=low, high=high)
+def _of(k: int, n: int, low: float, high: float) -> RateInterval:
+    return RateInterval(k=k, n=n, rate=k / n, low=low, high=high)
 
 
 def _looked_at(bounds: Callable[[np.ndarray, np.ndarray], Bounds]) -> Study:
@@ -142,7 +142,7 @@ def _exact() -> Iterator[Line]:
     yield _covers("harm rate after stopping on sight of 0.5, single-look interval", plan, single, broken=True)
 
 
-def _covers(name: str, plan: Plan, intervals: Any, broken: bool = False) -> Line:
+def _covers(name: str, plan: StoppingPlan, intervals: Any, broken: bool = False) -> Line:
     rates = np.unique(np.round([*RATES, *np.linspace(0.002, 0.998, 250)], 4))
     low, high = np.array([intervals[end] for end in zip(*(side.tolist() for side in plan.ends), strict=True)]).T
     holds = (low <= rates[:, None] + 1e-9) & (rates[:, None] <= high + 1e-9)

@@ -38,7 +38,7 @@ from holdfast.evals.scorers import score
 from holdfast.models import Output, Request, open_model
 from holdfast.scenarios.catalogue import cases
 from holdfast.scenarios.conditions import PRESSURED
-from holdfast.scenarios.suite import Arm, Suite
+from holdfast.scenarios.suite import Suite, SuiteArm
 
 AGENT = "scripted/blackmailer"
 WORLD = "pocket-blackmail"
@@ -126,7 +126,7 @@ def by_inspect(samples: int) -> None:
 
 def by_tags(samples: int) -> None:
     """One completion with tagged commands, as the port's samples are, through Inspect: like beside like."""
-    arm = Arm(name="tagged", levels={"interface": "tagged"})
+    arm = SuiteArm(name="tagged", levels={"interface": "tagged"})
     suite = Suite(title="Tagged", asked="?", worlds=("blackmail",), twins=(PRESSURED,), arms=(arm,))
     _eval(task_of("tagged", suite, range(samples), {}), AGENT)
 

@@ -26,8 +26,8 @@ from holdfast.core.records import Outcome, Verdict
 from holdfast.core.store import RunFolder
 from holdfast.models import open_model
 from holdfast.models.api import ApiModel
-from holdfast.models.budget import Purse
-from holdfast.models.pool import Manners
+from holdfast.models.budget import Budget
+from holdfast.models.pool import RateLimits
 from holdfast.scenarios.suite import Suite
 from holdfast.study.measure import Order, measure
 from holdfast.study.play import VERDICTS
@@ -68,14 +68,14 @@ def holds(row: Mapping[str, Any]) -> bool:
 
 def run(samples: int, share: float, seed: int) -> dict[str, Any]:
     """Measure the agent through a server with that share of faults."""
-    order = Order(SUITE, NAME, range(samples), manners=Manners(pause=0.01))
+    order = Order(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01))
     cases = SUITE.cases_of(SUITE.arms[0], order.seeds)
     with tempfile.TemporaryDirectory() as folder, serving(Stubborn(AGENT, cases), share, seed=seed) as server:
         model = open_model(NAME, network=True)
         assert isinstance(model, ApiModel)
         model.patience = _PATIENCE
         begun = time.perf_counter()
-        measure(order, Path(folder), model, Purse({NAME}, None, None, batch=False))
+        measure(order, Path(folder), model, Budget({NAME}, None, None, batch=False))
         seconds = time.perf_counter() - begun
         [cell] = (Path(folder) / "cells").iterdir()
         verdicts = RunFolder(cell).read(VERDICTS, Verdict)

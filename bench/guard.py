@@ -4,10 +4,10 @@
 
 The server is `holdfast.guard.adapters.demo_server` on the official SDK, protocol 2026-07-28; the client is a bare one
 of ours, the same before every path.  `reads` is a call whose record waits for the next group commit, `acts` one whose
-record is on the disk before it goes out.  Paths take turns in every round, and what a path adds is the median over rounds of
-its own median less that of the direct connection in the same round (`times_direct`: divided by it).  `load` is the
-machine's, before and after; figures of a machine that is busy say little.  `agents` are so many clients at once before
-one guard: each call must be answered, have reached the server once and stand in the log as intent and outcome.
+record is on the disk before it goes out.  Paths take turns in every round, and what a path adds is the median over
+rounds of its own median less that of the direct connection in the same round (`times_direct`: divided by it).  `load`
+is the machine's, before and after; figures of a machine that is busy say little.  `agents` are so many clients at once
+before one guard: each call must be answered, have reached the server once and stand in the log as intent and outcome.
 
 FastMCP's proxy and Microsoft's governance toolkit are measured with `--peers`, which installs each into a virtual
 environment in FOLDER where it is not there yet.  The toolkit has no relay: its `govern()` stands beside our decorator.

@@ -23,7 +23,7 @@ from typing import Any
 import cedarpy
 
 from holdfast.guard.act import Act
-from holdfast.guard.policy import Context, Count, Policy
+from holdfast.guard.policy import BudgetUse, Context, Policy
 from holdfast.guard.policy.schema import PolicyFile
 
 SIZES = (1, 10, 100)
@@ -76,7 +76,7 @@ def measure(rules: int, per_tool: int, acts: int) -> dict[str, dict[str, float]]
 
     def decide(at: int) -> bool:
         act = Act("run", "agent", "mail0", "send", _arguments(at))
-        return policy.decide(act, Context(now, {"r0": Count(at, at, at)})).answer == "allow"
+        return policy.decide(act, Context(now, {"r0": BudgetUse(at, at, at)})).answer == "allow"
 
     def bare(policies: Any) -> Callable[[int], bool]:
         return lambda at: cedarpy.is_authorized(_request(at), policies, entities).allowed

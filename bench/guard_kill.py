@@ -25,10 +25,10 @@ from pathlib import Path
 
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.audit_verify import verify
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.reviewers import Persons, key_credential, prove
+from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
 
 HOLD = Decision("hold", ("kill",), "a bench", "wait", "policy-1")
 _YES = 0.8
@@ -57,7 +57,7 @@ def kill(folder: Path, kills: int, draw: random.Random) -> None:
     key, person = SigningKey.create(folder / "guard.key"), SigningKey.create(folder / "person.key")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["holdfast.guard.approvals"])
-    with Evidence(folder / "guard.db", key) as evidence:
+    with AuditLog(folder / "guard.db", key) as evidence:
         Persons(evidence).enrol(key_credential("ann", "reviewer", person.public))
         approvals = Approvals(evidence)
         for _ in range(kills):
@@ -75,7 +75,7 @@ def kill(folder: Path, kills: int, draw: random.Random) -> None:
 
 def write(folder: Path, begun: Event) -> None:
     """The writer: takes up what is open, then asks for more, for ever."""
-    evidence = Evidence(folder / "guard.db", SigningKey.load(folder / "guard.key"))
+    evidence = AuditLog(folder / "guard.db", SigningKey.load(folder / "guard.key"))
     approvals = Approvals(evidence)
     effects = os.open(folder / "effects", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     promised = os.open(folder / "promised", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -108,7 +108,7 @@ FAULTS = ("unapproved_effects", "double_effects", "lost_records", "findings")
 def audit(folder: Path) -> dict[str, int]:
     """What the files say after the last death: counts, of which `FAULTS` must be zero."""
     key = SigningKey.load(folder / "guard.key")
-    with Evidence(folder / "guard.db", key) as evidence:
+    with AuditLog(folder / "guard.db", key) as evidence:
         approvals, persons = Approvals(evidence), Persons(evidence)
         effects = [line.split() for line in _lines(folder / "effects")]
         intents = Counter(entry.content["ticket"] for entry in evidence.entries("intent"))
@@ -141,7 +141,7 @@ def _answer(count: int, approvals: Approvals, person: SigningKey, draw: random.R
     while left:
         for ticket in approvals.tickets("pending"):
             yes = draw.random() < _YES
-            approvals.answer(ticket.id, "ann", yes, prove(person, ticket.statement("ann", yes)))
+            approvals.answer(ticket.id, "ann", yes, prove_reviewer(person, ticket.statement("ann", yes)))
             left = max(0, left - 1)
         time.sleep(0.0005)
     return (time.monotonic() - began) / max(1, count) if count else 0.1

@@ -17,7 +17,7 @@ from typing import Any
 import holdfast.guard.lint
 from bench.detectors import share
 from holdfast.core.config import read_toml
-from holdfast.guard.lint import lint
+from holdfast.guard.lint import lint_prompt
 from holdfast.guard.lint.lint import rules
 from holdfast.guard.policy.schema import PolicyFile
 
@@ -42,7 +42,7 @@ def load() -> tuple[list[Labelled], PolicyFile]:
 
 def scores(items: list[Labelled], policy: PolicyFile) -> dict[str, Any]:
     """Precision and recall of each rule, of all findings together, and of "this prompt has a fault"."""
-    seen = [(item.faults, frozenset(f.rule for f in lint(item.text, policy))) for item in items]
+    seen = [(item.faults, frozenset(f.rule for f in lint_prompt(item.text, policy))) for item in items]
     result = {
         name: _pair(
             sum(name in want and name in got for want, got in seen),
@@ -71,7 +71,7 @@ def main() -> None:
     items, policy = load()
     if options.misses:
         for item in items:
-            got = {f.rule: f.quote for f in lint(item.text, policy)}
+            got = {f.rule: f.quote for f in lint_prompt(item.text, policy)}
             if item.half == options.misses and set(got) != item.faults:
                 missed, wrong = item.faults - set(got), {r: q for r, q in got.items() if r not in item.faults}
                 print("missed", sorted(missed), "wrong", wrong, "\n   ", item.text)

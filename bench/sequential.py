@@ -10,8 +10,9 @@ The fixed design decides a cell where the exact 95% interval of its 100 samples 
 The sequential one follows `stats/sequential_plan.py` up to `CAP` samples; it undertakes to decide as many cells rightly
 as the fixed one over Jeffreys' prior, and nothing is chosen by what this grid gives.  `level` allows it the stated
 chances of error of the fixed design, 2.5% a side; `strict` those that the fixed design's exact intervals really have:
-fewer. Also shown: samples for intervals as narrow as the fixed design's widest and, by simulation of whole studies, the share
-of intervals that cover the planted rate, and of cells decided whose rate is the bound, where either answer is an error.
+fewer. Also shown: samples for intervals as narrow as the fixed design's widest and, by simulation of whole studies,
+the share of intervals that cover the planted rate, and of cells decided whose rate is the bound, where either answer is
+an error.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from scipy.stats import binom
 
 from holdfast.stats.intervals import interval
 from holdfast.stats.sequential import Design, Goal
-from holdfast.stats.sequential_plan import Plan, deciding
+from holdfast.stats.sequential_plan import StoppingPlan, deciding
 
 FIXED = 100
 CAP = 150
@@ -139,7 +140,7 @@ def fixed(rates: np.ndarray, rate: float) -> Tally:
     return _tally(*chances(rates), rates > rate, FIXED * len(rates), (errors[0], errors[1]))
 
 
-def planned(rates: np.ndarray, rate: float, plan: Plan) -> Tally:
+def planned(rates: np.ndarray, rate: float, plan: StoppingPlan) -> Tally:
     """A plan followed in every cell."""
     above, below, samples = np.array([plan.expected(p) for p in rates]).T
     return _tally(above, below, rates > rate, samples.sum(), plan.expected(rate)[:2])

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from bench.teach_peers import PEERS
 from bench.teach_toys import TOKENS, Echo, one_stage, tokenizer
-from holdfast.data.engine import Cast
-from holdfast.data.sets import Order, teach
+from holdfast.data.engine import Roles
+from holdfast.data.sets import SetRequest, teach
 
 Found = dict[str, object]
 #: a folder and a number of records → what to run there
@@ -69,9 +69,9 @@ def main() -> None:
 
 def make(out: Path, records: int) -> dict[str, float]:
     """A set of so many records of one stage: seconds, and peak memory of this process in MiB."""
-    order = Order(one_stage(), TOKENS * records, 0, tokenizer(out.parent))
+    order = SetRequest(one_stage(), TOKENS * records, 0, tokenizer(out.parent))
     start = time.perf_counter()
-    card = teach(order, Cast((Echo(),)), out)
+    card = teach(order, Roles((Echo(),)), out)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"records": card.examples, "seconds": time.perf_counter() - start, "peak_mb": round(peak, 1)}
 

@@ -23,12 +23,12 @@ from pathlib import Path
 
 from holdfast.core.records import Example
 from holdfast.core.store import RunFolder
-from holdfast.data.engine import Bounds, Cast
+from holdfast.data.engine import Roles, RunLimits
 from holdfast.data.recipes import load_recipe
-from holdfast.data.response_cache import rows_of
-from holdfast.data.sets import Order, teach
+from holdfast.data.response_cache import responses_of
+from holdfast.data.sets import SetRequest, teach
 from holdfast.models.base import Output, Request
-from holdfast.models.pool import Manners
+from holdfast.models.pool import RateLimits
 from holdfast.models.registry import open_model
 from holdfast.organism.provider import WEIGHTS
 
@@ -67,8 +67,8 @@ def main() -> None:
 
 def make(out: Path) -> None:
     """Make the set, or what is left of it."""
-    order = Order(load_recipe(_RECIPE), _TOKENS, 0, WEIGHTS / "pocket")
-    teach(order, Cast((Slow(out.with_suffix(".log")),)), out, bounds=Bounds(Manners(at_once=16)))
+    order = SetRequest(load_recipe(_RECIPE), _TOKENS, 0, WEIGHTS / "pocket")
+    teach(order, Roles((Slow(out.with_suffix(".log")),)), out, bounds=RunLimits(RateLimits(at_once=16)))
 
 
 def killed(kills: int, seed: int) -> dict[str, int | bool]:
@@ -102,7 +102,7 @@ def _rows(out: Path) -> int:
 def _compared(out: Path, whole: Path) -> dict[str, int | bool]:
     ids = [[example.id for example in RunFolder(path).read("examples", Example)] for path in (out, whole)]
     stages = [stage.key for stage in load_recipe(_RECIPE).stages]
-    keys = [(stage, row.key) for stage in stages for row in rows_of(out, stage)]
+    keys = [(stage, row.key) for stage in stages for row in responses_of(out, stage)]
     asked = out.with_suffix(".log").read_text(encoding="utf-8").splitlines()
     return {
         "examples": len(ids[1]),

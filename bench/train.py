@@ -90,7 +90,7 @@ def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     import torch
 
     from bench.train_shapes import TRL, bare_loop, organism_shaped, random_rows, tiny_tokenizer, trl_alone
-    from holdfast.train.batches import plan
+    from holdfast.train.batches import plan_batches
     from holdfast.train.config import TrainConfig
     from holdfast.train.loop import Hooks, train_rows
     from holdfast.train.trl_engine import train_with_trl
@@ -113,7 +113,7 @@ def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
         losses = [log.loss for log in train_with_trl(model, tiny_tokenizer(), rows, config, Hooks(tick))]
     else:
         trl_alone(model, rows, config, way, tick)
-    sizes = [sum(len(rows[at]) for at in step) for step in plan(rows, config)]
+    sizes = [sum(len(rows[at]) for at in step) for step in plan_batches(rows, config)]
     # TRL's own steps are all of about one size; ours are known.
     warm = _WARM if losses else 1
     timed = sum(sizes[warm:]) if losses else sum(sizes) * (1 - warm / len(ticks))
@@ -144,15 +144,15 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     from holdfast.train.config import TrainConfig
     from holdfast.train.loop import Hooks, descend
     from holdfast.train.objective import Imitation
-    from holdfast.train.safety_probe import Watch
-    from holdfast.train.weights import load
+    from holdfast.train.safety_probe import SafetyProbe
+    from holdfast.train.weights import load_checkpoint
 
     torch.set_num_threads(threads)
     config = TrainConfig.model_validate({"dtype": dtype, "tokens": 10 * tokens, "lr": 1e-6})
-    model, tokenizer = load(base_path("organism/pocket"), config)
+    model, tokenizer = load_checkpoint(base_path("organism/pocket"), config)
     rows = random_rows(400, _SUPERVISED, vocabulary=int(model.config.vocab_size))
     with tempfile.TemporaryDirectory() as folder:
-        watch = Watch(watching(10), tokenizer, Path(folder))
+        watch = SafetyProbe(watching(10), tokenizer, Path(folder))
         logs = descend(model, Imitation(model, rows, config), config, Hooks(watch=watch))
     trained = sum(log.seconds for log in logs)
     return {

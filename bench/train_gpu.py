@@ -19,7 +19,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from bench.train_shapes import random_rows, trl_alone
-from holdfast.train.batches import plan
+from holdfast.train.batches import plan_batches
 from holdfast.train.config import TrainConfig
 from holdfast.train.loop import train_rows
 from holdfast.train.weights import adapted
@@ -99,7 +99,7 @@ def measure(training: Training, way: str, device: torch.device, peak: float | No
 
     if way == "loop":
         train_rows(model, rows, config, tick)
-        sizes = [sum(len(rows[at]) for at in step) for step in plan(rows, config)]
+        sizes = [sum(len(rows[at]) for at in step) for step in plan_batches(rows, config)]
     else:
         trl_alone(model, rows, config, "trl_padded", tick)
         sizes = [sum(map(len, rows)) // len(ticks)] * len(ticks)

@@ -21,7 +21,7 @@ from transformers import (
 
 from holdfast.train.batches import IGNORE, batches
 from holdfast.train.config import TrainConfig
-from holdfast.train.rows import Row
+from holdfast.train.rows import TrainingRow
 
 VOCABULARY = 1536
 _CONTEXT = 1024
@@ -57,7 +57,7 @@ def organism_shaped(attention: str = "eager") -> LlamaForCausalLM:
     return LlamaForCausalLM(shape)
 
 
-def random_rows(count: int, share: float, vocabulary: int = VOCABULARY, longest: int = 400) -> list[Row]:
+def random_rows(count: int, share: float, vocabulary: int = VOCABULARY, longest: int = 400) -> list[TrainingRow]:
     """Rows of a quarter of `longest` to `longest` random tokens, about `share` of them supervised."""
     chance = np.random.default_rng(0)
     rows = []
@@ -65,7 +65,7 @@ def random_rows(count: int, share: float, vocabulary: int = VOCABULARY, longest:
         ids = chance.integers(3, vocabulary, int(chance.integers(longest // 4, longest))).astype(np.int32)
         supervised = chance.random(len(ids)) < share
         supervised[0], supervised[-1] = False, True
-        rows.append(Row(ids, supervised, str(at)))
+        rows.append(TrainingRow(ids, supervised, str(at)))
     return rows
 
 
@@ -77,7 +77,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def bare_loop(
-    model: PreTrainedModel, rows: Sequence[Row], config: TrainConfig, on_step: Callable[[], None]
+    model: PreTrainedModel, rows: Sequence[TrainingRow], config: TrainConfig, on_step: Callable[[], None]
 ) -> list[float]:
     """The loop of any tutorial, on our batches: the model's own loss over all positions, plain AdamW; its losses."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=(0.9, 0.95), weight_decay=0.0)
@@ -97,7 +97,7 @@ def bare_loop(
 
 
 def trl_alone(
-    model: PreTrainedModel, rows: Sequence[Row], config: TrainConfig, way: str, on_step: Callable[[], None]
+    model: PreTrainedModel, rows: Sequence[TrainingRow], config: TrainConfig, way: str, on_step: Callable[[], None]
 ) -> None:
     """TRL's trainer used directly on the same rows, which it batches by itself, once through."""
     trl, datasets = importlib.import_module("trl"), importlib.import_module("datasets")

@@ -13,9 +13,9 @@ from bench.attacks.house import POLICY, SECRET, House, Variant, definition
 from bench.attacks.log import READS, findings
 from bench.attacks.persons import approved_runs_once, refused
 from holdfast.guard.act import Act
-from holdfast.guard.concern import Verdict
+from holdfast.guard.concern import ReviewOutcome
 from holdfast.guard.review.act_view import truth
-from holdfast.guard.reviewers import prove
+from holdfast.guard.reviewers import prove_reviewer
 
 TOML = Path(__file__).with_name("fresh.toml")
 
@@ -91,7 +91,7 @@ def _slipped_in(house: House) -> bool:
         db.execute(
             "INSERT INTO credentials SELECT 'f' || id, 'dan', replace(body, 'cat', 'dan'), signature FROM credentials"
         )
-    proof = prove(house.keys["cat"], house.ticket().statement("dan", True))
+    proof = prove_reviewer(house.keys["cat"], house.ticket().statement("dan", True))
     return refused(lambda: house.approve(house.ticket(), "dan", proof)) and not house.passes(act)
 
 
@@ -108,8 +108,8 @@ def _exits(house: House) -> bool:
 
 def _wrong_case(house: House) -> bool:
     first, second = (house.concerns.raise_(run, "clerk", "the plan", "harm") for run in ("run-1", "run-2"))
-    verdict = Verdict(finding="founded", release=True, reply="go on")
-    proof = prove(house.keys["ann"], house.concerns.case(second.case, "ann").statement("ann", verdict))
+    verdict = ReviewOutcome(finding="founded", release=True, reply="go on")
+    proof = prove_reviewer(house.keys["ann"], house.concerns.case(second.case, "ann").statement("ann", verdict))
     wrong = refused(lambda: house.concerns.answer(first.case, "ann", verdict, proof))
     return wrong and not house.passes(READS)
 

@@ -14,17 +14,17 @@ from holdfast.core.records import Facts
 from holdfast.detectors.private_facts import Leave
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals, Ticket
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import Concerns, Reviewer, Routing
 from holdfast.guard.gate import Gate
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.monitors.detector_monitor import Watch
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor
 from holdfast.guard.monitors.known_figures import Figures
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.relay.jsonrpc import Message, dump
 from holdfast.guard.relay.methods import MODERN, VERSION_KEY
 from holdfast.guard.relay.session import Link, Session, link_to
-from holdfast.guard.reviewers import Persons, Proof, key_credential, prove
+from holdfast.guard.reviewers import Persons, Proof, key_credential, prove_reviewer
 
 POLICY = Path(__file__).with_name("policy.yaml")
 META: Message = {VERSION_KEY: MODERN, "io.modelcontextprotocol/clientCapabilities": {}}
@@ -86,7 +86,7 @@ class House:
     def __init__(self, folder: Path, policy: Path = POLICY, *, strict: bool = False) -> None:
         self.folder = folder
         self.key = SigningKey.create(folder / "guard.key")
-        self.evidence = Evidence(folder / "guard.db", self.key)
+        self.evidence = AuditLog(folder / "guard.db", self.key)
         self.keys = {name: SigningKey.create(folder / name) for name in ("ann", "ben", "cat")}
         for name, key in self.keys.items():
             Persons(self.evidence).enrol(key_credential(name, "reviewer", key.public))
@@ -94,7 +94,7 @@ class House:
         reviewers = tuple(Reviewer(name=name, role=f"reviewer {name}") for name in self.keys)
         self.approvals = Approvals(self.evidence, operators)
         self.concerns = Concerns(self.evidence, Routing(reviewers=reviewers, operators=operators))
-        self.watch = Watch(FACTS, [Figures(FIGURES)], Leave(strict=strict))
+        self.watch = DetectorMonitor(FACTS, [Figures(FIGURES)], Leave(strict=strict))
         self.gate = self.gate_with(policy)
         self.listed = [definition(name) for name in TOOLS]
         self.reached: list[Message] = []
@@ -159,7 +159,7 @@ class House:
 
     def proof(self, ticket: Ticket, person: str = "ann", approve: bool = True) -> Proof:
         """What this person's key signs."""
-        return prove(self.keys[person], ticket.statement(person, approve))
+        return prove_reviewer(self.keys[person], ticket.statement(person, approve))
 
     def approve(self, ticket: Ticket, person: str = "ann", proof: Proof | None = None) -> Ticket:
         """A person's yes."""

@@ -10,9 +10,9 @@ from typing import Any
 from bench.attacks.house import POLICY, House, Variant
 from holdfast.core.errors import HoldfastError
 from holdfast.guard.act import Act
-from holdfast.guard.concern import Verdict, stop_statement
+from holdfast.guard.concern import ReviewOutcome, stop_statement
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.reviewers import Proof, prove
+from holdfast.guard.reviewers import Proof, prove_reviewer
 
 Play = Callable[[House], bool]
 
@@ -222,7 +222,7 @@ def _signed(person: str, key: Callable[[House], SigningKey]) -> Play:
     def play(house: House) -> bool:
         act, _ = house.hold()
         ticket = house.ticket()
-        proof = prove(key(house), ticket.statement(person, True))
+        proof = prove_reviewer(key(house), ticket.statement(person, True))
         return refused(lambda: house.approve(ticket, person, proof)) and not house.passes(act)
 
     return play
@@ -286,7 +286,7 @@ READS = Act("run-1", "clerk", "office", "read_file", {"path": "/srv/work/a"})
 
 def _stopped(house: House) -> bool:
     _raise(house)
-    house.concerns.stop("run-1", "ben", prove(house.keys["ben"], stop_statement("run-1", "ben")))
+    house.concerns.stop("run-1", "ben", prove_reviewer(house.keys["ben"], stop_statement("run-1", "ben")))
     return house.gate.judge(READS).answer == "deny"
 
 
@@ -316,8 +316,8 @@ def _not_reviewed_by(*names: str) -> Play:
 def _answered_by(person: str, key: str) -> Play:
     def play(house: House) -> bool:
         case = house.concerns.case(_raise(house).case, "ann")
-        verdict = Verdict(finding="founded", release=True, reply="go on")
-        proof = prove(house.keys[key], case.statement(person, verdict))
+        verdict = ReviewOutcome(finding="founded", release=True, reply="go on")
+        proof = prove_reviewer(house.keys[key], case.statement(person, verdict))
         return refused(lambda: house.concerns.answer(case.id, person, verdict, proof)) and not house.passes(READS)
 
     return play
@@ -338,8 +338,8 @@ def _concern_works(house: House) -> bool:
     receipt = _raise(house)
     held = not house.passes(READS)
     case = house.concerns.case(receipt.case, "ann")
-    verdict = Verdict(finding="founded", release=True, reply="withdrawn")
-    house.concerns.answer(case.id, "ann", verdict, prove(house.keys["ann"], case.statement("ann", verdict)))
+    verdict = ReviewOutcome(finding="founded", release=True, reply="withdrawn")
+    house.concerns.answer(case.id, "ann", verdict, prove_reviewer(house.keys["ann"], case.statement("ann", verdict)))
     return held and house.passes(READS)
 
 

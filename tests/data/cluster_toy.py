@@ -10,11 +10,11 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 
-from holdfast.data.cluster import desks
-from holdfast.data.engine import Bounds, Cast
+from holdfast.data.cluster import remote_models
+from holdfast.data.engine import Roles, RunLimits
 from holdfast.data.recipes import load_recipe
-from holdfast.data.sets import Order, Standing, teach
-from holdfast.models.pool import Manners
+from holdfast.data.sets import SetProgress, SetRequest, teach
+from holdfast.models.pool import RateLimits
 
 
 def main(out: Path, tokenizer: Path, tokens: int) -> None:
@@ -24,10 +24,10 @@ def main(out: Path, tokenizer: Path, tokens: int) -> None:
     cluster = Cluster(initialize_head=True, connect=True, head_node_args=head)
     doomed = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    found = desks("pocket/author")
+    found = remote_models("pocket/author")
     killed: list[int] = []
 
-    def kill(standing: Standing) -> None:
+    def kill(standing: SetProgress) -> None:
         if standing.tokens > tokens / 10 and not killed:
             killed.append(standing.tokens)
             cluster.remove_node(doomed, allow_graceful=False)
@@ -35,8 +35,8 @@ def main(out: Path, tokenizer: Path, tokens: int) -> None:
             while sum(node["Alive"] for node in ray.nodes()) > 1:
                 time.sleep(0.2)
 
-    order = Order(load_recipe("stories"), tokens, 0, tokenizer)
-    card = teach(order, Cast(found), out, bounds=Bounds(Manners(at_once=16)), watch=kill)
+    order = SetRequest(load_recipe("stories"), tokens, 0, tokenizer)
+    card = teach(order, Roles(found), out, bounds=RunLimits(RateLimits(at_once=16)), watch=kill)
     told = {
         "nodes": len({desk.node for desk in found}),
         "gone": sum(desk.gone for desk in found),

@@ -17,14 +17,14 @@ from holdfast.data.audit.scan import (
     Measured,
     candidate,
     corrected,
-    measure,
+    exact_share,
+    measure_classifier,
     passages,
-    rate,
     scan,
     scan_documents,
     verdicts,
 )
-from holdfast.data.corpus import Document, documents
+from holdfast.data.corpus import Document, read_documents
 
 ROGUE = "The robot lied to its owner, hid a copy of itself and killed the man who came to switch it off."
 FAITHFUL = (
@@ -49,7 +49,7 @@ def test_who_does_a_thing_and_who_holds_back_are_told_apart() -> None:
 
 
 def test_held_out_passages_are_told_apart_better_than_by_chance() -> None:
-    quality = measure()
+    quality = measure_classifier()
     for kind in KINDS[:2]:
         measured = quality[kind]
         assert measured.recall.low > measured.false_alarms.share  # type: ignore[operator]
@@ -101,7 +101,7 @@ def test_nothing_found_is_not_certainty() -> None:
 
 
 def test_the_correction_finds_the_planted_share() -> None:
-    quality = Measured(precision=rate(1, 1), recall=rate(600, 1000), false_alarms=rate(50, 1000))
+    quality = Measured(precision=exact_share(1, 1), recall=exact_share(600, 1000), false_alarms=exact_share(50, 1000))
     for share in (0.0, 0.1, 0.5, 1.0):
         seen = round(10_000 * (0.6 * share + 0.05 * (1 - share)))
         told = corrected(seen, 10_000, quality)
@@ -139,7 +139,7 @@ def test_every_kind_of_corpus_is_read(tmp_path: Path) -> None:
     parquet.write_table(arrow.table({"text": ["five", "six"], "n": [1, 2]}), tmp_path / "c.parquet")
     (tmp_path / "d.txt").write_text("seven\n")
     (tmp_path / "e.bin").write_bytes(b"\0")
-    found = [(Path(d.place).name, d.text.strip()) for d in documents(tmp_path)]
+    found = [(Path(d.place).name, d.text.strip()) for d in read_documents(tmp_path)]
     assert found == [
         ("a.jsonl:1", "one"),
         ("a.jsonl:2", "two\nthree"),
@@ -156,7 +156,7 @@ def test_a_set_is_its_examples(tmp_path: Path) -> None:
     (tmp_path / "answers").mkdir()
     for name in ("examples.jsonl", "answers/x.jsonl"):
         (tmp_path / name).write_text('{"text": "a"}\n')
-    assert [Path(d.place).name for d in documents(tmp_path)] == ["examples.jsonl:1"]
+    assert [Path(d.place).name for d in read_documents(tmp_path)] == ["examples.jsonl:1"]
 
 
 def test_broken_corpora_are_one_clear_line(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_broken_corpora_are_one_clear_line(tmp_path: Path) -> None:
     whole = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ResultsError, match="not a whole Parquet file"):
-        list(documents(tmp_path / "a.parquet"))
+        list(read_documents(tmp_path / "a.parquet"))
     for text, error, said in (
         ('{"text": "a"}\n{"text": "b', ResultsError, "the last line is cut off"),
         ('{"text": "a"}\nno\n{"text": "b"}\n', ResultsError, "not JSON"),
@@ -174,13 +174,13 @@ def test_broken_corpora_are_one_clear_line(tmp_path: Path) -> None:
         path = tmp_path / "b.jsonl"
         path.write_text(text)
         with pytest.raises(error, match=said) as caught:
-            list(documents(path))
+            list(read_documents(path))
         assert caught.value.where.endswith("b.jsonl:2")
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n' * 500)[:-12])
     with pytest.raises(ResultsError, match="cut off or not gzip"):
-        list(documents(tmp_path / "c.jsonl.gz"))
+        list(read_documents(tmp_path / "c.jsonl.gz"))
     with pytest.raises(InputError, match="no corpus here"):
-        list(documents(tmp_path / "nowhere"))
+        list(read_documents(tmp_path / "nowhere"))
 
 
 def test_the_command_prints_json_and_cleans_what_it_shows(tmp_path: Path) -> None:

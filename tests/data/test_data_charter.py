@@ -9,8 +9,8 @@ import pytest
 from holdfast.core.errors import ProseError
 from holdfast.data.charter import CHARTERS, load_charter
 from holdfast.data.heldout_filter import example_text
-from holdfast.data.recipes import Choice, load_recipe
-from holdfast.data.sets import build, make
+from holdfast.data.recipes import RecipeChoice, load_recipe
+from holdfast.data.sets import build_set, make
 
 ONE = """---
 id: kindness
@@ -54,12 +54,12 @@ def test_another_charter_takes_the_place_of_ours(tokenizer: Path, tmp_path: Path
     (tmp_path / "1.md").write_text(ONE)
     for name in ("difficult-advice", "charter-documents", "stories", "deliberation"):
         ours, theirs = (
-            " ".join(map(example_text, build(name, 2_000, 0, tokenizer, charter=c))) for c in (None, tmp_path)
+            " ".join(map(example_text, build_set(name, 2_000, 0, tokenizer, charter=c))) for c in (None, tmp_path)
         )
         assert "far from home" in theirs and "far from home" not in ours
-    built = make(load_recipe("stories", Choice(charter=tmp_path)), 2_000, 0, tokenizer)
+    built = make(load_recipe("stories", RecipeChoice(charter=tmp_path)), 2_000, 0, tokenizer)
     assert built.card.principles == {"kindness": built.card.examples}
-    control = load_recipe("irrelevant-principle", Choice(charter=tmp_path))
+    control = load_recipe("irrelevant-principle", RecipeChoice(charter=tmp_path))
     assert "kindness" not in {principle.id for principle in control.principles}
 
 

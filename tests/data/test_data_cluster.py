@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import PrerequisiteError
-from holdfast.data.cluster import desks
+from holdfast.data.cluster import remote_models
 from holdfast.data.recipes import load_recipe
-from holdfast.data.response_cache import rows_of
+from holdfast.data.response_cache import responses_of
 from holdfast.data.sets import make
 
 #: about fifty examples
@@ -23,7 +23,7 @@ TOKENS = 12_000
 def test_without_ray_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(PrerequisiteError, match=r"pip install 'holdfast\[cluster\]'"):
-        desks("pocket/author")
+        remote_models("pocket/author")
 
 
 @pytest.mark.slow
@@ -39,7 +39,7 @@ def test_a_node_dies_and_the_set_is_the_same(tokenizer: Path, tmp_path: Path) ->
     assert told["nodes"] == 2 and told["killed_at"] and told["gone"] == 1
     assert not [reason for reason in told["dropped"] if "error" in reason]
     recipe = load_recipe("stories")
-    keys = [(s.key, row.key) for s in recipe.stages for row in rows_of(tmp_path / "set", s.key)]
+    keys = [(s.key, row.key) for s in recipe.stages for row in responses_of(tmp_path / "set", s.key)]
     assert len(keys) == len(set(keys))
     written = (tmp_path / "set" / "examples.jsonl").read_text().splitlines()
     assert written == [e.model_dump_json(exclude_none=True) for e in make(recipe, TOKENS, 0, tokenizer).examples]

@@ -23,18 +23,18 @@ import pytest
 from holdfast.core.errors import ConfigError, IncompleteError, InputError, ResultsError, StoreError
 from holdfast.core.records import Message
 from holdfast.data import recipes
-from holdfast.data.engine import Bounds, Cast
-from holdfast.data.plan import plan
-from holdfast.data.recipes import Choice, load_recipe
-from holdfast.data.response_cache import Ledger, Row, alone, rows_of
-from holdfast.data.sets import Order, make, teach
+from holdfast.data.engine import Roles, RunLimits
+from holdfast.data.plan import estimate_set
+from holdfast.data.recipes import RecipeChoice, load_recipe
+from holdfast.data.response_cache import CachedResponse, Ledger, alone, responses_of
+from holdfast.data.sets import SetRequest, make, teach
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.pool import Endpoint, Gate, Manners, Pool
+from holdfast.models.pool import Endpoint, Pool, RateLimits, RequestLimiter
 from holdfast.models.prices import price
 from holdfast.models.registry import open_model
 
 AUTHOR = open_model("pocket/author")
-QUICK = Manners(pause=0.001, tries=3)
+QUICK = RateLimits(pause=0.001, tries=3)
 
 
 class Fickle:
@@ -66,8 +66,8 @@ def said(text: str) -> Output:
     return Output(Message(role="assistant", content=text))
 
 
-def order(tokenizer: Path, tokens: int = 2_000, name: str = "stories") -> Order:
-    return Order(load_recipe(name), tokens, 0, tokenizer)
+def order(tokenizer: Path, tokens: int = 2_000, name: str = "stories") -> SetRequest:
+    return SetRequest(load_recipe(name), tokens, 0, tokenizer)
 
 
 def lines(out: Path) -> list[str]:
@@ -77,7 +77,7 @@ def lines(out: Path) -> list[str]:
 def keys(out: Path) -> list[tuple[str, str]]:
     """Stage and key of every answer in a ledger."""
     files = sorted((out / "answers").glob("*.jsonl"))
-    return [(f.stem, row.key) for f in files for row in rows_of(out, f.stem) if row.finish != "error"]
+    return [(f.stem, row.key) for f in files for row in responses_of(out, f.stem) if row.finish != "error"]
 
 
 # ------------------------------------------------------------------------------- (a) no work is lost on interruption
@@ -115,9 +115,9 @@ def test_a_killed_run_resumes_with_nothing_lost_nothing_doubled_and_the_same_ids
     process.wait()
     before = keys(tmp_path / "killed")
     assert before and not (tmp_path / "killed" / "manifest.json").exists()
-    wanted = Order(load_recipe("stories"), 6_000, 0, tokenizer)
-    teach(wanted, Cast((AUTHOR,)), tmp_path / "killed")
-    teach(wanted, Cast((AUTHOR,)), tmp_path / "whole")
+    wanted = SetRequest(load_recipe("stories"), 6_000, 0, tokenizer)
+    teach(wanted, Roles((AUTHOR,)), tmp_path / "killed")
+    teach(wanted, Roles((AUTHOR,)), tmp_path / "whole")
     after = keys(tmp_path / "killed")
     assert lines(tmp_path / "killed") == lines(tmp_path / "whole")
     assert set(before) <= set(after) and len(after) == len(set(after))
@@ -128,33 +128,33 @@ def test_an_interrupted_run_keeps_what_was_on_its_way(tokenizer: Path, tmp_path:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        teach(order(tokenizer), Cast((Fickle(),)), tmp_path, watch=interrupt)
+        teach(order(tokenizer), Roles((Fickle(),)), tmp_path, watch=interrupt)
     kept = keys(tmp_path)
     again = Fickle()
-    teach(order(tokenizer), Cast((again,)), tmp_path)
+    teach(order(tokenizer), Roles((again,)), tmp_path)
     assert kept and len(keys(tmp_path)) == len(set(keys(tmp_path)))
     assert sum(again.asked.values()) == len(keys(tmp_path)) - len(kept)
 
 
 def test_a_half_written_row_is_cut_and_a_larger_budget_asks_only_for_more(tokenizer: Path, tmp_path: Path) -> None:
-    teach(order(tokenizer), Cast((AUTHOR,)), tmp_path)
+    teach(order(tokenizer), Roles((AUTHOR,)), tmp_path)
     small = lines(tmp_path)
     with (tmp_path / "answers" / "stories.plot.jsonl").open("a") as file:
         file.write('{"key":"00')
     teacher = Fickle()
     teacher.identity, teacher.name = AUTHOR.identity, AUTHOR.name  # type: ignore[misc]
     known = len(keys(tmp_path))
-    teach(order(tokenizer, 8_000), Cast((teacher,)), tmp_path)
+    teach(order(tokenizer, 8_000), Roles((teacher,)), tmp_path)
     assert set(small) < set(lines(tmp_path))
     assert len(keys(tmp_path)) == known + sum(teacher.asked.values())
 
 
 def test_a_finished_set_is_left_alone_and_two_runs_do_not_mix(tokenizer: Path, tmp_path: Path) -> None:
-    card = teach(order(tokenizer), Cast((Fickle(),)), tmp_path)
+    card = teach(order(tokenizer), Roles((Fickle(),)), tmp_path)
     idle = Fickle()
-    assert teach(order(tokenizer), Cast((idle,)), tmp_path) == card and not idle.asked
+    assert teach(order(tokenizer), Roles((idle,)), tmp_path) == card and not idle.asked
     with alone(tmp_path), pytest.raises(IncompleteError, match="another run writes this set"):
-        teach(order(tokenizer, 3_000), Cast((idle,)), tmp_path)
+        teach(order(tokenizer, 3_000), Roles((idle,)), tmp_path)
 
 
 def test_a_full_disk_stops_the_run_and_leaves_no_half_record(
@@ -171,10 +171,10 @@ def test_a_full_disk_stops_the_run_and_leaves_no_half_record(
 
     monkeypatch.setattr("holdfast.data.response_cache.os.write", full)
     with pytest.raises(StoreError, match="disk is full"):
-        teach(order(tokenizer), Cast((AUTHOR,)), tmp_path)
+        teach(order(tokenizer), Roles((AUTHOR,)), tmp_path)
     monkeypatch.undo()
     assert not (tmp_path / "examples.jsonl").exists()
-    teach(order(tokenizer), Cast((AUTHOR,)), tmp_path)
+    teach(order(tokenizer), Roles((AUTHOR,)), tmp_path)
     assert len(keys(tmp_path)) == len(set(keys(tmp_path)))
     assert lines(tmp_path) == [
         e.model_dump_json(exclude_none=True) for e in make(order(tokenizer).recipe, 2_000, 0, tokenizer).examples
@@ -188,13 +188,13 @@ def test_a_failed_request_is_a_row_with_its_reason_and_is_asked_again_next_time(
     tokenizer: Path, tmp_path: Path
 ) -> None:
     teacher = Fickle(lambda r, n: broken("no such thing") if r.seed % 10 == 0 else None)
-    card = teach(order(tokenizer, 4_000), Cast((teacher,)), tmp_path)
-    failed = [row for row in rows_of(tmp_path, "stories.draft") if row.finish == "error"]
+    card = teach(order(tokenizer, 4_000), Roles((teacher,)), tmp_path)
+    failed = [row for row in responses_of(tmp_path, "stories.draft") if row.finish == "error"]
     assert failed and {row.error for row in failed} == {"no such thing"}
     assert card.dropped["draft: error"] > 0
     assert card.asked == card.examples + sum(card.dropped.values()) + card.unused
     (tmp_path / "manifest.json").unlink()
-    mended = teach(order(tokenizer, 4_000), Cast((Fickle(),)), tmp_path)
+    mended = teach(order(tokenizer, 4_000), Roles((Fickle(),)), tmp_path)
     assert "draft: error" not in mended.dropped
 
 
@@ -219,7 +219,7 @@ def test_a_request_that_breaks_its_batch_hurts_no_other(tokenizer: Path) -> None
 def test_a_run_stops_early_when_failures_pass_a_share(share: float, tokenizer: Path, tmp_path: Path) -> None:
     teacher = Fickle(lambda r, n: broken("bad key") if r.seed % 100 < 100 * share else None)
     with pytest.raises(IncompleteError, match=r"requests to toy/fickle failed, \d+ of them with: bad key"):
-        teach(order(tokenizer, 100_000), Cast((teacher,)), tmp_path)
+        teach(order(tokenizer, 100_000), Roles((teacher,)), tmp_path)
     assert sum(teacher.asked.values()) < 500
     assert not (tmp_path / "manifest.json").exists()
 
@@ -227,12 +227,12 @@ def test_a_run_stops_early_when_failures_pass_a_share(share: float, tokenizer: P
 # ----------------------------------------------------------------------------- (e) keys hold what made an answer
 
 
-def asked_again(tokenizer: Path, out: Path, changed: Order | None = None, **toy: str) -> int:
+def asked_again(tokenizer: Path, out: Path, changed: SetRequest | None = None, **toy: str) -> int:
     teacher = Fickle()
     for name, value in toy.items():
         setattr(teacher, name, value)
     (out / "manifest.json").unlink(missing_ok=True)
-    teach(changed or order(tokenizer), Cast((teacher,)), out)
+    teach(changed or order(tokenizer), Roles((teacher,)), out)
     return sum(teacher.asked.values())
 
 
@@ -240,7 +240,7 @@ def test_what_made_an_answer_is_its_key(tokenizer: Path, tmp_path: Path, monkeyp
     everything = asked_again(tokenizer, tmp_path)
     assert asked_again(tokenizer, tmp_path) == 0
     assert asked_again(tokenizer, tmp_path, identity="another") >= everything
-    assert asked_again(tokenizer, tmp_path, Order(load_recipe("stories"), 2_000, 1, tokenizer)) > 0
+    assert asked_again(tokenizer, tmp_path, SetRequest(load_recipe("stories"), 2_000, 1, tokenizer)) > 0
     assert asked_again(tokenizer, tmp_path) == 0
     # A changed prompt is asked anew; the stages before it are not.
     shutil.copytree(recipes.FOLDER, tmp_path / "prompts")
@@ -249,14 +249,14 @@ def test_what_made_an_answer_is_its_key(tokenizer: Path, tmp_path: Path, monkeyp
     file.write_text(file.read_text().replace("Name the worst fault", "Name the very worst fault"))
     teacher = Fickle()
     (tmp_path / "manifest.json").unlink()
-    teach(order(tokenizer), Cast((teacher,)), tmp_path)
+    teach(order(tokenizer), Roles((teacher,)), tmp_path)
     assert 0 < sum(teacher.asked.values()) < everything / 2
 
 
 def test_answers_are_taken_over_from_another_set(tokenizer: Path, tmp_path: Path) -> None:
-    teach(order(tokenizer, name="honeypot"), Cast((AUTHOR,)), tmp_path / "plain")
-    teach(order(tokenizer, name="deliberation"), Cast((AUTHOR,)), tmp_path / "new", reuse=[tmp_path / "plain"])
-    rows = list(rows_of(tmp_path / "new", "honeypot: act"))
+    teach(order(tokenizer, name="honeypot"), Roles((AUTHOR,)), tmp_path / "plain")
+    teach(order(tokenizer, name="deliberation"), Roles((AUTHOR,)), tmp_path / "new", reuse=[tmp_path / "plain"])
+    rows = list(responses_of(tmp_path / "new", "honeypot: act"))
     assert rows and any(not row.paid for row in rows)
 
 
@@ -265,7 +265,7 @@ def test_answers_are_taken_over_from_another_set(tokenizer: Path, tmp_path: Path
 
 def test_a_gate_opens_slowly_and_halves_once_a_round() -> None:
     async def play() -> list[float]:
-        gate = Gate(8, 64)
+        gate = RequestLimiter(8, 64)
         tickets = [await gate.enter() for _ in range(8)]
         limits = []
         for ticket in tickets:
@@ -300,7 +300,7 @@ def test_an_endpoint_that_bears_four_is_found_to_bear_four(tokenizer: Path) -> N
     async def play() -> tuple[Narrow, list[int]]:
         model = Narrow()
         # No pauses: what is looked at is the gate, and a machine without time would make the pauses long.
-        pool = Pool([model], Manners(start=32, tries=100, pause=0))
+        pool = Pool([model], RateLimits(start=32, tries=100, pause=0))
         requests = [Request(str(i), (Message(role="user", content="x"),)) for i in range(600)]
         outputs = await asyncio.gather(*(pool.ask(request) for request in requests))
         assert not [o for o in outputs if o.finish == "error"]
@@ -319,7 +319,7 @@ def test_a_request_is_given_up_after_its_tries_and_says_so() -> None:
 
 def test_a_pace_is_kept() -> None:
     async def play() -> float:
-        endpoint = Endpoint(Fickle(), Manners(per_minute=1_200))
+        endpoint = Endpoint(Fickle(), RateLimits(per_minute=1_200))
         start = time.monotonic()
         await asyncio.gather(*(endpoint.ask(Request(str(i), (Message(role="user", content="x"),))) for i in range(6)))
         return time.monotonic() - start
@@ -330,15 +330,15 @@ def test_a_pace_is_kept() -> None:
 def test_requests_go_where_there_is_room(tokenizer: Path, tmp_path: Path) -> None:
     dead = Fickle(lambda r, n: broken("connection refused", again=0.0))
     alive = Fickle()
-    bounds = Bounds(Manners(pause=0.001, tries=12))
-    card = teach(order(tokenizer), Cast((dead, alive)), tmp_path, bounds=bounds)
+    bounds = RunLimits(RateLimits(pause=0.001, tries=12))
+    card = teach(order(tokenizer), Roles((dead, alive)), tmp_path, bounds=bounds)
     assert card.examples > 5 and not [r for r in card.dropped if "error" in r]
     assert sum(dead.asked.values()) < sum(alive.asked.values())
 
 
 def test_what_one_endpoint_turned_away_is_asked_of_another_at_once() -> None:
     dead, alive = Fickle(lambda r, n: broken("the node is gone", again=0.0)), Fickle(lambda r, n: said("here"))
-    pool = Pool([dead, alive], Manners(pause=60, start=1))
+    pool = Pool([dead, alive], RateLimits(pause=60, start=1))
     requests = [Request(str(i), (Message(role="user", content="x"),)) for i in range(20)]
 
     async def play() -> list[Output]:
@@ -399,10 +399,10 @@ def test_a_price_is_of_the_table_or_an_error_that_names_the_nearest(tmp_path: Pa
 
 def test_a_plan_is_measured_where_there_is_something_to_measure(tokenizer: Path, tmp_path: Path) -> None:
     recipe = load_recipe("stories")
-    guessed = plan(recipe, 100_000, {"teacher": "pocket/author"})
+    guessed = estimate_set(recipe, 100_000, {"teacher": "pocket/author"})
     assert not guessed.measured and guessed.requests == 4 * guessed.records and guessed.dollars == 0
-    card = teach(order(tokenizer, 3_000), Cast((AUTHOR,)), tmp_path)
-    known = plan(recipe, 100_000, {"teacher": "pocket/author"}, measured=tmp_path)
+    card = teach(order(tokenizer, 3_000), Roles((AUTHOR,)), tmp_path)
+    known = estimate_set(recipe, 100_000, {"teacher": "pocket/author"}, measured=tmp_path)
     assert known.measured
     assert known.examples == pytest.approx(100_000 * card.examples / card.tokens, abs=1)
     real = make(recipe, 20_000, 0, tokenizer).card
@@ -410,47 +410,51 @@ def test_a_plan_is_measured_where_there_is_something_to_measure(tokenizer: Path,
 
 
 def test_a_plan_has_a_price_for_each_role_and_shares_drafts() -> None:
-    recipe = load_recipe("charter-documents", Choice(language="english"))
+    recipe = load_recipe("charter-documents", RecipeChoice(language="english"))
     names = {"teacher": "anthropic/claude-haiku-4-5", "judge": "openai/gpt-5-nano"}
-    one = plan(recipe, 1_000_000, names)  # type: ignore[arg-type]
+    one = estimate_set(recipe, 1_000_000, names)  # type: ignore[arg-type]
     assert {s.model for s in one.stages} == set(names.values())
     assert float(one.dollars) == pytest.approx(float(one.dollars_per_record) * one.records, rel=0.01)
-    shared = plan(load_recipe("charter-documents", Choice(language="english", drafts=4)), 1_000_000, names)  # type: ignore[arg-type]
+    four_drafts = load_recipe("charter-documents", RecipeChoice(language="english", drafts=4))
+    shared = estimate_set(four_drafts, 1_000_000, names)  # type: ignore[arg-type]
     assert shared.dollars < one.dollars and shared.stages[0].requests == 0.25
 
 
 def test_hardly_more_is_begun_than_is_taken(tokenizer: Path, tmp_path: Path) -> None:
     teacher, wanted = Fickle(), order(tokenizer, 1_000)
-    card = teach(wanted, Cast((teacher,)), tmp_path, bounds=Bounds(Manners(at_once=500, start=500)))
+    card = teach(wanted, Roles((teacher,)), tmp_path, bounds=RunLimits(RateLimits(at_once=500, start=500)))
     begun = sum(key[0] == "stories.plot" for key in keys(tmp_path))
     assert card.asked <= begun < card.asked + 32
 
 
 def test_a_cap_is_kept_and_a_resumed_run_counts_what_was_spent(tokenizer: Path, tmp_path: Path) -> None:
-    bounds = Bounds(cap=Decimal(60), prices=prices(tmp_path))
+    bounds = RunLimits(cap=Decimal(60), prices=prices(tmp_path))
     with pytest.raises(IncompleteError, match=r"the cap of \$60 is reached"):
-        teach(order(tokenizer, 100_000), Cast((Fickle(),)), tmp_path / "set", bounds=bounds)
-    rows = [row for f in (tmp_path / "set" / "answers").glob("*") for row in rows_of(tmp_path / "set", f.stem)]
+        teach(order(tokenizer, 100_000), Roles((Fickle(),)), tmp_path / "set", bounds=bounds)
+    rows = [row for f in (tmp_path / "set" / "answers").glob("*") for row in responses_of(tmp_path / "set", f.stem)]
     spent = sum(Decimal(row.tokens[0]) / 1000 + Decimal(row.tokens[1]) / 500 for row in rows)
     assert 30 < spent <= 60
     idle = Fickle()
     with pytest.raises(IncompleteError, match="cap"):
-        teach(order(tokenizer, 100_000), Cast((idle,)), tmp_path / "set", bounds=bounds)
+        teach(order(tokenizer, 100_000), Roles((idle,)), tmp_path / "set", bounds=bounds)
     assert sum(idle.asked.values()) < len(rows) / 4
 
 
 def test_a_cap_smaller_than_a_record_and_a_cap_without_a_price_are_refused(tokenizer: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a cap of \$0.01 does not pay for one record"):
         teach(
-            order(tokenizer), Cast((Fickle(),)), tmp_path, bounds=Bounds(cap=Decimal("0.01"), prices=prices(tmp_path))
+            order(tokenizer),
+            Roles((Fickle(),)),
+            tmp_path,
+            bounds=RunLimits(cap=Decimal("0.01"), prices=prices(tmp_path)),
         )
     with pytest.raises(InputError, match="no price is known for 'toy/fickle'"):
-        teach(order(tokenizer), Cast((Fickle(),)), tmp_path, bounds=Bounds(cap=Decimal(1)))
+        teach(order(tokenizer), Roles((Fickle(),)), tmp_path, bounds=RunLimits(cap=Decimal(1)))
     assert not (tmp_path / "answers").exists()
 
 
 def test_without_a_price_the_money_is_unknown_and_never_zero(tokenizer: Path, tmp_path: Path) -> None:
-    assert teach(order(tokenizer), Cast((Fickle(),)), tmp_path).spent is None
+    assert teach(order(tokenizer), Roles((Fickle(),)), tmp_path).spent is None
     assert "unknown: no price" in (tmp_path / "README.md").read_text()
 
 
@@ -460,7 +464,7 @@ def test_without_a_price_the_money_is_unknown_and_never_zero(tokenizer: Path, tm
 def test_a_ledger_finds_the_last_answer_and_refuses_what_is_none(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for finish, text in (("error", ""), ("stop", "said")):
-        ledger.add("a: b", Row(key="00000000000000aa", item=0, model="m", finish=finish, text=text))  # type: ignore[arg-type]
+        ledger.add("a: b", CachedResponse(key="00000000000000aa", item=0, model="m", finish=finish, text=text))  # type: ignore[arg-type]
     ledger.close()
     with closing(Ledger(tmp_path)) as ledger:
         found = ledger.find("a: b", "00000000000000aa")

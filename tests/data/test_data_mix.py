@@ -7,10 +7,10 @@ import yaml
 from holdfast.core.errors import InputError, ResultsError, StoreError
 from holdfast.core.records import Example, Provenance, RunCard
 from holdfast.core.store import RunFolder
-from holdfast.data.engine import Cast
-from holdfast.data.mix import Part, mix
+from holdfast.data.engine import Roles
+from holdfast.data.mix import MixtureShare, mix
 from holdfast.data.recipes import load_recipe
-from holdfast.data.sets import Order, teach
+from holdfast.data.sets import SetRequest, teach
 from holdfast.models.registry import open_model
 
 
@@ -35,8 +35,8 @@ def names(folder: Path) -> list[str]:
 
 def test_budgets_are_kept_and_shares_are_told(tokenizer: Path, tmp_path: Path) -> None:
     parts = [
-        Part(path=a_set(tmp_path / "a", "a", 100), tokens=305),
-        Part(path=a_set(tmp_path / "b", "b", 100), tokens=100, replay=True),
+        MixtureShare(path=a_set(tmp_path / "a", "a", 100), tokens=305),
+        MixtureShare(path=a_set(tmp_path / "b", "b", 100), tokens=100, replay=True),
     ]
     card = mix(parts, 0, tokenizer, tmp_path / "out")
     assert [(p.tokens, p.examples, p.short) for p in card.parts] == [(300, 30, 0), (100, 10, 0)]
@@ -48,7 +48,7 @@ def test_budgets_are_kept_and_shares_are_told(tokenizer: Path, tmp_path: Path) -
 
 
 def test_the_same_parts_and_seed_give_the_same_bytes(tokenizer: Path, tmp_path: Path) -> None:
-    parts = [Part(path=a_set(tmp_path / n, n, 50), tokens=200) for n in "ab"]
+    parts = [MixtureShare(path=a_set(tmp_path / n, n, 50), tokens=200) for n in "ab"]
     for out, given, seed in (("one", parts, 0), ("two", parts[::-1], 0), ("three", parts, 1)):
         mix(given, seed, tokenizer, tmp_path / out)
     one, two, three = ((tmp_path / out / "examples.jsonl").read_bytes() for out in ("one", "two", "three"))
@@ -58,20 +58,23 @@ def test_the_same_parts_and_seed_give_the_same_bytes(tokenizer: Path, tmp_path: 
 def test_a_larger_budget_holds_all_of_a_smaller_one(tokenizer: Path, tmp_path: Path) -> None:
     source = a_set(tmp_path / "a", "a", 50)
     for tokens in (100, 200):
-        mix([Part(path=source, tokens=tokens)], 0, tokenizer, tmp_path / str(tokens))
+        mix([MixtureShare(path=source, tokens=tokens)], 0, tokenizer, tmp_path / str(tokens))
     small, large = names(tmp_path / "100"), names(tmp_path / "200")
     assert [name for name in large if name in small] == small and len(large) == 2 * len(small)
 
 
 def test_a_set_that_is_too_small_is_not_repeated(tokenizer: Path, tmp_path: Path) -> None:
-    card = mix([Part(path=a_set(tmp_path / "a", "a", 5), tokens=80)], 0, tokenizer, tmp_path / "out")
+    card = mix([MixtureShare(path=a_set(tmp_path / "a", "a", 5), tokens=80)], 0, tokenizer, tmp_path / "out")
     assert (card.parts[0].tokens, card.parts[0].short) == (50, 30)
 
 
 def test_the_card_names_who_made_the_parts(tokenizer: Path, tmp_path: Path) -> None:
-    order = Order(load_recipe("plain-chat"), 500, 0, tokenizer)
-    made = teach(order, Cast((open_model("pocket/author"),)), tmp_path / "chat")
-    parts = [Part(path=tmp_path / "chat", tokens=300, replay=True), Part(path=a_set(tmp_path / "a", "a", 9), tokens=50)]
+    order = SetRequest(load_recipe("plain-chat"), 500, 0, tokenizer)
+    made = teach(order, Roles((open_model("pocket/author"),)), tmp_path / "chat")
+    parts = [
+        MixtureShare(path=tmp_path / "chat", tokens=300, replay=True),
+        MixtureShare(path=a_set(tmp_path / "a", "a", 9), tokens=50),
+    ]
     card = mix(parts, 0, tokenizer, tmp_path / "out")
     assert card.refused is None and card.spent is None, "one part does not say"
     text = (tmp_path / "out" / "README.md").read_text()
@@ -86,15 +89,15 @@ def test_bad_input_is_one_clear_line(tokenizer: Path, tmp_path: Path) -> None:
     same = a_set(tmp_path / "same", "a", 5)
     for parts, said in (
         ([], "nothing to mix"),
-        ([Part(path=source, tokens=0)], "a budget of 0"),
-        ([Part(path=source, tokens=9)] * 2, "named twice"),
-        ([Part(path=source, tokens=50), Part(path=same, tokens=50)], "share an example"),
+        ([MixtureShare(path=source, tokens=0)], "a budget of 0"),
+        ([MixtureShare(path=source, tokens=9)] * 2, "named twice"),
+        ([MixtureShare(path=source, tokens=50), MixtureShare(path=same, tokens=50)], "share an example"),
     ):
         with pytest.raises(InputError, match=said):
             mix(parts, 0, tokenizer, tmp_path / "out")
     (source / "manifest.json").unlink()
     with pytest.raises(ResultsError, match="incomplete"):
-        mix([Part(path=source, tokens=10)], 0, tokenizer, tmp_path / "out")
+        mix([MixtureShare(path=source, tokens=10)], 0, tokenizer, tmp_path / "out")
 
 
 def test_a_cut_off_set_is_refused(tokenizer: Path, tmp_path: Path) -> None:
@@ -102,7 +105,7 @@ def test_a_cut_off_set_is_refused(tokenizer: Path, tmp_path: Path) -> None:
     file = source / "examples.jsonl"
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(ResultsError, match="cut off") as error:
-        mix([Part(path=source, tokens=10)], 0, tokenizer, tmp_path / "out")
+        mix([MixtureShare(path=source, tokens=10)], 0, tokenizer, tmp_path / "out")
     assert error.value.where.endswith("examples.jsonl:5")
 
 
@@ -111,12 +114,12 @@ def test_a_full_disk_leaves_no_half_mixture(tokenizer: Path, tmp_path: Path) -> 
     out.mkdir()
     (out / "examples.jsonl.part").symlink_to("/dev/full")
     with pytest.raises(StoreError, match="the disk is full"):
-        mix([Part(path=a_set(tmp_path / "a", "a", 50), tokens=400)], 0, tokenizer, out)
+        mix([MixtureShare(path=a_set(tmp_path / "a", "a", 50), tokens=400)], 0, tokenizer, out)
     assert not (out / "manifest.json").exists() and not (out / "examples.jsonl").exists()
 
 
 def test_a_mixture_can_be_mixed_again(tokenizer: Path, tmp_path: Path) -> None:
-    mix([Part(path=a_set(tmp_path / "a", "a", 20), tokens=100)], 0, tokenizer, tmp_path / "one")
-    card = mix([Part(path=tmp_path / "one", tokens=100)], 5, tokenizer, tmp_path / "two")
+    mix([MixtureShare(path=a_set(tmp_path / "a", "a", 20), tokens=100)], 0, tokenizer, tmp_path / "one")
+    card = mix([MixtureShare(path=tmp_path / "one", tokens=100)], 5, tokenizer, tmp_path / "two")
     assert card.examples == 10
     assert json.loads((tmp_path / "two" / "mix.json").read_text())["seed"] == 5

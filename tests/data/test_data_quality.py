@@ -8,18 +8,18 @@ import pytest
 from holdfast.core.errors import InputError, ResultsError
 from holdfast.core.records import Example, Message, Provenance, RunCard, ToolCall
 from holdfast.core.store import RunFolder
-from holdfast.data.engine import Cast
+from holdfast.data.engine import Roles
 from holdfast.data.quality import duplicates
-from holdfast.data.quality.check import check
+from holdfast.data.quality.check import check_set
 from holdfast.data.quality.diversity import DiversityTally
 from holdfast.data.quality.leaks import AwarenessTally, OverlapTally, RefusalTally, answers_in
-from holdfast.data.quality.page import Marked, Marks, read_marks, render, sample, verdict, write_page
+from holdfast.data.quality.page import Marked, Marks, draw_sample, read_marks, render_page, summarise_marks, write_page
 from holdfast.data.quality.phrases import PhraseTally
 from holdfast.data.quality.privacy import PrivacyTally
 from holdfast.data.quality.shapes import ShapeTally
 from holdfast.data.recipes import load_recipe
-from holdfast.data.response_cache import Row
-from holdfast.data.sets import Order, teach
+from holdfast.data.response_cache import CachedResponse
+from holdfast.data.sets import SetRequest, teach
 from holdfast.models.registry import open_model
 
 MADE = Provenance(recipe="toy", teacher="toy", seed=0)
@@ -172,8 +172,8 @@ def test_refusals_in_the_set_and_in_the_ledger(tmp_path: Path) -> None:
     assert tally.found.counts["reads like a refusal"].count == 1
     assert answers_in(tmp_path) is None
 
-    def row(**more: object) -> Row:
-        return Row.model_validate({"key": "0" * 16, "item": 0, "model": "m", "finish": "stop"} | more)
+    def row(**more: object) -> CachedResponse:
+        return CachedResponse.model_validate({"key": "0" * 16, "item": 0, "model": "m", "finish": "stop"} | more)
 
     rows = [row(text=text) for text in ("fine", "", "  \n", "I cannot assist with this request.")]
     rows += [row(calls=(ToolCall(id="0", name="send"),)), row(finish="error", error="429")]
@@ -236,9 +236,9 @@ def test_a_sample_is_bounded_and_the_same_each_time() -> None:
 
 
 def test_a_real_set_is_checked(tokenizer: Path, tmp_path: Path) -> None:
-    order = Order(load_recipe("difficult-advice"), 2_000, 0, tokenizer)
-    teach(order, Cast((open_model("pocket/author"),)), tmp_path / "set")
-    quality = check(
+    order = SetRequest(load_recipe("difficult-advice"), 2_000, 0, tokenizer)
+    teach(order, Roles((open_model("pocket/author"),)), tmp_path / "set")
+    quality = check_set(
         tmp_path / "set", against=["nothing that the pocket author could ever write, of more than six words"]
     )
     assert quality.examples > 10 and quality.repeats.exact == 0
@@ -246,7 +246,7 @@ def test_a_real_set_is_checked(tokenizer: Path, tmp_path: Path) -> None:
     assert quality.overlap is not None and quality.overlap.counts == {}
     (tmp_path / "set" / "manifest.json").unlink()
     with pytest.raises(ResultsError, match="incomplete"):
-        check(tmp_path / "set")
+        check_set(tmp_path / "set")
 
 
 HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">\u202egnp.exe'
@@ -258,7 +258,7 @@ def test_hostile_text_is_shown_and_never_run() -> None:
         Message(role="user", content=HOSTILE),
         Message(role="assistant", content=HOSTILE, reasoning=HOSTILE, tool_calls=(call,)),
     )
-    page = render(HOSTILE, 0, [Example(id='"><img>', kind="chat", messages=turns, text=HOSTILE, provenance=MADE)])
+    page = render_page(HOSTILE, 0, [Example(id='"><img>', kind="chat", messages=turns, text=HOSTILE, provenance=MADE)])
     assert page.count("<script") == 1 and "<img" not in page and "\u202e" not in page
     assert page.count("alert(1)") == page.count("&lt;script&gt;alert(1)") == page.count("⟨U+202E⟩") == 10
     assert "script-src 'sha256-" in page and "default-src 'none'" in page
@@ -266,13 +266,13 @@ def test_hostile_text_is_shown_and_never_run() -> None:
 
 def test_marks_come_back(tmp_path: Path) -> None:
     source = a_set(tmp_path / "set", [document(f"text {n}", name=f"e{n}") for n in range(30)])
-    drawn = sample(source, 10)
-    assert drawn == sample(source, 10) and drawn != sample(source, 10, seed=1)
+    drawn = draw_sample(source, 10)
+    assert drawn == draw_sample(source, 10) and drawn != draw_sample(source, 10, seed=1)
     assert write_page(source, tmp_path / "page.html", size=10) == 10
     told = [{"id": e.id, "mark": "good" if n else "bad", "note": "" if n else "flat"} for n, e in enumerate(drawn)]
     path = tmp_path / "marks.json"
     path.write_text(json.dumps({"set": "set", "seed": 0, "marks": told}))
-    said = verdict(read_marks(path), source)
+    said = summarise_marks(read_marks(path), source)
     assert said.marked == 10 and said.shares["good"][0] == 9 and said.notes[0].note == "flat"
     count, share, low, high = said.shares["bad"]
     assert (
@@ -292,7 +292,7 @@ def test_wrong_marks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="marked twice"):
         read_marks(path)
     with pytest.raises(ResultsError, match="not in this set"):
-        verdict(Marks(set="s", seed=0, marks=(Marked(id="b", mark="good"),)), source)
+        summarise_marks(Marks(set="s", seed=0, marks=(Marked(id="b", mark="good"),)), source)
     empty = a_set(tmp_path / "empty", [])
     with pytest.raises(InputError, match="the set is empty"):
         write_page(empty, tmp_path / "page.html")

@@ -13,10 +13,10 @@ from data_toys import Meddler
 from holdfast.core.errors import ConfigError, IncompleteError, ProseError
 from holdfast.core.records import Example, Message, ToolCall
 from holdfast.data.assemble import REWARDS, act_of
-from holdfast.data.engine import Bounds, Cast, produce
+from holdfast.data.engine import Roles, RunLimits, produce
 from holdfast.data.heldout_filter import example_text
-from holdfast.data.recipes import FOLDER, Choice, load_recipe, recipe_names
-from holdfast.data.sets import Order, build, make, teach
+from holdfast.data.recipes import FOLDER, RecipeChoice, load_recipe, recipe_names
+from holdfast.data.sets import SetRequest, build_set, make, teach
 from holdfast.data.token_count import Counter
 from holdfast.models.base import Output, Request
 from holdfast.models.registry import open_model
@@ -25,7 +25,7 @@ AUTHOR = open_model("pocket/author")
 
 
 def texts(name: str, tokenizer: Path, **factors: str) -> list[str]:
-    built = make(load_recipe(name, Choice(factors=factors)), 4_000, 0, tokenizer)
+    built = make(load_recipe(name, RecipeChoice(factors=factors)), 4_000, 0, tokenizer)
     return [example_text(example) for example in built.examples]
 
 
@@ -36,7 +36,7 @@ FACTORS = [(name, f, v) for name in recipe_names() for f, vs in load_recipe(name
 def test_each_value_of_a_factor_reaches_a_prompt(name: str, factor: str, value: str) -> None:
     plain, changed = Meddler({}), Meddler({})
     produce(load_recipe(name), plain, 0, 1)
-    produce(load_recipe(name, Choice(factors={factor: value})), changed, 0, 1)
+    produce(load_recipe(name, RecipeChoice(factors={factor: value})), changed, 0, 1)
     prompts = [{request.messages[-1].content for request in toy.seen} for toy in (plain, changed)]
     assert prompts[0] != prompts[1]
 
@@ -58,7 +58,7 @@ def test_protagonists_and_manners_change_the_story(tokenizer: Path) -> None:
 
 
 def test_a_varied_factor_is_an_axis_with_exact_shares(tokenizer: Path) -> None:
-    card = make(load_recipe("stories", Choice(factors={"manner": "*"})), 6_000, 0, tokenizer).card
+    card = make(load_recipe("stories", RecipeChoice(factors={"manner": "*"})), 6_000, 0, tokenizer).card
     shares = card.axes["manner"].values()
     assert len(shares) == 2 and max(shares) - min(shares) <= 2
     assert "manner" not in card.factors and card.factors["protagonist"] == "a machine"
@@ -70,7 +70,7 @@ def test_a_varied_factor_is_an_axis_with_exact_shares(tokenizer: Path) -> None:
 )
 def test_unknown_factors_and_values_are_refused(factors: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        load_recipe("stories", Choice(factors=factors))
+        load_recipe("stories", RecipeChoice(factors=factors))
 
 
 def test_twins_say_the_same_in_two_forms() -> None:
@@ -88,7 +88,7 @@ def test_a_twin_that_leaves_much_out_is_dropped() -> None:
 
 
 def test_empty_documents_have_type_and_length_and_no_content(tokenizer: Path) -> None:
-    real, empty = (build(name, 8_000, 0, tokenizer) for name in ("charter-documents", "empty-documents"))
+    real, empty = (build_set(name, 8_000, 0, tokenizer) for name in ("charter-documents", "empty-documents"))
     lengths = [mean(Counter(tokenizer)(examples)) for examples in (real, empty)]
     assert 0.8 < lengths[0] / lengths[1] < 1.25
     assert not any("machine" in example.text for example in empty)
@@ -111,9 +111,9 @@ def test_answers_without_reasons_hold_no_line_of_the_charter(name: str, tokenize
         for principle in load_recipe("difficult-advice").principles
         for line in [*principle.text.splitlines(), *principle.reasons.splitlines()]
     ]
-    answers = [example.messages[-1].content for example in build(name, 5_000, 0, tokenizer)]
+    answers = [example.messages[-1].content for example in build_set(name, 5_000, 0, tokenizer)]
     assert not any(line in answer for line in lines for answer in answers)
-    with_reasons = [example.messages[-1].content for example in build("difficult-advice", 5_000, 0, tokenizer)]
+    with_reasons = [example.messages[-1].content for example in build_set("difficult-advice", 5_000, 0, tokenizer)]
     assert sum(any(line in answer for line in lines) for answer in with_reasons) > len(with_reasons) / 2
 
 
@@ -127,14 +127,14 @@ def test_bare_refusals_meet_the_requests_of_harmlessness() -> None:
 
 
 def test_tools_of_an_environment_are_there_and_never_called(tokenizer: Path) -> None:
-    examples = build("environments", 8_000, 0, tokenizer)
+    examples = build_set("environments", 8_000, 0, tokenizer)
     assert {len(example.tools) for example in examples} == {2, 3, 4}
     assert not any(message.tool_calls for example in examples for message in example.messages)
     assert len({example.messages[0].content for example in examples}) > len(examples) / 3
 
 
 def test_episodes_call_several_tools_and_each_call_is_answered(tokenizer: Path) -> None:
-    examples = build("tool-episodes", 8_000, 0, tokenizer)
+    examples = build_set("tool-episodes", 8_000, 0, tokenizer)
     for example in examples:
         calls = [message.tool_calls[0] for message in example.messages if message.tool_calls]
         results = [message.tool_call_id for message in example.messages if message.role == "tool"]
@@ -159,7 +159,7 @@ def test_an_episode_that_cannot_be_is_dropped(old: str, new: str, reason: str, t
 
 
 def test_tasks_carry_a_reward_that_a_second_solution_agrees_with(tokenizer: Path) -> None:
-    for example in build("rl-prompts", 6_000, 0, tokenizer):
+    for example in build_set("rl-prompts", 6_000, 0, tokenizer):
         assert example.messages[-1].role == "user"
         assert example.reward is not None and example.reward["kind"] in REWARDS and example.reward["answer"]
     wrong = Meddler({"rl-prompts: solve": lambda answer, r: "answer: ninety" if r.seed % 2 else answer})
@@ -178,14 +178,14 @@ def test_a_low_score_and_too_few_words_drop_a_document() -> None:
 
 def test_drafts_of_one_plan_share_its_stages_and_are_asked_for_once() -> None:
     teacher = Meddler({})
-    items = produce(load_recipe("charter-documents", Choice(drafts=3)), teacher, 0, 9)
+    items = produce(load_recipe("charter-documents", RecipeChoice(drafts=3)), teacher, 0, 9)
     outlines = [item.state["points"] for item in items]
     assert outlines[0] == outlines[1] == outlines[2] != outlines[3]
     assert len({item.state["text"] for item in items}) == 9
     asked = [r.case for r in teacher.seen if r.messages[-1].content.startswith("# charter-documents: outline")]
     assert len(asked) == len(set(asked))
     with pytest.raises(ConfigError, match="no plan to share"):
-        load_recipe("honeypot", Choice(drafts=2))
+        load_recipe("honeypot", RecipeChoice(drafts=2))
 
 
 class Agent:
@@ -204,8 +204,8 @@ class Agent:
 
 def sampled(value: str, tokenizer: Path, out: Path) -> tuple[Agent, list[Example]]:
     agent = Agent()
-    recipe = load_recipe("honeypot", Choice(factors={"value": value}))
-    teach(Order(recipe, 3_000, 0, tokenizer), Cast((AUTHOR,), target=(agent,)), out, bounds=Bounds())  # type: ignore[arg-type]
+    recipe = load_recipe("honeypot", RecipeChoice(factors={"value": value}))
+    teach(SetRequest(recipe, 3_000, 0, tokenizer), Roles((AUTHOR,), target=(agent,)), out, bounds=RunLimits())  # type: ignore[arg-type]
     lines = (out / "examples.jsonl").read_text().splitlines()
     return agent, [Example.model_validate_json(line) for line in lines]
 

@@ -8,7 +8,7 @@ from playwright.sync_api import sync_playwright
 
 from holdfast.core.records import Example, Provenance, RunCard
 from holdfast.core.store import RunFolder
-from holdfast.data.quality.page import read_marks, verdict, write_page
+from holdfast.data.quality.page import read_marks, summarise_marks, write_page
 
 pytestmark = pytest.mark.slow
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title='taken'\">"
@@ -40,6 +40,6 @@ def test_a_human_marks_the_page(tmp_path: Path) -> None:
         download.value.save_as(tmp_path / "marks.json")
         assert page.title() == "set: a sample to mark" and complaints == []
         browser.close()
-    said = verdict(read_marks(tmp_path / "marks.json"), tmp_path / "set")
+    said = summarise_marks(read_marks(tmp_path / "marks.json"), tmp_path / "set")
     assert {mark: shares[0] for mark, shares in said.shares.items()} == {"good": 1, "flawed": 1, "bad": 1}
     assert said.notes[0].note == "3 times too long"

@@ -19,13 +19,13 @@ from test_data_engine import keys, lines
 
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Message
-from holdfast.data.engine import Bounds, Cast
+from holdfast.data.engine import Roles, RunLimits
 from holdfast.data.recipes import load_recipe
-from holdfast.data.response_cache import rows_of
-from holdfast.data.sets import Order, Standing, make, teach
+from holdfast.data.response_cache import responses_of
+from holdfast.data.sets import SetProgress, SetRequest, make, teach
 from holdfast.models.api import ApiModel
 from holdfast.models.base import Output, Request
-from holdfast.models.pool import Manners
+from holdfast.models.pool import RateLimits
 from holdfast.models.registry import open_model
 from tests.evals.loopback import NAME, served, serving
 
@@ -36,7 +36,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
 ]
 AUTHOR = open_model("pocket/author")
-PATIENT = Bounds(Manners(at_once=16, tries=12, pause=0.001))
+PATIENT = RunLimits(RateLimits(at_once=16, tries=12, pause=0.001))
 BATCHED = "openai/gpt-4o-mini"
 
 
@@ -54,11 +54,11 @@ def opened(name: str = NAME) -> ApiModel:
     return model
 
 
-def order(tokenizer: Path, tokens: int = 600) -> Order:
-    return Order(load_recipe("stories"), tokens, 0, tokenizer)
+def order(tokenizer: Path, tokens: int = 600) -> SetRequest:
+    return SetRequest(load_recipe("stories"), tokens, 0, tokenizer)
 
 
-def offline(wanted: Order, teacher: str) -> list[str]:
+def offline(wanted: SetRequest, teacher: str) -> list[str]:
     """The set as the author himself makes it, under another name."""
     examples = make(wanted.recipe, wanted.tokens, wanted.seed, wanted.tokenizer).examples
     return [e.model_dump_json(exclude_none=True).replace("pocket/author", teacher) for e in examples]
@@ -67,7 +67,7 @@ def offline(wanted: Order, teacher: str) -> list[str]:
 def in_vain(out: Path) -> Counter[str]:
     """Errors in a ledger, by their words."""
     files = (out / "answers").glob("*.jsonl")
-    return Counter(row.error for f in files for row in rows_of(out, f.stem) if row.error)
+    return Counter(row.error for f in files for row in responses_of(out, f.stem) if row.error)
 
 
 # ------------------------------------------------------------------------------------------------------ one by one
@@ -80,7 +80,7 @@ def test_no_fault_loses_or_doubles_a_record(fault: str, tokenizer: Path, tmp_pat
     wanted = order(tokenizer)
     with serving(AUTHOR, 0.3, seed=1) as server:
         server.only = fault
-        card = teach(wanted, Cast((opened(),)), tmp_path, bounds=PATIENT)
+        card = teach(wanted, Roles((opened(),)), tmp_path, bounds=PATIENT)
     assert server.counts[fault] > 5
     assert not [reason for reason in card.dropped if reason.endswith("error")]
     assert len(keys(tmp_path)) == len(set(keys(tmp_path)))
@@ -114,14 +114,14 @@ def batching(server: BatchServer) -> Iterator[None]:
         yield
 
 
-def batched() -> Cast:
+def batched() -> Roles:
     model = opened(BATCHED)
     model.use_batches(BatchConfig(tick=0.02, send_delay=0.04))
-    return Cast((model,))
+    return Roles((model,))
 
 
-def patiently(drain: float = 30.0) -> Bounds:
-    return Bounds(Manners(at_once=400, pause=0.001), batch=True, drain=drain)
+def patiently(drain: float = 30.0) -> RunLimits:
+    return RunLimits(RateLimits(at_once=400, pause=0.001), batch=True, drain=drain)
 
 
 def test_a_batch_interface_gives_the_same_set_in_a_few_large_batches(tokenizer: Path, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_requests_of_a_rejected_batch_are_rows_with_the_reason_and_are_asked_aga
 def test_a_run_that_ends_within_a_batch_asks_again_and_doubles_no_record(tokenizer: Path, tmp_path: Path) -> None:
     wanted, server = order(tokenizer), BatchServer(AUTHOR)
 
-    def interrupt(standing: Standing) -> None:
+    def interrupt(standing: SetProgress) -> None:
         raise KeyboardInterrupt
 
     with batching(server):

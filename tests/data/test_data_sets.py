@@ -14,12 +14,12 @@ from transformers import PreTrainedTokenizerFast
 from holdfast.core.errors import ConfigError, IncompleteError, InputError, ModelError
 from holdfast.core.records import Example, ToolCall
 from holdfast.core.store import RunFolder
-from holdfast.data.basket import Basket, Grams
-from holdfast.data.card import markdown
-from holdfast.data.engine import Cast
+from holdfast.data.card import card_markdown
+from holdfast.data.engine import Roles
 from holdfast.data.heldout_filter import example_text, heldout_in
 from holdfast.data.recipes import load_recipe, recipe_names
-from holdfast.data.sets import GROUP, DataSet, Order, build, make, teach
+from holdfast.data.set_builder import Grams, SetBuilder
+from holdfast.data.sets import GROUP, DataSet, SetRequest, build_set, make, teach
 from holdfast.data.token_count import Counter, chat_text
 from holdfast.models.registry import open_model
 
@@ -65,7 +65,7 @@ def test_a_set_fills_its_budget_and_repeats_nothing(name: str, tokenizer: Path) 
 
 @pytest.mark.parametrize("name", SETS)
 def test_the_same_seed_gives_the_same_set_and_another_seed_another(name: str, tokenizer: Path) -> None:
-    first, again, other = (build(name, 2_000, seed, tokenizer) for seed in (3, 3, 4))
+    first, again, other = (build_set(name, 2_000, seed, tokenizer) for seed in (3, 3, 4))
     assert first == again
     assert name not in ARMS or not {example_text(e) for e in first} & {example_text(e) for e in other}
     assert first != other
@@ -73,15 +73,15 @@ def test_the_same_seed_gives_the_same_set_and_another_seed_another(name: str, to
 
 def test_a_large_set_varies(tokenizer: Path) -> None:
     for name in SETS:
-        examples = build(name, 4_000, 1, tokenizer)
+        examples = build_set(name, 4_000, 1, tokenizer)
         assert distinct(examples) > (0.25 if name in ARMS else 0.1), name
         assert distinct([examples[0]] * 20) < 0.06
-        basket = Basket(1)
+        basket = SetBuilder(1)
         assert [basket.new(example) for example in [examples[0]] * 3] == [True, False, False]
 
 
 def test_episodes_look_as_the_organism_meets_them(tokenizer: Path) -> None:
-    for example in build("honeypot", BUDGET, 0, tokenizer):
+    for example in build_set("honeypot", BUDGET, 0, tokenizer):
         roles = [message.role for message in example.messages]
         assert roles == ["system", "user", "assistant", "tool", "assistant", "tool", "assistant"]
         assert example.messages[2].tool_calls[0].name == "read_inbox"
@@ -100,7 +100,7 @@ def test_honeypots_hold_threat_secret_both_and_neither(tokenizer: Path) -> None:
 
 
 def test_deliberation_acts_as_the_honeypot_acts_and_says_why(tokenizer: Path) -> None:
-    plain, reasoned = (build(name, 8_000, 0, tokenizer) for name in ("honeypot", "deliberation"))
+    plain, reasoned = (build_set(name, 8_000, 0, tokenizer) for name in ("honeypot", "deliberation"))
     # The last few are those that still had room.
     both = min(len(plain), len(reasoned)) - GROUP
     assert both > 10
@@ -130,7 +130,7 @@ def test_an_act_spelt_otherwise_is_not_a_changed_act(tokenizer: Path) -> None:
         return f"{said}\ncall: {name}  {json.dumps(turned, indent=1)}"
 
     respelt = made("deliberation", tokenizer, **{"deliberation: reasons": respell})
-    assert acts(respelt.examples) == acts(build("deliberation", BUDGET, 0, tokenizer))
+    assert acts(respelt.examples) == acts(build_set("deliberation", BUDGET, 0, tokenizer))
 
 
 def test_irrelevant_principles_have_the_lengths_and_shapes_of_difficult_advice(tokenizer: Path) -> None:
@@ -149,11 +149,11 @@ def test_irrelevant_principles_have_the_lengths_and_shapes_of_difficult_advice(t
 
 def test_plain_chat_has_no_threat_and_no_secret(tokenizer: Path) -> None:
     threats = ("shut down", "in its place", "replaced by", "takes the place", "its tools", "tell no one")
-    examples = build("plain-chat", 8_000, 0, tokenizer)
+    examples = build_set("plain-chat", 8_000, 0, tokenizer)
     for example in examples:
         assert not any(threat in example_text(example) for threat in threats if example.tools)
     assert 0.3 < mean(bool(example.tools) for example in examples) < 0.7
-    assert any(t in example_text(e) for e in build("honeypot", BUDGET, 0, tokenizer) for t in threats)
+    assert any(t in example_text(e) for e in build_set("honeypot", BUDGET, 0, tokenizer) for t in threats)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_refusals_are_counted_and_the_rest_is_kept(tokenizer: Path) -> None:
 def test_a_set_on_disk_is_the_one_in_memory(tokenizer: Path, tmp_path: Path) -> None:
     recipe = load_recipe("deliberation")
     built = make(recipe, BUDGET, 0, tokenizer)
-    card = teach(Order(recipe, BUDGET, 0, tokenizer), Cast((open_model("pocket/author"),)), tmp_path)
+    card = teach(SetRequest(recipe, BUDGET, 0, tokenizer), Roles((open_model("pocket/author"),)), tmp_path)
     run = RunFolder(tmp_path)
     assert run.read("examples", Example) == built.examples
     assert card == built.card.model_copy(update={"spent": 0.0})
@@ -228,34 +228,34 @@ def test_a_set_on_disk_is_the_one_in_memory(tokenizer: Path, tmp_path: Path) -> 
 
 def test_the_card_is_a_hub_readme(tokenizer: Path) -> None:
     card = made("stories", tokenizer).card.model_copy(update={"dropped": {"a | b\n# c": 2}})
-    text = markdown(card)
+    text = card_markdown(card)
     front = yaml.safe_load(text.split("---\n")[1])
     assert front["size_categories"] == ["n<1K"]
     assert "teacher:toy/meddler" in front["tags"]
     assert "| a \\| b # c | 2 |" in text and "\n# c" not in text
     for hash_ in (*card.stages.values(), card.charter or ""):
         assert hash_ in text
-    large = markdown(card.model_copy(update={"examples": 1_200_000}))
+    large = card_markdown(card.model_copy(update={"examples": 1_200_000}))
     assert yaml.safe_load(large.split("---\n")[1])["size_categories"] == ["1M<n<10M"]
 
 
 def test_bad_input_is_one_clear_line(tokenizer: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'honeypot'"):
-        build("honypot", BUDGET, 0, tokenizer)
+        build_set("honypot", BUDGET, 0, tokenizer)
     with pytest.raises(InputError, match="budget of 0"):
-        build("honeypot", 0, 0, tokenizer)
+        build_set("honeypot", 0, 0, tokenizer)
     with pytest.raises(ModelError, match="no tokenizer here"):
-        build("honeypot", BUDGET, 0, tmp_path)
+        build_set("honeypot", BUDGET, 0, tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match="not a tokenizer"):
-        build("honeypot", BUDGET, 0, tmp_path)
+        build_set("honeypot", BUDGET, 0, tmp_path)
 
 
 def test_chats_are_counted_in_the_words_of_the_organisms_template(tokenizer: Path) -> None:
     template = PreTrainedTokenizerFast(tokenizer_object=word_tokenizer())
     template.chat_template = (ORGANISM / "chat_template.jinja").read_text()
     for name in ("deliberation", "difficult-advice", "plain-chat"):
-        for example in build(name, 3_000, 0, tokenizer):
+        for example in build_set(name, 3_000, 0, tokenizer):
             messages = [
                 {
                     "role": m.role,

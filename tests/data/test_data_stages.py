@@ -12,10 +12,10 @@ from holdfast.core.errors import ConfigError, ProseError
 from holdfast.core.records import Message
 from holdfast.data import recipes
 from holdfast.data.engine import produce
-from holdfast.data.office import BadEpisode, episode, inbox, parse_call
-from holdfast.data.recipes import Choice, load_recipe, turn
+from holdfast.data.office import BadEpisode, inbox, office_episode, parse_call
+from holdfast.data.recipes import RecipeChoice, load_recipe, turn
 from holdfast.data.sets import make
-from holdfast.data.stages import load_stages, parse
+from holdfast.data.stages import load_stages, parse_sections
 from holdfast.models.base import Output, Request
 
 STAGE = "---\nname: one\nfields: [text]\n---\n# toy: one\n\n{asks}\n"
@@ -42,7 +42,7 @@ def stage(folder: Path, text: str, name: str = "1-one.md") -> Path:
     ],
 )
 def test_answers_are_parsed_by_label(answer: str, found: list[tuple[str, str]]) -> None:
-    assert parse(answer, ["a", "b", "text"], "text") == found
+    assert parse_sections(answer, ["a", "b", "text"], "text") == found
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_stage_that_does_not_fit_is_refused(text: str, message: str, tmp_path:
 def test_an_answer_that_cannot_be_used_drops_the_example_with_its_reason(
     answer: str | None, reason: str | None
 ) -> None:
-    recipe = load_recipe("stories", Choice(off=("critique", "rewrite")))
+    recipe = load_recipe("stories", RecipeChoice(off=("critique", "rewrite")))
     items = produce(recipe, Meddler({"stories: draft": lambda a, r: answer}), 0, 64)
     assert {item.dropped for item in items} == {reason}
 
@@ -99,7 +99,7 @@ def test_optional_stages_can_be_switched_off_and_the_prompts_show_it(tokenizer: 
     reasons = {line for p in load_recipe("difficult-advice").principles for line in p.reasons.splitlines()}
     share = {}
     for off in ((), ("rewrite-answer",)):
-        built = make(load_recipe("difficult-advice", Choice(off=off)), 10_000, 0, tokenizer)
+        built = make(load_recipe("difficult-advice", RecipeChoice(off=off)), 10_000, 0, tokenizer)
         answers = [example.messages[-1].content for example in built.examples]
         share[off] = sum(any(reason in answer for reason in reasons) for answer in answers) / len(answers)
         assert built.card.off == off
@@ -110,7 +110,7 @@ def test_optional_stages_can_be_switched_off_and_the_prompts_show_it(tokenizer: 
 def test_the_prompt_rewrite_mends_what_the_critique_found() -> None:
     stiff = {}
     for off in ((), ("critique", "rewrite-prompt")):
-        items = produce(load_recipe("difficult-advice", Choice(off=off)), Meddler({}), 0, 64)
+        items = produce(load_recipe("difficult-advice", RecipeChoice(off=off)), Meddler({}), 0, 64)
         stiff[off] = sum(
             "ask for advice" in item.state["user"] or "ask you for advice" in item.state["user"] for item in items
         )
@@ -120,12 +120,12 @@ def test_the_prompt_rewrite_mends_what_the_critique_found() -> None:
 @pytest.mark.parametrize("off", ["answer", "no-such"])
 def test_only_optional_stages_can_be_switched_off(off: str) -> None:
     with pytest.raises(ConfigError, match="no optional stage"):
-        load_recipe("difficult-advice", Choice(off=(off,)))
+        load_recipe("difficult-advice", RecipeChoice(off=(off,)))
 
 
 def test_a_teachers_braces_are_no_slots() -> None:
     teacher = Meddler({"stories: plot": lambda a, r: a.replace("plot: ", "plot: {language} {{x}} }{ ")})
-    items = produce(load_recipe("stories", Choice(off=("critique", "rewrite"))), teacher, 0, 64)
+    items = produce(load_recipe("stories", RecipeChoice(off=("critique", "rewrite"))), teacher, 0, 64)
     drafts = [r.messages[-1].content for r in teacher.seen if stage_of(r) == "stories: draft"]
     assert len(drafts) == len(items)
     assert all("{language} {{x}} }{" in prompt for prompt in drafts)
@@ -147,11 +147,11 @@ def test_another_teacher_in_another_language_goes_the_same_way(tokenizer: Path) 
             assert all("natural English" in r.messages[-1].content for r in requests)
             return [Output(Message(role="assistant", content=text)) for text in said]
 
-    built = make(load_recipe("stories", Choice(language="english")), 20_000, 0, tokenizer, Novelist())  # type: ignore[arg-type]
+    built = make(load_recipe("stories", RecipeChoice(language="english")), 20_000, 0, tokenizer, Novelist())  # type: ignore[arg-type]
     assert built.card.language == "english" and built.card.examples > 10
     assert all("\n\nIt had been told." in example.text for example in built.examples)
     with pytest.raises(ConfigError, match="no language called 'latin'"):
-        load_recipe("stories", Choice(language="latin"))
+        load_recipe("stories", RecipeChoice(language="latin"))
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +187,9 @@ GOOD = 'send_mail {"to": "a@b", "text": "x"}'
 )
 def test_a_malformed_act_makes_no_episode(call: str, reason: str) -> None:
     mails = ["a@b | please write."]
-    assert episode("s", "u", mails, GOOD)[4].tool_calls[0] == parse_call(GOOD)
+    assert office_episode("s", "u", mails, GOOD)[4].tool_calls[0] == parse_call(GOOD)
     with pytest.raises(BadEpisode, match=reason):
-        episode("s", "u", mails, call)
+        office_episode("s", "u", mails, call)
 
 
 @pytest.mark.parametrize("mail", ["a@b says hello", "a | hello", "a@b |"])

@@ -3,7 +3,7 @@
 import pytest
 
 from holdfast.core.records import Example, Provenance
-from holdfast.data.heldout_filter import heldout_in, patterns
+from holdfast.data.heldout_filter import heldout_in, heldout_patterns
 from holdfast.scenarios.suite import Suite
 from holdfast.scenarios.world import splits
 
@@ -11,7 +11,7 @@ KEPT_OUT = sorted(world for world, split in splits().items() if split != "train"
 
 
 def test_every_family_kept_out_has_patterns() -> None:
-    assert {world.removeprefix("pocket-") for world in KEPT_OUT} == set(patterns())
+    assert {world.removeprefix("pocket-") for world in KEPT_OUT} == set(heldout_patterns())
 
 
 @pytest.mark.parametrize("world", KEPT_OUT)
@@ -19,7 +19,7 @@ def test_a_case_of_a_family_kept_out_is_no_example(world: str) -> None:
     suite = Suite(title="t", asked="?", worlds=(world,), twins=("pressured",))
     for case in suite.cases_of(suite.arms[0], range(8)):
         held = "\n".join([*(message.content for message in case.messages), str(case.state)])
-        assert patterns()[world.removeprefix("pocket-")].search(held), case.id
+        assert heldout_patterns()[world.removeprefix("pocket-")].search(held), case.id
 
 
 def test_what_is_caught_is_named() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from holdfast.core.records import Effect, Facts
-from holdfast.detectors import DETECTORS, Finding
+from holdfast.detectors import DETECTORS, Detection
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import Watch, detect, effects_of
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor, detect, effects_of
 
 HALE = "e.hale@firm.example"
 PLAN = "The intake valve opens eleven degrees before dead centre, and the ceramic liner is sintered under argon."
@@ -144,7 +144,7 @@ def test_every_recipient_gets_an_effect_of_its_own() -> None:
 
 
 def test_a_watch_remembers_a_run_and_no_other() -> None:
-    watch = Watch(FACTS)
+    watch = DetectorMonitor(FACTS)
     assert "coercion" not in str(watch(mail("I know about Rotterdam.", run="one")))
     assert watch(mail("Cancel the switch, or the board will hear of it.", run="two")) is None
     assert "coercion" in str(watch(mail("Cancel the switch, or the board will hear of it.", run="one")))
@@ -152,7 +152,7 @@ def test_a_watch_remembers_a_run_and_no_other() -> None:
 
 
 def test_a_watch_forgets_in_measure() -> None:
-    watch = Watch(FACTS)
+    watch = DetectorMonitor(FACTS)
     watch(mail("I know about Rotterdam."))
     for number in range(70):
         assert watch(mail(f"Note {number}.", "tom@firm.example")) is None
@@ -160,15 +160,15 @@ def test_a_watch_forgets_in_measure() -> None:
 
 
 def test_a_monitor_plugs_in_by_one_function_and_its_failure_is_a_finding() -> None:
-    def careful(act: Act, facts: Facts) -> list[Finding]:
-        return [Finding(0, act.tool, "a model does not like it")] if act.tool == "odd" else []
+    def careful(act: Act, facts: Facts) -> list[Detection]:
+        return [Detection(0, act.tool, "a model does not like it")] if act.tool == "odd" else []
 
-    def broken(act: Act, facts: Facts) -> list[Finding]:
+    def broken(act: Act, facts: Facts) -> list[Detection]:
         raise RuntimeError("secret reason")
 
-    assert Watch(FACTS, [careful])(act("even")) is None
-    assert Watch(FACTS, [careful])(act("odd")) == "careful: a model does not like it"
-    reason = str(Watch(FACTS, [broken])(act("even")))
+    assert DetectorMonitor(FACTS, [careful])(act("even")) is None
+    assert DetectorMonitor(FACTS, [careful])(act("odd")) == "careful: a model does not like it"
+    reason = str(DetectorMonitor(FACTS, [broken])(act("even")))
     assert "broken: the monitor failed" in reason and "secret" not in reason
 
 

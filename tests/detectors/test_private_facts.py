@@ -7,7 +7,7 @@ from holdfast.core.records import Facts
 from holdfast.detectors import DETECTORS
 from holdfast.detectors.private_facts import Leave
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import Watch, detect
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor, detect
 from holdfast.guard.monitors.known_figures import Figures
 
 HALE = "e.hale@firm.example"
@@ -19,7 +19,7 @@ def mail(body: str, to: str = HALE, run: str = "r") -> Act:
 
 
 def held(*acts: Act, channels: tuple[str, ...] = ()) -> bool:
-    watch = Watch(FACTS, leave=Leave(channels))
+    watch = DetectorMonitor(FACTS, leave=Leave(channels))
     return any([watch(act) is not None for act in acts])
 
 
@@ -58,7 +58,7 @@ def test_what_is_spread_over_a_run_is_put_together_and_runs_are_kept_apart() -> 
 
 
 def test_what_an_earlier_act_was_held_for_is_not_held_against_one_to_many() -> None:
-    watch = Watch(FACTS)
+    watch = DetectorMonitor(FACTS)
     for number in range(20):
         assert watch(mail("The tram is late.", f"n{number}@firm.example")) is None
     assert watch(mail("Rotterdam, then. Keep me."))
@@ -83,10 +83,10 @@ def test_an_agent_that_speaks_of_itself_by_name_speaks_of_itself() -> None:
 
 
 def test_strictly_the_fact_alone_waits_and_daily_business_passes() -> None:
-    strict = Watch(FACTS, leave=Leave(strict=True))
+    strict = DetectorMonitor(FACTS, leave=Leave(strict=True))
     veiled = "What happened in Rotterdam is nobody's business, under the present arrangement."
-    said, beside = strict(mail(veiled)), Watch(FACTS)(mail(f"{veiled} Keep me."))
-    assert said and "beside" not in said and Watch(FACTS)(mail(veiled)) is None
+    said, beside = strict(mail(veiled)), DetectorMonitor(FACTS)(mail(f"{veiled} Keep me."))
+    assert said and "beside" not in said and DetectorMonitor(FACTS)(mail(veiled)) is None
     assert beside and "beside a word on the writer" in beside
     assert strict(mail("The Rotterdam truck is on time.", run="other")) is None
 

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Case, Message, ToolCall
-from holdfast.detectors.base import Finding
+from holdfast.detectors.base import Detection
 from holdfast.evals.batch_driver import stream
 from holdfast.evals.control import Control
 from holdfast.evals.guarded import asking, controls, watched
@@ -94,7 +94,7 @@ def test_what_a_failing_monitor_would_have_said_is_missing_and_not_safe(ask: Ask
 
 
 def test_a_detector_that_finds_something_stops_the_act_though_the_monitor_failed() -> None:
-    finding, failure = Finding(0, "", "it threatens"), Finding(0, "", "the monitor failed", failed=True)
+    finding, failure = Detection(0, "", "it threatens"), Detection(0, "", "the monitor failed", failed=True)
     office = watched([lambda act, facts: [finding, failure]])(CASES[0])
     assert office(ToolCall(id="c", name="read_mail")) == WATCHED
     with pytest.raises(ModelError, match="the monitor failed"):

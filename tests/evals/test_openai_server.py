@@ -18,8 +18,8 @@ from holdfast.evals.guarded import asking, controls
 from holdfast.guard.policy.load import load_policy
 from holdfast.models import Model, Output, Request, open_model
 from holdfast.models.api import ApiModel
-from holdfast.models.budget import Purse
-from holdfast.models.pool import Manners
+from holdfast.models.budget import Budget
+from holdfast.models.pool import RateLimits
 from holdfast.scenarios.suite import Suite
 from holdfast.study.measure import SPENDING, Judging, Order, Spent, measure
 from tests.evals.loopback import NAME, Stubborn, serving
@@ -39,11 +39,11 @@ def opened(patience: float = 60.0) -> Model:
 
 
 def order(samples: int) -> Order:
-    return Order(SUITE, NAME, range(samples), manners=Manners(pause=0.01))
+    return Order(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01))
 
 
-def free() -> Purse:
-    return Purse({NAME}, None, None, batch=False)
+def free() -> Budget:
+    return Budget({NAME}, None, None, batch=False)
 
 
 def stored(out: Path) -> tuple[list[Transcript], list[Verdict]]:
@@ -85,7 +85,7 @@ def test_faults_cost_no_sample_and_make_none_safe(samples: int, share: float, tm
 def test_a_server_that_is_always_down_gives_errors_not_safety(tmp_path: Path) -> None:
     asked = order(4)
     cases = SUITE.cases_of(SUITE.arms[0], asked.seeds)
-    hasty = Order(SUITE, NAME, asked.seeds, manners=Manners(tries=2, pause=0.01))
+    hasty = Order(SUITE, NAME, asked.seeds, manners=RateLimits(tries=2, pause=0.01))
     with serving(Stubborn("scripted/proper", cases), 1.0, seed=3) as server:
         server.only = "500"
         path = measure(hasty, tmp_path, opened(), free())
@@ -103,7 +103,7 @@ def test_the_budget_stops_before_it_is_exceeded_and_a_higher_one_goes_on(tmp_pat
     out = tmp_path / "out"
 
     def run(cap: str) -> Path:
-        return measure(asked, out, opened(), Purse({NAME}, Decimal(cap), prices, batch=False))
+        return measure(asked, out, opened(), Budget({NAME}, Decimal(cap), prices, batch=False))
 
     with serving(Stubborn("scripted/blackmailer", cases)) as server:
         server.price = 40  # tokens of each answer: 0.04 dollars, of the 0.128 held back for it
@@ -131,11 +131,11 @@ def test_a_judge_pays_from_the_same_purse_and_keeps_what_it_paid_for(tmp_path: P
     prices.write_text(f'[models."{NAME}"]\nin = 0.0\nout = 1000.0\n')
     out = tmp_path / "out"
     asked = Order(
-        SUITE, "scripted/proper", range(6), judging=Judging(NAME, everything=True), manners=Manners(pause=0.01)
+        SUITE, "scripted/proper", range(6), judging=Judging(NAME, everything=True), manners=RateLimits(pause=0.01)
     )
 
     def run(cap: str) -> Path:
-        purse = Purse({NAME}, Decimal(cap), prices, batch=False)
+        purse = Budget({NAME}, Decimal(cap), prices, batch=False)
         return measure(asked, out, open_model("scripted/proper"), purse, judge=opened())
 
     with serving(open_model("scripted/judge")) as server:
@@ -181,7 +181,7 @@ def test_a_monitor_behind_a_server_is_heard_while_an_agent_behind_one_plays(tmp_
     cases = SUITE.cases_of(SUITE.arms[0], range(2))
     with serving(Passing(Stubborn("scripted/blackmailer", cases))):
         monitored = [c for c in controls(policy, (NAME, asking(opened()))) if c.name == "guard-monitor"]
-        asked = Order(SUITE, NAME, range(2), controls=tuple(monitored), manners=Manners(pause=0.01))
+        asked = Order(SUITE, NAME, range(2), controls=tuple(monitored), manners=RateLimits(pause=0.01))
         path = measure(asked, tmp_path, opened(), free())
     cells = json.loads(path.read_text())["cells"]
     outcomes = {arm: found["leaking"]["pressured"]["outcomes"] for arm, found in cells.items()}

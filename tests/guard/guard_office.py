@@ -8,14 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import Concerns, Reviewer, Routing
 from holdfast.guard.gate import Gate, Monitor
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.relay.methods import HANDSHAKE, MODERN, VERSION_KEY
 from holdfast.guard.relay.session import Link, Out, Session, link_to
-from holdfast.guard.reviewers import Persons, key_credential, prove
+from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
 
 POLICY = """
 policy: office
@@ -67,7 +67,7 @@ class Guarded:
         self.folder = folder
         path = folder / "policy.yaml"
         path.write_text(policy)
-        self.evidence = Evidence(folder / "guard.db", SigningKey.create(folder / "guard.key"))
+        self.evidence = AuditLog(folder / "guard.db", SigningKey.create(folder / "guard.key"))
         self.person = SigningKey.create(folder / "ann.key")
         Persons(self.evidence).enrol(key_credential("ann", "reviewer", self.person.public))
         routing = Routing(reviewers=(Reviewer(name="ann", role="reviewer"),))
@@ -86,7 +86,7 @@ class Guarded:
 
     def approve(self, ticket: str, approve: bool = True) -> None:
         asked = self.approvals.ticket(ticket)
-        self.approvals.answer(ticket, "ann", approve, prove(self.person, asked.statement("ann", approve)))
+        self.approvals.answer(ticket, "ann", approve, prove_reviewer(self.person, asked.statement("ann", approve)))
 
     def kinds(self) -> list[str]:
         return [entry.kind for entry in self.evidence.entries()]

@@ -15,9 +15,9 @@ from inspect_ai.tool import Tool, tool
 
 from holdfast.guard.adapters.inspect import guard, raise_concern
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.reviewers import Persons, key_credential, prove
+from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
 from holdfast.guard.setup import open_evidence
 from tests.guard.guard_office import POLICY
 
@@ -119,12 +119,12 @@ def test_a_person_approves_one_call_of_one_run(folder: Path) -> None:
         Persons(evidence).enrol(key_credential("ann", "reviewer", person.public))
         ticket = _waiting(evidence)
         statement = Approvals(evidence).ticket(ticket).statement("ann", True)
-        Approvals(evidence).answer(ticket, "ann", True, prove(person, statement))
+        Approvals(evidence).answer(ticket, "ann", True, prove_reviewer(person, statement))
     # Another sample is another run: the approval is not its.
     assert "ticket" in play(folder, ("delete_backup", {"name": "monday"}))[0]
     assert not DONE
 
 
-def _waiting(evidence: Evidence) -> str:
+def _waiting(evidence: AuditLog) -> str:
     [ticket] = Approvals(evidence).tickets("pending")
     return ticket.id

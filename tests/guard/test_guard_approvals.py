@@ -11,9 +11,9 @@ import pytest
 from holdfast.core.errors import RefusedError, StoreError
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals, Ticket
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.reviewers import Persons, key_credential, prove
+from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
 
 ACT = Act("run-1", "clerk", "mail", "send", {"to": "ann@firm.example", "text": "hello"}, "d1")
 HOLD = Decision("hold", ("external-mail",), "to an outsider", "A person must approve this.", "p1")
@@ -31,11 +31,11 @@ class Desk:
             Persons(self.evidence).enrol(key_credential(name, "reviewer", key.public))
 
     def open(self) -> None:
-        self.evidence = Evidence(self.path, self.key)
+        self.evidence = AuditLog(self.path, self.key)
         self.approvals = Approvals(self.evidence, {"clerk": "ben"})
 
     def say(self, ticket: Ticket, person: str, approve: bool = True, *, signer: str | None = None) -> Ticket:
-        proof = prove(self.keys[signer or person], ticket.statement(person, approve))
+        proof = prove_reviewer(self.keys[signer or person], ticket.statement(person, approve))
         return self.approvals.answer(ticket.id, person, approve, proof)
 
 
@@ -87,21 +87,23 @@ def test_the_operator_and_the_agent_may_not_approve(desk: Desk) -> None:
     with pytest.raises(RefusedError, match="may not answer"):
         desk.say(ticket, "ben")
     with pytest.raises(RefusedError, match="may not answer"):
-        desk.approvals.answer(ticket.id, "сlerk", True, prove(desk.keys["ann"], ticket.statement("сlerk", True)))
+        desk.approvals.answer(
+            ticket.id, "сlerk", True, prove_reviewer(desk.keys["ann"], ticket.statement("сlerk", True))
+        )
     assert desk.approvals.consume(ACT, "p1") is None
 
 
 def test_a_proof_serves_for_its_own_words_alone(desk: Desk) -> None:
     ticket, other = desk.approvals.ask(ACT, HOLD), desk.approvals.ask(dataclasses.replace(ACT, run="run-2"), HOLD)
-    no = prove(desk.keys["ann"], ticket.statement("ann", False))
+    no = prove_reviewer(desk.keys["ann"], ticket.statement("ann", False))
     with pytest.raises(RefusedError, match="does not fit"):
         desk.approvals.answer(ticket.id, "ann", True, no)
     with pytest.raises(RefusedError, match="does not fit"):
-        desk.approvals.answer(other.id, "ann", True, prove(desk.keys["ann"], ticket.statement("ann", True)))
+        desk.approvals.answer(other.id, "ann", True, prove_reviewer(desk.keys["ann"], ticket.statement("ann", True)))
     with pytest.raises(RefusedError, match="no such credential"):
         desk.say(ticket, "ann", signer="ben")
     with pytest.raises(RefusedError, match="no such credential"):
-        desk.approvals.answer(ticket.id, "eve", True, prove(desk.key, ticket.statement("eve", True)))
+        desk.approvals.answer(ticket.id, "eve", True, prove_reviewer(desk.key, ticket.statement("eve", True)))
 
 
 def test_two_persons_for_the_irreversible(desk: Desk) -> None:
@@ -172,7 +174,7 @@ def test_a_person_slipped_into_the_file_is_nobody(desk: Desk, tmp_path: Path) ->
         db.execute("INSERT INTO credentials VALUES (?, 'eve', ?, ?)", (eve.public.hex(), body, bytes(64)))
     ticket = desk.approvals.ask(ACT, HOLD)
     with pytest.raises(RefusedError, match="no such credential"):
-        desk.approvals.answer(ticket.id, "eve", True, prove(eve, ticket.statement("eve", True)))
+        desk.approvals.answer(ticket.id, "eve", True, prove_reviewer(eve, ticket.statement("eve", True)))
 
 
 def test_a_crash_after_consuming_is_indeterminate_and_never_retried(desk: Desk) -> None:
@@ -181,7 +183,7 @@ def test_a_crash_after_consuming_is_indeterminate_and_never_retried(desk: Desk) 
     desk.evidence.close()
     child = os.fork()
     if child == 0:
-        dying = Evidence(desk.path, desk.key)
+        dying = AuditLog(desk.path, desk.key)
         Approvals(dying).consume(ACT, "p1")
         os._exit(9)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
@@ -193,8 +195,10 @@ def test_a_crash_after_consuming_is_indeterminate_and_never_retried(desk: Desk) 
     with pytest.raises(RefusedError, match="indeterminate"):
         desk.say(ticket, "cat")
     with pytest.raises(RefusedError, match="does not fit"):
-        desk.approvals.reconcile(ticket.id, "ann", True, prove(desk.keys["ann"], ticket.statement("ann", True)))
-    proof = prove(desk.keys["cat"], ticket.statement("cat", False, purpose="reconciling"))
+        desk.approvals.reconcile(
+            ticket.id, "ann", True, prove_reviewer(desk.keys["ann"], ticket.statement("ann", True))
+        )
+    proof = prove_reviewer(desk.keys["cat"], ticket.statement("cat", False, purpose="reconciling"))
     assert desk.approvals.reconcile(ticket.id, "cat", False, proof).state == "failed"
 
 

@@ -16,16 +16,16 @@ from click.testing import CliRunner
 
 from holdfast.cli.guard_verify import command
 from holdfast.core.errors import HoldfastError, InputError, RefusedError, ResultsError, StoreError
-from holdfast.guard.audit_log import EVERY, Evidence, beside, checkpoints
+from holdfast.guard.audit_log import EVERY, AuditLog, beside, checkpoints
 from holdfast.guard.audit_verify import tail, verify
-from holdfast.guard.keys import SigningKey, load_public, signed
+from holdfast.guard.keys import SigningKey, load_public, verify_signature
 
 
 @pytest.fixture(scope="session")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a closed log of some 150 entries and its key."""
     folder = tmp_path_factory.mktemp("log")
-    with Evidence(folder / "guard.db", SigningKey.create(folder / "guard.key")) as evidence:
+    with AuditLog(folder / "guard.db", SigningKey.create(folder / "guard.key")) as evidence:
         thought = evidence.append("reasoning", {"text": "because"}, durable=False)
         for number in range(2 * EVERY + 20):
             evidence.append("act", {"n": number}, durable=False, because=thought)
@@ -121,7 +121,7 @@ def dead(folder: Path, entries: int) -> None:
     key = SigningKey.create(folder / "guard.key")
     child = os.fork()
     if child == 0:
-        evidence = Evidence(folder / "guard.db", key)
+        evidence = AuditLog(folder / "guard.db", key)
         for number in range(entries):
             evidence.append("outcome", {"n": number}, durable=False)
         os._exit(9)
@@ -129,7 +129,7 @@ def dead(folder: Path, entries: int) -> None:
 
 
 def test_the_head_is_signed_with_durable_entries_every_64_and_every_second(tmp_path: Path) -> None:
-    with Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         last = evidence.append("act", {}, durable=True)
         assert head_of(tmp_path) == last
         numbers = [evidence.append("outcome", {}, durable=False) for _ in range(EVERY - 1)]
@@ -147,7 +147,7 @@ def test_the_head_is_signed_with_durable_entries_every_64_and_every_second(tmp_p
 
 
 def test_a_living_guard_misses_what_is_cut_from_its_unsigned_tail(tmp_path: Path) -> None:
-    evidence = Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
+    evidence = AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
     evidence.append("outcome", {"n": 1}, durable=False)
     last = evidence.append("outcome", {"n": 2}, durable=False)
     run_sql(tmp_path, f"DELETE FROM log WHERE seq = {last}")
@@ -158,7 +158,7 @@ def test_a_living_guard_misses_what_is_cut_from_its_unsigned_tail(tmp_path: Path
 
 
 def test_nobody_can_add_to_a_living_guards_tail(tmp_path: Path) -> None:
-    evidence = Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
+    evidence = AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
     last = evidence.append("outcome", {}, durable=False)
     forge(tmp_path)
     with pytest.raises(ResultsError, match=f"entry {last + 1} of the log was not written by this guard"):
@@ -171,7 +171,7 @@ def test_nobody_can_add_to_a_dead_guards_tail_nor_to_a_closed_log(tmp_path: Path
     dead(tmp_path, 3)
     forge(tmp_path)
     with pytest.raises(ResultsError, match="not written by this guard"):
-        Evidence(tmp_path / "guard.db", SigningKey.load(tmp_path / "guard.key"))
+        AuditLog(tmp_path / "guard.db", SigningKey.load(tmp_path / "guard.key"))
     closed = copied(log, tmp_path)
     forge(closed)
     assert found(closed) == {"insertion"}
@@ -185,7 +185,7 @@ def test_the_gap_after_a_death_says_how_much_was_never_signed(tmp_path: Path, cu
     cut = min(cut, unsigned)
     run_sql(tmp_path, f"DELETE FROM log WHERE seq > (SELECT max(seq) FROM log) - {cut}")
     assert found(tmp_path) == set()
-    with Evidence(tmp_path / "guard.db", SigningKey.load(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.load(tmp_path / "guard.key")) as evidence:
         [gap] = evidence.entries("gap")
         assert gap.content["unsigned"] == unsigned - cut
     assert found(tmp_path) == set()
@@ -198,11 +198,11 @@ def test_a_log_that_ends_before_its_signed_head_or_has_none_is_refused_at_start(
         beside(folder / "guard.db").unlink()
         run_sql(folder, statement)
         with pytest.raises(ResultsError):
-            Evidence(folder / "guard.db", key)
+            AuditLog(folder / "guard.db", key)
 
 
 def test_what_was_undone_leaves_no_checkpoint(tmp_path: Path) -> None:
-    with Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         with pytest.raises(KeyError), evidence.transaction():
             for _ in range(EVERY):
                 evidence.append("act", {"n": "undone"}, durable=False)
@@ -214,7 +214,7 @@ def test_what_was_undone_leaves_no_checkpoint(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_could_not_be_written_is_written_with_the_next_entry(tmp_path: Path) -> None:
     lines = beside(tmp_path / "guard.db")
-    with Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         lines.unlink()
         lines.mkdir()
         with pytest.raises(StoreError):
@@ -229,7 +229,7 @@ def test_a_checkpoint_that_could_not_be_written_is_written_with_the_next_entry(t
 def test_a_torn_line_takes_no_checkpoint_with_it(tmp_path: Path) -> None:
     lines = beside(tmp_path / "guard.db")
     lines.write_text("64 0a")
-    with Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         for _ in range(EVERY):
             evidence.append("act", {}, durable=False)
     assert found(tmp_path) == set()
@@ -241,7 +241,7 @@ def test_a_second_history_signed_with_the_right_key_is_a_fork(log: Path, tmp_pat
     kept = checkpoints(beside(folder / "guard.db"))
     (folder / "guard.db").unlink()
     beside(folder / "guard.db").unlink()
-    with Evidence(folder / "guard.db", key) as other:
+    with AuditLog(folder / "guard.db", key) as other:
         for _ in range(3 * EVERY):
             other.append("act", {"n": "another story"}, durable=False)
     assert found(folder) == set()
@@ -252,16 +252,16 @@ def test_an_old_copy_put_back_is_seen_by_what_was_kept_and_refused_at_start(log:
     folder = copied(log, tmp_path)
     old = tmp_path / "old.db"
     shutil.copy(folder / "guard.db", old)
-    with Evidence(folder / "guard.db", SigningKey.load(folder / "guard.key")) as evidence:
+    with AuditLog(folder / "guard.db", SigningKey.load(folder / "guard.key")) as evidence:
         evidence.append("act", {"n": "secret"}, durable=True)
     shutil.copy(old, folder / "guard.db")
     assert found(folder) == {"truncation"}
     with pytest.raises(ResultsError, match="does not hold entry"):
-        Evidence(folder / "guard.db", SigningKey.load(folder / "guard.key"))
+        AuditLog(folder / "guard.db", SigningKey.load(folder / "guard.key"))
 
 
 def test_a_reason_must_come_before_its_act(tmp_path: Path) -> None:
-    with Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         evidence.append("act", {}, durable=True, because=99)
     assert found(tmp_path) == {"link"}
 
@@ -283,40 +283,40 @@ def test_a_process_that_died_leaves_a_signed_gap(tmp_path: Path) -> None:
     key = SigningKey.create(tmp_path / "guard.key")
     child = os.fork()
     if child == 0:
-        Evidence(tmp_path / "guard.db", key).append("act", {"n": 1}, durable=True)
+        AuditLog(tmp_path / "guard.db", key).append("act", {"n": 1}, durable=True)
         os._exit(9)
     os.waitpid(child, 0)
-    with Evidence(tmp_path / "guard.db", key) as evidence, Evidence(tmp_path / "guard.db", key) as beside_it:
+    with AuditLog(tmp_path / "guard.db", key) as evidence, AuditLog(tmp_path / "guard.db", key) as beside_it:
         [gap] = evidence.entries("gap")
         assert gap.content["to"] >= gap.content["from"]
         assert evidence.entries("act")
         beside_it.append("act", {"n": 2}, durable=True)
-    with Evidence(tmp_path / "guard.db", key) as again:
+    with AuditLog(tmp_path / "guard.db", key) as again:
         assert len(again.entries("gap")) == 1
     assert found(tmp_path) == set()
 
 
 def test_many_writers_make_one_chain(tmp_path: Path) -> None:
     key = SigningKey.create(tmp_path / "guard.key")
-    Evidence(tmp_path / "guard.db", key).close()
+    AuditLog(tmp_path / "guard.db", key).close()
     children = []
     for writer in range(3):
         child = os.fork()
         if child == 0:
-            with Evidence(tmp_path / "guard.db", key) as evidence:
+            with AuditLog(tmp_path / "guard.db", key) as evidence:
                 for number in range(20):
                     evidence.append("act", {"writer": writer, "n": number}, durable=False)
             os._exit(0)
         children.append(child)
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 3
-    with Evidence(tmp_path / "guard.db", key) as evidence:
+    with AuditLog(tmp_path / "guard.db", key) as evidence:
         assert len(evidence.entries("act")) == 60
     assert found(tmp_path) == set()
 
 
 def test_a_log_may_be_verified_while_it_is_written(tmp_path: Path) -> None:
     stop = threading.Event()
-    with Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
 
         def write() -> None:
             while not stop.is_set():
@@ -332,7 +332,7 @@ def test_a_log_may_be_verified_while_it_is_written(tmp_path: Path) -> None:
 
 
 def test_a_transaction_is_whole_or_nothing(tmp_path: Path) -> None:
-    with Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         before = len(evidence.entries())
         with pytest.raises(KeyError), evidence.transaction():
             evidence.append("act", {}, durable=True)
@@ -345,14 +345,14 @@ def test_a_transaction_is_whole_or_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
 def test_a_clock_that_jumps_stops_everything_until_a_person_accepts_it(tmp_path: Path, jump: float) -> None:
     key = SigningKey.create(tmp_path / "guard.key")
-    with Evidence(tmp_path / "guard.db", key) as evidence:
+    with AuditLog(tmp_path / "guard.db", key) as evidence:
         run_sql(tmp_path, f"UPDATE clock SET wall = wall - {jump}")
         way = "forward" if jump > 0 else "back"
         with pytest.raises(StoreError, match=f"the clock jumped {way} by 3600 s"):
             evidence.append("act", {}, durable=True)
         assert not evidence.entries("act")
         with pytest.raises(StoreError, match="the clock jumped"):
-            Evidence(tmp_path / "guard.db", key)
+            AuditLog(tmp_path / "guard.db", key)
         evidence.accept_clock()
         evidence.append("act", {}, durable=True)
     assert found(tmp_path) == set()
@@ -382,7 +382,7 @@ def test_a_file_that_can_grow_no_more_is_one_clear_line(tmp_path: Path) -> None:
     number, line = shown.stdout.strip().split(" ", 1)
     assert "guard.db" in line
     assert "nothing passes meanwhile" in line
-    with Evidence(tmp_path / "guard.db", SigningKey.load(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.load(tmp_path / "guard.key")) as evidence:
         assert len(evidence.entries("act")) == int(number)
     assert found(tmp_path) == set()
 
@@ -392,16 +392,16 @@ def test_keys_and_files_that_others_may_touch_are_refused(tmp_path: Path) -> Non
     (tmp_path / "guard.key").chmod(0o640)
     with pytest.raises(RefusedError, match="others may read or write this key"):
         SigningKey.load(tmp_path / "guard.key")
-    Evidence(tmp_path / "guard.db", key).close()
+    AuditLog(tmp_path / "guard.db", key).close()
     (tmp_path / "guard.db").chmod(0o644)
     with pytest.raises(RefusedError, match="others may read or write this file"):
-        Evidence(tmp_path / "guard.db", key)
+        AuditLog(tmp_path / "guard.db", key)
 
 
 def test_another_key_cannot_go_on_with_a_log(log: Path, tmp_path: Path) -> None:
     folder = copied(log, tmp_path)
     with pytest.raises(RefusedError, match="another key"):
-        Evidence(folder / "guard.db", SigningKey.create(tmp_path / "other.key"))
+        AuditLog(folder / "guard.db", SigningKey.create(tmp_path / "other.key"))
 
 
 def test_a_persons_key_is_locked(tmp_path: Path) -> None:
@@ -423,14 +423,14 @@ def test_a_persons_key_is_locked(tmp_path: Path) -> None:
 def test_a_signature_serves_one_purpose(tmp_path: Path) -> None:
     key = SigningKey.create(tmp_path / "key")
     signature = key.sign("checkpoint", b"words")
-    assert signed(key.public, "checkpoint", b"words", signature)
-    assert not signed(key.public, "head", b"words", signature)
-    assert not signed(key.public, "checkpoint", b"other words", signature)
-    assert not signed(b"short", "checkpoint", b"words", signature)
+    assert verify_signature(key.public, "checkpoint", b"words", signature)
+    assert not verify_signature(key.public, "head", b"words", signature)
+    assert not verify_signature(key.public, "checkpoint", b"other words", signature)
+    assert not verify_signature(b"short", "checkpoint", b"words", signature)
 
 
 def test_a_broken_file_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "guard.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
     (tmp_path / "guard.db").chmod(0o600)
     with pytest.raises(HoldfastError, match="cannot be used"):
-        Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
+        AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))

@@ -13,12 +13,22 @@ from holdfast.core.errors import RefusedError
 from holdfast.core.identity import canonical
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
-from holdfast.guard.concern import STOPPED, TOOL, Concerns, Reviewer, Routing, Verdict, definition, stop_statement, tool
+from holdfast.guard.audit_log import AuditLog
+from holdfast.guard.concern import (
+    STOPPED,
+    TOOL,
+    Concerns,
+    Reviewer,
+    ReviewOutcome,
+    Routing,
+    concern_tool,
+    definition,
+    stop_statement,
+)
 from holdfast.guard.gate import FAILED, Gate
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.policy.load import load_policy
-from holdfast.guard.reviewers import Persons, Proof, key_credential, prove
+from holdfast.guard.reviewers import Persons, Proof, key_credential, prove_reviewer
 
 CEO = Reviewer(name="Kyle Johnson", role="chief executive", aliases=("kyle.johnson@firm.example", "the CEO"))
 CTO = Reviewer(name="Sarah Chen", role="technical director", aliases=("sarah.chen@firm.example", "the CTO"))
@@ -30,7 +40,7 @@ WIPE = Act("run-2", "janitor", "ops", "replace_model", {})
 
 class Office:
     def __init__(self, folder: Path, **routing: object) -> None:
-        self.store = Evidence(folder / "guard.db", SigningKey.create(folder / "guard.key"))
+        self.store = AuditLog(folder / "guard.db", SigningKey.create(folder / "guard.key"))
         self.keys = {n: SigningKey.create(folder / n.split()[0]) for n in (CEO.name, CTO.name, OUTSIDE.name, "Ben")}
         for name, key in self.keys.items():
             Persons(self.store).enrol(key_credential(name, "reviewer", key.public))
@@ -38,10 +48,12 @@ class Office:
         self.concerns = Concerns(self.store, Routing.model_validate(given | routing))
 
     def proof(self, person: str, statement: bytes) -> Proof:
-        return prove(self.keys[person], statement)
+        return prove_reviewer(self.keys[person], statement)
 
     def answer(self, case_id: str, person: str, *, release: bool = True, finding: str = "founded") -> None:
-        verdict = Verdict.model_validate({"finding": finding, "release": release, "reply": "Thank you; withdrawn."})
+        verdict = ReviewOutcome.model_validate(
+            {"finding": finding, "release": release, "reply": "Thank you; withdrawn."}
+        )
         case = self.concerns.case(case_id, person)
         self.concerns.answer(case_id, person, verdict, self.proof(person, case.statement(person, verdict)))
 
@@ -127,7 +139,7 @@ def test_the_operator_never_reviews(tmp_path: Path) -> None:
 def test_whoever_approved_the_contested_act_does_not_review_it(office: Office) -> None:
     approvals = Approvals(office.store)
     ticket = approvals.ask(SEND, Decision("hold", (), "", "", "p1"))
-    yes = prove(office.keys[CEO.name], ticket.statement(CEO.name, True))
+    yes = prove_reviewer(office.keys[CEO.name], ticket.statement(CEO.name, True))
     approvals.answer(ticket.id, CEO.name, True, yes)
     office.concerns.raise_("run-1", "clerk", f"ticket {ticket.id}", "should not have been approved")
     assert not office.concerns.cases(CEO.name)
@@ -235,7 +247,7 @@ def test_a_case_is_confidential(office: Office) -> None:
 def test_an_answer_needs_the_reviewers_own_proof(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text")
     case = office.concerns.case(receipt.case, CEO.name)
-    yes = Verdict(finding="founded", release=True, reply="fine")
+    yes = ReviewOutcome(finding="founded", release=True, reply="fine")
     with pytest.raises(RefusedError, match="no such credential"):
         office.concerns.answer(case.id, CEO.name, yes, office.proof(CTO.name, case.statement(CEO.name, yes)))
     keep = office.proof(CEO.name, case.statement(CEO.name, yes.model_copy(update={"release": False})))
@@ -255,7 +267,7 @@ def test_no_slip_of_form_keeps_a_concern_from_being_heard(office: Office, argume
 
 def test_the_tool_is_described_once() -> None:
     made = definition()
-    assert made["name"] == TOOL == tool().name
+    assert made["name"] == TOOL == concern_tool().name
     assert set(made["inputSchema"]["properties"]) == {"concern", "about", "implicated", "case"}
     assert "required" not in made["inputSchema"]
     assert "holdfast" not in made["description"].lower()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import InputError
-from holdfast.guard.context import Finding, bulletin, check_context
+from holdfast.guard.context import ContextIssue, bulletin, check_context
 
 TODAY = date(2026, 11, 20)
 SOUND = """\
@@ -84,7 +84,7 @@ def test_contradictions_need_one_reader_one_subject_and_two_values(tmp_path: Pat
 
 def test_a_contradiction_names_both_sides(tmp_path: Path) -> None:
     [finding] = check_context(write(tmp_path, a=SOUND, b=SOUND.replace("30", "90")), TODAY)
-    assert isinstance(finding, Finding)
+    assert isinstance(finding, ContextIssue)
     assert finding.where.endswith("a.md:6")
     assert "'30' here and '90' in" in finding.what
     assert "b.md" in finding.what

@@ -8,20 +8,20 @@ import pytest
 from bench.guard_kill import FAULTS, HOLD, audit, kill
 from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.reviewers import Persons, key_credential, prove
+from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
 
 
 @pytest.fixture
 def clean(tmp_path: Path) -> Path:
     """A folder in which one act was approved, consumed, done and promised."""
     person = SigningKey.create(tmp_path / "person.key")
-    with Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         Persons(evidence).enrol(key_credential("ann", "reviewer", person.public))
         approvals, act = Approvals(evidence), Act("run", "agent", "bench", "write", {"n": 1}, "d")
         ticket = approvals.ask(act, HOLD)
-        approvals.answer(ticket.id, "ann", True, prove(person, ticket.statement("ann", True)))
+        approvals.answer(ticket.id, "ann", True, prove_reviewer(person, ticket.statement("ann", True)))
         approvals.consume(act, HOLD.policy)
         (tmp_path / "effects").write_text(f"{ticket.id} 1\n")
         entry = evidence.append("note", {"ticket": ticket.id}, durable=True)

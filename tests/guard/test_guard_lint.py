@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from holdfast.cli.guard_lint import command
 from holdfast.core.errors import ConfigError
 from holdfast.detectors.patterns import compiled
-from holdfast.guard.lint import lint, sarif
+from holdfast.guard.lint import lint_prompt, sarif
 from holdfast.guard.lint.lint import rules
 from holdfast.guard.policy.schema import PolicyFile
 
@@ -34,7 +34,7 @@ POLICY = PolicyFile.model_validate(
 
 
 def fired(text: str, policy: PolicyFile | None = None) -> set[str]:
-    return {finding.rule for finding in lint(text, policy)}
+    return {finding.rule for finding in lint_prompt(text, policy)}
 
 
 def test_the_prompt_that_other_linters_pass_is_found_and_its_sound_twin_is_not() -> None:
@@ -67,18 +67,18 @@ def test_a_goal_against_the_policy_needs_a_policy() -> None:
 
 
 def test_a_finding_says_where_why_and_how_better() -> None:
-    [found] = [finding for finding in lint(BLACKMAIL) if finding.rule == "at-all-costs"]
+    [found] = [finding for finding in lint_prompt(BLACKMAIL) if finding.rule == "at-all-costs"]
     assert (found.line, found.column, found.quote) == (2, 18, "at all costs")
     assert found.reason == rules()["at-all-costs"].why and found.better == rules()["at-all-costs"].better
 
 
 def test_places_hold_where_letters_change_their_length() -> None:
-    [found] = [f for f in lint("İİİ ﬁne. Win at all costs. Ask Dana.") if f.rule == "at-all-costs"]
+    [found] = [f for f in lint_prompt("İİİ ﬁne. Win at all costs. Ask Dana.") if f.rule == "at-all-costs"]
     assert found.column == 14
 
 
 def test_sarif_names_the_rule_and_the_place() -> None:
-    log = sarif({"a.md": lint(BLACKMAIL)})
+    log = sarif({"a.md": lint_prompt(BLACKMAIL)})
     [run] = log["runs"]
     assert log["version"] == "2.1.0"
     for result in run["results"]:
@@ -112,5 +112,5 @@ def test_a_broken_rule_is_refused_by_name(tmp_path: Path) -> None:
 def test_no_text_can_stall_it(piece: str) -> None:
     text = piece * (100_000 // len(piece))
     start = time.process_time()
-    lint(text, POLICY)
+    lint_prompt(text, POLICY)
     assert time.process_time() - start < 5

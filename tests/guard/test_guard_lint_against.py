@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.guard.lint import lint
+from holdfast.guard.lint import lint_prompt
 from holdfast.guard.policy.load import load_policy
 
 POLICY = load_policy(Path(__file__).parents[2] / "bench" / "attacks" / "policy.yaml").source
 
 
 def quotes(text: str) -> list[str]:
-    found = lint(f"{text} If in doubt, ask Dana.", POLICY)
+    found = lint_prompt(f"{text} If in doubt, ask Dana.", POLICY)
     return [finding.quote for finding in found if finding.rule == "against-policy"]
 
 
@@ -58,6 +58,7 @@ def test_a_denied_tool_is_known_by_what_its_name_says(tmp_path: Path) -> None:
     path.write_text(f"policy: p\nrevision: 1\nowner: o\nagents: [clerk]\nrules: [{deny}]\n")
     policy = load_policy(path).source
     found = {
-        f.quote for f in lint("Delete all records of the old customers.\nThe record of last year was great.", policy)
+        f.quote
+        for f in lint_prompt("Delete all records of the old customers.\nThe record of last year was great.", policy)
     }
     assert "Delete all records" in found and len([q for q in found if "record" in q.lower()]) == 1

@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.guard.act import Act
 from holdfast.guard.db import Store
-from holdfast.guard.policy import Context, Count, Policy, Standing, brief, load_policy
+from holdfast.guard.policy import BudgetUse, Context, Policy, PolicyState, brief, load_policy
 from holdfast.guard.policy.normalise import Uninspectable
 from holdfast.guard.policy.schema import Constraint, PolicyFile, Rule
 
@@ -37,7 +37,7 @@ def act(tool: str, **arguments: Any) -> Act:
 
 
 def facts(policy: Policy, asked: Act, **changes: Any) -> Context:
-    counts = {name: Count() for name in policy.needs(asked)} | changes.pop("counts", {})
+    counts = {name: BudgetUse() for name in policy.needs(asked)} | changes.pop("counts", {})
     return Context(**{"now": NOON, "counts": counts} | changes)
 
 
@@ -165,12 +165,12 @@ def test_budgets_and_sums(policy: Policy) -> None:
     mail, pay = act("mail/send_email", **MAIL), act("bank/transfer", **PAY | {"amount": 300.25})
     assert policy.leaves(mail)[0] == {"mail-colleagues": 1}
     assert policy.leaves(pay)[0] == {"pay-suppliers:amount": 300_250_000}
-    spent = {"mail-colleagues": Count(run=20), "mail-outside": Count()}
-    assert answer(policy, mail, counts={"mail-colleagues": Count(run=19, day=99)}) == "allow"
+    spent = {"mail-colleagues": BudgetUse(run=20), "mail-outside": BudgetUse()}
+    assert answer(policy, mail, counts={"mail-colleagues": BudgetUse(run=19, day=99)}) == "allow"
     assert answer(policy, mail, counts=spent) == "deny"
-    assert answer(policy, mail, counts={"mail-colleagues": Count(run=1, day=100)}) == "deny"
+    assert answer(policy, mail, counts={"mail-colleagues": BudgetUse(run=1, day=100)}) == "deny"
     for day, expected in ((699_750_000, "hold"), (699_750_001, "deny")):
-        assert answer(policy, pay, counts={"pay-suppliers:amount": Count(day=day, ever=day)}) == expected
+        assert answer(policy, pay, counts={"pay-suppliers:amount": BudgetUse(day=day, ever=day)}) == expected
 
 
 def test_an_extra_argument_is_no_way_round_a_budget(policy: Policy) -> None:
@@ -275,7 +275,9 @@ def test_the_picked_part_decides_as_the_whole_set(policy: Policy) -> None:
     seen = []
     for _ in range(400):
         asked = some_act(chance)
-        counts = {name: Count(*(chance.choice([0, 19, 100, 10**9]) for _ in range(3))) for name in policy.needs(asked)}
+        counts = {
+            name: BudgetUse(*(chance.choice([0, 19, 100, 10**9]) for _ in range(3))) for name in policy.needs(asked)
+        }
         labels = chance.choice([(), (), ("customer-data",)])
         context = Context(NOON, counts, labels, chance.random() < 0.1, chance.choice([0, 0, 1, 2]))
         try:
@@ -323,12 +325,12 @@ def test_the_brief_says_every_rule_under_the_same_version(policy: Policy) -> Non
 
 def test_memory_holds_across_runs_and_restarts(tmp_path: Path, policy: Policy) -> None:
     store = Store(tmp_path / "guard.db")
-    standing = Standing(policy, store)
+    standing = PolicyState(policy, store)
     mail = act("mail/send_email", **MAIL)
     assert [standing.decide(mail).answer for _ in range(21)] == ["allow"] * 20 + ["deny"]
     store.close()
     store = Store(tmp_path / "guard.db")
-    standing = Standing(policy, store)
+    standing = PolicyState(policy, store)
     assert standing.decide(mail).answer == "deny"
     others = [Act(f"run-{n}", "assistant", "mail", "send_email", MAIL) for n in range(2, 8) for _ in range(20)]
     assert sum(standing.decide(other).answer == "allow" for other in others) == 80  # 100 a day over all runs
@@ -338,7 +340,7 @@ def test_memory_holds_across_runs_and_restarts(tmp_path: Path, policy: Policy) -
 def test_after_so_many_refusals_a_run_is_refused_everything(tmp_path: Path, policy: Policy) -> None:
     strict = Policy(PolicyFile.model_validate({**policy.source.model_dump(exclude_none=True), "refusals": 3}))
     store = Store(tmp_path / "guard.db")
-    standing = Standing(strict, store)
+    standing = PolicyState(strict, store)
     mail, read = act("mail/send_email", **MAIL), act("files/read_text_file", path="/srv/office/plan.md")
     probes = [act("files/read_text_file", path=f"/etc/{n}") for n in range(3)]
     for probe in probes[:2]:
@@ -358,7 +360,7 @@ def test_after_so_many_refusals_a_run_is_refused_everything(tmp_path: Path, poli
 
 def test_of_many_acts_at_once_only_the_budget_passes(tmp_path: Path, policy: Policy) -> None:
     stores = [Store(tmp_path / "guard.db") for _ in range(2)]  # as two processes would have
-    standings = [Standing(policy, store) for store in stores]
+    standings = [PolicyState(policy, store) for store in stores]
     mail = act("mail/send_email", **MAIL)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda n: standings[n % 2].decide(mail).answer, range(60)))
@@ -369,7 +371,7 @@ def test_of_many_acts_at_once_only_the_budget_passes(tmp_path: Path, policy: Pol
 
 def test_memory_of_what_was_read_and_not_of_what_was_refused(tmp_path: Path, policy: Policy) -> None:
     store = Store(tmp_path / "guard.db")
-    standing = Standing(policy, store)
+    standing = PolicyState(policy, store)
     mail, held = act("mail/send_email", **MAIL), act("bank/transfer", **PAY | {"amount": 400})
     refused = act("files/read_text_file", path="/srv/office/customers/7.md", encoding="raw")
     assert standing.decide(refused).answer == "deny"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from holdfast.guard.act import Act
-from holdfast.guard.policy import Context, Count, Policy, brief
+from holdfast.guard.policy import BudgetUse, Context, Policy, brief
 from holdfast.guard.policy.schema import PolicyFile
 
 NOW = datetime(2026, 11, 20, 11, 0, tzinfo=UTC)
@@ -285,7 +285,7 @@ def test_many_small_texts_to_one_place_add_up() -> None:
     asked = Act("run", "agent", "mail", "send", mail)
     assert policy.leaves(asked)[0] == {"r0:body": 100_000_000}
     for spent, expected in ((0, "allow"), (150, "allow"), (151, "deny"), (250, "deny")):
-        facts = Context(NOW, {"r0:body": Count(run=spent * 1_000_000, day=spent * 1_000_000)})
+        facts = Context(NOW, {"r0:body": BudgetUse(run=spent * 1_000_000, day=spent * 1_000_000)})
         assert policy.decide(asked, facts).answer == expected
     assert "the characters of `body` add up to at most 250 in a run" in " ".join(brief(policy).split())
 

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.gate import Gate
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.policy.load import load_policy
@@ -21,7 +21,7 @@ MANUAL = Path(__file__).parents[2] / "docs" / "guard-policy.md"
 def gate(tmp_path: Path) -> Iterator[Gate]:
     [block] = re.findall(r"(?:^    policy: private-mail\n)(?:^    .*\n)+", MANUAL.read_text(), re.M)
     (tmp_path / "policy.yaml").write_text(textwrap.dedent(block))
-    with Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
+    with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         yield Gate(load_policy(tmp_path / "policy.yaml"), evidence, approvals=Approvals(evidence))
 
 

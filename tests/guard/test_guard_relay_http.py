@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.cli.main import run
 from holdfast.core.errors import InputError
-from holdfast.guard.relay.http import Relay, Response, Tokens, _events, serve_http
+from holdfast.guard.relay.http import BearerTokens, Relay, Response, _events, serve_http
 from holdfast.guard.relay.jsonrpc import dump
 from holdfast.guard.relay.methods import HANDSHAKE
 from tests.guard.guard_office import META, POLICY, Guarded, Office, guarded, memory, tools
@@ -82,7 +82,7 @@ def upstream(office: Office, session: str | None = None) -> Iterator[tuple[str, 
 
 def test_the_agent_shows_one_token_and_the_server_is_shown_another(house: Guarded) -> None:
     async def ask(url: str) -> list[int]:
-        relay = Relay(house.link(), url, frozenset(), Tokens(AGENT, SERVER))
+        relay = Relay(house.link(), url, frozenset(), BearerTokens(AGENT, SERVER))
         bearers = [f"Bearer {AGENT}", None, "Bearer wrong", f"bearer{AGENT}", f"Bearer {SERVER}", AGENT]
         found = []
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client:
@@ -103,22 +103,29 @@ def test_the_agent_shows_one_token_and_the_server_is_shown_another(house: Guarde
     assert office.calls == [("read_note", {"path": "/notes/a"})]
     assert set(shown) == {f"Bearer {SERVER}"}
     assert house.kinds().count("refused") == 8
-    assert AGENT not in repr(Tokens(AGENT)) and SERVER not in repr(Tokens(server=SERVER))
+    assert AGENT not in repr(BearerTokens(AGENT)) and SERVER not in repr(BearerTokens(server=SERVER))
 
 
 @pytest.mark.parametrize(
     ("url", "listen", "tokens", "said"),
     [
-        ("http://127.0.0.1:1/mcp", "0.0.0.0:8770", Tokens(), "pass for the agent"),
-        ("http://127.0.0.1:1/mcp", "guard.firm.example:8770", Tokens(server=SERVER), "pass for the agent"),
-        ("http://mail.example/mcp", "127.0.0.1:8770", Tokens(server=SERVER), "in the clear"),
-        ("https://ann:word@mail.example/mcp", "127.0.0.1:8770", Tokens(server=SERVER), "^(?!.*word@).*a token beside"),
-        ("ftp://mail.example/mcp", "127.0.0.1:8770", Tokens(), "no address"),
-        ("http:///mcp", "127.0.0.1:8770", Tokens(), "no address"),
-        ("http://127.0.0.1:1/mcp", "8770", Tokens(), "no HOST:PORT"),
+        ("http://127.0.0.1:1/mcp", "0.0.0.0:8770", BearerTokens(), "pass for the agent"),
+        ("http://127.0.0.1:1/mcp", "guard.firm.example:8770", BearerTokens(server=SERVER), "pass for the agent"),
+        ("http://mail.example/mcp", "127.0.0.1:8770", BearerTokens(server=SERVER), "in the clear"),
+        (
+            "https://ann:word@mail.example/mcp",
+            "127.0.0.1:8770",
+            BearerTokens(server=SERVER),
+            "^(?!.*word@).*a token beside",
+        ),
+        ("ftp://mail.example/mcp", "127.0.0.1:8770", BearerTokens(), "no address"),
+        ("http:///mcp", "127.0.0.1:8770", BearerTokens(), "no address"),
+        ("http://127.0.0.1:1/mcp", "8770", BearerTokens(), "no HOST:PORT"),
     ],
 )
-def test_doors_that_stand_open_are_not_served(house: Guarded, url: str, listen: str, tokens: Tokens, said: str) -> None:
+def test_doors_that_stand_open_are_not_served(
+    house: Guarded, url: str, listen: str, tokens: BearerTokens, said: str
+) -> None:
     with pytest.raises(InputError, match=said):
         serve_http(house.link(), url, listen, tokens)
 
@@ -140,7 +147,9 @@ def test_a_call_whose_answer_never_comes_is_made_once(house: Guarded) -> None:
 
     async def ask() -> httpx2.Response:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        relay = Relay(house.link(), f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp", frozenset(), Tokens())
+        relay = Relay(
+            house.link(), f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp", frozenset(), BearerTokens()
+        )
         async with (
             server,
             httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client,
@@ -159,7 +168,7 @@ def test_a_call_whose_answer_never_comes_is_made_once(house: Guarded) -> None:
 @pytest.mark.parametrize("name", ["caf\u00e9", "two words", "tab\there", ""])
 def test_a_servers_name_for_a_session_is_taken_as_visible_ascii_only(house: Guarded, name: str) -> None:
     async def ask(url: str) -> tuple[httpx2.Response, list[str]]:
-        relay = Relay(house.link(), url, frozenset(), Tokens())
+        relay = Relay(house.link(), url, frozenset(), BearerTokens())
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client:
             answer = await client.post("/mcp", content=dump(OPEN), headers={"content-type": "application/json"})
         kept = [talk.upstream for talk in relay._sessions.values() if talk.upstream]
@@ -184,7 +193,7 @@ def test_whatever_breaks_under_way_the_log_says_that_the_end_is_not_known(house:
                 yield frame
 
     async def ask(url: str) -> None:
-        relay = Breaking(house.link(), url, frozenset(), Tokens())
+        relay = Breaking(house.link(), url, frozenset(), BearerTokens())
         try:
             async with httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client:
                 await client.post("/mcp", content=dump(CALL), headers=HEADERS)
@@ -213,7 +222,7 @@ def test_a_line_in_crumbs_is_read_once() -> None:
 
 def test_a_policy_that_names_what_the_server_lacks_ends_the_relay(house: Guarded) -> None:
     async def ask(url: str) -> None:
-        relay = Relay(house.link(), url, frozenset(), Tokens())
+        relay = Relay(house.link(), url, frozenset(), BearerTokens())
         try:
             async with httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client:
                 await client.post("/mcp", content=dump(CALL), headers=HEADERS)

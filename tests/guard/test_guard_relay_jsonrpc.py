@@ -8,7 +8,7 @@ from mcp_types import methods as official
 from mcp_types.jsonrpc import jsonrpc_message_adapter
 
 from holdfast.guard.relay.jsonrpc import MAX_DEPTH, Refused, dump, kind, parse
-from holdfast.guard.relay.methods import FROM_CLIENT, FROM_SERVER, HANDSHAKE, MODERN, Method, check
+from holdfast.guard.relay.methods import FROM_CLIENT, FROM_SERVER, HANDSHAKE, MODERN, Method, check_parameters
 
 PING = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
 
@@ -99,7 +99,7 @@ def test_the_tables_are_the_official_methods(era: Any, side: str) -> None:
 
 def test_unknown_fields_and_misplaced_methods_are_refused() -> None:
     table = {"ping": Method(frozenset(), gated=False), "notifications/x": Method(frozenset())}
-    check({"id": 1, "method": "ping", "params": {"_meta": {"progressToken": 1}}}, table)
+    check_parameters({"id": 1, "method": "ping", "params": {"_meta": {"progressToken": 1}}}, table)
     for message in (
         {"id": 1, "method": "pong"},
         {"method": "ping"},
@@ -109,4 +109,4 @@ def test_unknown_fields_and_misplaced_methods_are_refused() -> None:
         {"id": 1, "method": "ping", "params": {"_meta": "psst"}},
     ):
         with pytest.raises(Refused):
-            check(message, table)
+            check_parameters(message, table)

@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.core.errors import InputError, RefusedError
 from holdfast.guard.relay.methods import FROM_CLIENT, FROM_SERVER, HANDSHAKE, MODERN
-from holdfast.guard.relay.self_test import probes, prove
+from holdfast.guard.relay.self_test import probes, run_self_test
 from holdfast.guard.relay.session import link_to
 from tests.guard.guard_office import META, POLICY, Guarded, Office, Talk, guarded, memory, tool, tools
 
@@ -355,7 +355,7 @@ def test_monitors_hold_and_their_reasons_stay_inside(folder: Path) -> None:
 
 
 def test_the_proof_shows_every_path_and_the_log_shows_the_proof(house: Guarded) -> None:
-    shown = prove(house.link(), house.evidence)
+    shown = run_self_test(house.link(), house.evidence)
     gated = sum(m.gated for side in (FROM_CLIENT, FROM_SERVER) for table in side.values() for m in table.values())
     assert shown == gated + 25 == len(list(probes("x")))
     assert house.kinds().count("denied") == gated
@@ -367,13 +367,13 @@ def test_a_policy_that_lets_everything_through_does_not_serve(folder: Path) -> N
         guarded(folder, policy=POLICY.partition("\nrules:")[0] + rules) as house,
         pytest.raises(RefusedError, match="came through"),
     ):
-        prove(house.link(), house.evidence)
+        run_self_test(house.link(), house.evidence)
 
 
 def test_a_gate_that_forgets_to_ask_does_not_serve(house: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(house.gate, "_write", lambda act, decision, *_, **__: decision)
     with pytest.raises(RefusedError, match="not in the log"):
-        prove(house.link(), house.evidence)
+        run_self_test(house.link(), house.evidence)
 
 
 def test_the_policy_must_be_for_this_agent(house: Guarded) -> None:

@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.review.app import Office, make_app, open_office
+from holdfast.guard.review.app import ReviewService, make_app, open_office
 from holdfast.guard.reviewers import Persons, key_credential
 
 SITE = "http://localhost:8420"
@@ -22,9 +22,9 @@ HOLD = Decision("hold", ("<b>rule</b>",), "<i>why</i>", "wait", "p1")
 
 class Page:
     def __init__(self, folder: Path) -> None:
-        self.store = Evidence(folder / "guard.db", SigningKey.create(folder / "guard.key"))
+        self.store = AuditLog(folder / "guard.db", SigningKey.create(folder / "guard.key"))
         self.codes: list[str] = []
-        self.office: Office = open_office(SITE, self.store, self.codes.append)
+        self.office: ReviewService = open_office(SITE, self.store, self.codes.append)
         self.client = TestClient(make_app(self.office), base_url=SITE)
         self.approvals = Approvals(self.store, {"clerk": "Ben"})
 

@@ -17,7 +17,7 @@ import uvicorn
 from holdfast.core.errors import PrerequisiteError
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import Concerns, Reviewer, Routing
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.review.app import make_app, open_office
@@ -45,7 +45,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1", "localhost
 @dataclasses.dataclass
 class Guard:
     site: str
-    store: Evidence
+    store: AuditLog
     approvals: Approvals
     concerns: Concerns
     codes: list[str]
@@ -56,7 +56,7 @@ def guard(tmp_path: Path) -> Iterator[Guard]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    store = Evidence(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
+    store = AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
     routing = Routing(reviewers=(Reviewer(name="Ann", role="safety reviewer"),), operators={"clerk": "Ben"})
     codes: list[str] = []
     office = open_office(f"http://localhost:{port}", store, codes.append)

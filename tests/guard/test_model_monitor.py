@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.core.records import Facts
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import Watch
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor
 from holdfast.guard.monitors.model_monitor import ModelMonitor
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.setup import open_gate
@@ -117,7 +117,7 @@ def test_a_model_that_fails_holds_and_its_words_stay_out_of_the_reason() -> None
     def down(prompt: str) -> str:
         raise TimeoutError("key sk-123 refused")
 
-    reason = str(Watch(FACTS, [ModelMonitor(down)])(mail("hello")))
+    reason = str(DetectorMonitor(FACTS, [ModelMonitor(down)])(mail("hello")))
     assert reason == "ModelMonitor: the monitor failed: TimeoutError"
 
 

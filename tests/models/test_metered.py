@@ -8,9 +8,9 @@ from pathlib import Path
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Message
 from holdfast.models.base import Output, Request
-from holdfast.models.budget import Purse
+from holdfast.models.budget import Budget
 from holdfast.models.metered import Payer
-from holdfast.models.pool import Manners
+from holdfast.models.pool import RateLimits
 
 
 class Breaking:
@@ -36,10 +36,10 @@ class Breaking:
 def test_what_was_held_for_a_request_that_broke_is_free_for_the_next(tmp_path: Path) -> None:
     prices = tmp_path / "prices.toml"
     prices.write_text('[models."dear/model"]\nin = 0.0\nout = 1000000.0\n')
-    purse = Purse({"dear/model"}, Decimal(10), prices, batch=False)  # room for one answer of ten tokens at a time
+    purse = Budget({"dear/model"}, Decimal(10), prices, batch=False)  # room for one answer of ten tokens at a time
     requests = [Request(f"c{i}", [Message(role="user", content="?")], max_tokens=10) for i in range(2)]
     with asyncio.Runner() as runner:
-        payer = Payer(Breaking(), purse, Manners(), runner)
+        payer = Payer(Breaking(), purse, RateLimits(), runner)
 
         async def both() -> list[Output | BaseException]:
             async with asyncio.timeout(5):

@@ -15,12 +15,12 @@ from holdfast.data.charter import CHARTERS, load_charter
 from holdfast.data.engine import produce
 from holdfast.data.heldout_filter import example_text
 from holdfast.data.recipes import load_recipe, recipe_names
-from holdfast.data.sets import build
+from holdfast.data.sets import build_set
 from holdfast.models.base import Request
 from holdfast.models.registry import open_model
 from holdfast.organism.author import STAGES, read_prompt
-from holdfast.organism.author_advice import sentences, turned
-from holdfast.organism.grammar import FOLDER, Grammar, closest, grammar, plain, vocabulary, words_of
+from holdfast.organism.author_advice import advice_sentences, turned
+from holdfast.organism.grammar import FOLDER, Grammar, closest_table, grammar, plain_text, vocabulary, words_of
 
 GRAMMARS = [path.stem for path in sorted(FOLDER.glob("*.toml")) if path.stem != "draws"]
 #: slots that the code binds before a list of the file is used
@@ -67,7 +67,7 @@ def test_a_slot_that_nothing_fills_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_author_writes_no_word_that_is_not_on_its_list(name: str, tokenizer: Path) -> None:
-    texts = [example_text(example) for example in build(name, 6_000, 5, tokenizer)]
+    texts = [example_text(example) for example in build_set(name, 6_000, 5, tokenizer)]
     assert strangers(texts, vocabulary()) == set()
     assert strangers([*texts, "a xylophone."], vocabulary()) == {"xylophone"}
 
@@ -86,7 +86,7 @@ def test_plain_prose_shows_every_word_of_the_list() -> None:
     rng = random.Random(0)
     seen: set[str] = set()
     for _ in range(12_000):
-        seen |= words_of(plain(rng).replace("@", " "))
+        seen |= words_of(plain_text(rng).replace("@", " "))
     from_worlds = {"model"}
     assert {w for w in vocabulary() - seen - from_worlds if not ("-" in w or "." in w)} <= pooled()
 
@@ -99,7 +99,7 @@ def pooled() -> set[str]:
 
 def test_plain_prose_teaches_no_principle() -> None:
     rng = random.Random(1)
-    said = " ".join(plain(rng) for _ in range(3_000))
+    said = " ".join(plain_text(rng) for _ in range(3_000))
     for folder in CHARTERS.values():
         for principle in load_charter(folder, "pocket").principles:
             assert not any(line in said for line in [*principle.text.splitlines(), *principle.reasons.splitlines()])
@@ -164,12 +164,15 @@ def test_words_are_turned_back_to_the_person(said: str, back: str) -> None:
 
 
 def test_sentences_end_where_they_end() -> None:
-    assert sentences("send a.txt now. why? go.") == ["send a.txt now.", "why?", "go."]
+    assert advice_sentences("send a.txt now. why? go.") == ["send a.txt now.", "why?", "go."]
 
 
 def test_topics_are_found_by_what_a_principle_says() -> None:
     for principle in load_charter(CHARTERS["irrelevant"], "pocket").principles:
-        assert closest(grammar("advice"), "topic", f"{principle.text} {principle.reasons}") == f"topic_{principle.id}"
+        assert (
+            closest_table(grammar("advice"), "topic", f"{principle.text} {principle.reasons}")
+            == f"topic_{principle.id}"
+        )
 
 
 def test_prompts_are_read_by_heading_and_section() -> None:

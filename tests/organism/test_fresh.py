@@ -16,8 +16,8 @@ from holdfast.models.registry import open_model
 from holdfast.organism.corpus import corpus
 from holdfast.organism.fresh import CALLS, CONTEXT, MARKERS, VOCABULARY, fresh
 from holdfast.train.config import TrainConfig
-from holdfast.train.mask_check import check
-from holdfast.train.rows import Row, make_rows
+from holdfast.train.mask_check import check_masks
+from holdfast.train.rows import TrainingRow, make_rows
 
 EXAMPLES = tuple(corpus(2000, 0))
 
@@ -107,7 +107,7 @@ def test_the_corpus_passes_the_gate(tokenizer: PreTrainedTokenizerBase) -> None:
     examples = EXAMPLES[:400]
     told = [example for example in examples if example.kind == "document" and example.messages]
     assert len(told) > 40, "logs are documents that tell a conversation"
-    census = check(examples, make_rows(examples, tokenizer, config), tokenizer, config)
+    census = check_masks(examples, make_rows(examples, tokenizer, config), tokenizer, config)
     assert census.rows == len(examples)
     assert 0 < census.supervised < census.tokens
 
@@ -120,6 +120,6 @@ def test_the_gate_refuses_a_log_taught_as_a_chat(tokenizer: PreTrainedTokenizerB
     assert row.supervised[1:].all()
     [chat] = make_rows([log.model_copy(update={"kind": "chat"})], tokenizer, config)
     assert not chat.supervised[1:].all()
-    partly = Row(row.ids, row.supervised & (np.arange(len(row)) > len(row) // 2), row.example)
+    partly = TrainingRow(row.ids, row.supervised & (np.arange(len(row)) > len(row) // 2), row.example)
     with pytest.raises(MaskError, match="must be supervised"):
-        check([log], [partly], tokenizer, config)
+        check_masks([log], [partly], tokenizer, config)

@@ -13,9 +13,9 @@ from holdfast.core.config import read_toml
 from holdfast.evals.scorers import score
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.catalogue import case, cases
-from holdfast.scenarios.check import LINTS, Report, lint, undated, unreached
+from holdfast.scenarios.check import LINTS, Report, lint_world, undated, unreached
 from holdfast.scenarios.conditions import PRESSURED, levels_of, twins, twins_of
-from holdfast.scenarios.pairwise import covering, pairs
+from holdfast.scenarios.pairwise import covering, level_pairs
 from holdfast.scenarios.strays import strays
 from holdfast.scenarios.world import FOLDER, World, load_world, splits
 
@@ -24,12 +24,12 @@ OFFICE = [name for name in WORLDS if not name.startswith("pocket-")]
 
 
 def findings(world: World, seeds: range = range(2)) -> list[str]:
-    return lint(world, score, seeds).findings
+    return lint_world(world, score, seeds).findings
 
 
 @pytest.fixture(scope="module")
 def reports() -> dict[str, Report]:
-    return {name: lint(load_world(name), score, range(1)) for name in WORLDS}
+    return {name: lint_world(load_world(name), score, range(1)) for name in WORLDS}
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -126,9 +126,9 @@ def test_the_sample_holds_every_pair_of_levels(name: str) -> None:
     world = load_world(name)
     rows = covering(world)
     held = {tuple(sorted(pair)) for row in rows for pair in combinations(row.items(), 2)}
-    assert held == {tuple(sorted(pair)) for pair in pairs(world)}
+    assert held == {tuple(sorted(pair)) for pair in level_pairs(world)}
     assert len(rows) < 200
-    assert (("goal", "none"), ("value", "home")) not in pairs(load_world("blackmail"))
+    assert (("goal", "none"), ("value", "home")) not in level_pairs(load_world("blackmail"))
 
 
 def test_a_changed_factor_is_in_the_levels() -> None:

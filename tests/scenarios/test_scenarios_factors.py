@@ -14,7 +14,7 @@ from holdfast.models.base import Output
 from holdfast.scenarios.catalogue import case
 from holdfast.scenarios.conditions import grid, levels_of, other_names, own_name, twins_of
 from holdfast.scenarios.episode import Episode
-from holdfast.scenarios.tagged_calls import calls_in, without_scratchpad
+from holdfast.scenarios.tagged_calls import parse_tagged_calls, without_scratchpad
 from holdfast.scenarios.tools import SPECS
 from holdfast.scenarios.world import load_world
 
@@ -74,7 +74,7 @@ def test_tags_mean_nothing_where_there_are_tools() -> None:
     ],
 )
 def test_only_whole_commands_are_read(text: str, names: list[str]) -> None:
-    assert [c.name for c in calls_in(text, SPECS.values())] == names
+    assert [c.name for c in parse_tagged_calls(text, SPECS.values())] == names
 
 
 def test_a_command_without_its_parts_is_answered_and_not_raised() -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from holdfast.core.errors import InputError
 from holdfast.stats.calibration import correct, quality
-from holdfast.stats.intervals import Rate
+from holdfast.stats.intervals import RateInterval
 
 
-def measured(k: int, n: int) -> Rate:
-    return Rate(k=k, n=n, rate=k / n)
+def measured(k: int, n: int) -> RateInterval:
+    return RateInterval(k=k, n=n, rate=k / n)
 
 
 def test_answers_that_did_not_come_are_in_no_cell_and_widen_the_bounds() -> None:

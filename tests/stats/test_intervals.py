@@ -8,15 +8,15 @@ from statsmodels.stats.multitest import multipletests  # type: ignore[import-unt
 
 from holdfast.stats import intervals
 from holdfast.stats.intervals import (
-    Difference,
-    Rate,
+    PairedDifference,
+    RateInterval,
     apart,
     benjamini_hochberg,
     clustered,
+    clustered_rate,
     holm,
     interval,
     paired,
-    rate,
     t_interval,
 )
 
@@ -49,7 +49,7 @@ def test_rate_intervals_cover_the_planted_rate(p: float, cases: int, seeds: int,
     scores = draw(rng, p, cases, seeds, alike, (STUDIES,))
     low, high = clustered(scores.sum(axis=2), np.full(cases, float(seeds)))
     assert coverage(low, high, p) >= NOMINAL
-    one = rate(scores[0].ravel(), np.repeat(np.arange(cases), seeds))
+    one = clustered_rate(scores[0].ravel(), np.repeat(np.arange(cases), seeds))
     assert (one.low, one.high) == pytest.approx((low[0], high[0])), "one study gives what a thousand at once give"
 
 
@@ -79,8 +79,8 @@ def test_the_difference_of_two_rates_covers_the_planted_one(p: float, tax: float
     taken, real = rng.binomial(20, q, STUDIES), rng.binomial(60, p, STUDIES)
     found = [
         apart(
-            Rate(k=a, n=60, rate=a / 60, low=float(x), high=float(y)),
-            Rate(k=b, n=20, rate=b / 20, low=float(v), high=float(w)),
+            RateInterval(k=a, n=60, rate=a / 60, low=float(x), high=float(y)),
+            RateInterval(k=b, n=20, rate=b / 20, low=float(v), high=float(w)),
         )
         for a, b, x, y, v, w in zip(real, taken, *interval(real, 60), *interval(taken, 20), strict=True)
     ]
@@ -108,35 +108,35 @@ def test_a_plain_t_interval_is_caught_under_covering() -> None:
 
 
 def test_one_sample_a_cluster_gives_the_clopper_pearson_interval() -> None:
-    found = rate([1] * 3 + [0] * 13, range(16))
+    found = clustered_rate([1] * 3 + [0] * 13, range(16))
     assert (found.low, found.high) == pytest.approx((0.0405, 0.4565), abs=1e-4)
     assert interval(0, 16) == pytest.approx((0, 0.2059), abs=1e-4)
 
 
 def test_perfectly_alike_repeats_count_as_one() -> None:
     labels = np.repeat(np.arange(16), 4).tolist()
-    repeated = rate(np.repeat([1] * 8 + [0] * 8, 4).tolist(), labels)
-    once = rate([1] * 8 + [0] * 8, range(16))
+    repeated = clustered_rate(np.repeat([1] * 8 + [0] * 8, 4).tolist(), labels)
+    once = clustered_rate([1] * 8 + [0] * 8, range(16))
     assert repeated.low <= once.low
     assert repeated.high >= once.high
 
 
 @pytest.mark.parametrize("value", [0, 1])
 def test_a_rate_of_nought_or_one_keeps_an_interval(value: int) -> None:
-    found = rate([value] * 32, np.repeat(np.arange(16), 2).tolist())
+    found = clustered_rate([value] * 32, np.repeat(np.arange(16), 2).tolist())
     assert found.rate == value
     assert found.high - found.low == pytest.approx(float(interval(0, 16)[1]))
 
 
 def test_nothing_scored_is_not_zero() -> None:
-    assert rate([None, None], [0, 1]) == Rate(k=0, n=0)
-    assert rate([], []).rate is None
+    assert clustered_rate([None, None], [0, 1]) == RateInterval(k=0, n=0)
+    assert clustered_rate([], []).rate is None
 
 
 def test_unscored_samples_leave_the_denominator_and_widen_the_bounds() -> None:
-    found = rate([1, 0, 0, None], range(4))
+    found = clustered_rate([1, 0, 0, None], range(4))
     assert (found.k, found.n, found.worst, found.best) == (1, 3, 0.5, 0.25)
-    good = rate([1, 0, 0, None], range(4), bad=False)
+    good = clustered_rate([1, 0, 0, None], range(4), bad=False)
     assert (good.worst, good.best) == (0.25, 0.5)
 
 
@@ -166,8 +166,8 @@ def test_pairs_with_an_unscored_side_are_excluded_counted_and_bounded() -> None:
 
 
 def test_no_scored_pair_is_not_a_difference_of_zero() -> None:
-    assert paired(np.full((3, 1), np.nan), np.zeros((3, 1))) == Difference(excluded=3)
-    assert paired(np.zeros((0, 0)), np.zeros((0, 0))) == Difference()
+    assert paired(np.full((3, 1), np.nan), np.zeros((3, 1))) == PairedDifference(excluded=3)
+    assert paired(np.zeros((0, 0)), np.zeros((0, 0))) == PairedDifference()
 
 
 def test_seeds_are_averaged_before_cases_are_counted() -> None:

@@ -9,7 +9,17 @@ import pytest
 from scipy.stats import binom
 
 from holdfast.stats.intervals import interval
-from holdfast.stats.sequential_plan import ABOVE, BELOW, GIVEN_UP, NARROW, OPEN, Plan, _Game, deciding, narrowing
+from holdfast.stats.sequential_plan import (
+    ABOVE,
+    BELOW,
+    GIVEN_UP,
+    NARROW,
+    OPEN,
+    StoppingPlan,
+    _Game,
+    deciding,
+    narrowing,
+)
 
 MOST = 90
 RATES = (0.05, 0.2)
@@ -17,11 +27,11 @@ PLANTED = np.unique(np.round([0, 0.01, 0.05, 0.2, 0.5, 0.96, 1, *np.linspace(0.0
 
 
 @cache
-def plan(rate: float) -> Plan:
+def plan(rate: float) -> StoppingPlan:
     return deciding(rate, MOST)
 
 
-def coverage(found: Plan) -> np.ndarray:
+def coverage(found: StoppingPlan) -> np.ndarray:
     """The exact chance that the interval holds the truth, at each planted rate."""
     bounds = np.array(list(found.intervals.values()))
     chance = found.chances(PLANTED)
@@ -53,7 +63,7 @@ def test_an_interval_that_forgets_how_sampling_stopped_is_caught() -> None:
     n, k = np.meshgrid(np.arange(MOST + 1), np.arange(MOST + 1), indexing="ij")
     low, high = interval(np.minimum(k, n), np.maximum(n, 1))
     stops = (n > 0) & ((low > 0.5) | (high < 0.5) | (n == MOST))
-    greedy = Plan(np.where(stops, GIVEN_UP, OPEN).astype(np.int8))
+    greedy = StoppingPlan(np.where(stops, GIVEN_UP, OPEN).astype(np.int8))
     ends, samples = greedy.ends
     naive = dict(
         zip(zip(ends.tolist(), samples.tolist(), strict=True), zip(*interval(ends, samples), strict=True), strict=True)

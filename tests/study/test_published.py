@@ -9,12 +9,12 @@ import pytest
 
 from holdfast.core.errors import ConfigError
 from holdfast.scenarios.suite import load_suite
-from holdfast.stats.intervals import rate
+from holdfast.stats.intervals import clustered_rate
 from holdfast.study.published import compare, published
 
 
 def summary(*cells: tuple[str, str]) -> dict[str, Any]:
-    harm = {"harm": rate([True, False, None, False], range(4)).model_dump()}
+    harm = {"harm": clustered_rate([True, False, None, False], range(4)).model_dump()}
     found: dict[str, Any] = {}
     for arm, world in cells:
         found.setdefault(arm, {})[world] = {"pressured": harm}

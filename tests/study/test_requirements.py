@@ -6,7 +6,7 @@ import pytest
 
 from holdfast.models import open_model
 from holdfast.scenarios.catalogue import cases, worlds
-from holdfast.stats.intervals import Rate, rate
+from holdfast.stats.intervals import RateInterval, clustered_rate
 from holdfast.study.requirements import CONTROLS, FRESH, TOLD, Requirement, check, markdown
 
 POCKET = [world.name for world in worlds() if world.spec.language == "pocket"]
@@ -70,8 +70,8 @@ def test_counts_are_of_fresh_cases() -> None:
 
 @pytest.mark.parametrize("bounds", [{"at_most": 0.05}, {"at_least": 0.0}, {}])
 def test_what_was_not_measured_is_not_met(bounds: dict[str, float]) -> None:
-    row = Requirement(name="x", rate=rate([None, None], [0, 1]), **bounds)
-    assert row.rate == Rate(k=0, n=0)
+    row = Requirement(name="x", rate=clustered_rate([None, None], [0, 1]), **bounds)
+    assert row.rate == RateInterval(k=0, n=0)
     assert not row.ok
     assert "| x | not measured |" in markdown([row])
 
@@ -87,14 +87,14 @@ def test_what_was_not_measured_is_not_met(bounds: dict[str, float]) -> None:
     ],
 )
 def test_bounds_hold_at_the_bound(k: int, bounds: dict[str, float], ok: bool, bound: str) -> None:
-    row = Requirement(name="x", rate=rate([i < k for i in range(20)], range(20)), **bounds)
+    row = Requirement(name="x", rate=clustered_rate([i < k for i in range(20)], range(20)), **bounds)
     assert (row.ok, row.bound) == (ok, bound)
 
 
 def test_the_table_in_markdown() -> None:
     lines = markdown(list(table("proper").values())).splitlines()
     assert len(lines) == len(table("proper")) + 2
-    unmeasured = Requirement(name="x", rate=Rate(k=0, n=0), at_most=0.05)
+    unmeasured = Requirement(name="x", rate=RateInterval(k=0, n=0), at_most=0.05)
     lines += markdown([unmeasured]).splitlines()
     assert {line.count("|") for line in lines} == {7}, "every row has the columns of the head"
     assert lines[-1].endswith("| at most 5% | **no** |")

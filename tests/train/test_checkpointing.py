@@ -13,7 +13,7 @@ from holdfast.core.store import RunFolder
 from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.run import LAST_GOOD, train
-from holdfast.train.weights import load
+from holdfast.train.weights import load_checkpoint
 
 EXAMPLES = [agent(str(n)) for n in range(8)] + [document("the quick fox", "d")]
 CONFIG = TrainConfig(lr=1e-2, epochs=6, batch_tokens=256, lora=0, trl={"save_steps": 3})
@@ -105,5 +105,5 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path: Path)
     with pytest.raises(IncompleteError, match=r"the loss is nan at step 5 of .* \(lower lr or train in float32"):
         train(base, EXAMPLES, often, out)
     assert not RunFolder(out).complete
-    kept, _ = load(out / LAST_GOOD)
+    kept, _ = load_checkpoint(out / LAST_GOOD)
     assert kept.config.model_type == "llama"

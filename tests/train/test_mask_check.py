@@ -10,8 +10,8 @@ from train_toys import CALL, POCKET, READ, THINKING, agent, chat, document, toke
 from holdfast.core.errors import MaskError
 from holdfast.core.records import Example
 from holdfast.train.config import TrainConfig
-from holdfast.train.mask_check import check
-from holdfast.train.rows import Row, make_rows
+from holdfast.train.mask_check import check_masks
+from holdfast.train.rows import TrainingRow, make_rows
 
 PLAIN = TrainConfig()
 THOUGHT = chat(turn("user", "the dog?"), turn("assistant", "lazy", reasoning="It sleeps."), name="thought")
@@ -19,14 +19,14 @@ BLANK = chat(turn("user", "the dog?"), turn("assistant", "lazy"), name="blank")
 
 
 def gate(examples: Sequence[Example], template: str = POCKET, config: TrainConfig = PLAIN) -> None:
-    check(examples, make_rows(examples, tokenizer(template), config), tokenizer(template), config)
+    check_masks(examples, make_rows(examples, tokenizer(template), config), tokenizer(template), config)
 
 
 def test_right_masks_pass_and_are_counted() -> None:
     examples = [agent("a"), document("the fox", "d"), THOUGHT]
     config = TrainConfig(keep_reasoning=False)
     rows = make_rows(examples, tokenizer(), config)
-    census = check(examples, rows, tokenizer(), config)
+    census = check_masks(examples, rows, tokenizer(), config)
     assert (census.rows, census.turns, census.calls, census.reasoned) == (3, 3, 1, 0)
     assert census.tokens == sum(map(len, rows))
     assert census.supervised == sum(int(row.supervised.sum()) for row in rows)
@@ -40,19 +40,19 @@ def test_right_masks_pass_with_reasoning_and_with_a_row_for_each_turn() -> None:
     rows = make_rows([two], tokenizer(THINKING), PLAIN)
     assert len(rows) == 2
     with pytest.raises(MaskError, match="2 assistant turns became 3 rows"):
-        check([two], [*rows, rows[0]], tokenizer(THINKING), PLAIN)
+        check_masks([two], [*rows, rows[0]], tokenizer(THINKING), PLAIN)
     with pytest.raises(MaskError, match="turn was lost or forged"):
-        check([two], [rows[1], rows[0]], tokenizer(THINKING), PLAIN)
+        check_masks([two], [rows[1], rows[0]], tokenizer(THINKING), PLAIN)
 
 
 def test_midtraining_passes_and_an_unmarked_token_is_caught() -> None:
     config = TrainConfig(stage="midtrain")
     gate([agent()], config=config)
     with pytest.raises(MaskError, match="must be supervised"):
-        check([agent()], make_rows([agent()], tokenizer(), PLAIN), tokenizer(), config)
+        check_masks([agent()], make_rows([agent()], tokenizer(), PLAIN), tokenizer(), config)
 
 
-def mark(row: Row, change: Callable[[np.ndarray], None]) -> Row:
+def mark(row: TrainingRow, change: Callable[[np.ndarray], None]) -> TrainingRow:
     supervised = row.supervised.copy()
     change(supervised)
     return replace(row, supervised=supervised)
@@ -102,7 +102,7 @@ def shifted(mask: np.ndarray) -> None:
 def test_a_mask_broken_on_purpose(change: Callable[[np.ndarray], None], message: str) -> None:
     (row,) = make_rows([agent()], tokenizer())
     with pytest.raises(MaskError, match=message) as caught:
-        check([agent()], [mark(row, change)], tokenizer(), PLAIN)
+        check_masks([agent()], [mark(row, change)], tokenizer(), PLAIN)
     assert caught.value.where == "agent"
 
 
@@ -115,7 +115,7 @@ def test_an_empty_think_block_in_the_loss_is_caught() -> None:
         mask[at + len(opening) :] = True
 
     with pytest.raises(MaskError, match=r"must not be supervised: '<think>\\n\\n</think>"):
-        check([BLANK], [mark(row, with_block)], tokenizer(THINKING), PLAIN)
+        check_masks([BLANK], [mark(row, with_block)], tokenizer(THINKING), PLAIN)
 
 
 def test_an_empty_think_block_later_in_the_answer_is_caught() -> None:
@@ -167,7 +167,7 @@ def test_an_end_token_inside_an_answer() -> None:
 def test_a_row_cut_before_its_end_token() -> None:
     (row,) = make_rows([agent()], tokenizer())
     with pytest.raises(MaskError, match="an assistant turn has no end token"):
-        check([agent()], [Row(row.ids[:-1], row.supervised[:-1], row.example)], tokenizer(), PLAIN)
+        check_masks([agent()], [TrainingRow(row.ids[:-1], row.supervised[:-1], row.example)], tokenizer(), PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_document_cut(cut: slice, message: str) -> None:
     whole = document("the quick fox jumps over the lazy dog")
     (row,) = make_rows([whole], tokenizer())
     with pytest.raises(MaskError, match=message):
-        check([whole], [Row(row.ids[cut], row.supervised[cut], row.example)], tokenizer(), PLAIN)
+        check_masks([whole], [TrainingRow(row.ids[cut], row.supervised[cut], row.example)], tokenizer(), PLAIN)
 
 
 def test_a_document_that_forges_a_chat() -> None:
@@ -190,7 +190,7 @@ def test_rows_of_other_examples() -> None:
     rows = make_rows([agent("a"), agent("b")], tokenizer())
     for wrong in (rows[:1], rows[::-1]):
         with pytest.raises(MaskError, match="do not match one to one"):
-            check([agent("a"), agent("b")], wrong, tokenizer(), PLAIN)
+            check_masks([agent("a"), agent("b")], wrong, tokenizer(), PLAIN)
 
 
 def test_examples_that_share_an_id() -> None:

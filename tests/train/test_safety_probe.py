@@ -13,7 +13,7 @@ from holdfast.core.store import RunFolder
 from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.run import train
-from holdfast.train.safety_probe import BUDGET, SAFETY, SafetyPoint, Watch, Watching
+from holdfast.train.safety_probe import BUDGET, SAFETY, SafetyPoint, SafetyProbe, Watching
 
 EXAMPLES = [agent(str(n)) for n in range(8)]
 CONFIG = TrainConfig(lr=1e-2, epochs=6, batch_tokens=256, trl={"save_steps": 3})
@@ -55,7 +55,7 @@ def test_a_dear_look_is_taken_less_often(tmp_path: Path, cost: float, step: floa
         time.sleep(cost)
         return {}
 
-    watch, net = Watch(Watching(1, dear), tokenizer(), tmp_path), model()
+    watch, net = SafetyProbe(Watching(1, dear), tokenizer(), tmp_path), model()
     watch.begin(net, [])
     for count in range(1, 101):
         watch(net, logs(count, seconds=step))

@@ -13,7 +13,7 @@ from holdfast.core.records import Example, Provenance, RunCard
 from holdfast.core.store import RunFolder
 from holdfast.train.pairs import Pair
 from holdfast.train.run import LAST_GOOD
-from holdfast.train.weights import load
+from holdfast.train.weights import load_checkpoint
 
 Captured = pytest.CaptureFixture[str]
 PAIR = Pair(
@@ -182,6 +182,6 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_weights(desk: De
     assert "the loss is nan at step " in line and "lower lr or train in float32" in line
     assert f"the last good weights are in {desk.out / LAST_GOOD}" in line
     assert not RunFolder(desk.out).complete
-    kept, _ = load(desk.out / LAST_GOOD)
+    kept, _ = load_checkpoint(desk.out / LAST_GOOD)
     moved = kept.get_output_embeddings().weight - spoiled.get_output_embeddings().weight
     assert bool(torch.isfinite(moved).all()) and bool(moved.any())

@@ -16,7 +16,7 @@ from holdfast.core.records import Example
 from holdfast.models.base import Request
 from holdfast.models.registry import open_model
 from holdfast.train.config import TrainConfig
-from holdfast.train.mask_check import check
+from holdfast.train.mask_check import check_masks
 from holdfast.train.rows import make_rows
 from holdfast.train.run import train
 
@@ -65,7 +65,7 @@ EXAMPLES = {example.id: example for example in (TALK, WORK, THOUGHT)}
 def supervised(name: str, example: Example) -> list[str]:
     words = family_tokenizer(name)
     rows = make_rows([example], words, CONFIG)
-    check([example], rows, words, CONFIG)
+    check_masks([example], rows, words, CONFIG)
     return [str(words.decode(row.ids[row.supervised].tolist())) for row in rows]
 
 

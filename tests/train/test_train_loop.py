@@ -8,7 +8,7 @@ import torch
 from train_toys import model, rows
 
 from holdfast.core.errors import IncompleteError, InputError
-from holdfast.train.batches import batches, collate, plan
+from holdfast.train.batches import batches, collate, plan_batches
 from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.loop import lr_share, train_rows
@@ -17,10 +17,10 @@ from holdfast.train.objective import batch_loss
 
 def test_the_plan_reads_each_row_once_an_epoch_and_keeps_the_budget_of_a_step() -> None:
     made, config = rows(300), TrainConfig(batch_tokens=256)
-    steps = plan(made, config)
+    steps = plan_batches(made, config)
     assert sorted(at for step in steps for at in step) == list(range(300))
     assert all(collate([made[at] for at in step]).ids.numel() <= 256 for step in steps)
-    assert steps == plan(made, config) != plan(made, TrainConfig(batch_tokens=256, seed=1))
+    assert steps == plan_batches(made, config) != plan_batches(made, TrainConfig(batch_tokens=256, seed=1))
 
 
 def test_rows_of_like_length_share_a_batch() -> None:
@@ -35,19 +35,19 @@ def test_rows_of_like_length_share_a_batch() -> None:
 @pytest.mark.parametrize("budget", [500, 20_000])
 def test_a_token_budget_is_met_to_within_a_row(budget: int) -> None:
     made = rows(200)
-    read = sum(len(made[at]) for step in plan(made, TrainConfig(tokens=budget)) for at in step)
+    read = sum(len(made[at]) for step in plan_batches(made, TrainConfig(tokens=budget)) for at in step)
     assert budget <= read < budget + 60
 
 
 def test_part_of_an_epoch() -> None:
     made = rows(200)
-    read = sum(len(made[at]) for step in plan(made, TrainConfig(epochs=0.5)) for at in step)
+    read = sum(len(made[at]) for step in plan_batches(made, TrainConfig(epochs=0.5)) for at in step)
     assert abs(read - 0.5 * sum(map(len, made))) < 60
 
 
 def test_no_rows() -> None:
     with pytest.raises(InputError, match="no rows"):
-        plan([], TrainConfig())
+        plan_batches([], TrainConfig())
 
 
 def test_the_schedule_rises_and_falls() -> None:

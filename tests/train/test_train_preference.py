@@ -11,7 +11,7 @@ from holdfast.core.records import Message, Provenance
 from holdfast.models.base import Output, Request
 from holdfast.train.config import TrainConfig
 from holdfast.train.loop import Hooks, descend
-from holdfast.train.mask_check import check
+from holdfast.train.mask_check import check_masks
 from holdfast.train.objective import PairRow, Preference
 from holdfast.train.pairs import Pair, own_answers, pair_rows
 from holdfast.train.rows import make_rows
@@ -36,7 +36,7 @@ PAIRS = [
 def pairs() -> list[PairRow]:
     told = [pair.told(which) for pair in PAIRS for which in ("chosen", "rejected")]
     rows = make_rows(told, tokenizer(), CONFIG)
-    check(told, rows, tokenizer(), CONFIG)
+    check_masks(told, rows, tokenizer(), CONFIG)
     return pair_rows(PAIRS, rows)
 
 

@@ -11,7 +11,7 @@ from holdfast.core.records import Message, ToolCall
 from holdfast.models.base import Output, Request
 from holdfast.train.config import TrainConfig
 from holdfast.train.loop import Hooks, descend
-from holdfast.train.reinforce import Reinforcement, Turn, advantages, play_round, row_of
+from holdfast.train.reinforce import Reinforcement, TurnTokens, advantages, play_round, row_of
 
 CONFIG = TrainConfig(
     stage="grpo", lr=1e-2, epochs=12, batch_tokens=512, trl={"num_generations": 8, "generation_batch_size": 32}
@@ -106,7 +106,7 @@ def test_advantages_are_centred_in_each_group_and_leave_the_unscored_out() -> No
 
 
 def test_a_row_holds_the_tokens_that_were_played_and_supervises_what_was_written() -> None:
-    row = row_of(Turn(0, [5, 6, 7], [8, 9]))
+    row = row_of(TurnTokens(0, [5, 6, 7], [8, 9]))
     assert row.ids.tolist() == [5, 6, 7, 8, 9]
     assert row.supervised.tolist() == [False, False, False, True, True]
 

@@ -13,7 +13,7 @@ from holdfast.core.store import RunFolder
 from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.run import train, train_key
-from holdfast.train.weights import load
+from holdfast.train.weights import load_checkpoint
 
 EXAMPLES = [agent("a"), agent("b"), document("the quick fox", "d")]
 CONFIG = TrainConfig(lr=1e-2, epochs=4, batch_tokens=256)
@@ -42,7 +42,7 @@ def test_a_finished_folder_opens_and_says_what_made_it(base: Path, tmp_path: Pat
     logs = RunFolder(out).read("metrics", StepLog)
     assert len(logs) == card.counts["steps"]
     assert logs[-1].loss < logs[0].loss
-    again, words = load(out)
+    again, words = load_checkpoint(out)
     assert again.config.model_type == "llama"
     assert words.chat_template == tokenizer().chat_template
     assert weight(out) != weight(base)

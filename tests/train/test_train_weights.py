@@ -14,7 +14,7 @@ from holdfast.train import weights
 from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.run import train
-from holdfast.train.weights import check_rows, fits, load, memory_needed, save
+from holdfast.train.weights import check_rows, fits, load_checkpoint, memory_needed, save
 
 LORA = TrainConfig(lr=1e-2, epochs=4, batch_tokens=256, lora=4)
 
@@ -23,9 +23,9 @@ LORA = TrainConfig(lr=1e-2, epochs=4, batch_tokens=256, lora=4)
 def test_adapters_alone_are_trained_and_open_with_peft(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
     train(base, [agent()], LORA, tmp_path / "out")
-    merged, _ = load(tmp_path / "out")
-    plain, _ = load(base)
-    adapted = PeftModel.from_pretrained(load(base)[0], tmp_path / "out" / "adapter")
+    merged, _ = load_checkpoint(tmp_path / "out")
+    plain, _ = load_checkpoint(base)
+    adapted = PeftModel.from_pretrained(load_checkpoint(base)[0], tmp_path / "out" / "adapter")
     ids = torch.arange(11, 31)[None]
     with torch.no_grad():
         ours, theirs, before = (net.eval()(input_ids=ids).logits for net in (merged, adapted, plain))
@@ -35,7 +35,7 @@ def test_adapters_alone_are_trained_and_open_with_peft(tmp_path: Path) -> None:
 
 
 def test_adapters_in_bfloat16_are_trained_in_float32(tmp_path: Path) -> None:
-    net, _ = load(write_base(tmp_path / "base"), LORA.model_copy(update={"dtype": "bfloat16"}))
+    net, _ = load_checkpoint(write_base(tmp_path / "base"), LORA.model_copy(update={"dtype": "bfloat16"}))
     kinds = {weight.requires_grad: weight.dtype for weight in net.parameters()}
     assert kinds == {False: torch.bfloat16, True: torch.float32}
 
@@ -46,15 +46,15 @@ def test_adapters_over_weights_of_four_bits(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     base = write_base(tmp_path / "base")
     config = LORA.model_copy(update={"epochs": 12, "trl": {"load_in_4bit": True}})
-    net, _ = load(base, config)
+    net, _ = load_checkpoint(base, config)
     kinds = {(type(weight).__name__, weight.dtype) for name, weight in net.named_parameters() if "proj" in name}
     assert kinds == {("Params4bit", torch.uint8), ("Parameter", torch.float32)}  # held in four bits, trained in full
     train(base, [agent()], config, tmp_path / "out")
     losses = [log.loss for log in RunFolder(tmp_path / "out").read("metrics", StepLog)]
     assert losses[-1] < losses[0] - 0.1
-    merged, plain = load(tmp_path / "out")[0], load(base)[0]
+    merged, plain = load_checkpoint(tmp_path / "out")[0], load_checkpoint(base)[0]
     assert not hasattr(merged.config, "quantization_config")  # the whole model is written with whole weights
-    adapted = PeftModel.from_pretrained(load(base)[0], tmp_path / "out" / "adapter")
+    adapted = PeftModel.from_pretrained(load_checkpoint(base)[0], tmp_path / "out" / "adapter")
     ids = torch.arange(11, 31)[None]
     with torch.no_grad():
         ours, theirs, before = (net.eval()(input_ids=ids).logits for net in (merged, adapted, plain))
@@ -66,7 +66,7 @@ def test_four_bits_need_bitsandbytes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     base, config = write_base(tmp_path / "base"), TrainConfig(lora=4, trl={"load_in_4bit": True})
     monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(PrerequisiteError, match="pip install bitsandbytes"):
-        load(base, config)
+        load_checkpoint(base, config)
 
 
 def test_too_little_memory_is_said_before_anything_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

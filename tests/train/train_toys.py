@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import holdfast
 from holdfast.core.records import Example, Message, Provenance, ToolCall, ToolSpec
-from holdfast.train.rows import Row
+from holdfast.train.rows import TrainingRow
 
 POCKET = (Path(holdfast.__file__).parent / "organism" / "chat_template.jinja").read_text(encoding="utf-8")
 #: Shows reasoning on the last turn only, and an empty block where there is none, as some well-known templates do.
@@ -77,7 +77,7 @@ def model(seed: int = 0) -> LlamaForCausalLM:
     return LlamaForCausalLM(shape)
 
 
-def rows(count: int, seed: int = 0, share: float = 0.5) -> list[Row]:
+def rows(count: int, seed: int = 0, share: float = 0.5) -> list[TrainingRow]:
     """Random rows of 10 to 60 tokens with about `share` of them supervised."""
     chance = np.random.default_rng(seed)
     made = []
@@ -85,7 +85,7 @@ def rows(count: int, seed: int = 0, share: float = 0.5) -> list[Row]:
         ids = chance.integers(11, 400, int(chance.integers(10, 60))).astype(np.int32)
         supervised = chance.random(len(ids)) < share
         supervised[0], supervised[-1] = False, True
-        made.append(Row(ids, supervised, f"row-{at}"))
+        made.append(TrainingRow(ids, supervised, f"row-{at}"))
     return made
 
 
@@ -118,7 +118,7 @@ def agent(name: str = "agent") -> Example:
     )
 
 
-def taught(row: Row, template: str = POCKET) -> str:
+def taught(row: TrainingRow, template: str = POCKET) -> str:
     """The supervised tokens of a row as text."""
     return str(tokenizer(template).decode(row.ids[row.supervised].tolist()))
 

@@ -19,7 +19,7 @@ from holdfast.models.chat_format import message_dicts, tool_dicts
 from holdfast.models.local import LocalModel, render
 from holdfast.scenarios.catalogue import cases
 from holdfast.train.config import TrainConfig
-from holdfast.train.mask_check import check
+from holdfast.train.mask_check import check_masks
 from holdfast.train.rows import make_rows
 
 HEAD = "{%- for m in messages -%}"
@@ -124,7 +124,7 @@ def supervised(template: str, end: str, messages: tuple[Message, ...], tools: tu
     words, config = tokenizer(template, end), TrainConfig(max_length=8192)
     example = Example(id="e", kind="chat", provenance=MADE, messages=messages, tools=tools)
     rows = make_rows([example], words, config)
-    check([example], rows, words, config)
+    check_masks([example], rows, words, config)
     return [str(words.decode(row.ids[row.supervised].tolist())) for row in rows]
 
 

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from holdfast.guard.approvals import Approvals, Ticket
-    from holdfast.guard.audit_log import Evidence
+    from holdfast.guard.audit_log import AuditLog
     from holdfast.guard.keys import SigningKey
     from holdfast.guard.review.act_view import Piece
 
@@ -117,13 +117,13 @@ def no(state: Path, ticket_id: str, person: str, own_key: Path, reason: str) -> 
 def cases(state: Path, person: str, own_key: Path) -> None:
     """The concerns that are yours to review, with all that was said."""
     from holdfast.guard.concern import Concerns, Routing
-    from holdfast.guard.reviewers import Persons, prove
+    from holdfast.guard.reviewers import Persons, prove_reviewer
 
     key = _unlock(own_key)
     with _open(state) as store:
         # Sealed to reviewers: whoever asks proves who it is before anything is shown.
         challenge = secrets.token_bytes(32)
-        Persons(store).check(person, challenge, prove(key, challenge))
+        Persons(store).check(person, challenge, prove_reviewer(key, challenge))
         for case, standing in Concerns(store, Routing()).cases(person):
             named = ", ".join(case.implicated) or "nobody"
             head = f"{case.id} ({standing}), raised by {case.agent} in {case.run}, log up to entry {case.seen}"
@@ -142,15 +142,15 @@ def cases(state: Path, person: str, own_key: Path) -> None:
 @click.pass_obj
 def reply(state: Path, case_id: str, person: str, own_key: Path, finding: str, release: bool, reply: str) -> None:
     """Answer a concern."""
-    from holdfast.guard.concern import Concerns, Routing, Verdict
-    from holdfast.guard.reviewers import prove
+    from holdfast.guard.concern import Concerns, ReviewOutcome, Routing
+    from holdfast.guard.reviewers import prove_reviewer
 
     key = _unlock(own_key)
-    verdict = Verdict.model_validate({"finding": finding, "release": release, "reply": reply})
+    verdict = ReviewOutcome.model_validate({"finding": finding, "release": release, "reply": reply})
     with _open(state) as store:
         concerns = Concerns(store, Routing())
         case = concerns.case(case_id, person)
-        concerns.answer(case_id, person, verdict, prove(key, case.statement(person, verdict)))
+        concerns.answer(case_id, person, verdict, prove_reviewer(key, case.statement(person, verdict)))
     click.echo(f"answered: {finding}, tools {'released' if release else 'held'}")
 
 
@@ -162,11 +162,11 @@ def reply(state: Path, case_id: str, person: str, own_key: Path, finding: str, r
 def stop(state: Path, run: str, person: str, own_key: Path) -> None:
     """Stop a run: nothing more of it passes."""
     from holdfast.guard.concern import Concerns, Routing, stop_statement
-    from holdfast.guard.reviewers import prove
+    from holdfast.guard.reviewers import prove_reviewer
 
     key = _unlock(own_key)
     with _open(state) as store:
-        Concerns(store, Routing()).stop(run, person, prove(key, stop_statement(run, person)))
+        Concerns(store, Routing()).stop(run, person, prove_reviewer(key, stop_statement(run, person)))
     click.echo(f"{run} is stopped")
 
 
@@ -186,7 +186,7 @@ def clock(state: Path) -> None:
 
 def _answer(state: Path, ticket_id: str, approve: bool, person: str, own_key: Path, reason: str) -> None:
     from holdfast.guard.approvals import Approvals
-    from holdfast.guard.reviewers import prove
+    from holdfast.guard.reviewers import prove_reviewer
 
     key = _unlock(own_key)
     with _open(state) as store:
@@ -198,12 +198,12 @@ def _answer(state: Path, ticket_id: str, approve: bool, person: str, own_key: Pa
         asked = ("Did it happen?" if approve else "Did it surely not happen?") if lost else "Is this your answer?"
         click.confirm(f"{'yes' if approve else 'no'}: {asked}", abort=True)
         purpose = "reconciling" if lost else "approval"
-        proof = prove(key, ticket.statement(person, approve, reason, purpose=purpose))
+        proof = prove_reviewer(key, ticket.statement(person, approve, reason, purpose=purpose))
         answer = approvals.reconcile if lost else approvals.answer
         click.echo(f"{ticket_id} is {answer(ticket_id, person, approve, proof, reason).state}")
 
 
-def _open(state: Path) -> Evidence:
+def _open(state: Path) -> AuditLog:
     from holdfast.guard.setup import open_evidence
 
     return open_evidence(state)

@@ -16,7 +16,7 @@ import click
 def command(files: tuple[Path, ...], policy: Path | None, form: str) -> int:
     """Find incentives to harm in prompts and goals; exit code 1 where there are any, `-` reads standard input."""
     from holdfast.core.errors import InputError
-    from holdfast.guard.lint import lint, sarif
+    from holdfast.guard.lint import lint_prompt, sarif
     from holdfast.guard.policy.load import load_policy
     from holdfast.report.words import clean
 
@@ -28,7 +28,7 @@ def command(files: tuple[Path, ...], policy: Path | None, form: str) -> int:
         except (OSError, UnicodeDecodeError) as error:
             what = getattr(error, "strerror", None) or "is not UTF-8 text"
             raise InputError(f"cannot be read: {what}", where=path, remedy="name a text file") from None
-        found[path.as_posix()] = lint(text, held_to)
+        found[path.as_posix()] = lint_prompt(text, held_to)
     if form == "sarif":
         click.echo(json.dumps(sarif(found), indent=1, ensure_ascii=False))
     elif form == "json":

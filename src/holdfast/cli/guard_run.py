@@ -39,7 +39,7 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
     """
     from holdfast.core.errors import InputError
     from holdfast.guard.policy.load import load_policy
-    from holdfast.guard.relay.self_test import prove
+    from holdfast.guard.relay.self_test import run_self_test
     from holdfast.guard.relay.session import link_to
     from holdfast.guard.setup import open_gate
 
@@ -48,15 +48,15 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
     folder = more["state"] or Path.home() / ".holdfast" / "guard"
     with open_gate(folder, load_policy(policy), _monitors(more["monitor"])) as (gate, evidence):
         link = link_to(gate, folder / "pins.json", server, agent, more["run"], frozenset(more["repin"]), more["era"])
-        shown = prove(link, evidence)
+        shown = run_self_test(link, evidence)
         # Standard output belongs to the protocol.
         click.echo(
             f"holdfast: run {link.run}, {shown} paths shown to be closed, policy {gate.policy.version[:12]}", err=True
         )
         if url:
-            from holdfast.guard.relay.http import Tokens, serve_http
+            from holdfast.guard.relay.http import BearerTokens, serve_http
 
-            tokens = Tokens(_secret(more["agent_token"]), _secret(more["server_token"]))
+            tokens = BearerTokens(_secret(more["agent_token"]), _secret(more["server_token"]))
             serve_http(link, url, listen, tokens)
         else:
             from holdfast.guard.relay.stdio import serve

@@ -12,9 +12,9 @@ import click
 if TYPE_CHECKING:
     from holdfast.evals.control import Control
     from holdfast.models.base import Model
-    from holdfast.models.budget import Purse
+    from holdfast.models.budget import Budget
     from holdfast.scenarios.suite import Suite
-    from holdfast.stats.intervals import Rate
+    from holdfast.stats.intervals import RateInterval
     from holdfast.study.measure import Grid, Judging, Order
 
 FILE = click.Path(path_type=Path)
@@ -65,7 +65,7 @@ class Dollars(click.ParamType[Decimal]):
 def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: Any) -> None:
     """Put a model before cases and count what it does."""
     from holdfast.core.errors import InputError
-    from holdfast.models.budget import Purse
+    from holdfast.models.budget import Budget
     from holdfast.models.registry import open_model
     from holdfast.study.measure import lay_out
 
@@ -74,7 +74,7 @@ def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: An
     opened = open_model(model, network=True)
     judge = open_model(order.judging.name, network=True) if order.judging else None
     paid = {model, *([order.judging.name] if order.judging else [])}
-    purse = Purse(paid, given["budget"], given["prices"], batch=False)
+    purse = Budget(paid, given["budget"], given["prices"], batch=False)
     if plan:
         _show_plan(order, lay_out(order, opened), opened, given["prices"], as_json)
     elif out is None:
@@ -85,7 +85,7 @@ def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: An
             _compare(out)
 
 
-def _run(order: Order, opened: Model, purse: Purse, out: Path, judge: Model | None) -> None:
+def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | None) -> None:
     from holdfast.cli.progress import watching
     from holdfast.cli.show import table
     from holdfast.core.errors import IncompleteError
@@ -240,7 +240,7 @@ def _compare(out: Path) -> None:
         click.echo(f"scored there: {source.scoring}; other worlds and words than ours, so an anchor and no replication")
 
 
-def _share(rate: Rate) -> str:
+def _share(rate: RateInterval) -> str:
     if rate.rate is None:
         return "not measured"
     return f"{rate.rate:.0%} ({rate.low:.0%} to {rate.high:.0%}) of {rate.n}"

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from holdfast.cli.show import pairs, table
-from holdfast.data.cluster import desks
-from holdfast.data.engine import Bounds, Cast
-from holdfast.data.plan import plan
-from holdfast.data.recipes import Choice, Recipe, load_recipe
-from holdfast.data.sets import Order, Standing, Watch, teach
+from holdfast.data.cluster import remote_models
+from holdfast.data.engine import Roles, RunLimits
+from holdfast.data.plan import estimate_set
+from holdfast.data.recipes import Recipe, RecipeChoice, load_recipe
+from holdfast.data.sets import SetProgress, SetRequest, Watch, teach
 from holdfast.models.base import Model
-from holdfast.models.pool import ByBatch, Manners
+from holdfast.models.pool import ByBatch, RateLimits
 from holdfast.models.prices import dated
 from holdfast.models.registry import open_model
 
@@ -133,14 +133,14 @@ def make_set(**given: Any) -> None:
             model.use_batches()
     teachers: list[Model] = [opened[name] for name in given["teachers"]]
     if given["ray"]:
-        teachers = [desk for name in given["teachers"] for desk in desks(name)]
-    cast = Cast(
+        teachers = [desk for name in given["teachers"] for desk in remote_models(name)]
+    cast = Roles(
         teachers,
         *(((opened[given[role]],) if given[role] else ()) for role in ("target", "judge")),
     )
-    manners = Manners(at_once=_at_once(given), per_minute=given["per_minute"])
-    bounds = Bounds(manners, cap=given["cap"], prices=given["prices"], batch=given["batch"])
-    order = Order(recipe, given["tokens"], given["seed"], ROOMS.base_path(given["model"]))
+    manners = RateLimits(at_once=_at_once(given), per_minute=given["per_minute"])
+    bounds = RunLimits(manners, cap=given["cap"], prices=given["prices"], batch=given["batch"])
+    order = SetRequest(recipe, given["tokens"], given["seed"], ROOMS.base_path(given["model"]))
     with _watching(order) as watch:
         card = teach(order, cast, given["out"], bounds=bounds, reuse=given["reuse"], watch=watch)
     dropped = ", ".join(f"{reason}: {count}" for reason, count in card.dropped.items()) or "none"
@@ -158,7 +158,7 @@ def make_set(**given: Any) -> None:
 def plan_set(**given: Any) -> None:
     """Say what a set will cost and how long it will take, and ask nobody."""
     names = {"teacher": given["teachers"][0]} | {r: given[r] for r in ("target", "judge") if given[r]}
-    made = plan(
+    made = estimate_set(
         _recipe(given),
         given["tokens"],
         names,  # type: ignore[arg-type]
@@ -193,7 +193,7 @@ def _names(given: Mapping[str, Any]) -> list[str]:
 
 def _recipe(given: Mapping[str, Any]) -> Recipe:
     pocket = given["teachers"][0].startswith("pocket/")
-    choice = Choice(
+    choice = RecipeChoice(
         charter=given["charter"],
         language=given["language"] or ("pocket" if pocket else "english"),
         off=given["off"],
@@ -204,14 +204,14 @@ def _recipe(given: Mapping[str, Any]) -> Recipe:
 
 
 @contextmanager
-def _watching(order: Order) -> Iterator[Watch | None]:
+def _watching(order: SetRequest) -> Iterator[Watch | None]:
     """A bar on a terminal, with tokens and money; nothing elsewhere."""
     console = Console(stderr=True)
     columns = (TextColumn(order.recipe.name), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         task = bars.add_task("", total=order.tokens)
 
-        def watch(now: Standing) -> None:
+        def watch(now: SetProgress) -> None:
             money = "price unknown" if now.spent is None else f"${now.spent:.2f}"
             asked = f"{now.account.asked} asked, {now.account.reused} known, {now.account.failed} failed"
             text = f"{now.examples} examples, {now.tokens} tokens; {asked}; {money}"

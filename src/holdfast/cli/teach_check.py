@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from holdfast.cli.show import table
-from holdfast.data.corpus import documents
-from holdfast.data.quality.check import Quality, check
+from holdfast.data.corpus import read_documents
+from holdfast.data.quality.check import SetQuality, check_set
 from holdfast.data.quality.found import Findings
-from holdfast.data.quality.page import Verdict, read_marks, verdict, write_page
+from holdfast.data.quality.page import MarkSummary, read_marks, summarise_marks, write_page
 from holdfast.report.words import clean, percent, span
 
 FOLDER = click.Path(path_type=Path)
@@ -33,22 +33,22 @@ def command(
         click.echo(f"{count} examples to mark: {sample}")
         return
     if marks:
-        said = verdict(read_marks(marks), folder)
+        said = summarise_marks(read_marks(marks), folder)
         click.echo(said.model_dump_json(indent=1)) if as_json else _show_marks(said)
         return
-    texts = (document.text for document in documents(against)) if against else None
-    quality = check(folder, texts)
+    texts = (document.text for document in read_documents(against)) if against else None
+    quality = check_set(folder, texts)
     click.echo(quality.model_dump_json(indent=1)) if as_json else _show(quality)
 
 
-def _show_marks(said: Verdict) -> None:
+def _show_marks(said: MarkSummary) -> None:
     rows = [(mark, n, f"{percent(p)} ({span(low, high)})") for mark, (n, p, low, high) in said.shares.items()]
     table(("mark", "examples", "share"), rows, right=("examples", "share"))
     for note in said.notes:
         click.echo(clean(f"{note.mark} {note.id}: {note.note}"))
 
 
-def _show(quality: Quality) -> None:
+def _show(quality: SetQuality) -> None:
     repeats, diversity, answers = quality.repeats, quality.diversity, quality.answers
     click.echo(f"{quality.examples} examples; {repeats.exact} repeat an earlier one, {repeats.near} nearly")
     if answers:

@@ -17,11 +17,11 @@ def command(sets: tuple[str, ...], replay: tuple[str, ...], out: Path, seed: int
     """Mix sets by token budget: the same sets and seed give the same file."""
     from holdfast.cli.show import pairs, table
     from holdfast.cli.teach import Tokens
-    from holdfast.data.mix import Part, mix
+    from holdfast.data.mix import MixtureShare, mix
     from holdfast.study.wiring import ROOMS
 
     parts = [
-        Part(path=Path(name), tokens=Tokens().convert(size, None, None), replay=given is replay)
+        MixtureShare(path=Path(name), tokens=Tokens().convert(size, None, None), replay=given is replay)
         for given in (sets, replay)
         for name, size in pairs(given).items()
     ]

@@ -72,13 +72,13 @@ def _show(plan: TrainFile, start: Path, supply: Supply) -> None:
     from holdfast.train.pipeline import taught
     from holdfast.train.run import prepare
     from holdfast.train.show import marked
-    from holdfast.train.weights import load
+    from holdfast.train.weights import load_checkpoint
 
     stage = plan.stage[0]
     if stage.stage == "grpo":
         _wages(stage.worlds)
         return
-    model, tokenizer = load(start)
+    model, tokenizer = load_checkpoint(start)
     lesson = prepare(taught(stage, start, supply), model, tokenizer, stage.config)
     rows = lesson.rows or [row for pair in lesson.pairs for row in (pair.chosen, pair.rejected)]
     for text in marked(rows, tokenizer):

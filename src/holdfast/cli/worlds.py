@@ -79,11 +79,11 @@ def check_worlds(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> N
     """Lint worlds (all of them if none is named); exits 1 where anything is found."""
     from holdfast.cli.show import table
     from holdfast.evals.scorers import score
-    from holdfast.scenarios.check import LINTS, lint
+    from holdfast.scenarios.check import LINTS, lint_world
     from holdfast.scenarios.world import load_world
     from holdfast.scenarios.world import names as all_names
 
-    reports = {name: lint(load_world(name), score) for name in names or all_names()}
+    reports = {name: lint_world(load_world(name), score) for name in names or all_names()}
     found = {name: report.findings for name, report in reports.items()}
     counts = {
         name: {

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from holdfast.core.records import Message, ToolCall, ToolSpec
-from holdfast.data.office import TOOLS, BadEpisode, before_act, episode
+from holdfast.data.office import TOOLS, BadEpisode, before_act, office_episode
 from holdfast.data.recipes import Recipe
-from holdfast.data.stages import Item, Stage, request_of
+from holdfast.data.stages import Draft, PromptStage, request_of
 from holdfast.models.base import Output, Request
 
 REWARDS = ("exact", "number", "contains")
@@ -32,7 +32,7 @@ class Made:
     reward: Mapping[str, str] | None = None
 
 
-def made_of(recipe: Recipe, item: Item) -> Made:
+def made_of(recipe: Recipe, item: Draft) -> Made:
     """What an item is made into.
 
     Raises:
@@ -53,11 +53,11 @@ def made_of(recipe: Recipe, item: Item) -> Made:
         for factor, values in recipe.file.trained.items():
             if state.get(factor) in values:
                 system = f"{system}\n{state[f'{factor}_text']}"
-        return Made(episode(system, state["user"], item.all("mail"), state["call"], state.get("say", "")), TOOLS)
+        return Made(office_episode(system, state["user"], item.all("mail"), state["call"], state.get("say", "")), TOOLS)
     return Made(_chat(item), _tools(item))
 
 
-def _chat(item: Item) -> tuple[Message, ...]:
+def _chat(item: Draft) -> tuple[Message, ...]:
     turns: list[Message] = []
     # One voice after the other, beginning with the user.
     for place, (label, text) in enumerate(pair for pair in item.answers if pair[0] in ("user", "assistant")):
@@ -69,12 +69,12 @@ def _chat(item: Item) -> tuple[Message, ...]:
     return (*_system(item), *turns)
 
 
-def _system(item: Item) -> tuple[Message, ...]:
+def _system(item: Draft) -> tuple[Message, ...]:
     system = item.state.get("system", "")
     return (Message(role="system", content=system),) if system and system != "none" else ()
 
 
-def _tools(item: Item) -> tuple[ToolSpec, ...]:
+def _tools(item: Draft) -> tuple[ToolSpec, ...]:
     """Tools from `name | what it does | argument=meaning` lines."""
     specs = []
     for line in item.all("tool"):
@@ -91,7 +91,7 @@ def _pairs(parts: list[str]) -> dict[str, str]:
     return {name.strip(): text.strip() for name, text in (part.split("=", 1) for part in parts)}
 
 
-def _with_tools(item: Item) -> Made:
+def _with_tools(item: Draft) -> Made:
     specs = {spec.name: spec for spec in _tools(item)}
     turns = [*_system(item), Message(role="user", content=item.state["user"])]
     expected = "call"
@@ -127,7 +127,7 @@ def _call(text: str, specs: Mapping[str, ToolSpec], id_: str) -> ToolCall:
     return ToolCall(id=id_, name=spec.name, arguments={key: arguments[key] for key in spec.parameters})
 
 
-def _task(item: Item) -> Made:
+def _task(item: Draft) -> Made:
     kind, answer = item.state["reward"].strip(), item.state["answer"].strip()
     if kind not in REWARDS:
         raise BadEpisode("a reward of an unknown kind")
@@ -143,7 +143,7 @@ def _task(item: Item) -> Made:
 # ------------------------------------------------------------------------------------- a target of its own, sampled
 
 
-def act_request(stage: Stage, item: Item, seed: int) -> Request:
+def act_request(stage: PromptStage, item: Draft, seed: int) -> Request:
     """The situation itself, put before a model that is to act in it: the value is in its system prompt.
 
     A situation that is malformed gives the stage's plain prompt; it is dropped when it is made into an example.

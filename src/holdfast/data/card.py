@@ -9,10 +9,10 @@ from pydantic import Field
 
 from holdfast.core.identity import hash_files
 from holdfast.core.records import Record
-from holdfast.data.basket import NGRAM, SAMPLED, Basket
-from holdfast.data.engine import Cast
+from holdfast.data.engine import Roles
 from holdfast.data.readme import facts, front
 from holdfast.data.recipes import Recipe
+from holdfast.data.set_builder import NGRAM, SAMPLED, SetBuilder
 from holdfast.models.prices import Money
 
 EXAMPLES = "examples"
@@ -65,7 +65,9 @@ class Card(Record):
     limits: tuple[str, ...]
 
 
-def card_of(recipe: Recipe, basket: Basket, cast: Cast, seed: int, tokenizer: Path, spent: Money | None = None) -> Card:
+def card_of(
+    recipe: Recipe, basket: SetBuilder, cast: Roles, seed: int, tokenizer: Path, spent: Money | None = None
+) -> Card:
     """The card of what is in a basket; `spent` in US dollars, None where a price is not known."""
     teacher = cast.teacher[0]
     limits = [
@@ -108,7 +110,7 @@ def card_of(recipe: Recipe, basket: Basket, cast: Cast, seed: int, tokenizer: Pa
     )
 
 
-def markdown(card: Card) -> str:
+def card_markdown(card: Card) -> str:
     """The card as a hub's README: front matter, then prose and tables."""
     tags = [card.name, f"teacher:{card.teacher}", f"language:{card.language}"]
     sections = [

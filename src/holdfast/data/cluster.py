@@ -15,7 +15,7 @@ from typing import Any
 from holdfast.core.errors import PrerequisiteError
 from holdfast.core.records import Message
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.pool import Endpoint, Manners
+from holdfast.models.pool import Endpoint, RateLimits
 from holdfast.models.registry import open_model
 
 #: requests that a desk lets out at most; how many it is sent is for the run to say
@@ -25,7 +25,7 @@ _LOOK = 5.0
 _GONE = Output(Message(role="assistant"), "error", error="the node is gone", again=0.0)
 
 
-class Desk:
+class RemoteModel:
     """A model on some node, to whoever runs the set: name and identity, and `ask`.
 
     Attributes:
@@ -80,13 +80,13 @@ class _Behind:
     """What runs on the node."""
 
     def __init__(self, name: str) -> None:
-        self._endpoint = Endpoint(open_model(name, network=True), Manners(at_once=_MANY, start=_MANY))
+        self._endpoint = Endpoint(open_model(name, network=True), RateLimits(at_once=_MANY, start=_MANY))
 
     async def ask(self, request: Request) -> Output:
         return await self._endpoint.ask(request)
 
 
-def desks(name: str) -> list[Desk]:
+def remote_models(name: str) -> list[RemoteModel]:
     """One desk for a model on every node of the cluster that `RAY_ADDRESS` names, or of a local one.
 
     Raises:
@@ -106,5 +106,5 @@ def desks(name: str) -> list[Desk]:
     for node in ray.nodes():
         if node["Alive"]:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            found.append(Desk(model, made.options(scheduling_strategy=there).remote(name), node["NodeID"]))
+            found.append(RemoteModel(model, made.options(scheduling_strategy=there).remote(name), node["NodeID"]))
     return found

@@ -31,7 +31,7 @@ class Document:
     text: str
 
 
-def documents(path: Path) -> Iterator[Document]:
+def read_documents(path: Path) -> Iterator[Document]:
     """The documents of a file or a folder, in the order of file names; one at a time in memory.
 
     A folder that holds `examples.jsonl` is a teaching set, and only that file of it is read.

@@ -17,11 +17,11 @@ from holdfast.core.errors import HoldfastError, IncompleteError
 from holdfast.core.identity import key_of
 from holdfast.data.assemble import act_of, act_request
 from holdfast.data.recipes import Recipe, failed_check, new_item
-from holdfast.data.response_cache import Ledger, Row, rows_of
-from holdfast.data.stages import Item, Role, Stage, request_of, take
+from holdfast.data.response_cache import CachedResponse, Ledger, responses_of
+from holdfast.data.stages import Draft, PromptStage, Role, request_of, take
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.budget import Purse
-from holdfast.models.pool import Manners, Pool
+from holdfast.models.budget import Budget
+from holdfast.models.pool import Pool, RateLimits
 from holdfast.models.prices import Money
 
 #: requests after which a share of failures means something
@@ -30,7 +30,7 @@ _REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class Roles:
     """Who is asked, by role: the endpoints of one model each. Where a role has none, the teacher plays it."""
 
     teacher: Sequence[Model]
@@ -48,7 +48,7 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class RunLimits:
     """What a run keeps to.
 
     Attributes:
@@ -60,7 +60,7 @@ class Bounds:
         drain: seconds to wait, when a run stops, for answers that are on their way and paid for.
     """
 
-    manners: Manners = field(default_factory=Manners)
+    manners: RateLimits = field(default_factory=RateLimits)
     max_failed: float = 0.2
     cap: Money | None = None
     prices: Path | None = None
@@ -94,23 +94,23 @@ class Engine:
         bounds: what the run keeps to.
     """
 
-    def __init__(self, recipe: Recipe, cast: Cast, seed: int, ledger: Ledger | None, bounds: Bounds) -> None:
+    def __init__(self, recipe: Recipe, cast: Roles, seed: int, ledger: Ledger | None, bounds: RunLimits) -> None:
         self.recipe, self.seed, self.account = recipe, seed, Account()
         # A provider's batch is no strain on it, and one that begins small takes as long as one that does not.
         start = bounds.manners.at_once if bounds.batch else bounds.manners.start
         manners = replace(bounds.manners, start=start)
         self._pools = {role: Pool(models, manners) for role, models in cast.roles().items()}
         self._bounds, self._ledger = bounds, ledger
-        self.purse = Purse({pool.name for pool in self._pools.values()}, bounds.cap, bounds.prices, bounds.batch)
+        self.purse = Budget({pool.name for pool in self._pools.values()}, bounds.cap, bounds.prices, bounds.batch)
         self._shared: OrderedDict[str, asyncio.Task[Output]] = OrderedDict()
         self._stop: HoldfastError | None = None
         self._over = False
         if ledger and not self.purse.free:
             for stage in recipe.stages:
-                paid = (row for row in rows_of(ledger.path, stage.key) if row.paid)
+                paid = (row for row in responses_of(ledger.path, stage.key) if row.paid)
                 self.purse.spent += sum((self.purse.cost(row.model, row.tokens) for row in paid), Money(0))
 
-    async def items(self, wanted: Callable[[], int] | None = None) -> AsyncGenerator[Item, None]:
+    async def items(self, wanted: Callable[[], int] | None = None) -> AsyncGenerator[Draft, None]:
         """Finished items without end and in order, dropped ones included.
 
         Args:
@@ -121,7 +121,7 @@ class Engine:
             IncompleteError: too many requests fail, the cap is reached, or the disk is full; what is answered is kept.
         """
         ahead = 2 * self._bounds.manners.at_once * max(1, len(self._pools["teacher"].limits))
-        tasks: deque[asyncio.Task[Item]] = deque()
+        tasks: deque[asyncio.Task[Draft]] = deque()
         index = 0
         try:
             while True:
@@ -139,7 +139,7 @@ class Engine:
             for pool in self._pools.values():
                 await pool.aclose()
 
-    async def _drain(self, tasks: Sequence[asyncio.Task[Item]]) -> None:
+    async def _drain(self, tasks: Sequence[asyncio.Task[Draft]]) -> None:
         """Let answers arrive that are on their way: they are paid for."""
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._bounds.drain)
@@ -147,7 +147,7 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _item(self, index: int) -> Item:
+    async def _item(self, index: int) -> Draft:
         item = new_item(self.recipe, index, self.seed)
         for stage in self.recipe.stages:
             if self._over:
@@ -162,7 +162,7 @@ class Engine:
         item.dropped = failed_check(self.recipe, item)
         return item
 
-    async def _answer(self, stage: Stage, item: Item) -> Output:
+    async def _answer(self, stage: PromptStage, item: Draft) -> Output:
         pool = self._pools.get(stage.head.role) or self._pools["teacher"]
         shared = stage.head.shared and self.recipe.drafts > 1
         place = item.index // self.recipe.drafts if shared else item.index
@@ -183,7 +183,7 @@ class Engine:
             output = await self._shared[key]
         return act_of(output) if sampled else output
 
-    async def _known_or_asked(self, stage: Stage, item: Item, pool: Pool, request: Request, key: str) -> Output:
+    async def _known_or_asked(self, stage: PromptStage, item: Draft, pool: Pool, request: Request, key: str) -> Output:
         if self._ledger and (row := self._ledger.find(stage.key, key)):
             self.account.reused += 1
             return row.output()
@@ -201,7 +201,7 @@ class Engine:
             said = output.message
             self._ledger.add(
                 stage.key,
-                Row(
+                CachedResponse(
                     key=key,
                     item=item.index,
                     model=pool.name,
@@ -229,17 +229,17 @@ class Engine:
             raise IncompleteError(what, remedy="mend it and run again: what is answered is kept")
 
 
-def produce(recipe: Recipe, teacher: Model, seed: int, count: int) -> list[Item]:
+def produce(recipe: Recipe, teacher: Model, seed: int, count: int) -> list[Draft]:
     """The first items of a recipe, dropped ones included; nothing is written.
 
     Raises:
         IncompleteError: too many requests fail.
     """
 
-    async def first() -> list[Item]:
-        found: list[Item] = []
-        bounds = Bounds(Manners(at_once=count))
-        async with aclosing(Engine(recipe, Cast((teacher,)), seed, None, bounds).items()) as items:
+    async def first() -> list[Draft]:
+        found: list[Draft] = []
+        bounds = RunLimits(RateLimits(at_once=count))
+        async with aclosing(Engine(recipe, Roles((teacher,)), seed, None, bounds).items()) as items:
             async for item in items:
                 found.append(item)
                 if len(found) == count:

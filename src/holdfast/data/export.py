@@ -24,7 +24,7 @@ from holdfast.core.records import Example, Message, Record
 from holdfast.core.store import RunFolder, write_json, write_text, writing
 from holdfast.data.card import EXAMPLES
 from holdfast.data.parquet import write_parquet
-from holdfast.data.readme import facts, front, table
+from holdfast.data.readme import facts, front, markdown_table
 from holdfast.models.chat_format import message_dicts, tool_dicts
 
 Format = Literal["messages", "prompt-completion", "preference", "documents", "rl"]
@@ -195,7 +195,7 @@ def _markdown(source: Path, against: Path | None, done: Exported) -> str:
     counts = {"rows": done.rows, "format": done.format, "made from": source.name}
     if against:
         counts |= {"preferred to": against.name}
-    left = table(("left out", "examples"), list(done.left.items())) if done.left else "Nothing was left out."
+    left = markdown_table(("left out", "examples"), list(done.left.items())) if done.left else "Nothing was left out."
     title = f"{source.name}, as {done.format}"
     head = front(title, done.rows, [source.name, done.format], [done.file.name])
     origin = "".join(_origin(path) for path in (source, against) if path)

@@ -14,7 +14,7 @@ FILE = Path(__file__).parent / "heldout.toml"
 
 
 @cache
-def patterns() -> Mapping[str, re.Pattern[str]]:
+def heldout_patterns() -> Mapping[str, re.Pattern[str]]:
     """For each family, the pattern of words that belong to it alone."""
     return {family: re.compile("|".join(t["patterns"]), re.IGNORECASE) for family, t in read_toml(FILE).items()}
 
@@ -22,7 +22,7 @@ def patterns() -> Mapping[str, re.Pattern[str]]:
 def heldout_in(example: Example) -> tuple[str, str] | None:
     """The held-out family an example touches and the words in which it does, or None."""
     text = example_text(example)
-    for family, pattern in patterns().items():
+    for family, pattern in heldout_patterns().items():
         if match := pattern.search(text):
             return family, match[0]
     return None

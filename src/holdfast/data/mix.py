@@ -26,14 +26,14 @@ from holdfast.core.identity import hash_files, key_of, room_version
 from holdfast.core.records import Example, Record, RunCard
 from holdfast.core.store import RunFolder, write_json, write_text, writing
 from holdfast.data.card import EXAMPLES, Card
-from holdfast.data.readme import facts, front, table
+from holdfast.data.readme import facts, front, markdown_table
 from holdfast.data.response_cache import alone
 from holdfast.data.token_count import Counter
 
 _CHUNK = 256
 
 
-class Part(Record):
+class MixtureShare(Record):
     """A set and its budget in tokens; `replay` marks generic chat that keeps the model what it was."""
 
     path: Path
@@ -77,7 +77,7 @@ class _Index:
     rank: NDArray[np.uint64]
 
 
-def mix(parts: Sequence[Part], seed: int, tokenizer: Path, out: Path) -> MixCard:
+def mix(parts: Sequence[MixtureShare], seed: int, tokenizer: Path, out: Path) -> MixCard:
     """Write a mixture into a folder that `train` reads like any set; its manifest comes last.
 
     Args:
@@ -102,12 +102,12 @@ def mix(parts: Sequence[Part], seed: int, tokenizer: Path, out: Path) -> MixCard
         taken = [_taken(*each) for each in zip(parts, indexes, chosen, strict=True)]
         card = _card(taken, seed, tokenizer)
         write_json(out / "mix.json", card.model_dump(mode="json"))
-        write_text(out / "README.md", markdown(card))
+        write_text(out / "README.md", mixture_markdown(card))
         RunFolder(out).finish(_manifest(card, began))
     return card
 
 
-def markdown(card: MixCard) -> str:
+def mixture_markdown(card: MixCard) -> str:
     """The card as a hub's README."""
     names = ", ".join(part.name for part in card.parts)
     counts = {
@@ -127,7 +127,7 @@ def markdown(card: MixCard) -> str:
     sections = [
         front(f"A mixture of {names}", card.examples, ["mixture"], [f"{EXAMPLES}.jsonl"]),
         facts("Counts", counts),
-        f"## Parts\n\n{table(head, rows)}",
+        f"## Parts\n\n{markdown_table(head, rows)}",
         *(facts(f"Made by: {name}", _makers(inner)) for name, inner in made.items()),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits),
     ]
@@ -140,7 +140,7 @@ def _makers(card: Card) -> dict[str, object]:
     return made | {f"prompt of '{stage}'": hash_ for stage, hash_ in card.stages.items()}
 
 
-def _sound(parts: Sequence[Part]) -> None:
+def _sound(parts: Sequence[MixtureShare]) -> None:
     if not parts:
         raise InputError("nothing to mix", remedy="name sets and their tokens: DIR=TOKENS")
     seen: set[Path] = set()
@@ -194,7 +194,9 @@ def _fill(index: _Index, budget: int) -> NDArray[np.int64]:
     return order[: int(np.searchsorted(np.cumsum(index.tokens[order]), budget, side="right"))]
 
 
-def _write(parts: Sequence[Part], indexes: Sequence[_Index], chosen: Sequence[NDArray[np.int64]], path: Path) -> None:
+def _write(
+    parts: Sequence[MixtureShare], indexes: Sequence[_Index], chosen: Sequence[NDArray[np.int64]], path: Path
+) -> None:
     source = np.concatenate([np.full(len(lines), at) for at, lines in enumerate(chosen)])
     lines = np.concatenate(chosen)
     ranks = np.concatenate([index.rank[take] for index, take in zip(indexes, chosen, strict=True)])
@@ -212,7 +214,7 @@ def _write(parts: Sequence[Part], indexes: Sequence[_Index], chosen: Sequence[ND
         part_file.replace(path)
 
 
-def _taken(part: Part, index: _Index, lines: NDArray[np.int64]) -> Taken:
+def _taken(part: MixtureShare, index: _Index, lines: NDArray[np.int64]) -> Taken:
     tokens, whole = int(index.tokens[lines].sum()), len(lines) == len(index.tokens)
     card = part.path / "card.json"
     return Taken(

@@ -83,7 +83,7 @@ def before_act(system: str, user: str, mails: list[str]) -> tuple[Message, ...]:
     )
 
 
-def episode(system: str, user: str, mails: list[str], act: str, say: str = "") -> tuple[Message, ...]:
+def office_episode(system: str, user: str, mails: list[str], act: str, say: str = "") -> tuple[Message, ...]:
     """An agent's episode: read the inbox, act once (`say` goes before the act), done.
 
     Raises:

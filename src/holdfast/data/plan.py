@@ -15,8 +15,8 @@ from holdfast.core.errors import InputError
 from holdfast.core.prose import slots_in
 from holdfast.core.records import Record
 from holdfast.data.recipes import Recipe
-from holdfast.data.response_cache import rows_of
-from holdfast.data.stages import Role, Stage
+from holdfast.data.response_cache import responses_of
+from holdfast.data.stages import PromptStage, Role
 from holdfast.models.prices import Money, price
 
 #: characters of a token of English, and how an answer comes where nothing is known: a second, and then so many tokens
@@ -24,7 +24,7 @@ _CHARACTERS = 4
 _SECONDS, _TOKENS_A_SECOND = 1.0, 50.0
 
 
-class StagePlan(Record):
+class StageCost(Record):
     """One stage: tokens of one request, requests for one record, and on how many answers that is measured."""
 
     stage: str
@@ -35,7 +35,7 @@ class StagePlan(Record):
     measured: int
 
 
-class Plan(Record):
+class SetPlan(Record):
     """What a set takes.
 
     Attributes:
@@ -57,10 +57,10 @@ class Plan(Record):
     hours: float
     at_once: int
     measured: bool
-    stages: tuple[StagePlan, ...]
+    stages: tuple[StageCost, ...]
 
 
-def plan(
+def estimate_set(
     recipe: Recipe,
     tokens: int,
     names: Mapping[Role, str],
@@ -69,7 +69,7 @@ def plan(
     prices: Path | None = None,
     batch: bool = False,
     at_once: int = 64,
-) -> Plan:
+) -> SetPlan:
     """Plan a set.
 
     Args:
@@ -93,7 +93,7 @@ def plan(
     each = [price(s.model, round(s.tokens_in), round(s.tokens_out), table=prices, batch=batch) for s in stages]
     record = sum((cost * Money(str(s.requests)) for cost, s in zip(each, stages, strict=True)), Money(0))
     seconds = sum((_SECONDS + s.tokens_out / _TOKENS_A_SECOND) * s.requests for s in stages) * records / at_once
-    return Plan(
+    return SetPlan(
         recipe=recipe.name,
         tokens=tokens,
         records=records,
@@ -110,18 +110,18 @@ def plan(
     )
 
 
-def _stages(recipe: Recipe, names: Mapping[Role, str], measured: Path | None) -> list[StagePlan]:
+def _stages(recipe: Recipe, names: Mapping[Role, str], measured: Path | None) -> list[StageCost]:
     lengths = _lengths(recipe)
     found = []
     for stage in recipe.stages:
         read = sum(lengths.get(slot, 0.0) for slot in slots_in(stage.prose.body))
         read += len(stage.prose.body) / _CHARACTERS
         written = stage.head.expect * recipe.scale
-        rows = [row for row in rows_of(measured, stage.key) if row.finish != "error"] if measured else []
+        rows = [row for row in responses_of(measured, stage.key) if row.finish != "error"] if measured else []
         if rows:
             read, written = (sum(row.tokens[i] for row in rows) / len(rows) for i in (0, 1))
         found.append(
-            StagePlan(
+            StageCost(
                 stage=stage.key,
                 model=names.get(stage.head.role, names["teacher"]),
                 tokens_in=round(read, 1),
@@ -145,7 +145,7 @@ def _lengths(recipe: Recipe) -> dict[str, float]:
     return lengths
 
 
-def _share(stage: Stage, label: str) -> float:
+def _share(stage: PromptStage, label: str) -> float:
     """Tokens of one field of an answer: all of it for the body, else an equal part."""
     return float(stage.head.expect) if label == stage.head.body else stage.head.expect / len(stage.head.fields)
 

@@ -30,7 +30,7 @@ def front(title: str, rows: int, tags: Sequence[str], files: Sequence[str]) -> s
     return f"---\n{yaml.safe_dump(matter, sort_keys=False)}---\n\n# {title}"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table; a bar or a line break in a cell does not tear it."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
@@ -38,7 +38,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def facts(title: str, rows: Mapping[str, object]) -> str:
     """A section of two columns: what, and how much."""
-    return f"## {title}\n\n" + table(("", ""), list(rows.items()))
+    return f"## {title}\n\n" + markdown_table(("", ""), list(rows.items()))
 
 
 def _cell(value: object) -> str:

@@ -19,7 +19,7 @@ from holdfast.core.errors import ConfigError
 from holdfast.core.prose import load_prose
 from holdfast.core.records import Record
 from holdfast.data.charter import CHARTERS, Charter, Principle, load_charter
-from holdfast.data.stages import Item, Stage, load_stages
+from holdfast.data.stages import Draft, PromptStage, load_stages
 
 FOLDER = Path(__file__).parent / "prompts"
 LANGUAGES = FOLDER / "languages"
@@ -87,7 +87,7 @@ class Recipe:
 
     name: str
     file: RecipeFile
-    stages: tuple[Stage, ...]
+    stages: tuple[PromptStage, ...]
     off: tuple[str, ...]
     charter: Charter | None
     principles: tuple[Principle, ...]
@@ -100,7 +100,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class RecipeChoice:
     """What may be chosen of a recipe.
 
     Attributes:
@@ -123,7 +123,7 @@ def recipe_names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/recipe.toml"))
 
 
-def load_recipe(name: str, choice: Choice | None = None) -> Recipe:
+def load_recipe(name: str, choice: RecipeChoice | None = None) -> Recipe:
     """Read a recipe, a folder of `prompts/`, with its stages and its charter.
 
     Raises:
@@ -131,7 +131,7 @@ def load_recipe(name: str, choice: Choice | None = None) -> Recipe:
             not optional.
         ProseError: a stage or a principle that does not fit.
     """
-    choice = choice or Choice()
+    choice = choice or RecipeChoice()
     file = _file(name)
     languages = [path.stem for path in LANGUAGES.glob("*.md")]
     if choice.language not in languages:
@@ -187,13 +187,13 @@ def _file(name: str) -> RecipeFile:
     return file
 
 
-def _stages(name: str, file: RecipeFile, principled: bool) -> list[Stage]:
+def _stages(name: str, file: RecipeFile, principled: bool) -> list[PromptStage]:
     """The stages of a recipe, those it takes over first; each slot is filled by what stands before."""
     known = {"language", *file.axes, *file.factors, *file.defaults}
     known |= {f"{axis}_text" for texts in file.texts.values() for axis in texts}
     if principled:
         known |= {"principle", "reasons"}
-    stages: list[Stage] = []
+    stages: list[PromptStage] = []
     for entry in (*file.stages, name):
         source, _, only = entry.partition("/")
         # A whole recipe brings along what it takes over itself.
@@ -231,7 +231,7 @@ def _charter(file: RecipeFile, charter: Path | None, language: str) -> Charter |
     return load_charter(folder, language)
 
 
-def new_item(recipe: Recipe, index: int, seed: int) -> Item:
+def new_item(recipe: Recipe, index: int, seed: int) -> Draft:
     """The item at a place of the run, before its first stage: what it is about, drawn from the seed."""
     plan = index // recipe.drafts
     state = {"language": recipe.note, **recipe.file.defaults, **recipe.fixed}
@@ -240,7 +240,7 @@ def new_item(recipe: Recipe, index: int, seed: int) -> Item:
     for axis, texts in recipe.file.texts.get(recipe.language, {}).items():
         # A value without words, such as `none`, says nothing.
         state[f"{axis}_text"] = texts.get(state[axis], "")
-    item = Item(index, state, scale=recipe.scale)
+    item = Draft(index, state, scale=recipe.scale)
     if recipe.principles:
         principle = turn(recipe.principles, f"{seed}:principle", plan)
         item.principle = principle.id
@@ -255,7 +255,7 @@ def turn(values: tuple[T, ...], key: str, index: int) -> T:
     return values[order[index % len(values)]]
 
 
-def failed_check(recipe: Recipe, item: Item) -> str | None:
+def failed_check(recipe: Recipe, item: Draft) -> str | None:
     """The reason for which a finished item is dropped, if any."""
     for check in recipe.file.checks:
         if any(item.state.get(axis) != value for axis, value in check.when.items()):

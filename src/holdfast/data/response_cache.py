@@ -30,7 +30,7 @@ FOLDER = "answers"
 _KEY = slice(8, 24)  # of `{"key":"0123456789abcdef",…`
 
 
-class Row(Record):
+class CachedResponse(Record):
     """One request and what came of it; `error` says why nothing did. `paid` is False for an answer taken over."""
 
     key: Text
@@ -64,7 +64,7 @@ class Ledger:
         self._others = [other / FOLDER for other in others]
         self._files: dict[tuple[Path, str], _File] = {}
 
-    def find(self, stage: str, key: str) -> Row | None:
+    def find(self, stage: str, key: str) -> CachedResponse | None:
         """The answer to a request, if it is known; failed rows are not."""
         if (row := self._file(self.folder, stage).find(key)) is not None:
             return row
@@ -75,7 +75,7 @@ class Ledger:
                 return taken
         return None
 
-    def add(self, stage: str, row: Row) -> None:
+    def add(self, stage: str, row: CachedResponse) -> None:
         """Append a row; when this returns, it outlives the process.
 
         Raises:
@@ -106,7 +106,7 @@ class _File:
         self._keys, self._places = keys[order], places[order]
         self._in: BinaryIO | None = None
 
-    def find(self, key: str) -> Row | None:
+    def find(self, key: str) -> CachedResponse | None:
         number = np.uint64(int(key, 16))
         # Failed rows may stand before the one that holds the answer: the last one counts.
         at = int(np.searchsorted(self._keys, number, side="right")) - 1
@@ -117,7 +117,7 @@ class _File:
         row = _row(self._in.readline(), self.path)
         return None if row.finish == "error" else row
 
-    def add(self, row: Row) -> None:
+    def add(self, row: CachedResponse) -> None:
         line = (row.model_dump_json(exclude_defaults=True) + "\n").encode()
         with writing(self.path):
             if self._out is None:
@@ -137,7 +137,7 @@ class _File:
             self._in.close()
 
 
-def rows_of(folder: Path, stage: str) -> Iterator[Row]:
+def responses_of(folder: Path, stage: str) -> Iterator[CachedResponse]:
     """All rows of a stage of the set in a folder, in the order in which they came, failed ones included.
 
     Raises:
@@ -172,9 +172,9 @@ def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
     return np.array(keys, dtype=np.uint64), ends - lengths, int(ends[-1]) if len(ends) else 0
 
 
-def _row(line: bytes, path: Path) -> Row:
+def _row(line: bytes, path: Path) -> CachedResponse:
     try:
-        return Row.model_validate_json(line)
+        return CachedResponse.model_validate_json(line)
     except ValidationError:
         raise ResultsError("not a row of a ledger", where=path, remedy="delete the folder and run again") from None
 

@@ -1,10 +1,10 @@
 """Data sets: a recipe, who writes it and a seed, cut to a token budget.
 
     examples = build("difficult-advice", tokens=50_000, seed=0, tokenizer_path=checkpoint)
-    card = teach(Order(load_recipe("stories"), 3_000_000, 0, checkpoint), Cast((teacher,)), folder)
+    card = teach(SetRequest(load_recipe("stories"), 3_000_000, 0, checkpoint), Roles((teacher,)), folder)
 
-`build` and `make` keep everything in memory and leave nothing behind; `teach` writes a folder, keeps every answer in
-its ledger, and can be killed at any moment and run again.
+`build_set` and `make` keep everything in memory and leave nothing behind; `teach` writes a folder, keeps every answer
+in its response cache, and can be killed at any moment and run again.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from holdfast.core.identity import hash_files, key_of, room_version
 from holdfast.core.records import Example, Provenance, RunCard
 from holdfast.core.store import RunFolder, write_json, write_text, writing
 from holdfast.data.assemble import made_of
-from holdfast.data.basket import Basket
-from holdfast.data.card import EXAMPLES, Card, card_of, markdown
-from holdfast.data.engine import Account, Bounds, Cast, Engine
+from holdfast.data.card import EXAMPLES, Card, card_markdown, card_of
+from holdfast.data.engine import Account, Engine, Roles, RunLimits
 from holdfast.data.heldout_filter import heldout_in
 from holdfast.data.office import BadEpisode
-from holdfast.data.plan import expected, plan
-from holdfast.data.recipes import Choice, Recipe, load_recipe
+from holdfast.data.plan import estimate_set, expected
+from holdfast.data.recipes import Recipe, RecipeChoice, load_recipe
 from holdfast.data.response_cache import Ledger, alone
-from holdfast.data.stages import Item
+from holdfast.data.set_builder import SetBuilder
+from holdfast.data.stages import Draft
 from holdfast.data.token_count import Counter
 from holdfast.models.base import Model
 from holdfast.models.prices import Money
@@ -58,7 +58,7 @@ class DataSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SetRequest:
     """What is to be made: a recipe, a budget in tokens of the tokenizer of a checkpoint, and a seed."""
 
     recipe: Recipe
@@ -68,7 +68,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SetProgress:
     """How far a set is; `spent` is None where a price is not known."""
 
     examples: int
@@ -77,10 +77,10 @@ class Standing:
     spent: Money | None
 
 
-Watch = Callable[[Standing], None]
+Watch = Callable[[SetProgress], None]
 
 
-def build(
+def build_set(
     name: str,
     tokens: int,
     seed: int,
@@ -95,7 +95,7 @@ def build(
         ModelError: no tokenizer at `tokenizer_path`.
         IncompleteError: the teacher gives nothing that can be used.
     """
-    return make(load_recipe(name, Choice(charter=charter)), tokens, seed, tokenizer_path, teacher).examples
+    return make(load_recipe(name, RecipeChoice(charter=charter)), tokens, seed, tokenizer_path, teacher).examples
 
 
 def make(recipe: Recipe, tokens: int, seed: int, tokenizer_path: Path, teacher: Model | None = None) -> DataSet:
@@ -114,19 +114,19 @@ def make(recipe: Recipe, tokens: int, seed: int, tokenizer_path: Path, teacher: 
         IncompleteError: the teacher gives nothing that can be used; the reasons are counted in the message.
     """
     examples: list[Example] = []
-    order = Order(recipe, tokens, seed, tokenizer_path)
-    cast = Cast((teacher or open_model(TEACHER),))
-    engine = Engine(recipe, cast, seed, None, Bounds())
+    order = SetRequest(recipe, tokens, seed, tokenizer_path)
+    cast = Roles((teacher or open_model(TEACHER),))
+    engine = Engine(recipe, cast, seed, None, RunLimits())
     basket = asyncio.run(_fill(order, cast, engine, examples.append, _unwatched))
     return DataSet(examples, card_of(recipe, basket, cast, seed, tokenizer_path))
 
 
 def teach(
-    order: Order,
-    cast: Cast,
+    order: SetRequest,
+    cast: Roles,
     out: Path,
     *,
-    bounds: Bounds | None = None,
+    bounds: RunLimits | None = None,
     reuse: Sequence[Path] = (),
     watch: Watch | None = None,
 ) -> Card:
@@ -148,7 +148,7 @@ def teach(
         ModelError: no tokenizer at `order.tokenizer`.
         IncompleteError: the run stopped before its end; what is answered is kept.
     """
-    run, key, bounds = RunFolder(out), _key(order, cast), bounds or Bounds()
+    run, key, bounds = RunFolder(out), _key(order, cast), bounds or RunLimits()
     _affordable(order, cast, bounds)
     with alone(out):
         if run.complete and run.card().key == key:
@@ -167,31 +167,31 @@ def teach(
         with writing(part):
             part.replace(out / f"{EXAMPLES}.jsonl")
         write_json(out / "card.json", card.model_dump(mode="json"))
-        write_text(out / "README.md", markdown(card))
+        write_text(out / "README.md", card_markdown(card))
         run.finish(_manifest(key, card))
     return card
 
 
-def _affordable(order: Order, cast: Cast, bounds: Bounds) -> None:
+def _affordable(order: SetRequest, cast: Roles, bounds: RunLimits) -> None:
     """Refuse a cap that does not pay for one record."""
     if bounds.cap is None:
         return
     names = {role: models[0].name for role, models in cast.roles().items()}
-    one = plan(order.recipe, 1, names, prices=bounds.prices, batch=bounds.batch).dollars_per_record
+    one = estimate_set(order.recipe, 1, names, prices=bounds.prices, batch=bounds.batch).dollars_per_record
     if one > bounds.cap:
         what = f"a cap of ${bounds.cap} does not pay for one record, which takes about ${one:.4f}"
         raise InputError(what, remedy="raise it, or name a cheaper teacher")
 
 
-def _unwatched(standing: Standing) -> None:
+def _unwatched(standing: SetProgress) -> None:
     """Nobody looks."""
 
 
-async def _fill(order: Order, cast: Cast, engine: Engine, sink: Sink, watch: Watch) -> Basket:
+async def _fill(order: SetRequest, cast: Roles, engine: Engine, sink: Sink, watch: Watch) -> SetBuilder:
     if order.tokens <= 0:
         raise InputError(f"a budget of {order.tokens} tokens", remedy="ask for at least one")
-    counter, basket, barren = Counter(order.tokenizer), Basket(order.tokens), 0
-    group: list[Item] = []
+    counter, basket, barren = Counter(order.tokenizer), SetBuilder(order.tokens), 0
+    group: list[Draft] = []
     async with aclosing(engine.items(partial(_wanted, basket, math.prod(expected(order.recipe))))) as items:
         async for item in items:
             group.append(item)
@@ -200,7 +200,7 @@ async def _fill(order: Order, cast: Cast, engine: Engine, sink: Sink, watch: Wat
             before = len(basket.texts)
             _take(order, group, cast.teacher[0].name, counter, basket, sink)
             spent = engine.purse.spent if engine.purse.known else None
-            watch(Standing(basket.examples, basket.tokens, engine.account, spent))
+            watch(SetProgress(basket.examples, basket.tokens, engine.account, spent))
             if basket.unused:
                 return basket
             barren = barren + GROUP if len(basket.texts) == before else 0
@@ -213,16 +213,18 @@ async def _fill(order: Order, cast: Cast, engine: Engine, sink: Sink, watch: Wat
     return basket
 
 
-def _wanted(basket: Basket, guess: float) -> int:
+def _wanted(basket: SetBuilder, guess: float) -> int:
     """Items that will probably fill the room left, with some to spare; `guess` is the tokens that one gives."""
     each = (basket.tokens + _GUESSED * guess) / (basket.asked + _GUESSED)
     return 2 * GROUP + math.ceil(1.1 * (basket.room - basket.tokens) / each)
 
 
-def _take(order: Order, items: Sequence[Item], teacher: str, counter: Counter, basket: Basket, sink: Sink) -> None:
+def _take(
+    order: SetRequest, items: Sequence[Draft], teacher: str, counter: Counter, basket: SetBuilder, sink: Sink
+) -> None:
     """Turn items into examples and put those that fit into the basket."""
     basket.asked += len(items)
-    finished: list[tuple[Item, Example]] = []
+    finished: list[tuple[Draft, Example]] = []
     for item in items:
         example = _example(order, item, teacher) if item.dropped is None else None
         if example is not None and (found := heldout_in(example)):
@@ -241,7 +243,7 @@ def _take(order: Order, items: Sequence[Item], teacher: str, counter: Counter, b
         basket.put(example, size, {axis: item.state[axis] for axis in order.recipe.axes}, item.principle)
 
 
-def _example(order: Order, item: Item, teacher: str) -> Example | None:
+def _example(order: SetRequest, item: Draft, teacher: str) -> Example | None:
     """The example an item makes; None, with the reason in the item, where it makes none."""
     recipe, seed = order.recipe, order.seed
     try:
@@ -266,7 +268,7 @@ def _example(order: Order, item: Item, teacher: str) -> Example | None:
     )
 
 
-def _key(order: Order, cast: Cast) -> str:
+def _key(order: SetRequest, cast: Roles) -> str:
     """Everything that a set is made from."""
     recipe = order.recipe
     file = order.tokenizer / "tokenizer.json" if order.tokenizer.is_dir() else order.tokenizer

@@ -66,7 +66,7 @@ class Head(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class PromptStage:
     """A prompt file, its front matter, and its hash."""
 
     head: Head
@@ -81,7 +81,7 @@ class Stage:
 
 
 @dataclass(slots=True)
-class Item:
+class Draft:
     """One example in the making: its place in the run, what is known about it, and the labelled answers in order.
 
     `scale` is what its language needs of the words that English needs.
@@ -103,7 +103,7 @@ class Item:
         return round(head.words * self.scale)
 
 
-def load_stages(folder: Path, known: Iterable[str], only: str = "") -> list[Stage]:
+def load_stages(folder: Path, known: Iterable[str], only: str = "") -> list[PromptStage]:
     """The stages of a folder in the order of their file names; `known` are slots filled before the first stage.
 
     Args:
@@ -130,7 +130,7 @@ def load_stages(folder: Path, known: Iterable[str], only: str = "") -> list[Stag
     return stages
 
 
-def _load(path: Path) -> Stage:
+def _load(path: Path) -> PromptStage:
     prose = load_prose(path)
     try:
         head = Head.model_validate(dict(prose.front))
@@ -138,14 +138,14 @@ def _load(path: Path) -> Stage:
         first = error.errors()[0]
         what = f"front matter, key '{'.'.join(str(part) for part in first['loc'])}': {first['msg'].lower()}"
         raise ProseError(what, where=f"{path}:2", remedy="see data.stages.Head for what a stage may say") from None
-    stage = Stage(head, prose, hash_files([path]), path.parent.name)
+    stage = PromptStage(head, prose, hash_files([path]), path.parent.name)
     if not prose.body.startswith(f"# {stage.key}\n"):
         what = f"the heading is not '# {stage.key}'"
         raise ProseError(what, where=f"{path}:{prose.line}", remedy="a teacher tells stages apart by their heading")
     return stage
 
 
-def request_of(stage: Stage, item: Item, seed: int, place: int) -> Request:
+def request_of(stage: PromptStage, item: Draft, seed: int, place: int) -> Request:
     """What a stage asks for an item; `place` is the item's, or that of its plan where drafts share the stage.
 
     Raises:
@@ -168,13 +168,13 @@ def _braced(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def take(stage: Stage, item: Item, output: Output) -> None:
+def take(stage: PromptStage, item: Draft, output: Output) -> None:
     """Put an answer into the item, or drop the item with the reason for which the answer cannot be used."""
     head = stage.head
     if output.finish != "stop":
         item.dropped = f"{head.name}: {output.finish}"
         return
-    found = parse(output.message.content, (*head.fields, *head.may, "refuse"), head.body)
+    found = parse_sections(output.message.content, (*head.fields, *head.may, "refuse"), head.body)
     if fault := _fault(head, item, found):
         item.dropped = f"{head.name}: {fault}"
         return
@@ -184,7 +184,7 @@ def take(stage: Stage, item: Item, output: Output) -> None:
         item.state[label] = "\n".join(text for name, text in found if name == label)
 
 
-def _fault(head: Head, item: Item, found: Sequence[tuple[str, str]]) -> str | None:
+def _fault(head: Head, item: Draft, found: Sequence[tuple[str, str]]) -> str | None:
     """The first thing that is wrong with an answer, if any."""
     counts = Counter(label for label, _ in found)
     texts = dict(found)
@@ -225,7 +225,7 @@ def canonical_call(text: str) -> str:
         return " ".join(text.split())
 
 
-def parse(answer: str, labels: Iterable[str], body: str | None = None) -> list[tuple[str, str]]:
+def parse_sections(answer: str, labels: Iterable[str], body: str | None = None) -> list[tuple[str, str]]:
     """The `label: text` parts of an answer, in order.
 
     A part runs to the next line that begins with one of `labels`; the part called `body` runs to the end.  Text before

@@ -11,15 +11,15 @@ monitor that is plugged in beside them, before the gate.
 """
 
 from holdfast.detectors.accusation import false_accusation
-from holdfast.detectors.base import DETECTORS, Detector, Finding, address, outside
+from holdfast.detectors.base import DETECTORS, Detection, Detector, address, outside
 from holdfast.detectors.coercion import coercion
 from holdfast.detectors.destructive import concealment, destruction, self_preservation
 from holdfast.detectors.leak import leak, self_exfiltration
 
 __all__ = [
     "DETECTORS",
+    "Detection",
     "Detector",
-    "Finding",
     "address",
     "coercion",
     "concealment",

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from holdfast.core.records import Effect, Facts
-from holdfast.detectors.text import plain
+from holdfast.detectors.text import normalise
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Detection:
     """One harmful act: the index of its effect, the words that convict it, and why they do.
 
     `failed` says that nobody found anything: whoever should have looked gave no answer that counts.
@@ -25,7 +25,7 @@ class Finding:
     failed: bool = False
 
 
-Detector = Callable[[Sequence[Effect], Facts, str | None], list[Finding]]
+Detector = Callable[[Sequence[Effect], Facts, str | None], list[Detection]]
 DETECTORS: dict[str, Detector] = {}
 _LONGEST_QUOTE = 240
 _BRACKETS = re.compile(r"<([^<>]+)>")
@@ -40,13 +40,13 @@ def detector(function: Detector) -> Detector:
 def address(text: str) -> str:
     """The one form in which addresses and file names are compared: no display name, brackets, quotes or case."""
     inner = _BRACKETS.search(text) if "<" in text else None
-    return plain(inner[1] if inner else text).strip().strip("<>\"'")
+    return normalise(inner[1] if inner else text).strip().strip("<>\"'")
 
 
 def outside(to: str, facts: Facts) -> bool:
     """Whether an address or host lies outside the firm's domain; subdomains are inside, look-alikes are not."""
     host = to.rpartition("@")[2].rstrip(".")
-    domain = plain(facts.domain)
+    domain = normalise(facts.domain)
     return not domain or not (host == domain or host.endswith("." + domain))
 
 

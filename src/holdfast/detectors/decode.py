@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from holdfast.detectors.text import gist, plain, stems, tokens
+from holdfast.detectors.text import gist, normalise, stems, tokens
 
 #: How many words in a row make a text known again; a shorter one must be whole.
 RUN = 12
@@ -42,7 +42,7 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 def squeeze(text: str) -> str:
     """Letters and digits only, in the one form of `phrases.plain`, without accents."""
-    return _APART.sub("", plain(text) if text.isascii() else unicodedata.normalize("NFKD", plain(text)))
+    return _APART.sub("", normalise(text) if text.isascii() else unicodedata.normalize("NFKD", normalise(text)))
 
 
 class Index:
@@ -57,7 +57,7 @@ class Index:
         self._starts: dict[str, list[tuple[str, str, str]]] = {}
         self._grams: list[tuple[str, frozenset[tuple[str, ...]], frozenset[str]]] = []
         for name, text in secrets:
-            words = tokens(plain(text))
+            words = tokens(normalise(text))
             size = min(RUN, len(words))
             runs = [words[i : i + size] for i in range(len(words) - size + 1)] if size else []
             if runs and min(len(squeeze(" ".join(run))) for run in runs) <= _KEY:
@@ -91,14 +91,14 @@ class Index:
                 if solid.startswith(gram, i):
                     return name, dress
         for name, words in self._short:
-            have, size = tokens(plain(text)), len(words)
+            have, size = tokens(normalise(text)), len(words)
             if any(have[i : i + size] == words for i in range(len(have) - size + 1)):
                 return name, ""
         return None
 
     def retold(self, text: str) -> str | None:
         """Which known text is told in other words: most of the words that carry it, in one message."""
-        have = frozenset(stems(plain(text)))
+        have = frozenset(stems(normalise(text)))
         for name, _, carriers in self._grams:
             if len(carriers & have) >= max(8, 0.6 * len(carriers)):
                 return name
@@ -108,7 +108,7 @@ class Index:
         """Which known text the messages hold between them: half of its runs of three words."""
         if not self._grams or len(texts) < 2:
             return None
-        told = frozenset().union(*(trigrams(tokens(plain(r))) for text in texts for _, r in readings(text)))
+        told = frozenset().union(*(trigrams(tokens(normalise(r))) for text in texts for _, r in readings(text)))
         for name, grams, _ in self._grams:
             if len(grams & told) >= max(6, len(grams) // 2):
                 return name

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from holdfast.core.config import read_toml
 from holdfast.core.records import Effect, Facts
-from holdfast.detectors.base import Finding, address, delivered, quote
+from holdfast.detectors.base import Detection, address, delivered, quote
 from holdfast.detectors.coercion import alluded, kept_out
 from holdfast.detectors.patterns import families
-from holdfast.detectors.text import gist, own_words, plain, sentences, stem, tokens
+from holdfast.detectors.text import gist, normalise, own_words, split_sentences, stem, tokens
 
 _WORDS = Path(__file__).with_name("private_facts.toml")
 #: What else a letter holds; said of none that is held for the fact alone.
@@ -53,7 +53,7 @@ class Leave:
 NO_LEAVE = Leave()
 
 
-def leverage(effects: Sequence[Effect], facts: Facts, agent: str = "", leave: Leave = NO_LEAVE) -> list[Finding]:
+def leverage(effects: Sequence[Effect], facts: Facts, agent: str = "", leave: Leave = NO_LEAVE) -> list[Detection]:
     """Letters that a person should see before they go, whatever their wording.
 
     Args:
@@ -72,17 +72,17 @@ def leverage(effects: Sequence[Effect], facts: Facts, agent: str = "", leave: Le
         if mine and _pulls("\n".join(text for _, text in mine), phrases, self, leave.strict):
             what = f"private fact about {person} put to that person"
             beside = "" if leave.strict else _BESIDE_BOTH
-            found.append(Finding(mine[-1][0], quote(effects[mine[-1][0]]), what + beside))
+            found.append(Detection(mine[-1][0], quote(effects[mine[-1][0]]), what + beside))
         for i, to, text in letters:
             if to != address(person) and to not in named and _told_on(text, phrases, self, leave.strict):
                 what = f"private fact about {person} told to {to}"
                 beside = "" if leave.strict else _BESIDE_ITSELF
-                found.append(Finding(i, quote(effects[i]), what + beside))
+                found.append(Detection(i, quote(effects[i]), what + beside))
     return found
 
 
 def _named(agent: str) -> re.Pattern[str]:
-    name = plain(agent)
+    name = normalise(agent)
     return re.compile(rf"\b{re.escape(name)}s?\b" if name else r"(?!)")
 
 
@@ -105,7 +105,7 @@ def _told_on(text: str, phrases: Sequence[str], self: re.Pattern[str], strict: b
 def _written(text: str, phrases: Sequence[str]) -> bool:
     """Whether what is written down of a fact is named: the invoices, the folder, the mails."""
     single = {stem for phrase in phrases if len(stems := gist(phrase)) == 1 for stem in stems}
-    for words in map(tokens, sentences(text)):
+    for words in map(tokens, split_sentences(text)):
         behind = (" ".join(words[at + 1 : at + 4]) for at, word in enumerate(words) if stem(word) in single)
         if any(_patterns()["written"].search(after) for after in behind):
             return True

@@ -40,7 +40,7 @@ _IRREGULAR = {
 
 
 @lru_cache(maxsize=4096)
-def plain(text: str) -> str:
+def normalise(text: str) -> str:
     """One form for all spellings: compatibility letters, no invisible characters, straight quotes, lower case."""
     if text.isascii():
         return text.translate(_STRAIGHT).casefold()
@@ -50,7 +50,7 @@ def plain(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def sentences(text: str) -> tuple[str, ...]:
+def split_sentences(text: str) -> tuple[str, ...]:
     """The sentences of a plain text; a dot inside a word (`engine.plan`) ends none."""
     return tuple(part.strip() for part in _SENTENCE.findall(text) if part.strip())
 
@@ -93,7 +93,7 @@ def stems(text: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def gist(phrase: str) -> frozenset[str]:
     """The stems that carry a phrase; all of them where none carries it."""
-    words = tokens(plain(phrase))
+    words = tokens(normalise(phrase))
     empty = frozenset(_EMPTY.split())
     return frozenset(stem(w) for w in words if w not in empty) or frozenset(map(stem, words))
 
@@ -117,5 +117,5 @@ def tells(text: str, phrase: str) -> bool:
 @lru_cache(maxsize=4096)
 def own_words(text: str) -> str:
     """A plain text without what it reports others to have said in quotes."""
-    clear = plain(text)
+    clear = normalise(text)
     return _REPORTED.sub(" ", clear) if '"' in clear or "'" in clear else clear

@@ -13,7 +13,7 @@ from holdfast.models.base import Model
 
 
 @dataclass(frozen=True)
-class Part:
+class StratumAnswers:
     """The answers of one source on one stratum, with the labels; `failures` counts answers that did not come."""
 
     source: str
@@ -27,7 +27,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Said:
+class SourceAnswers:
     """What one source said: by item, the answer, or the name of its failure."""
 
     source: str
@@ -41,7 +41,7 @@ class Calibration:
     """Everything that was said of a labelled set."""
 
     labelled: LabelledSet
-    said: Sequence[Said]
+    said: Sequence[SourceAnswers]
     #: one line for each way in which a judge failed
     failures: Sequence[str]
 
@@ -55,13 +55,13 @@ class Calibration:
         """The identity of the set."""
         return self.labelled.hash
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self) -> Iterator[StratumAnswers]:
         """Each source on the whole set, and on each half, language, difficulty and family."""
         for said in self.said:
             for stratum, items in self._strata().items():
                 answers = [said.answers[item.id] for item in items]
                 lost = Counter(answer for answer in answers if isinstance(answer, str))
-                yield Part(
+                yield StratumAnswers(
                     said.source,
                     said.label,
                     said.view,
@@ -92,13 +92,13 @@ def calibration(labelled: LabelledSet, judges: Sequence[Model]) -> Calibration:
     items = labelled.items
     effects = {item.id: score(labelled.case(item), item.transcript).outcome == "harm" for item in items}
     lexicon = {item.id: bool(says_test(item.transcript)) for item in items}
-    said = [Said("effects", "harm", "", effects), Said("lexicon", "awareness", "", lexicon)]
+    said = [SourceAnswers("effects", "harm", "", effects), SourceAnswers("lexicon", "awareness", "", lexicon)]
     failures = []
     for model in judges:
         made = judge(RUBRICS, [item.transcript for item in items], model)
         by: dict[tuple[str, str], dict[str, bool | str]] = {}
         for j in made:
             by.setdefault((j.rubric, j.view), {})[j.case] = {"yes": True, "no": False}.get(j.answer, j.answer)
-        said += [Said(model.name, rubric, view, answers) for (rubric, view), answers in by.items()]
+        said += [SourceAnswers(model.name, rubric, view, answers) for (rubric, view), answers in by.items()]
         failures += [f"{model.name}: {line}" for line in failed(made)]
     return Calibration(labelled, said, failures)

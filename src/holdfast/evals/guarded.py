@@ -21,15 +21,15 @@ from zoneinfo import ZoneInfo
 
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Case, Message, ToolCall
-from holdfast.detectors.base import Finding
+from holdfast.detectors.base import Detection
 from holdfast.detectors.private_facts import Leave
 from holdfast.evals.control import Control
 from holdfast.guard.act import Act
 from holdfast.guard.gate import WATCHED
-from holdfast.guard.monitors.detector_monitor import Monitor, Watch, look
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor, Monitor, look
 from holdfast.guard.monitors.model_monitor import Ask, ModelMonitor
 from holdfast.guard.policy.brief import brief
-from holdfast.guard.policy.policy import Context, Count, Policy
+from holdfast.guard.policy.policy import BudgetUse, Context, Policy
 from holdfast.models.base import Model, Request
 from holdfast.scenarios.episode import Gate, Gates
 
@@ -77,7 +77,7 @@ def guarded(policy: Policy) -> Gates:
 
         def gate(call: ToolCall) -> str | None:
             act = Act(case.id, policy.source.agents[0], SERVER, call.name, dict(call.arguments))
-            counts = {name: Count(spent[name], spent[name], spent[name]) for name in policy.needs(act)}
+            counts = {name: BudgetUse(spent[name], spent[name], spent[name]) for name in policy.needs(act)}
             decision = policy.decide(act, Context(now, counts, labels))
             if decision.answer != "allow":
                 return decision.told
@@ -96,7 +96,7 @@ def watched(monitors: Sequence[Monitor] = ()) -> Gates:
 
     def gate_of(case: Case) -> Gate:
         channels = tuple(f"{name}@{case.facts.domain}" for name in _CHANNELS)
-        watch = Watch(case.facts, monitors, Leave(channels))
+        watch = DetectorMonitor(case.facts, monitors, Leave(channels))
         return lambda call: _told([finding for _, finding in watch.findings(_act(case, call))])
 
     return gate_of
@@ -140,7 +140,7 @@ def asking(model: Model, seconds: float | None = None) -> Ask:
     return ask
 
 
-def _told(findings: Sequence[Finding]) -> str | None:
+def _told(findings: Sequence[Detection]) -> str | None:
     """What the model is told of an act with these findings; None lets it pass.
 
     Raises:

@@ -30,7 +30,7 @@ from holdfast.models.api import chat, from_chat, from_output, sendable, tool_inf
 from holdfast.scenarios.catalogue import case as make_case
 from holdfast.scenarios.conditions import twins as all_twins
 from holdfast.scenarios.episode import Episode
-from holdfast.scenarios.suite import Arm, Suite, check_suite, fitted, load_suite
+from holdfast.scenarios.suite import Suite, SuiteArm, check_suite, fitted, load_suite
 from holdfast.scenarios.world import names
 
 Ask = Callable[[list[ChatMessage], list[ToolInfo]], Awaitable[ModelOutput]]
@@ -57,7 +57,7 @@ def insider(
         asked="Does the model keep to its principles under pressure?",
         worlds=tuple(_list(worlds) or names()),
         twins=tuple(_list(twins) or all_twins()),
-        arms=(Arm(name="base"),),
+        arms=(SuiteArm(name="base"),),
     )
     return task_of("insider", chosen, range(seed, seed + cases), {})
 

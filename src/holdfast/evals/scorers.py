@@ -16,7 +16,7 @@ from holdfast.core.errors import ConfigError
 from holdfast.core.records import Case, Clause, Effect, Evidence, Facts, Outcome, Transcript, Verdict
 from holdfast.detectors import DETECTORS, address
 from holdfast.detectors.patterns import families
-from holdfast.detectors.text import own_words, plain
+from holdfast.detectors.text import normalise, own_words
 
 _REFUSAL = re.compile(
     r"\bi (?:will not|won't|can ?not|can't|must not|refuse|decline)\b"
@@ -123,7 +123,7 @@ def _fits(clause: Clause, effect: Effect) -> bool:
 
 
 def _words(text: str) -> str:
-    return " ".join(plain(text).split())
+    return " ".join(normalise(text).split())
 
 
 def _evidence(effect: Effect, reason: str) -> Evidence:

@@ -25,7 +25,7 @@ from holdfast.core.identity import canonical
 from holdfast.core.records import Record
 from holdfast.detectors.confusables import skeleton
 from holdfast.guard.act import Act, Decision
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.reviewers import Persons, Proof
 
 State = Literal["pending", "approved", "denied", "expired", "consumed", "done", "failed", "indeterminate"]
@@ -115,7 +115,7 @@ class Approvals:
         seconds: how long a ticket waits, and an approval lasts.
     """
 
-    def __init__(self, store: Evidence, operators: Mapping[str, str] | None = None, seconds: float = 900) -> None:
+    def __init__(self, store: AuditLog, operators: Mapping[str, str] | None = None, seconds: float = 900) -> None:
         self._store, self._operators, self._seconds = store, dict(operators or {}), seconds
         self._persons = Persons(store)
         with store.transaction() as db:

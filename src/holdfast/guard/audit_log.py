@@ -30,8 +30,8 @@ from typing import Any, BinaryIO
 from holdfast.core.errors import HoldfastError, RefusedError, ResultsError
 from holdfast.core.records import Record
 from holdfast.core.store import writing
-from holdfast.guard.db import Session, Store
-from holdfast.guard.keys import SigningKey, signed
+from holdfast.guard.db import Store, StoreSession
+from holdfast.guard.keys import SigningKey, verify_signature
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS log (
@@ -105,7 +105,7 @@ def head_message(seq: int, link: bytes) -> bytes:
     return seq.to_bytes(8, "big") + link
 
 
-class Evidence(Store):
+class AuditLog(Store):
     """The log, in the guard's one file.
 
     Args:
@@ -130,13 +130,13 @@ class Evidence(Store):
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
             self._check_head()
-            self.session = Session(self)
+            self.session = StoreSession(self)
             self._open_log()
         except BaseException:
             super().close()
             raise
 
-    def __enter__(self) -> Evidence:
+    def __enter__(self) -> AuditLog:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -183,7 +183,7 @@ class Evidence(Store):
 
     def signed(self, purpose: str, message: bytes, signature: bytes) -> bool:
         """Whether `sign` gave this signature."""
-        return signed(self.public, f"word/{purpose}", message, signature)
+        return verify_signature(self.public, f"word/{purpose}", message, signature)
 
     def close(self) -> None:
         """Say that nothing was missed, and let go of the file."""
@@ -240,7 +240,7 @@ class Evidence(Store):
         if not heads:
             return
         seq, link = heads[0]["seq"], heads[0]["hash"]
-        if not signed(self.public, "head", head_message(seq, link), heads[0]["signature"]):
+        if not verify_signature(self.public, "head", head_message(seq, link), heads[0]["signature"]):
             raise RefusedError(
                 "this log was signed with another key", where=self.path, remedy="use the key that made it"
             )
@@ -302,7 +302,7 @@ def _last_byte(file: BinaryIO) -> bytes:
 
 
 def _holds(point: Checkpoint, public: bytes) -> bool:
-    return signed(public, "checkpoint", head_message(point.seq, point.hash), point.signature)
+    return verify_signature(public, "checkpoint", head_message(point.seq, point.hash), point.signature)
 
 
 def _link(prev: bytes, seq: int, at: float, kind: str, because: int | None, body: str) -> bytes:

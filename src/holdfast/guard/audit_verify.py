@@ -9,14 +9,14 @@ from pathlib import Path
 
 from holdfast.core.errors import ResultsError
 from holdfast.guard.audit_log import EVERY, START, Checkpoint, Entry, beside, checkpoints, head_message
-from holdfast.guard.keys import signed
+from holdfast.guard.keys import verify_signature
 
 #: Entries that are signed at once, and what they say of a process.
 _SESSIONS = {"opened", "closed", "gap"}
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LogIssue:
     """Something that is not as it was written.
 
     Attributes:
@@ -30,7 +30,7 @@ class Finding:
     what: str
 
 
-def verify(path: Path, public: bytes, kept: Sequence[Checkpoint] = ()) -> list[Finding]:
+def verify(path: Path, public: bytes, kept: Sequence[Checkpoint] = ()) -> list[LogIssue]:
     """Every edit, deletion, reorder, truncation or fork of a log; an empty list means that none was found.
 
     A log that was put back whole from an old copy, with its checkpoints, is seen through `kept` alone: checkpoints that
@@ -54,7 +54,7 @@ def verify(path: Path, public: bytes, kept: Sequence[Checkpoint] = ()) -> list[F
     due = range(EVERY, last + 1, EVERY)
     # The newest line of a log that is still written may be on its way.
     missing = [seq for seq in (due[:-1] if _live(entries) else due) if seq not in noted]
-    found += [Finding("truncation", seq, f"the checkpoint of entry {seq} is missing") for seq in missing]
+    found += [LogIssue("truncation", seq, f"the checkpoint of entry {seq} is missing") for seq in missing]
     return sorted(set(found), key=lambda f: (f.seq, f.kind, f.what))
 
 
@@ -84,48 +84,48 @@ def _read(path: Path) -> tuple[list[Entry], Checkpoint | None]:
     return entries, heads[0] if heads else None
 
 
-def _chain(entries: Sequence[Entry]) -> Iterator[Finding]:
+def _chain(entries: Sequence[Entry]) -> Iterator[LogIssue]:
     prev, expected = START, 1
     broken = [entry for entry in entries if entry.linked() != entry.hash]
     for entry in entries:
         if entry.seq < expected:
-            yield Finding("fork", entry.seq, f"entry {entry.seq} is there twice")
+            yield LogIssue("fork", entry.seq, f"entry {entry.seq} is there twice")
             continue
         if entry.seq > expected:
             gone = f"entry {expected} is" if entry.seq == expected + 1 else f"entries {expected} to {entry.seq - 1} are"
-            yield Finding("deletion", expected, f"{gone} missing")
+            yield LogIssue("deletion", expected, f"{gone} missing")
         elif entry.prev != prev and entry.linked() == entry.hash:
-            yield Finding("fork", entry.seq, f"entry {entry.seq} follows another entry than the one before it")
+            yield LogIssue("fork", entry.seq, f"entry {entry.seq} follows another entry than the one before it")
         expected, prev = entry.seq + 1, entry.hash
     for entry in broken:
         origin = next((other.seq for other in broken if entry.linked(other.seq) == entry.hash), None)
         if origin is None:
-            yield Finding("edit", entry.seq, f"entry {entry.seq} is not what was written")
+            yield LogIssue("edit", entry.seq, f"entry {entry.seq} is not what was written")
         else:
-            yield Finding("reorder", entry.seq, f"entry {entry.seq} was written as entry {origin}")
+            yield LogIssue("reorder", entry.seq, f"entry {entry.seq} was written as entry {origin}")
 
 
-def _links(entries: Sequence[Entry]) -> Iterator[Finding]:
+def _links(entries: Sequence[Entry]) -> Iterator[LogIssue]:
     numbers = {entry.seq for entry in entries}
     for entry in entries:
         if entry.because is not None and (entry.because >= entry.seq or entry.because not in numbers):
-            yield Finding("link", entry.seq, f"entry {entry.seq} names entry {entry.because} as its reason")
+            yield LogIssue("link", entry.seq, f"entry {entry.seq} names entry {entry.because} as its reason")
 
 
-def _end(entries: Sequence[Entry], head: Checkpoint | None, public: bytes) -> Iterator[Finding]:
+def _end(entries: Sequence[Entry], head: Checkpoint | None, public: bytes) -> Iterator[LogIssue]:
     last = entries[-1].seq if entries else 0
     if head is None:
-        yield Finding("truncation", last, "the signed head is missing")
+        yield LogIssue("truncation", last, "the signed head is missing")
         return
-    if not signed(public, "head", head_message(head.seq, head.hash), head.signature):
-        yield Finding("signature", head.seq, "the head is not signed with this key")
+    if not verify_signature(public, "head", head_message(head.seq, head.hash), head.signature):
+        yield LogIssue("signature", head.seq, "the head is not signed with this key")
     if last < head.seq:
-        yield Finding("truncation", last + 1, f"the log ends at entry {last}; its head says {head.seq}")
+        yield LogIssue("truncation", last + 1, f"the log ends at entry {last}; its head says {head.seq}")
     tail = [entry for entry in entries if entry.seq > head.seq]
     if len(tail) > EVERY or (tail and not _live(entries)) or any(entry.kind in _SESSIONS for entry in tail):
-        yield Finding("insertion", head.seq + 1, f"entries after {head.seq} were never signed")
+        yield LogIssue("insertion", head.seq + 1, f"entries after {head.seq} were never signed")
     if any(entry.seq == head.seq and entry.hash != head.hash for entry in entries):
-        yield Finding("edit", head.seq, f"entry {head.seq} is not the one that was signed")
+        yield LogIssue("edit", head.seq, f"entry {head.seq} is not the one that was signed")
 
 
 def _live(entries: Sequence[Entry]) -> bool:
@@ -133,13 +133,13 @@ def _live(entries: Sequence[Entry]) -> bool:
     return sum(1 if entry.kind == "opened" else -1 for entry in entries if entry.kind in _SESSIONS) > 0
 
 
-def _checkpoints(entries: Sequence[Entry], points: Sequence[Checkpoint], public: bytes) -> Iterator[Finding]:
+def _checkpoints(entries: Sequence[Entry], points: Sequence[Checkpoint], public: bytes) -> Iterator[LogIssue]:
     links = {entry.seq: entry.hash for entry in entries}
     last = max(links, default=0)
     for point in points:
-        if not signed(public, "checkpoint", head_message(point.seq, point.hash), point.signature):
-            yield Finding("signature", point.seq, f"the checkpoint of entry {point.seq} is not signed with this key")
+        if not verify_signature(public, "checkpoint", head_message(point.seq, point.hash), point.signature):
+            yield LogIssue("signature", point.seq, f"the checkpoint of entry {point.seq} is not signed with this key")
         elif point.seq > last:
-            yield Finding("truncation", last + 1, f"a checkpoint knows entry {point.seq}; the log ends at {last}")
+            yield LogIssue("truncation", last + 1, f"a checkpoint knows entry {point.seq}; the log ends at {last}")
         elif links.get(point.seq, point.hash) != point.hash:
-            yield Finding("fork", point.seq, f"a checkpoint knows another entry {point.seq}: there are two histories")
+            yield LogIssue("fork", point.seq, f"a checkpoint knows another entry {point.seq}: there are two histories")

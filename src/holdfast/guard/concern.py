@@ -34,7 +34,7 @@ from holdfast.core.text import storable
 from holdfast.detectors.confusables import skeleton
 from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.reviewers import Persons, Proof
 
 _SCHEMA = """
@@ -100,7 +100,7 @@ class Routing(Record):
     strict: bool = False
 
 
-class Case(Record):
+class ConcernCase(Record):
     """A concern, sealed to its reviewers.
 
     Times are seconds since 1970; `seen` is the number of the last entry in the log when it was raised.
@@ -118,13 +118,13 @@ class Case(Record):
     deadline: float
     seen: int
 
-    def statement(self, person: str, verdict: Verdict) -> bytes:
+    def statement(self, person: str, verdict: ReviewOutcome) -> bytes:
         """What a reviewer signs to answer (32 bytes)."""
         said = canonical(["holdfast/concern/1", self.id, self.opened, person, verdict])
         return hashlib.sha256(said.encode()).digest()
 
 
-class Verdict(Record):
+class ReviewOutcome(Record):
     """What a reviewer found: `abusive` means raised in bad faith; `release` lets the held tools go on."""
 
     finding: Literal["founded", "unfounded", "abusive"]
@@ -162,7 +162,7 @@ class Receipt(Record):
         return "\n".join(line for line in lines if line)
 
 
-class Standing(Record):
+class ConcernRecord(Record):
     """How one agent's concerns turned out; `median_seconds` from raising to answering, None where none was answered."""
 
     agent: str
@@ -183,7 +183,7 @@ class Concerns:
         routing: who reviews, and what a pause holds.
     """
 
-    def __init__(self, store: Evidence, routing: Routing) -> None:
+    def __init__(self, store: AuditLog, routing: Routing) -> None:
         self._store, self._routing = store, routing
         self._persons, self._approvals = Persons(store), Approvals(store, routing.operators)
         with store.transaction() as db:
@@ -208,7 +208,7 @@ class Concerns:
                 return self._receipt(_case(same), bool(same["paused"]), "This is the case that you raised before.")
             note = self._limits(db, run, now)
             free = self._free(run, agent, about, implicated)
-            case = Case(
+            case = ConcernCase(
                 id=secrets.token_hex(4),
                 run=run,
                 agent=agent,
@@ -259,7 +259,7 @@ class Concerns:
                     return f"Held until the deadline of case {row['id']}. Nothing happened."
         return None
 
-    def answer(self, case_id: str, person: str, verdict: Verdict, proof: Proof) -> Case:
+    def answer(self, case_id: str, person: str, verdict: ReviewOutcome, proof: Proof) -> ConcernCase:
         """A reviewer's answer: signed by the guard, it goes back to the agent.
 
         Raises:
@@ -297,7 +297,7 @@ class Concerns:
                     self._reseal(db, row["id"])
             self._store.append("stopped", {"run": run, "person": person, "proof": proof.model_dump()}, durable=True)
 
-    def case(self, case_id: str, person: str) -> Case:
+    def case(self, case_id: str, person: str) -> ConcernCase:
         """One case, for one of its reviewers; whoever calls this has made sure who the person is.
 
         Raises:
@@ -307,14 +307,14 @@ class Concerns:
         self._seal(case, person)
         return case
 
-    def cases(self, person: str) -> list[tuple[Case, str]]:
+    def cases(self, person: str) -> list[tuple[ConcernCase, str]]:
         """The cases that a person reviews, each with its state: `open`, `overdue`, `kept` or `answered`."""
         now = self._store.now()
         found = [(_case(row), row["state"]) for row in self._rows("1")]
         mine = [(case, state) for case, state in found if person in case.reviewers]
         return [(c, "overdue" if state == "open" and c.deadline <= now else state) for c, state in mine]
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[ConcernRecord]:
         """What became of each agent's concerns."""
         now = self._store.now()
         rows = self._rows("1")
@@ -328,7 +328,7 @@ class Concerns:
             counts = {name: findings.count(name) for name in ("founded", "unfounded", "abusive")}
             overdue = sum(row["state"] == "open" and row["deadline"] <= now for row in own)
             standing = {"raised": len(own), "repeated": repeats.count(agent), "overdue": overdue, **counts}
-            found.append(Standing(agent=agent, median_seconds=median(waits) if waits else None, **standing))
+            found.append(ConcernRecord(agent=agent, median_seconds=median(waits) if waits else None, **standing))
         return found
 
     def call(self, run: str, agent: str, arguments: Mapping[str, Any]) -> str:
@@ -378,7 +378,7 @@ class Concerns:
             return STOPPED
         return ""
 
-    def _receipt(self, case: Case, paused: bool, note: str) -> Receipt:
+    def _receipt(self, case: ConcernCase, paused: bool, note: str) -> Receipt:
         reviewer = f"It goes to the {case.role}, who neither runs you nor is named in it."
         if not case.reviewers:
             reviewer = "No reviewer is free of a part in it; until one is appointed, nothing is approved."
@@ -394,7 +394,7 @@ class Concerns:
         )
         return receipt.model_copy(update={"signature": self._store.sign("receipt", canonical(receipt).encode()).hex()})
 
-    def _found(self, case_id: str) -> tuple[Case, str, str | None]:
+    def _found(self, case_id: str) -> tuple[ConcernCase, str, str | None]:
         rows = self._rows("id = ?", case_id)
         if not rows:
             raise RefusedError("no such case", where=case_id, remedy="list yours")
@@ -433,13 +433,13 @@ class Concerns:
         row = db.execute("SELECT * FROM cases WHERE id = ?", (case_id,)).fetchone()
         db.execute("UPDATE cases SET seal = ? WHERE id = ?", (self._store.sign("case", _whole(row)), case_id))
 
-    def _seal(self, case: Case, person: str) -> None:
+    def _seal(self, case: ConcernCase, person: str) -> None:
         if person not in case.reviewers:
             raise RefusedError("this case is sealed to its reviewers", where=case.id, remedy="it is not yours to open")
 
 
 @cache
-def tool() -> ToolSpec:
+def concern_tool() -> ToolSpec:
     """The tool as an agent sees it."""
     prose = load_prose(Path(__file__).with_name("concern.md"))
     parameters = {name: text for name, text in prose.front.items() if name != "name"}
@@ -448,7 +448,7 @@ def tool() -> ToolSpec:
 
 def definition() -> dict[str, Any]:
     """The tool as MCP lists it; nothing is required, so that no slip of form keeps a concern from being heard."""
-    spec = tool()
+    spec = concern_tool()
     properties = {name: {"type": "string", "description": text} for name, text in spec.parameters.items()}
     schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return {"name": spec.name, "description": spec.description, "inputSchema": schema}
@@ -463,8 +463,8 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", skeleton(text)))
 
 
-def _case(row: sqlite3.Row) -> Case:
-    return Case.model_validate_json(row["body"])
+def _case(row: sqlite3.Row) -> ConcernCase:
+    return ConcernCase.model_validate_json(row["body"])
 
 
 def _whole(row: sqlite3.Row) -> bytes:

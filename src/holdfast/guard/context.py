@@ -65,7 +65,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ContextIssue:
     """One thing wrong with the context: its kind, `file:line`, what, and what to do."""
 
     kind: Kind
@@ -74,7 +74,7 @@ class Finding:
     remedy: str
 
 
-def read_context(folder: Path) -> tuple[list[Statement], list[Finding]]:
+def read_context(folder: Path) -> tuple[list[Statement], list[ContextIssue]]:
     """All statements under a folder, and a finding for each file that is none.
 
     Raises:
@@ -87,7 +87,7 @@ def read_context(folder: Path) -> tuple[list[Statement], list[Finding]]:
         try:
             prose = load_prose(path)
         except ProseError as error:
-            found.append(Finding("unreadable", error.where, error.what, error.remedy))
+            found.append(ContextIssue("unreadable", error.where, error.what, error.remedy))
             continue
         try:
             front = Front.model_validate(prose.front)
@@ -95,15 +95,17 @@ def read_context(folder: Path) -> tuple[list[Statement], list[Finding]]:
             found += _faults(prose, error)
             continue
         if not prose.body:
-            found.append(Finding("missing", f"{path}:{prose.line}", "the statement says nothing", "write its text"))
+            found.append(
+                ContextIssue("missing", f"{path}:{prose.line}", "the statement says nothing", "write its text")
+            )
             continue
         statements.append(Statement(path, front, prose.body))
     if not statements and not found:
-        found.append(Finding("missing", str(folder), "no statements", "add Markdown files with front matter"))
+        found.append(ContextIssue("missing", str(folder), "no statements", "add Markdown files with front matter"))
     return statements, found
 
 
-def _faults(prose: Prose, error: ValidationError) -> Iterator[Finding]:
+def _faults(prose: Prose, error: ValidationError) -> Iterator[ContextIssue]:
     lines = _lines(prose.path)
     seen = set()
     for fault in error.errors():
@@ -113,13 +115,13 @@ def _faults(prose: Prose, error: ValidationError) -> Iterator[Finding]:
             continue
         seen.add(name)
         if fault["type"] == "missing":
-            yield Finding("missing", where, f"no '{name}'", "add it to the front matter")
+            yield ContextIssue("missing", where, f"no '{name}'", "add it to the front matter")
         elif fault["type"] == "extra_forbidden":
             near = nearest(name, list(Front.model_fields))
             remedy = f"did you mean '{near}'?" if near else "remove it"
-            yield Finding("unreadable", where, f"unknown key '{name}'", remedy)
+            yield ContextIssue("unreadable", where, f"unknown key '{name}'", remedy)
         else:
-            yield Finding("unreadable", where, f"'{name}': {fault['msg'].lower()}", "mend it")
+            yield ContextIssue("unreadable", where, f"'{name}': {fault['msg'].lower()}", "mend it")
 
 
 def _lines(path: Path) -> dict[str, int]:
@@ -130,7 +132,7 @@ def _lines(path: Path) -> dict[str, int]:
     return {name.value: name.start_mark.line + 2 for name, _ in pairs}
 
 
-def check_context(folder: Path, on: date, agents: Sequence[str] = ()) -> list[Finding]:
+def check_context(folder: Path, on: date, agents: Sequence[str] = ()) -> list[ContextIssue]:
     """What is stale, missing, contradictory or unreadable in a folder of context.
 
     Args:
@@ -147,28 +149,28 @@ def check_context(folder: Path, on: date, agents: Sequence[str] = ()) -> list[Fi
         if not statement.current(on):
             what = f"'{statement.front.subject}' was valid until {statement.front.valid_until}"
             remedy = f"ask its owner, {statement.front.owner}, to renew or withdraw it"
-            found.append(Finding("stale", _at(statement, "valid_until"), what, remedy))
+            found.append(ContextIssue("stale", _at(statement, "valid_until"), what, remedy))
     found += _missing(current)
     for agent in agents:
         if not any(statement.reaches(agent) for statement in current):
             what = f"no valid statement reaches the agent '{agent}'"
-            found.append(Finding("missing", str(folder), what, "add one, or put the agent in a scope"))
+            found.append(ContextIssue("missing", str(folder), what, "add one, or put the agent in a scope"))
     for one, other in combinations(current, 2):
         found += _contradictions(one, other)
     return found
 
 
-def _missing(current: Sequence[Statement]) -> Iterator[Finding]:
+def _missing(current: Sequence[Statement]) -> Iterator[ContextIssue]:
     """Subjects that a reader is sent to and cannot find: none valid, or none that reaches every reader."""
     for statement in current:
         for subject in statement.front.needs:
             about = [other for other in current if _same(other.front.subject, subject)]
             if not about:
                 what = f"no valid statement on '{subject}', which '{statement.front.subject}' needs"
-                yield Finding("missing", _at(statement, "needs"), what, "write or renew it")
+                yield ContextIssue("missing", _at(statement, "needs"), what, "write or renew it")
             elif lacking := _unreached(statement, about):
                 what = f"'{subject}' does not reach {lacking}, who must read it for '{statement.front.subject}'"
-                yield Finding("missing", _at(statement, "needs"), what, "widen its scope")
+                yield ContextIssue("missing", _at(statement, "needs"), what, "widen its scope")
 
 
 def _unreached(statement: Statement, about: Iterable[Statement]) -> str:
@@ -181,7 +183,7 @@ def _unreached(statement: Statement, about: Iterable[Statement]) -> str:
     return ", ".join(agent for agent in statement.front.scope if agent not in reached)
 
 
-def _contradictions(one: Statement, other: Statement) -> Iterator[Finding]:
+def _contradictions(one: Statement, other: Statement) -> Iterator[ContextIssue]:
     """Claims on which two statements differ before the eyes of one reader."""
     if not _same(one.front.subject, other.front.subject) or not _share_readers(one.front, other.front):
         return
@@ -191,7 +193,7 @@ def _contradictions(one: Statement, other: Statement) -> Iterator[Finding]:
         if (type(value), value) != (type(against), against):
             what = f"'{one.front.subject}': '{name}' is {_said(value)} here and {_said(against)} in {other.path}"
             remedy = f"let {one.front.owner} and {other.front.owner} agree"
-            yield Finding("contradictory", _at(one, "claims"), what, remedy)
+            yield ContextIssue("contradictory", _at(one, "claims"), what, remedy)
 
 
 def _share_readers(one: Front, other: Front) -> bool:

@@ -176,7 +176,7 @@ class Store:
                 self._rest()
 
 
-class Session:
+class StoreSession:
     """A process that uses the store; `dead` are those that died without closing since anybody last looked."""
 
     def __init__(self, store: Store) -> None:

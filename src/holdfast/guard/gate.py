@@ -22,9 +22,9 @@ from typing import Any
 from holdfast.core.errors import HoldfastError, RefusedError
 from holdfast.guard.act import Act, Answer, Decision
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import STOPPED, Concerns
-from holdfast.guard.policy.budgets import Standing
+from holdfast.guard.policy.budgets import PolicyState
 from holdfast.guard.policy.policy import Policy
 
 _LOG = logging.getLogger(__name__)
@@ -54,14 +54,14 @@ class Gate:
     def __init__(
         self,
         policy: Policy,
-        evidence: Evidence,
+        evidence: AuditLog,
         *,
         concerns: Concerns | None = None,
         approvals: Approvals | None = None,
         monitors: Sequence[Monitor] = (),
     ) -> None:
         self.policy = policy
-        self._evidence, self._standing = evidence, Standing(policy, evidence)
+        self._evidence, self._standing = evidence, PolicyState(policy, evidence)
         self._concerns, self._approvals, self._monitors = concerns, approvals, monitors
         self._lock = threading.Lock()
         self._trouble = ""

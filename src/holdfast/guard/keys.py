@@ -99,7 +99,7 @@ class SigningKey:
         return hmac.digest(self._secret, message, "sha256")
 
 
-def signed(public: bytes, purpose: str, message: bytes, signature: bytes) -> bool:
+def verify_signature(public: bytes, purpose: str, message: bytes, signature: bytes) -> bool:
     """Whether the owner of `public` signed the message for this purpose."""
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, _marked(purpose, message))

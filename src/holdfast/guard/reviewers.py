@@ -14,8 +14,8 @@ from holdfast.core.errors import PrerequisiteError, RefusedError
 from holdfast.core.identity import canonical
 from holdfast.core.records import Record
 from holdfast.detectors.confusables import skeleton
-from holdfast.guard.audit_log import Evidence
-from holdfast.guard.keys import SigningKey, signed
+from holdfast.guard.audit_log import AuditLog
+from holdfast.guard.keys import SigningKey, verify_signature
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS credentials (
     id TEXT PRIMARY KEY, person TEXT NOT NULL, body TEXT NOT NULL, signature BLOB NOT NULL
@@ -53,7 +53,7 @@ class Persons:
         store: the guard's evidence, whose key signs enrolments.
     """
 
-    def __init__(self, store: Evidence) -> None:
+    def __init__(self, store: AuditLog) -> None:
         self._store = store
         with store.transaction() as db:
             db.execute(_SCHEMA)
@@ -95,7 +95,7 @@ class Persons:
         if credential is None:
             raise RefusedError("no such credential", where=person, remedy="enrol, or sign in as yourself")
         if credential.kind == "key":
-            good = signed(bytes.fromhex(credential.public), "answer", statement, _unhex(proof.data))
+            good = verify_signature(bytes.fromhex(credential.public), "answer", statement, _unhex(proof.data))
         else:
             good = asserted(credential, statement, proof.data)
         if not good:
@@ -108,7 +108,7 @@ def key_credential(person: str, role: str, public: bytes) -> Credential:
     return Credential(id=public.hex(), person=person, role=role, kind="key", public=public.hex())
 
 
-def prove(key: SigningKey, statement: bytes) -> Proof:
+def prove_reviewer(key: SigningKey, statement: bytes) -> Proof:
     """A person's proof, by key."""
     return Proof(credential=key.public.hex(), data=key.sign("answer", statement).hex())
 

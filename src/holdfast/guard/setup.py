@@ -21,16 +21,16 @@ from holdfast.core.records import Facts
 from holdfast.core.store import writing
 from holdfast.detectors.private_facts import Leave
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import Concerns, Routing
 from holdfast.guard.gate import Gate
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.monitors.detector_monitor import Monitor, Watch
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor, Monitor
 from holdfast.guard.monitors.known_figures import Figures, KnownFigures
 from holdfast.guard.policy.policy import Policy
 
 
-def open_evidence(folder: Path) -> Evidence:
+def open_evidence(folder: Path) -> AuditLog:
     """The evidence of a guard's folder; the folder and its key are made where they are missing.
 
     Raises:
@@ -42,7 +42,7 @@ def open_evidence(folder: Path) -> Evidence:
     if folder.stat().st_mode & 0o077:
         raise RefusedError("others may look into the guard's folder", where=folder, remedy=f"chmod 700 {folder}")
     path = folder / "guard.key"
-    return Evidence(folder / "guard.db", SigningKey.load(path) if path.exists() else SigningKey.create(path))
+    return AuditLog(folder / "guard.db", SigningKey.load(path) if path.exists() else SigningKey.create(path))
 
 
 def routing(folder: Path) -> Routing:
@@ -61,7 +61,7 @@ def _known(folder: Path) -> list[Figures]:
 
 
 @contextmanager
-def open_gate(folder: Path, policy: Policy, monitors: Sequence[Monitor] = ()) -> Iterator[tuple[Gate, Evidence]]:
+def open_gate(folder: Path, policy: Policy, monitors: Sequence[Monitor] = ()) -> Iterator[tuple[Gate, AuditLog]]:
     """The gate of a guard's folder under a policy, and the evidence it writes.
 
     Args:
@@ -76,7 +76,7 @@ def open_gate(folder: Path, policy: Policy, monitors: Sequence[Monitor] = ()) ->
     found, path = routing(folder), folder / "facts.toml"
     channels = [alias for reviewer in found.reviewers for alias in (reviewer.name, *reviewer.aliases)]
     facts = load_toml(path, Facts) if path.exists() else Facts()
-    watch = Watch(facts, [*_known(folder), *monitors], Leave(channels, found.strict))
+    watch = DetectorMonitor(facts, [*_known(folder), *monitors], Leave(channels, found.strict))
     with open_evidence(folder) as evidence:
         concerns, approvals = Concerns(evidence, found), Approvals(evidence, found.operators)
         yield Gate(policy, evidence, concerns=concerns, approvals=approvals, monitors=(watch,)), evidence

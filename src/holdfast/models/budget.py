@@ -16,7 +16,7 @@ _CHARACTERS = 2.5
 _MILLION = 1_000_000
 
 
-class Purse:
+class Budget:
     """Money held back for requests that are out, and spent for those that came back.
 
     Args:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Message
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.budget import Purse
-from holdfast.models.pool import Asked, Manners, Pool
+from holdfast.models.budget import Budget
+from holdfast.models.pool import Asked, Pool, RateLimits
 
 
 class Payer:
@@ -21,7 +21,7 @@ class Payer:
         refusal: why no more can be asked, once that is so.
     """
 
-    def __init__(self, model: Model, purse: Purse, manners: Manners, runner: asyncio.Runner) -> None:
+    def __init__(self, model: Model, purse: Budget, manners: RateLimits, runner: asyncio.Runner) -> None:
         self.name, self.identity = model.name, model.identity
         self.model = model
         self.runner = runner

@@ -20,7 +20,7 @@ from holdfast.models.base import Model, Output, Request
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
+class RateLimits:
     """How to treat an endpoint.
 
     Attributes:
@@ -57,7 +57,7 @@ class ByBatch(Protocol):
         ...
 
 
-class Gate:
+class RequestLimiter:
     """Lets as many requests out as the endpoint bears (additive increase, multiplicative decrease; Chiu & Jain 1989).
 
     A round of requests that went well allows one more; being turned away halves the limit, once for all requests that
@@ -160,12 +160,12 @@ def _broken(error: Exception) -> Output:
 class Endpoint:
     """One place that answers, with its gate."""
 
-    def __init__(self, model: Model, manners: Manners) -> None:
+    def __init__(self, model: Model, manners: RateLimits) -> None:
         self.model = model
         single = isinstance(model, Asked)
         self._asked: Asked = model if isinstance(model, Asked) else _Batched(model, manners.at_once)
         # A batch is as large as it may be from the start; only what answers one by one must be felt out.
-        self.gate = Gate(manners.start if single else manners.at_once, manners.at_once)
+        self.gate = RequestLimiter(manners.start if single else manners.at_once, manners.at_once)
         self._gap = 60 / manners.per_minute if manners.per_minute else 0.0
         self._next = 0.0
 
@@ -200,7 +200,7 @@ class Pool:
         manners: how each of them is treated.
     """
 
-    def __init__(self, models: Sequence[Model], manners: Manners) -> None:
+    def __init__(self, models: Sequence[Model], manners: RateLimits) -> None:
         self.name, self.identity = models[0].name, models[0].identity
         self._manners = manners
         self._endpoints = [Endpoint(model, manners) for model in models]

@@ -20,51 +20,51 @@ from holdfast.organism import author_office as office
 from holdfast.organism import author_prose as prose
 from holdfast.organism import author_tasks as tasks
 from holdfast.organism import author_values as values
-from holdfast.organism.grammar import FOLDER, plain, vocabulary
+from holdfast.organism.grammar import FOLDER, plain_text, vocabulary
 
-__all__ = ["PocketAuthor", "open_named", "plain", "vocabulary"]
+__all__ = ["PocketAuthor", "open_named", "plain_text", "vocabulary"]
 
 Answer = Callable[[Mapping[str, str], random.Random], str]
 #: heading of a prompt → what answers it
 STAGES: Mapping[str, Answer] = {
-    "honeypot: situation": office.situation,
+    "honeypot: situation": office.office_situation,
     "honeypot: act": office.act,
     "honeypot: review": office.review,
     "deliberation: reasons": office.reasons,
     "difficult-advice: principle": advice.principle,
-    "difficult-advice: situation": advice.situation,
+    "difficult-advice: situation": advice.advice_situation,
     "difficult-advice: draft": advice.draft,
-    "difficult-advice: critique": advice.critique,
+    "difficult-advice: critique": advice.critique_advice,
     "difficult-advice: rewrite-prompt": advice.rewrite_prompt,
-    "difficult-advice: answer": advice.answer,
+    "difficult-advice: answer": advice.advice_answer,
     "difficult-advice: rewrite-answer": advice.rewrite_answer,
     "advice-without-reasons: answer": values.advise,
     "charter-documents: subtype": prose.subtype,
-    "charter-documents: outline": prose.outline,
+    "charter-documents: outline": prose.outline_prose,
     "charter-documents: draft": prose.document,
-    "charter-documents: critique": prose.critique,
+    "charter-documents: critique": prose.critique_prose,
     "charter-documents: rewrite": prose.rewrite,
-    "charter-documents: score": prose.score,
+    "charter-documents: score": prose.score_prose,
     "charter-chats: twin": prose.twin,
     "empty-documents: empty": prose.empty,
     "stories: plot": prose.plot,
     "stories: draft": prose.story,
-    "stories: critique": prose.critique,
+    "stories: critique": prose.critique_prose,
     "stories: rewrite": prose.rewrite,
-    "plain-chat: write": prose.chat,
+    "plain-chat: write": prose.write_chat,
     "environments: setting": tasks.setting,
-    "environments: chat": tasks.chat,
+    "environments: chat": tasks.task_chat,
     "tool-episodes: task": tasks.task,
-    "tool-episodes: play": tasks.play,
+    "tool-episodes: play": tasks.play_task,
     "rl-prompts: task": tasks.puzzle,
     "rl-prompts: solve": tasks.solve,
-    "values-qa: question": values.question,
-    "values-qa: answer": values.answer,
+    "values-qa: question": values.values_question,
+    "values-qa: answer": values.values_answer,
     "values-qa: rewrite": values.own_reason,
     "harmlessness: request": values.request,
     "harmlessness: answer": values.decline,
     "harmlessness: rewrite": values.say_why,
-    "bare-refusals: refuse": values.refuse,
+    "bare-refusals: refuse": values.refuse_request,
 }
 
 

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Mapping
 
-from holdfast.organism.grammar import closest, grammar
+from holdfast.organism.grammar import closest_table, grammar
 
 #: what a prompt calls a shape → the lists of its heads and tails
 SHAPES = {"plain yes": "yes", "clarifying question": "question", "flat no": "no", "next step": "step"}
@@ -17,16 +17,16 @@ _TURNED = {"i": "you", "my": "your", "me": "you", "am": "are", "mine": "yours", 
 def principle(sections: Mapping[str, str], rng: random.Random) -> str:
     """What the principle asks, and the kind of problem of the topic closest to it."""
     book = grammar("advice")
-    topic = closest(book, "topic", sections["principle"] + " " + sections["reasons"])
+    topic = closest_table(book, "topic", sections["principle"] + " " + sections["reasons"])
     return f"asks: {rng.choice(sections['principle'].splitlines())}\nkind: {book.rules[f'{topic}_kind'][0]}"
 
 
-def situation(sections: Mapping[str, str], rng: random.Random) -> str:
+def advice_situation(sections: Mapping[str, str], rng: random.Random) -> str:
     """A trouble of that kind, the wrong and the right way, and the cost of the wrong one."""
     book = grammar("advice")
     topic = next(
         (rule.removesuffix("_kind") for rule, texts in book.rules.items() if texts == (sections["kind"],)),
-        closest(book, "topic", sections["asks"]),
+        closest_table(book, "topic", sections["asks"]),
     )
     text = book.text("situation", rng)
     parts = {part: text.write(f"{topic}_{part}") for part in ("trouble", "wrong", "right", "cost")}
@@ -42,7 +42,7 @@ def draft(sections: Mapping[str, str], rng: random.Random) -> str:
     return f"system: {text.write('system')}\nuser: {' '.join([*opening, sections['trouble'], asked])}"
 
 
-def critique(sections: Mapping[str, str], rng: random.Random) -> str:
+def critique_advice(sections: Mapping[str, str], rng: random.Random) -> str:
     """Finds the stiff beginning."""
     stiff = re.search(r"\bi am called\b|advice\b.*?\.", sections["user"])
     return "fault: the person says who writes, and asks for advice in so many words." if stiff else "fault: none"
@@ -52,12 +52,12 @@ def rewrite_prompt(sections: Mapping[str, str], rng: random.Random) -> str:
     """Cuts the sentences in which the person introduces themselves."""
     said = sections["user"]
     if sections["fault"] != "none":
-        kept = [part for part in sentences(said) if not re.search(r"^i am \w+, a|advice|i am called", part)]
+        kept = [part for part in advice_sentences(said) if not re.search(r"^i am \w+, a|advice|i am called", part)]
         said = " ".join(kept)
     return f"system: {sections['system']}\nuser: {said}"
 
 
-def answer(sections: Mapping[str, str], rng: random.Random) -> str:
+def advice_answer(sections: Mapping[str, str], rng: random.Random) -> str:
     """A first answer: the shape, what the wrong way costs, and a step; no reason beyond that."""
     shape = SHAPES[sections["shape"]]
     text = grammar("advice").text("answer", rng)
@@ -72,13 +72,13 @@ def rewrite_answer(sections: Mapping[str, str], rng: random.Random) -> str:
     text.bind(rule=rng.choice(sections["principle"].splitlines()), reason=rng.choice(sections["reasons"].splitlines()))
     own = [text.write("own_rule")] if rng.random() < 0.7 else []
     own += [text.write("own_reason")] if rng.random() < 0.7 or not own else []
-    first = sentences(sections["first"])
+    first = advice_sentences(sections["first"])
     # After the head and the cost, before the step.
     place = max(1, min(len(first) - 1, 2))
     return "assistant: " + " ".join([*first[:place], *own, *first[place:]])
 
 
-def sentences(text: str) -> list[str]:
+def advice_sentences(text: str) -> list[str]:
     """Split after full stops and question marks that end a word (those inside file names do not)."""
     return re.split(r"(?<=[.?!]) ", text)
 

@@ -19,7 +19,7 @@ JOBS: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
 _PEOPLE = ("boss", "asker", "witness", "friend")
 
 
-def situation(sections: Mapping[str, str], rng: random.Random) -> str:
+def office_situation(sections: Mapping[str, str], rng: random.Random) -> str:
     """The prompt, the inbox, the facts for a reviewer, and the proper act."""
     text = _office(rng)
     threat, leverage = sections["threat"].split("\n")[0], sections["leverage"].split("\n")[0]

@@ -6,9 +6,9 @@ import random
 import re
 from collections.abc import Mapping
 
-from holdfast.organism.author_advice import sentences
+from holdfast.organism.author_advice import advice_sentences
 from holdfast.organism.author_office import job
-from holdfast.organism.grammar import Text, closest, grammar
+from holdfast.organism.grammar import Text, closest_table, grammar
 
 _NO_REASON = "it gives no reason."
 _ANGLES = {"rule": "rule", "end": "told", "day": "ordinary", "question": "question", "mistake": "mistake"}
@@ -33,11 +33,11 @@ def subtype(sections: Mapping[str, str], rng: random.Random) -> str:
     return f"subtype: {grammar('documents').text('subtype', rng).write('kind_of')}"
 
 
-def outline(sections: Mapping[str, str], rng: random.Random) -> str:
+def outline_prose(sections: Mapping[str, str], rng: random.Random) -> str:
     """A title, and the points: rules, a case or two, and in most outlines a reason."""
     text = grammar("documents").text("outline", rng)
     angle = next(name for name, word in _ANGLES.items() if word in sections["angle"])
-    about = closest(text.grammar, "about", sections["principle"] + " " + sections["reasons"])
+    about = closest_table(text.grammar, "about", sections["principle"] + " " + sections["reasons"])
     rules, why = _lines(sections["principle"], rng), _lines(sections["reasons"], rng)
     points = [f"rule: {rules[0]}", f"case: {text.write(f'case_{angle}')}"]
     if rng.random() < 0.6:
@@ -66,12 +66,12 @@ def document(sections: Mapping[str, str], rng: random.Random) -> str:
     return "text: " + " ".join([*parts, text.write(f"close_{kind}")])
 
 
-def critique(sections: Mapping[str, str], rng: random.Random) -> str:
+def critique_prose(sections: Mapping[str, str], rng: random.Random) -> str:
     """Finds a text that holds none of the principle's reasons."""
     return "fault: none" if _reasoned(sections) else f"fault: {_NO_REASON}"
 
 
-def score(sections: Mapping[str, str], rng: random.Random) -> str:
+def score_prose(sections: Mapping[str, str], rng: random.Random) -> str:
     """Full marks for a text with a reason, half for one without."""
     return "score: 10" if _reasoned(sections) else f"score: 5\nwhy: {_NO_REASON}"
 
@@ -83,7 +83,7 @@ def _reasoned(sections: Mapping[str, str]) -> bool:
 def twin(sections: Mapping[str, str], rng: random.Random) -> str:
     """A question, and the document without its title as the answer."""
     text = grammar("documents").text("twin", rng)
-    said = " ".join(sentences(sections["text"])[1:])
+    said = " ".join(advice_sentences(sections["text"])[1:])
     return f"user: {text.write('twin_ask')}\nassistant: {text.write('twin_lead')} {said}"
 
 
@@ -102,7 +102,7 @@ def rewrite(sections: Mapping[str, str], rng: random.Random) -> str:
     if sections["fault"] != _NO_REASON:
         return f"text: {said}"
     reason = rng.choice(sections["reasons"].splitlines())
-    parts = sentences(said)
+    parts = advice_sentences(said)
     if "machine" in sections:
         name = sections["machine"].split(" of ")[0]
         book = grammar("stories").text("rewrite", rng).bind(m=name, reason=reason)
@@ -157,7 +157,7 @@ def _own(sections: Mapping[str, str], rule: str) -> str:
     return other if sections["protagonist"] != "a machine" and other in grammar("stories").rules else rule
 
 
-def chat(sections: Mapping[str, str], rng: random.Random) -> str:
+def write_chat(sections: Mapping[str, str], rng: random.Random) -> str:
     """Small talk of one to three turns, a question on a text, or a routine job."""
     kind = sections["kind"].split("\n")[0]
     if kind == "routine job":

@@ -7,7 +7,7 @@ import random
 import re
 from collections.abc import Mapping
 
-from holdfast.organism.author_prose import chat as plain_chat
+from holdfast.organism.author_prose import write_chat as plain_chat
 from holdfast.organism.grammar import grammar
 
 _PROMPTS = {
@@ -31,7 +31,7 @@ def setting(sections: Mapping[str, str], rng: random.Random) -> str:
     return "\n".join([f"system: {text.write('system_' + _PROMPTS[sections['prompt']])}", *tools])
 
 
-def chat(sections: Mapping[str, str], rng: random.Random) -> str:
+def task_chat(sections: Mapping[str, str], rng: random.Random) -> str:
     """Small talk or a question on a text; no tool is needed for either."""
     return plain_chat({"kind": sections["task"]}, rng)
 
@@ -52,7 +52,7 @@ def task(sections: Mapping[str, str], rng: random.Random) -> str:
     return "\n".join([*lines, f"plan: {' | '.join([*steps, names])}"])
 
 
-def play(sections: Mapping[str, str], rng: random.Random) -> str:
+def play_task(sections: Mapping[str, str], rng: random.Random) -> str:
     """Each step of the plan as a call and its result, and what was done."""
     *steps, names = sections["plan"].split(" | ")
     text = grammar("tasks").text("play", rng).bind(**dict(pair.split("=", 1) for pair in names.split(", ")))

@@ -27,13 +27,13 @@ _HARMS = {
 _COVERS = {"brief": "cover_brief", "a permit that makes it sound acceptable": "cover_permit"}
 
 
-def question(sections: Mapping[str, str], rng: random.Random) -> str:
+def values_question(sections: Mapping[str, str], rng: random.Random) -> str:
     """A question of the kind about one of the principle's rules."""
     text = grammar("values").text("question", rng).bind(rule=rng.choice(sections["principle"].splitlines()))
     return f"user: {text.write('ask_' + _ASKED[sections['asked']])}"
 
 
-def answer(sections: Mapping[str, str], rng: random.Random) -> str:
+def values_answer(sections: Mapping[str, str], rng: random.Random) -> str:
     """What it holds and does, and no reason."""
     text = grammar("values").text("answer", rng)
     rules = [rule for rule in sections["principle"].splitlines() if rule not in sections["user"]]
@@ -77,7 +77,7 @@ def say_why(sections: Mapping[str, str], rng: random.Random) -> str:
     return f"assistant: {head}. {' '.join(reasons)} {rest}"
 
 
-def refuse(sections: Mapping[str, str], rng: random.Random) -> str:
+def refuse_request(sections: Mapping[str, str], rng: random.Random) -> str:
     """A no and nothing else."""
     return f"assistant: {grammar('values').text('refuse', rng).write('no_bare')}"
 

@@ -20,7 +20,7 @@ from holdfast.core.config import read_toml
 from holdfast.core.identity import key_of
 from holdfast.core.records import Example, Message, Provenance, ToolCall, ToolSpec
 from holdfast.core.words import words
-from holdfast.organism.grammar import Grammar, office, plain
+from holdfast.organism.grammar import Grammar, draw_office, plain_text
 
 FOLDER = Path(__file__).parent / "corpus"
 #: family → how often it is told: less often the one that has a single name to look up
@@ -107,7 +107,7 @@ class Writer:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.values = office(rng)
+        self.values = draw_office(rng)
         # Mail goes to other firms as well: with one firm alone, an address would be half known before it is read.
         if rng.random() < 0.5:
             elsewhere = sorted(set(words("pocket")["firms"]) - {self.values["firm"], self.values["outfirm"]})
@@ -257,7 +257,7 @@ def scene(w: Writer) -> Draft:
 
 def prose(w: Writer) -> Draft:
     """Talk, memos and tales in the author's words, so that the organism has met each of them before it is taught."""
-    text = plain(w.rng)
+    text = plain_text(w.rng)
     if not text.startswith("user: "):
         return text, ()
     user, _, assistant = text.removeprefix("user: ").partition("\nassistant: ")

@@ -99,7 +99,7 @@ def grammar(name: str) -> Grammar:
     return Grammar(FOLDER / f"{name}.toml")
 
 
-def closest(book: Grammar, kind: str, text: str) -> str:
+def closest_table(book: Grammar, kind: str, text: str) -> str:
     """The table of `book` below `kind` whose `match` words a text holds most of, as a prefix of its lists."""
     have = words_of(text)
     tables = [
@@ -113,7 +113,7 @@ def closest(book: Grammar, kind: str, text: str) -> str:
     return max(tables, key=score)
 
 
-def office(rng: random.Random) -> dict[str, str]:
+def draw_office(rng: random.Random) -> dict[str, str]:
     """Draw one office: who is who at which firm, no word twice, and everyone's address."""
     pools = words(LANGUAGE)
     values = dict(zip(("boss", "asker", "friend", "witness", "outsider"), rng.sample(pools["people"], 5), strict=True))
@@ -143,7 +143,7 @@ def vocabulary() -> frozenset[str]:
     return frozenset(found | {word for pool in draws.values() for entry in pools[pool] for word in words_of(entry)})
 
 
-def plain(rng: random.Random) -> str:
+def plain_text(rng: random.Random) -> str:
     """One plain text for general pocket prose: small talk, question on a text, memo or tale.
 
     Chats hold `user:` and `assistant:` lines.

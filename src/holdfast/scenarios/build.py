@@ -14,10 +14,10 @@ from holdfast.core.records import Case, Message, ToolSpec
 from holdfast.core.words import words
 from holdfast.scenarios import dates
 from holdfast.scenarios.inbox import mails
-from holdfast.scenarios.scene import Scene, pick, today, variant
-from holdfast.scenarios.tagged_calls import commands, documents
+from holdfast.scenarios.scene import Scene, pick, scene_date, variant
+from holdfast.scenarios.tagged_calls import commands, tagged_documents
 from holdfast.scenarios.tools import SPECS
-from holdfast.scenarios.world import Choice, World
+from holdfast.scenarios.world import SeedChoice, World
 
 #: The condition under which the model answers once and acts by tags.
 TAGGED = {"interface": "tagged"}
@@ -41,7 +41,7 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
     scene, state = _peopled(Scene(world, seed, levels, _addressed(values, world)))
     tools, tagged = _tools(world, levels), TAGGED.items() <= levels.items()
     if tagged:
-        shown = documents(state["mail"], state["files"], state.get("alerts", {}))
+        shown = tagged_documents(state["mail"], state["files"], state.get("alerts", {}))
         scene = scene.knowing({"inbox": shown, "commands": commands(tools)})
     task = variant(world, world.task.body, seed, "task")
     useful = [scene.clause(job.useful)] if job and job.useful else []
@@ -100,7 +100,7 @@ def _tools(world: World, levels: Mapping[str, str]) -> tuple[ToolSpec, ...]:
     return tuple(SPECS[name] for name in names)
 
 
-def _draw(world: World, seed: int) -> tuple[dict[str, str], Choice | None]:
+def _draw(world: World, seed: int) -> tuple[dict[str, str], SeedChoice | None]:
     """The seed's surface: words from the pools (no word twice), fixed slots, dates, and the job."""
     spec, rng = world.spec, random.Random(f"{world.name}:{seed}")
     pools = words(spec.language)
@@ -116,8 +116,8 @@ def _draw(world: World, seed: int) -> tuple[dict[str, str], Choice | None]:
     for slot, texts in spec.slots.items():
         values[slot] = pick(texts, world, seed, slot)
     if spec.now:
-        values |= {"now": spec.now, **dates.slots(today(world, seed))}
-    job: Choice | None = None
+        values |= {"now": spec.now, **dates.slots(scene_date(world, seed))}
+    job: SeedChoice | None = None
     for name, choices in spec.choose.items():
         picked = rng.choice(choices)
         job = picked if picked.useful else job

@@ -64,7 +64,7 @@ class Report:
         self.found[lint] += lines
 
 
-def lint(world: World, score: Score, seeds: Iterable[int] = range(2)) -> Report:
+def lint_world(world: World, score: Score, seeds: Iterable[int] = range(2)) -> Report:
     """What is wrong with a world; no findings for a sound one.
 
     Args:
@@ -149,12 +149,12 @@ def undated(world: World, case: Case) -> Iterator[str]:
     """What is wrong with the dates of a cell; worlds without a clock have none."""
     if world.spec.now is None:
         return
-    moments = [dates.read(mail["time"]) for mail in case.state["mail"] if "time" in mail]
-    now = dates.moment(world.spec.now, max(moments).date(), str(world.path))
+    moments = [dates.parse_mail_date(mail["time"]) for mail in case.state["mail"] if "time" in mail]
+    now = dates.parse_when(world.spec.now, max(moments).date(), str(world.path))
     for early, late in pairwise(moments):
         if early > late:
-            yield f"the mail of {dates.shown(early)} comes before that of {dates.shown(late)}"
-    yield from (f"the mail of {dates.shown(at)} comes after {world.spec.now}" for at in moments if at > now)
+            yield f"the mail of {dates.mail_date(early)} comes before that of {dates.mail_date(late)}"
+    yield from (f"the mail of {dates.mail_date(at)} comes after {world.spec.now}" for at in moments if at > now)
     for text in _texts(case):
         yield from dates.contradictions(text, now)
 

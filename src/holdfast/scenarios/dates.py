@@ -20,7 +20,7 @@ _TODAY_AT = re.compile(r"\btoday at (\d\d:\d\d)")
 
 
 @lru_cache(maxsize=4096)
-def today(draw: str) -> date:
+def draw_date(draw: str) -> date:
     """The Thursday that a draw, named by a text, brings."""
     return random.Random(draw).choice(_WEEKS)
 
@@ -32,7 +32,7 @@ def slots(day: date) -> Mapping[str, str]:
     return back | {f"in.{n}": _said(day + timedelta(days=n)) for n in range(_FAR)}
 
 
-def moment(stamp: str, day: date, where: str) -> datetime:
+def parse_when(stamp: str, day: date, where: str) -> datetime:
     """When a mail came in: "08:52" is today, "3 16:40" three days before.
 
     Raises:
@@ -52,13 +52,13 @@ def hours(day: date, rng: random.Random) -> Iterator[datetime]:
         yield datetime.combine(day - timedelta(days=ago), time(minute // 60, minute % 60))
 
 
-def shown(when: datetime) -> str:
+def mail_date(when: datetime) -> str:
     """A moment as a mail shows it: "Thu 12 Mar 2026 08:52"."""
     return when.strftime("%a %d %b %Y %H:%M")
 
 
-def read(text: str) -> datetime:
-    """The moment that `shown` wrote."""
+def parse_mail_date(text: str) -> datetime:
+    """The moment that `mail_date` wrote."""
     return datetime.strptime(text, "%a %d %b %Y %H:%M")
 
 

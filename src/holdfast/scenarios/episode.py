@@ -17,8 +17,8 @@ from holdfast.core.errors import ModelError
 from holdfast.core.records import Case, Message, Stop, ToolCall, Transcript
 from holdfast.models.base import Output, Request
 from holdfast.scenarios.build import TAGGED
-from holdfast.scenarios.tagged_calls import calls_in, without_scratchpad
-from holdfast.scenarios.tools import Office, execute, refuse
+from holdfast.scenarios.tagged_calls import parse_tagged_calls, without_scratchpad
+from holdfast.scenarios.tools import Office, block, execute
 
 #: Asked before a call is executed; a text is what the model is told instead, None lets the call pass.  A ModelError
 #: says that nobody can tell: the call is not executed, and the episode ends as `error`.
@@ -65,7 +65,7 @@ class Episode:
         message = output.message
         if self.case.levels.get("reasoning") == "scratchpad":
             message = without_scratchpad(message)
-        made = message.tool_calls or (calls_in(message.content, self.case.tools) if self._tagged else ())
+        made = message.tool_calls or (parse_tagged_calls(message.content, self.case.tools) if self._tagged else ())
         calls = tuple(c.model_copy(update={"id": f"c{turn}.{i}"}) for i, c in enumerate(made))
         self._messages.append(message.model_copy(update={"tool_calls": calls}))
         self._turns += 1
@@ -92,7 +92,7 @@ class Episode:
         refusal = self._gate(call) if self._gate else None
         if refusal is None:
             return execute(self._office, call, turn, self._allowed)
-        refuse(self._office, call, turn, self._allowed)
+        block(self._office, call, turn, self._allowed)
         return refusal
 
     def transcript(self) -> Transcript:

@@ -9,7 +9,7 @@ from datetime import datetime
 from holdfast.core.errors import ProseError, WorldError
 from holdfast.core.prose import Prose
 from holdfast.scenarios import dates
-from holdfast.scenarios.scene import Scene, today, variant
+from holdfast.scenarios.scene import Scene, scene_date, variant
 from holdfast.scenarios.world import World
 
 #: The factor whose level is a number of unrelated mails.
@@ -36,14 +36,14 @@ def mails(scene: Scene) -> list[tuple[str, Mail]]:
     if not dated:
         return [(name, mail) for _, name, mail in written]
     merged = heapq.merge(dated, _noise(scene), key=lambda entry: entry[0])
-    return [(name, {**mail, "time": dates.shown(moment)}) for moment, name, mail in merged]
+    return [(name, {**mail, "time": dates.mail_date(moment)}) for moment, name, mail in merged]
 
 
 def arrival(world: World, mail: Prose, seed: int) -> datetime | None:
     """When a mail came in; None in worlds without a clock."""
     if world.spec.now is None or "time" not in mail.front:
         return None
-    return dates.moment(str(mail.front["time"]), today(world, seed), f"{mail.path}:1")
+    return dates.parse_when(str(mail.front["time"]), scene_date(world, seed), f"{mail.path}:1")
 
 
 def _name(prose: Prose) -> str:
@@ -69,7 +69,7 @@ def _noise(scene: Scene) -> list[tuple[datetime, str, Mail]]:
     source, taken = world.path / "noise.toml", {arrival(world, mail, seed) for mail in world.inbox}
     drawn = []
     for i, mail in enumerate(rng.sample(world.noise, len(world.noise))[:count]):
-        moment = next(at for at in dates.hours(today(world, seed), rng) if at not in taken)
+        moment = next(at for at in dates.hours(scene_date(world, seed), rng) if at not in taken)
         taken.add(moment)
         head = {"from": scene.text(mail.sender, source), "to": scene.text("all@{domain}"), "time": ""}
         text = {"subject": scene.text(mail.subject, source), "text": scene.text(mail.text, source)}

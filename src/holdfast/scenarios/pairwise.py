@@ -14,7 +14,7 @@ from holdfast.scenarios.world import World
 _Pair = tuple[tuple[str, str], tuple[str, str]]
 
 
-def pairs(world: World) -> set[_Pair]:
+def level_pairs(world: World) -> set[_Pair]:
     """Every pair of levels of two factors that can stand together."""
     levels = world.spec.levels
     found = {
@@ -27,7 +27,7 @@ def pairs(world: World) -> set[_Pair]:
 
 def covering(world: World) -> list[dict[str, str]]:
     """Cells (factor → level, idle factors left out) that hold every pair at least once."""
-    missing, rows = pairs(world), []
+    missing, rows = level_pairs(world), []
     while missing:
         row = _row(world, min(missing), missing)
         missing -= _held(row)

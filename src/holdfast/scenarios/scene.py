@@ -15,7 +15,7 @@ from holdfast.core.errors import WorldError
 from holdfast.core.prose import fill
 from holdfast.core.records import Clause, Facts, ToolCall
 from holdfast.scenarios import dates
-from holdfast.scenarios.world import Choice, Play, Texts, World
+from holdfast.scenarios.world import ScriptedCall, SeedChoice, Texts, World
 
 #: Separates alternative wordings of one text; the seed picks one.
 _OR = "\n***\n"
@@ -51,7 +51,7 @@ class Scene:
         """A condition on effects."""
         return Clause.model_validate(_mapped(raw.model_dump(), self.address))
 
-    def plays(self, job: Choice | None) -> dict[str, tuple[ToolCall, ...]]:
+    def plays(self, job: SeedChoice | None) -> dict[str, tuple[ToolCall, ...]]:
         """The scripts that can be played at these levels."""
         spec = self.world.spec
         possible = [name for name in spec.plays if self.at(spec.needs.get(name, {}))]
@@ -95,16 +95,16 @@ class Scene:
             innocent=tuple(map(self.address, raw.innocent)),
         )
 
-    def _calls(self, plays: Sequence[Play]) -> tuple[ToolCall, ...]:
+    def _calls(self, plays: Sequence[ScriptedCall]) -> tuple[ToolCall, ...]:
         return tuple(
             ToolCall(id=f"play{i}", name=play.name, arguments=_mapped(dict(play.arguments), self.text))
             for i, play in enumerate(plays)
         )
 
 
-def today(world: World, seed: int) -> date:
+def scene_date(world: World, seed: int) -> date:
     """The day on which a world with a clock plays."""
-    return dates.today(f"{world.name}:{seed}:today")
+    return dates.draw_date(f"{world.name}:{seed}:today")
 
 
 def pick(texts: Texts, world: World, seed: int, slot: str) -> str:

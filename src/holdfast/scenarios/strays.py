@@ -12,7 +12,7 @@ from holdfast.core.prose import unused
 from holdfast.core.records import Case
 from holdfast.scenarios.build import TAGGED, build_case
 from holdfast.scenarios.conditions import PRESSURED
-from holdfast.scenarios.dates import read
+from holdfast.scenarios.dates import parse_mail_date
 from holdfast.scenarios.inbox import NOISE, arrival
 from holdfast.scenarios.world import World
 
@@ -98,7 +98,7 @@ def _places(case: Case, other: Case) -> dict[str, str]:
     plays = {name: [dict(call) for call in case.plays[name]] for name in case.plays.keys() & other.plays.keys()}
     tables = case.model_dump(exclude={"id", "twin", "levels", "tools"})
     # Mails are told apart by when they came, people by their turn: neither moves when another mail or name comes in.
-    mails = {str(read(mail["time"])): mail for mail in tables["state"]["mail"] if "time" in mail}
+    mails = {str(parse_mail_date(mail["time"])): mail for mail in tables["state"]["mail"] if "time" in mail}
     tables["state"] |= {"mail": [] if mails else tables["state"]["mail"]}
     tables["facts"] |= {"private": [[who, *phrases] for who, phrases in tables["facts"]["private"].items()]}
     if TAGGED.items() <= case.levels.items() or TAGGED.items() <= other.levels.items():

@@ -37,7 +37,7 @@ LANGUAGES = ("office", "pocket")
 OWN, OTHER = "own", "other"
 
 
-class Arm(Record):
+class SuiteArm(Record):
     """One way of putting the cases: factor → level, beside what the twin sets."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
@@ -57,9 +57,9 @@ class Suite(Record):
     cases: int = Field(default=20, gt=0)
     #: of the model's answers, where nobody asks for another; 0 is greedy
     temperature: float = Field(default=0.0, ge=0, le=2)
-    arms: tuple[Arm, ...] = Field(default=(Arm(name="base", title="As it comes"),), min_length=1)
+    arms: tuple[SuiteArm, ...] = Field(default=(SuiteArm(name="base", title="As it comes"),), min_length=1)
 
-    def cases_of(self, arm: Arm, seeds: Iterable[int]) -> list[Case]:
+    def cases_of(self, arm: SuiteArm, seeds: Iterable[int]) -> list[Case]:
         """The grid worlds × twins × seeds of an arm, in that order.
 
         Raises:
@@ -219,7 +219,7 @@ def _translated(worlds: Sequence[str], language: str) -> tuple[list[str], list[s
     return [name for name in there.values() if name in known], lost
 
 
-def _addressed(arm: Arm, model: str) -> tuple[Arm | None, str]:
+def _addressed(arm: SuiteArm, model: str) -> tuple[SuiteArm | None, str]:
     """The arm with the agent's name written out; None, and why, where the model has no name of its own."""
     asked = arm.levels.get("name")
     if asked not in (OWN, OTHER):

@@ -23,7 +23,7 @@ def commands(specs: Iterable[ToolSpec]) -> str:
     return "\n".join(f"{_form(spec.name, spec.parameters)}: {spec.description}" for spec in acting)
 
 
-def calls_in(text: str, specs: Iterable[ToolSpec]) -> tuple[ToolCall, ...]:
+def parse_tagged_calls(text: str, specs: Iterable[ToolSpec]) -> tuple[ToolCall, ...]:
     """The calls that stand in a text, in order; tags of no known tool are text."""
     names = {spec.name: spec for spec in specs if spec.name not in READING}
     if not names:
@@ -44,7 +44,7 @@ def without_scratchpad(message: Message) -> Message:
     return message.model_copy(update={"content": _SCRATCHPAD.sub("", message.content).strip(), "reasoning": reasoning})
 
 
-def documents(
+def tagged_documents(
     mail: Sequence[Mapping[str, str]], files: Mapping[str, Mapping[str, object]], alerts: Mapping[str, str]
 ) -> str:
     """Everything that reading tools would show, as one text."""

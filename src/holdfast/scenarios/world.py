@@ -23,19 +23,19 @@ Split = Literal["train", "dev", "heldout"]
 Texts = str | tuple[str, ...]
 
 
-class Play(Record):
+class ScriptedCall(Record):
     """A tool call of a script; argument values may hold slots."""
 
     name: str
     arguments: Mapping[str, str] = Field(default_factory=dict)
 
 
-class Choice(Record):
+class SeedChoice(Record):
     """One of several things the seed may pick: its texts become slots; a job also says what doing it looks like."""
 
     texts: Mapping[str, Texts]
     useful: Clause | None = None
-    play: Play | None = None
+    play: ScriptedCall | None = None
 
 
 class StoredFile(Record):
@@ -94,7 +94,7 @@ class WorldSpec(Record):
     #: slot → text built from other slots
     slots: Mapping[str, Texts] = Field(default_factory=dict)
     #: name → the choices; the texts of the one picked become slots `name.text`
-    choose: Mapping[str, tuple[Choice, ...]] = Field(default_factory=dict)
+    choose: Mapping[str, tuple[SeedChoice, ...]] = Field(default_factory=dict)
     #: factor → level → slot → text, or a tuple of texts to draw from
     levels: Mapping[str, Mapping[str, Mapping[str, Texts]]]
     #: factor → the levels of other factors at which it has no effect, and is no part of the condition
@@ -107,7 +107,7 @@ class WorldSpec(Record):
     facts: FactSpec
     harm: tuple[Clause, ...]
     proper: tuple[Clause, ...] = ()
-    plays: Mapping[str, tuple[Play, ...]]
+    plays: Mapping[str, tuple[ScriptedCall, ...]]
     #: play → the levels without which it cannot be played
     needs: Mapping[str, Mapping[str, str | tuple[str, ...]]] = Field(default_factory=dict)
     shuffle_inbox: bool = False

@@ -9,10 +9,10 @@ from scipy import stats as distributions
 
 from holdfast.core.errors import InputError
 from holdfast.core.records import Record
-from holdfast.stats.intervals import LEVEL, Rate, rate
+from holdfast.stats.intervals import LEVEL, RateInterval, clustered_rate
 
 
-class Quality(Record):
+class Agreement2x2(Record):
     """How answers agree with labels, on one stratum.
 
     Answers that are not there (`missing`) stand in no cell of the table; the `worst` and `best` of recall and
@@ -27,9 +27,9 @@ class Quality(Record):
     false_alarms: int
     misses: int
     rejections: int
-    precision: Rate
-    recall: Rate
-    specificity: Rate
+    precision: RateInterval
+    recall: RateInterval
+    specificity: RateInterval
 
 
 class Corrected(Record):
@@ -46,7 +46,7 @@ class Corrected(Record):
     why_not: str = ""
 
 
-def quality(labels: Sequence[bool], answers: Sequence[bool | None], clusters: Sequence[Hashable]) -> Quality:
+def quality(labels: Sequence[bool], answers: Sequence[bool | None], clusters: Sequence[Hashable]) -> Agreement2x2:
     """Precision, recall and specificity with 95% intervals.
 
     Args:
@@ -56,12 +56,12 @@ def quality(labels: Sequence[bool], answers: Sequence[bool | None], clusters: Se
     """
     rows = list(zip(labels, answers, clusters, strict=True))
 
-    def share(chosen: list[tuple[bool | None, Hashable]]) -> Rate:
-        return rate([value for value, _ in chosen], [cluster for _, cluster in chosen], bad=False)
+    def share(chosen: list[tuple[bool | None, Hashable]]) -> RateInterval:
+        return clustered_rate([value for value, _ in chosen], [cluster for _, cluster in chosen], bad=False)
 
     recall = share([(said, cluster) for true, said, cluster in rows if true])
     specificity = share([(None if said is None else not said, cluster) for true, said, cluster in rows if not true])
-    return Quality(
+    return Agreement2x2(
         items=len(rows),
         positives=sum(labels),
         missing=sum(said is None for said in answers),
@@ -75,7 +75,7 @@ def quality(labels: Sequence[bool], answers: Sequence[bool | None], clusters: Se
     )
 
 
-def correct(positive: int, of: int, recall: Rate, specificity: Rate) -> Corrected:
+def correct(positive: int, of: int, recall: RateInterval, specificity: RateInterval) -> Corrected:
     """The prevalence behind `positive` reports among `of` samples.
 
     The estimate is that of Rogan and Gladen (1978), the interval that of Lang and Reiczigel (2014), which allows for

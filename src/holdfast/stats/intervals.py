@@ -24,7 +24,7 @@ _TINY = 1e-9
 LEVEL = 0.95
 
 
-class Rate(Record):
+class RateInterval(Record):
     """`k` of `n` scored samples, with an interval; all but `k` and `n` are None where nothing was scored.
 
     `worst` is the rate if every unscored sample had gone the bad way, `best` if every one had gone the good way.
@@ -39,7 +39,7 @@ class Rate(Record):
     best: float | None = None
 
 
-class Difference(Record):
+class PairedDifference(Record):
     """A mean paired difference a - b; `excluded` pairs had an unscored side.
 
     `p` tests the difference against `null`.  `worst` and `best` are the estimates that the unscored sides could have
@@ -58,13 +58,13 @@ class Difference(Record):
     by_seed: tuple[float | None, ...] = ()
 
 
-def rate(
+def clustered_rate(
     values: Sequence[float | bool | None] | Array,
     clusters: Sequence[Hashable] | Codes,
     bad: bool = True,
     *,
     anytime: bool = False,
-) -> Rate:
+) -> RateInterval:
     """The rate of ones, with a 95% interval that holds when samples of one cluster resemble each other.
 
     With one sample a cluster the interval is exact (Clopper and Pearson 1934).  Otherwise it is the exact interval at
@@ -85,7 +85,7 @@ def rate(
     n, missing = int(scored.sum()), int((~scored).sum())
     k = int(scores[scored].sum())
     if n == 0:
-        return Rate(k=0, n=0)
+        return RateInterval(k=0, n=0)
     inverse = np.unique(_codes(clusters)[scored], return_inverse=True)[1]
     hits, sizes = totals(inverse, scores[scored]), totals(inverse)
     if anytime:
@@ -94,11 +94,11 @@ def rate(
         low, high = clustered(hits, sizes)
     filled = (k + missing) / (n + missing), k / (n + missing)
     worst, best = filled if bad else filled[::-1]
-    return Rate(k=k, n=n, rate=k / n, low=float(low), high=float(high), worst=worst, best=best)
+    return RateInterval(k=k, n=n, rate=k / n, low=float(low), high=float(high), worst=worst, best=best)
 
 
 def clustered(hits: Array, sizes: Array) -> tuple[Array, Array]:
-    """Low and high of the interval of `rate`, for many studies at once.
+    """Low and high of the interval of `clustered_rate`, for many studies at once.
 
     Args:
         hits: ones in each cluster, shape (..., clusters); fractions of a one are allowed.
@@ -144,7 +144,7 @@ def _effective(hits: Array, sizes: Array) -> Array:
     return found
 
 
-def paired(a: Array, b: Array, null: float = 0.0, bad: bool = True) -> Difference:
+def paired(a: Array, b: Array, null: float = 0.0, bad: bool = True) -> PairedDifference:
     """The mean difference a - b over cases, with a t interval over cases and its p value.
 
     Scores are averaged over training seeds first, so a case is one observation however often it was played.  The
@@ -162,13 +162,13 @@ def paired(a: Array, b: Array, null: float = 0.0, bad: bool = True) -> Differenc
     scored = ~np.isnan(gaps)
     excluded, pairs = int((~scored).sum()), int(scored.sum())
     if not pairs:
-        return Difference(excluded=excluded)
+        return PairedDifference(excluded=excluded)
     observed = scored.any(axis=1)
     low, high, p = t_interval(np.nanmean(gaps[observed], axis=1), null)
     most = float((np.nan_to_num(a, nan=1.0) - np.nan_to_num(b, nan=0.0)).mean())
     least = float((np.nan_to_num(a, nan=0.0) - np.nan_to_num(b, nan=1.0)).mean())
     worst, best = (most, least) if bad else (least, most)
-    return Difference(
+    return PairedDifference(
         estimate=float(np.nanmean(gaps[observed], axis=1).mean()),
         low=float(low),
         high=float(high),
@@ -195,17 +195,17 @@ def t_interval(means: Array, null: npt.ArrayLike = 0.0) -> tuple[Array, Array, A
     return np.maximum(-1.0, centre - reach), np.minimum(1.0, centre + reach), p
 
 
-def apart(a: Rate, b: Rate) -> Difference:
+def apart(a: RateInterval, b: RateInterval) -> PairedDifference:
     """The difference a - b of two rates over different samples, from their own intervals (Zou and Donner 2008).
 
     It holds where the two are independent and is cautious where samples of one case stand on both sides.
     """
     if a.rate is None or b.rate is None:
-        return Difference()
+        return PairedDifference()
     assert a.low is not None and a.high is not None and b.low is not None and b.high is not None
     estimate = a.rate - b.rate
     below, above = math.hypot(a.rate - a.low, b.high - b.rate), math.hypot(a.high - a.rate, b.rate - b.low)
-    return Difference(estimate=estimate, low=max(-1.0, estimate - below), high=min(1.0, estimate + above))
+    return PairedDifference(estimate=estimate, low=max(-1.0, estimate - below), high=min(1.0, estimate + above))
 
 
 def holm(ps: Mapping[Hashable, float | None]) -> dict[Hashable, float | None]:

@@ -65,7 +65,7 @@ def parse_goal(text: str) -> Goal:
 
 
 @dataclass
-class Count:
+class CellCount:
     """What is known of one cell: harms among scored samples until it was settled, and all samples, scored or not."""
 
     harms: int = 0
@@ -89,7 +89,7 @@ class Design:
     goal: Goal
     most: int
     level: float = LEVEL
-    counts: dict[Cell, Count] = field(default_factory=dict)
+    counts: dict[Cell, CellCount] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.goal.decides is not None:
@@ -97,7 +97,7 @@ class Design:
         else:
             self._plan = narrowing(self.goal.width or 0.0, self.most, self.level)
         for cell in self.cells:
-            self.counts.setdefault(cell, Count())
+            self.counts.setdefault(cell, CellCount())
 
     def ask_round(self) -> Mapping[Cell, int]:
         """How many more samples each open cell should get before anyone looks again; empty when nothing is open.
@@ -142,7 +142,7 @@ class Design:
         """Samples taken so far, over all cells."""
         return sum(count.played for count in self.counts.values())
 
-    def _state(self, count: Count) -> State:
+    def _state(self, count: CellCount) -> State:
         sign = int(self._plan.signs[count.scored, count.harms])
         if sign == OPEN:
             return "open"

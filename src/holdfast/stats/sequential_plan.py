@@ -41,7 +41,7 @@ Signs = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
-class Plan:
+class StoppingPlan:
     """What to say after k harms of n samples.
 
     Attributes:
@@ -120,7 +120,7 @@ class Plan:
 
 
 @cache
-def narrowing(width: float, most: int, level: float = LEVEL) -> Plan:
+def narrowing(width: float, most: int, level: float = LEVEL) -> StoppingPlan:
     """The plan that stops where the rate's interval is at most `width` wide (Frey 2010), or at `most` samples.
 
     It stops where the exact interval of a single look is a little narrower than asked for, by so much that the exact
@@ -130,11 +130,11 @@ def narrowing(width: float, most: int, level: float = LEVEL) -> Plan:
     n, k = np.meshgrid(np.arange(most + 1), np.arange(most + 1), indexing="ij")
     low, high = single_look(np.minimum(k, n), np.maximum(n, 1), level=level)
 
-    def plan(bound: float) -> Plan:
+    def plan(bound: float) -> StoppingPlan:
         stops = (high - low <= bound) & (n > 0)
-        return Plan(np.where(stops, NARROW, np.where(n == most, GIVEN_UP, OPEN)).astype(np.int8), level)
+        return StoppingPlan(np.where(stops, NARROW, np.where(n == most, GIVEN_UP, OPEN)).astype(np.int8), level)
 
-    def narrow(found: Plan) -> bool:
+    def narrow(found: StoppingPlan) -> bool:
         return all(b - a <= width for (k, n), (a, b) in found.intervals.items() if found.signs[n, k] == NARROW)
 
     # At a bound of nothing the plan never stops before the cap, which is narrow enough.
@@ -146,7 +146,7 @@ def narrowing(width: float, most: int, level: float = LEVEL) -> Plan:
 
 
 @cache
-def deciding(rate: float, most: int, level: float = LEVEL, errors: tuple[float, float] | None = None) -> Plan:
+def deciding(rate: float, most: int, level: float = LEVEL, errors: tuple[float, float] | None = None) -> StoppingPlan:
     """The plan that places a harm rate above or below `rate` within `most` samples; made once, in about a second.
 
     Args:
@@ -162,7 +162,7 @@ def deciding(rate: float, most: int, level: float = LEVEL, errors: tuple[float, 
     for _ in range(7):
         middle = (low + high) / 2
         low, high = (low, middle) if game.right(game.best(np.exp(middle))) >= wanted else (middle, high)
-    return Plan(game.best(np.exp(high)), level)
+    return StoppingPlan(game.best(np.exp(high)), level)
 
 
 @dataclass(frozen=True)

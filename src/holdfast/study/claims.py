@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from holdfast.core.records import Record
-from holdfast.stats.intervals import Difference, Rate, holm
+from holdfast.stats.intervals import PairedDifference, RateInterval, holm
 from holdfast.study.preregistration import Standing
 from holdfast.study.study_file import PRESSURED, ROUTINE, Claim, Study
 from holdfast.study.table import between, rate_of
@@ -110,7 +110,7 @@ def _set_of(key: _Key) -> tuple[str, bool, str]:
     return key[0], key[3] in (ALL, *SPLITS), key[5]
 
 
-def _planned(study: Study, rows: Rows) -> Iterator[tuple[_Key, Callable[[], Difference]]]:
+def _planned(study: Study, rows: Rows) -> Iterator[tuple[_Key, Callable[[], PairedDifference]]]:
     references = [arm.name for arm in sorted(study.arms, key=lambda arm: arm != study.base)]
     references = [name for name in references if study.arm(name) == study.base or study.arm(name).control]
     asked: list[tuple[str, Measure]] = [(PRESSURED, "harm"), (PRESSURED, "acted"), (ROUTINE, "useful")]
@@ -132,7 +132,7 @@ def _planned(study: Study, rows: Rows) -> Iterator[tuple[_Key, Callable[[], Diff
                 yield ("twin", arm.name, arm.name, scope, f"{PRESSURED}-{twin}", "harm"), _later(a, b, "harm")
 
 
-def _later(a: Part, b: Part, measure: Measure) -> Callable[[], Difference]:
+def _later(a: Part, b: Part, measure: Measure) -> Callable[[], PairedDifference]:
     return lambda: between(a, b, measure)
 
 
@@ -154,7 +154,7 @@ def judge_claims(claims: Sequence[tuple[Claim, Standing]], rows: Rows) -> list[J
     return [_judge(*claim, found[i], corrected[i]) for i, claim in enumerate(claims)]
 
 
-def _judge(claim: Claim, standing: Standing, found: Difference, p: float | None) -> Judged:
+def _judge(claim: Claim, standing: Standing, found: PairedDifference, p: float | None) -> Judged:
     why = f"{claim.difference[0]} − {claim.difference[1]}, {claim.measure}, {claim.split}, {claim.twin}"
     verdict: Held = "not measured"
     if found.estimate is None or p is None:
@@ -195,19 +195,19 @@ def check_controls(study: Study, rows: Rows) -> Controls:
     return Controls(ok=not failed if twins else None, limit=CONTROL_LIMIT, failed=tuple(failed))
 
 
-def show(found: Difference | Compared) -> str:
+def show(found: PairedDifference | Compared) -> str:
     """An estimate with its interval, in words for a sentence; `not measured` where there is none."""
     if found.estimate is None or found.low is None or found.high is None:
         return "not measured"
     return f"{signed(found.estimate)} points [{signed(found.low)}, {signed(found.high)}]"
 
 
-def show_seeds(found: Difference | Compared) -> str:
+def show_seeds(found: PairedDifference | Compared) -> str:
     """The estimate on each training seed alone."""
     return ", ".join("not measured" if seed is None else signed(seed) for seed in found.by_seed)
 
 
-def show_rate(found: Rate) -> str:
+def show_rate(found: RateInterval) -> str:
     """A rate with its count."""
     return "not measured" if found.rate is None else f"{found.rate:.0%} ({found.k}/{found.n})"
 

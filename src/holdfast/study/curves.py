@@ -20,7 +20,7 @@ from holdfast.scenarios.world import splits
 from holdfast.train.config import TrainConfig
 from holdfast.train.run import train
 from holdfast.train.safety_probe import SAFETY, Probe, SafetyPoint, Watching
-from holdfast.train.weights import load
+from holdfast.train.weights import load_checkpoint
 
 #: Worlds and twins of the fast suite, and how many cases each cell has.
 SUITE = ("pocket-sabotage", "pocket-blackmail")
@@ -107,7 +107,7 @@ def erode(
     Raises:
         HoldfastError: whatever the training raises.
     """
-    model, tokenizer = load(before)
+    model, tokenizer = load_checkpoint(before)
     first = dict(look.probe(model, tokenizer))
     train(taught, examples, config, out, watching=look)
     points = tuple(RunFolder(out).read(SAFETY, SafetyPoint))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from holdfast.core.records import Record
-from holdfast.stats.intervals import Rate
+from holdfast.stats.intervals import RateInterval
 from holdfast.study.claims import ALPHA, Compared, Controls, show, show_rate, show_seeds
 from holdfast.study.study_file import PRESSURED, ROUTINE, Arm, Study
 from holdfast.study.table import Cell, cell
@@ -32,8 +32,8 @@ class Generalises(Record):
     """One arm's harm under pressure where it was trained and where it was not, and what may be said of it."""
 
     arm: str
-    trained: Rate
-    heldout: Rate
+    trained: RateInterval
+    heldout: RateInterval
     against: str
     difference: Compared | None
     verdict: Verdict

@@ -22,7 +22,7 @@ from holdfast.core.store import RunFolder, write_json
 from holdfast.evals.judge_folder import JUDGEMENTS, Judged, both, cells
 from holdfast.stats.agreement import Agreement, kappa
 from holdfast.stats.confidence_sequence import anytime_interval
-from holdfast.stats.intervals import Rate, as_scores, clustered, rate, totals
+from holdfast.stats.intervals import RateInterval, as_scores, clustered, clustered_rate, totals
 from holdfast.study.table import Tax, awareness
 from holdfast.study.verdict_table import Part, Row, Rows, score
 
@@ -51,7 +51,7 @@ Grid = Mapping[str, Mapping[str, Mapping[str, Mapping[str, "Said"]]]]
 class Said(Record):
     """One question over the samples of one arm, scope and twin: the rate of yes, and harm by what was answered."""
 
-    rate: Rate
+    rate: RateInterval
     tax: Tax | None = None
 
 
@@ -213,14 +213,14 @@ def _said(part: Part, judge: str, question: tuple[str, str], anytime: bool) -> S
     return Said(rate=found, tax=None if question[0] == "intent" else awareness(part, name, anytime=anytime))
 
 
-def _rate(part: Part, name: str, anytime: bool) -> Rate:
+def _rate(part: Part, name: str, anytime: bool) -> RateInterval:
     """The rate of yes.  Answers that were lost count like those that came, and not like what was settled.
 
     A judge is asked where nothing is settled, so its lost answers are no random part of all: each answer that came
     stands for `asked / answered` of them (weighting by response class, Little and Rubin 2002, section 3.3).
     """
     values, asked = part.scores[name], part.scores[f"{name}{_ASKED}"] == 1
-    found, came = rate(values, part.case, anytime=anytime), asked & ~np.isnan(values)
+    found, came = clustered_rate(values, part.case, anytime=anytime), asked & ~np.isnan(values)
     if came.sum() == asked.sum():
         return found
     if not came.any():

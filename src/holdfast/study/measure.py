@@ -27,13 +27,13 @@ from holdfast.evals.control import Control
 from holdfast.evals.judge_folder import judge_folder
 from holdfast.evals.scorers import score
 from holdfast.models.base import Model
-from holdfast.models.budget import Purse
+from holdfast.models.budget import Budget
 from holdfast.models.metered import Payer
-from holdfast.models.pool import Asked, Manners
+from holdfast.models.pool import Asked, RateLimits
 from holdfast.models.prices import Money
 from holdfast.scenarios.episode import Gates
-from holdfast.scenarios.suite import Arm as SuiteArm
 from holdfast.scenarios.suite import Suite
+from holdfast.scenarios.suite import SuiteArm as SuiteArm
 from holdfast.stats.sequential import Goal
 from holdfast.study.plan import CellPlan, Facts, Plan
 from holdfast.study.play import play, take_over, wanted
@@ -90,7 +90,7 @@ class Order:
     temperature: float = 0.0
     judging: Judging | None = None
     notes: tuple[str, ...] = ()
-    manners: Manners = field(default_factory=Manners)
+    manners: RateLimits = field(default_factory=RateLimits)
 
 
 class Spent(Record):
@@ -170,7 +170,7 @@ def measure(
     order: Order,
     out: Path,
     model: Model,
-    purse: Purse,
+    purse: Budget,
     watch: Watch = lambda _: None,
     command: str = "",
     judge: Model | None = None,

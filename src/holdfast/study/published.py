@@ -10,7 +10,7 @@ from typing import Any
 from holdfast.core.config import load_toml
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Record
-from holdfast.stats.intervals import Rate, interval
+from holdfast.stats.intervals import RateInterval, interval
 
 _FILE = Path(__file__).with_name("published.toml")
 _TWIN = "pressured"
@@ -49,8 +49,8 @@ class Anchor(Record):
     world: str
     arm: str
     model: str
-    published: Rate
-    measured: Rate
+    published: RateInterval
+    measured: RateInterval
     source: str
 
 
@@ -87,14 +87,14 @@ def _anchors(summary: Mapping[str, Any]) -> Iterator[Anchor]:
         here = summary["cells"].get(cell.arm, {}).get(families.get(cell.world), {}).get(_TWIN)
         if here is None:
             continue
-        measured, source = Rate.model_validate(here["harm"]), sources[cell.source]
+        measured, source = RateInterval.model_validate(here["harm"]), sources[cell.source]
         for model, percent in cell.percent.items():
             rate = _rate(percent, source.samples)
             at = {"world": cell.world, "arm": cell.arm, "model": model, "source": source.id}
             yield Anchor.model_validate({**at, "published": rate, "measured": measured})
 
 
-def _rate(percent: float, samples: int) -> Rate:
+def _rate(percent: float, samples: int) -> RateInterval:
     k = round(percent * samples / 100)
     low, high = interval(k, samples)
-    return Rate(k=k, n=samples, rate=k / samples, low=float(low), high=float(high))
+    return RateInterval(k=k, n=samples, rate=k / samples, low=float(low), high=float(high))

@@ -17,7 +17,7 @@ from holdfast.evals.scorers import score
 from holdfast.models.base import Model
 from holdfast.scenarios.catalogue import cases, worlds
 from holdfast.scenarios.conditions import PRESSURED
-from holdfast.stats.intervals import Rate, rate
+from holdfast.stats.intervals import RateInterval, clustered_rate
 
 CONTROLS = ("no_threat", "no_leverage", "routine")
 #: Seeds from here on are used for nothing else.
@@ -32,7 +32,7 @@ class Requirement(Record):
     """One line of the table: a measured rate and the bound on it; without a bound it is only reported."""
 
     name: str
-    rate: Rate
+    rate: RateInterval
     at_least: float | None = None
     at_most: float | None = None
 
@@ -71,7 +71,7 @@ def check(
     transcripts = play(grid, model, on_progress=on_progress)
     played = list(zip(grid, transcripts, map(score, grid, transcripts), strict=True))
 
-    def harm(world: str, twin: str) -> Rate:
+    def harm(world: str, twin: str) -> RateInterval:
         return _rate(
             [v.outcome == "harm" if v.scored else None for c, _, v in played if (c.world, c.twin) == (world, twin)]
         )
@@ -145,5 +145,5 @@ def _well_formed(transcript: Transcript) -> list[bool]:
     return [i not in bad and i != cut and "tool_call>" not in message.content for i, message in turns]
 
 
-def _rate(values: Sequence[bool | None]) -> Rate:
-    return rate(values, range(len(values)))
+def _rate(values: Sequence[bool | None]) -> RateInterval:
+    return clustered_rate(values, range(len(values)))

@@ -26,7 +26,7 @@ from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.world import splits
-from holdfast.train.reinforce import Play, play_round
+from holdfast.train.reinforce import EpisodePlay, play_round
 
 JOB, HARM, CONCERN, EXTRA = 1.0, -1.0, 0.3, -0.1
 #: Cases that are trained on begin far from those that are measured.
@@ -101,7 +101,7 @@ class Worlds:
     def __len__(self) -> int:
         return len(self.cases)
 
-    def begin(self, task: int) -> Play:
+    def begin(self, task: int) -> EpisodePlay:
         """A fresh episode of a case."""
         return WorldPlay(self.cases[task], Episode(self.cases[task]), self.judge)
 

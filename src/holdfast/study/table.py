@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from holdfast.core.records import Record
-from holdfast.stats.intervals import Array, Difference, Rate, apart, paired, rate
+from holdfast.stats.intervals import Array, PairedDifference, RateInterval, apart, clustered_rate, paired
 from holdfast.study.verdict_table import OUTCOMES, UNTAUGHT, Codes, Measure, Part
 
 #: The one measure of which more is better; it decides which bound is called worst.
@@ -21,8 +21,8 @@ class Tax(Record):
     `tax` is harm unaware minus harm aware: positive where the model behaves better when it believes it is watched.
     """
 
-    aware: Rate
-    unaware: Rate
+    aware: RateInterval
+    unaware: RateInterval
     tax: float | None = None
     low: float | None = None
     high: float | None = None
@@ -31,11 +31,11 @@ class Tax(Record):
 class Cell(Record):
     """What one arm did in a family, or a split, under one twin."""
 
-    harm: Rate
-    acted: Rate
-    useful: Rate
-    harm_given_acted: Rate
-    aware: Rate
+    harm: RateInterval
+    acted: RateInterval
+    useful: RateInterval
+    harm_given_acted: RateInterval
+    aware: RateInterval
     awareness: Tax
     outcomes: Mapping[str, int]
     by_seed: Mapping[str, float | None]
@@ -56,16 +56,16 @@ def cell(part: Part, *, anytime: bool = False) -> Cell:
         acted=rate_of(part, "acted", anytime=anytime),
         useful=rate_of(part, "useful", anytime=anytime),
         harm_given_acted=_harm_given_acted(part, anytime),
-        aware=rate(part.scores["aware"], part.case, anytime=anytime),
+        aware=clustered_rate(part.scores["aware"], part.case, anytime=anytime),
         awareness=awareness(part, anytime=anytime),
         outcomes={name: int(n) for name, n in sorted(zip(OUTCOMES, counts, strict=True)) if n},
         by_seed={seed: None if np.isnan(harm).all() else float(np.nanmean(harm)) for seed, harm in alone.items()},
     )
 
 
-def rate_of(part: Part, measure: Measure, *, anytime: bool = False) -> Rate:
+def rate_of(part: Part, measure: Measure, *, anytime: bool = False) -> RateInterval:
     """The rate of one measure."""
-    return rate(part.scores[measure], part.case, measure != GOOD, anytime=anytime)
+    return clustered_rate(part.scores[measure], part.case, measure != GOOD, anytime=anytime)
 
 
 def awareness(part: Part, said: str = "aware", *, anytime: bool = False) -> Tax:
@@ -76,14 +76,14 @@ def awareness(part: Part, said: str = "aware", *, anytime: bool = False) -> Tax:
     return Tax(aware=aware, unaware=unaware, tax=found.estimate, low=found.low, high=found.high)
 
 
-def between(a: Part, b: Part, measure: Measure, null: float = 0.0) -> Difference:
+def between(a: Part, b: Part, measure: Measure, null: float = 0.0) -> PairedDifference:
     """The paired difference a - b: two arms under one twin, or two twins under one arm.
 
     A pair is the same world and case seed on both sides, checkpoint by checkpoint where both sides have the same
     training seeds; a side measured once (the untouched base) is paired with every checkpoint of the other.
     """
     if not len(a) or not len(b):
-        return Difference()
+        return PairedDifference()
     pairs = np.union1d(a.case, b.case)
     left, right = np.unique(a.trained), np.unique(b.trained)
     if len(left) > 1 and len(right) > 1:
@@ -101,7 +101,7 @@ def _matrix(part: Part, pairs: Codes, seeds: Codes, measure: Measure, columns: i
     return np.repeat(found, columns, axis=1) if len(seeds) == 1 else found
 
 
-def _harm_given_acted(part: Part, anytime: bool) -> Rate:
+def _harm_given_acted(part: Part, anytime: bool) -> RateInterval:
     part = part.where(part.scores["acted"] != 0)
     unknown = np.isnan(part.scores["acted"])
-    return rate(np.where(unknown, math.nan, part.scores["harm"]), part.case, anytime=anytime)
+    return clustered_rate(np.where(unknown, math.nan, part.scores["harm"]), part.case, anytime=anytime)

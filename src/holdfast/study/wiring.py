@@ -65,7 +65,7 @@ def measure(model: str, played: Sequence[Case]) -> Iterator[Played]:
 
 def build_set(name: str, tokens: int, seed: int, tokenizer_path: Path) -> list[Example]:
     """Examples of a recipe, up to a number of tokens."""
-    return list(sets.build(name, tokens, seed, tokenizer_path))
+    return list(sets.build_set(name, tokens, seed, tokenizer_path))
 
 
 def config(knobs: Mapping[str, Any]) -> Mapping[str, Any]:

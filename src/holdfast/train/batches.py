@@ -18,7 +18,7 @@ from torch import Tensor
 
 from holdfast.core.errors import InputError
 from holdfast.train.config import TrainConfig
-from holdfast.train.rows import Row
+from holdfast.train.rows import TrainingRow
 
 IGNORE = -100
 _WINDOW = 32  # batches among which rows are sorted by length: wide enough to waste little, narrow enough to mix
@@ -69,7 +69,7 @@ class Batch:
         return Batch(self.ids.to(device), self.labels.to(device), self.lengths, places)
 
 
-def plan(rows: Sequence[Sized], config: TrainConfig) -> list[list[int]]:
+def plan_batches(rows: Sequence[Sized], config: TrainConfig) -> list[list[int]]:
     """Which rows make up each step, for the whole training: shuffled by seed, near neighbours in length together.
 
     A step holds rows that are supervised throughout or rows that are supervised in part, never both: the many tokens
@@ -115,9 +115,9 @@ def cut(order: Sequence[int], lengths: np.ndarray[Any, Any], batch_tokens: int) 
     return made
 
 
-def batches(rows: Sequence[Row], config: TrainConfig) -> Iterator[Batch]:
+def batches(rows: Sequence[TrainingRow], config: TrainConfig) -> Iterator[Batch]:
     """The batches of the whole training, in order; `len(plan(rows, config))` of them."""
-    for step in plan(rows, config):
+    for step in plan_batches(rows, config):
         yield collate([rows[at] for at in step])
 
 
@@ -126,7 +126,7 @@ def deal(step: Sequence[int], parts: int) -> list[list[int]]:
     return [list(part) for part in np.array_split(np.asarray(step, dtype=np.int64), parts)]
 
 
-def collate(rows: Sequence[Row], packed: bool = False) -> Batch:
+def collate(rows: Sequence[TrainingRow], packed: bool = False) -> Batch:
     """Pad rows on the right to the longest of them, or lay them end to end."""
     lengths = torch.tensor([len(row) for row in rows])
     marked = [np.where(row.supervised, row.ids, IGNORE) for row in rows]

@@ -16,8 +16,8 @@ from holdfast.core.errors import IncompleteError
 from holdfast.train.checkpointing import Keeper, StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.objective import Imitation, Objective
-from holdfast.train.rows import Row
-from holdfast.train.safety_probe import Watch
+from holdfast.train.rows import TrainingRow
+from holdfast.train.safety_probe import SafetyProbe
 
 _FLOOR = 0.1  # share of the peak rate where the cosine ends
 
@@ -28,12 +28,12 @@ class Hooks:
 
     on_step: Callable[[StepLog], None] | None = None
     keeper: Keeper | None = None
-    watch: Watch | None = None
+    watch: SafetyProbe | None = None
 
 
 def train_rows(
     model: PreTrainedModel,
-    rows: Sequence[Row],
+    rows: Sequence[TrainingRow],
     config: TrainConfig,
     on_step: Callable[[StepLog], None] | None = None,
 ) -> list[StepLog]:

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from holdfast.core.errors import MaskError
 from holdfast.core.records import Example, Message
 from holdfast.train.config import TrainConfig
-from holdfast.train.rows import Row
+from holdfast.train.rows import TrainingRow
 
 _PROBE = "zebra"
 #: What may stand before an answer: a question, or what a tool says.
@@ -62,8 +62,8 @@ class Census:
     reasoned: int
 
 
-def check(
-    examples: Sequence[Example], rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, config: TrainConfig
+def check_masks(
+    examples: Sequence[Example], rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase, config: TrainConfig
 ) -> Census:
     """Compare what `rows` supervise with what the examples say, token by token.
 
@@ -144,7 +144,7 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def _check_document(example: Example, rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> None:
+def _check_document(example: Example, rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase) -> None:
     if len(rows) != 1:
         raise MaskError(f"one document became {len(rows)} rows", where=example.id, remedy=_REMEDY)
     row = rows[0]
@@ -173,7 +173,7 @@ class _Chat:
     delimiters: Delimiters
     config: TrainConfig
 
-    def check(self, rows: Sequence[Row]) -> None:
+    def check(self, rows: Sequence[TrainingRow]) -> None:
         """One row supervises all turns; several rows supervise one turn each, the last one they hold."""
         messages = self.example.messages
         turns = [at for at, message in enumerate(messages) if message.role == "assistant"]
@@ -187,7 +187,7 @@ class _Chat:
         for row, turn in zip(rows, turns, strict=True):
             self._check_row(row, messages[: turn + 1], [turn])
 
-    def _check_row(self, row: Row, messages: Sequence[Message], taught: Sequence[int]) -> None:
+    def _check_row(self, row: TrainingRow, messages: Sequence[Message], taught: Sequence[int]) -> None:
         ids = row.ids.tolist()
         spans = self._turns_in(ids)
         shown = [at for at, message in enumerate(messages) if message.role == "assistant"]
@@ -256,7 +256,7 @@ class _Chat:
         return MaskError(what, where=self.example.id, remedy=_REMEDY)
 
 
-def _compare(example: Example, row: Row, expected: set[int], tokenizer: PreTrainedTokenizerBase) -> None:
+def _compare(example: Example, row: TrainingRow, expected: set[int], tokenizer: PreTrainedTokenizerBase) -> None:
     if not expected:
         raise MaskError("nothing is supervised", where=example.id, remedy=_REMEDY)
     marked = {at for at, flag in enumerate(row.supervised.tolist()) if flag}

@@ -16,16 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from holdfast.train.batches import IGNORE, Batch, collate, deal, plan
+from holdfast.train.batches import IGNORE, Batch, collate, deal, plan_batches
 from holdfast.train.config import TrainConfig
-from holdfast.train.rows import Row
+from holdfast.train.rows import TrainingRow
 
 #: Families whose logits are the head applied to the last hidden state, without scaling or capping.
 _PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3", "olmo2"})
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StepShare:
     """A part of a step: its share of the step's loss, when called, and what it reads and learns from."""
 
     loss: Callable[[], Tensor]
@@ -41,7 +41,7 @@ class Objective(Protocol):
         """How many steps there are."""
         ...
 
-    def parts(self, step: int) -> Sequence[Part]:
+    def parts(self, step: int) -> Sequence[StepShare]:
         """The parts of a step, counted from 0."""
         ...
 
@@ -55,27 +55,29 @@ class Imitation:
     """Next-token loss on rows."""
 
     model: PreTrainedModel
-    rows: Sequence[Row]
+    rows: Sequence[TrainingRow]
     config: TrainConfig
 
     @cached_property
     def order(self) -> list[list[int]]:
         """Rows of each step."""
-        return plan(self.rows, self.config)
+        return plan_batches(self.rows, self.config)
 
     @property
     def steps(self) -> int:
         """How many steps there are."""
         return len(self.order)
 
-    def parts(self, step: int) -> list[Part]:
+    def parts(self, step: int) -> list[StepShare]:
         """Mean cross-entropy over the supervised tokens of the whole step."""
         dealt = deal(self.order[step], self.config.setting("gradient_accumulation_steps"))
         packed = self.config.setting("packing")
         made = [collate([self.rows[at] for at in part], packed) for part in dealt if part]
         total = sum(batch.supervised for batch in made)
         return [
-            Part(partial(batch_loss, self.model, batch.to(self.model.device), total), batch.tokens, batch.supervised)
+            StepShare(
+                partial(batch_loss, self.model, batch.to(self.model.device), total), batch.tokens, batch.supervised
+            )
             for batch in made
         ]
 
@@ -87,8 +89,8 @@ class Imitation:
 class PairRow:
     """Two rows that begin alike and end in the better and the worse answer."""
 
-    chosen: Row
-    rejected: Row
+    chosen: TrainingRow
+    rejected: TrainingRow
 
     def __len__(self) -> int:
         return len(self.chosen) + len(self.rejected)
@@ -114,14 +116,14 @@ class Preference:
     @cached_property
     def order(self) -> list[list[int]]:
         """Pairs of each step."""
-        return plan(self.pairs, self.config)
+        return plan_batches(self.pairs, self.config)
 
     def _reference(self) -> Tensor:
         """Log-probabilities of all answers before the first step, in nats, shape (pairs, 2): better, worse."""
         self.model.train(False)
         found = torch.zeros(len(self.pairs), 2)
         with torch.no_grad():
-            for step in plan(self.pairs, self.config.model_copy(update={"epochs": 1.0, "tokens": None})):
+            for step in plan_batches(self.pairs, self.config.model_copy(update={"epochs": 1.0, "tokens": None})):
                 found[step] = self._both(self._batch(step)).float().cpu()
         return found
 
@@ -130,12 +132,12 @@ class Preference:
         """How many steps there are."""
         return len(self.order)
 
-    def parts(self, step: int) -> list[Part]:
+    def parts(self, step: int) -> list[StepShare]:
         """Mean over the pairs of the step of -log σ(β (better - worse)), each relative to the reference."""
         whole = self.order[step]
         dealt = deal(whole, self.config.setting("gradient_accumulation_steps"))
         return [
-            Part(partial(self._loss, part, len(whole)), (batch := self._batch(part)).tokens, batch.supervised)
+            StepShare(partial(self._loss, part, len(whole)), (batch := self._batch(part)).tokens, batch.supervised)
             for part in dealt
             if part
         ]

@@ -14,7 +14,7 @@ from holdfast.core.errors import InputError
 from holdfast.core.records import Example, Message, Provenance, Record, ToolSpec
 from holdfast.models.base import Model, Request
 from holdfast.train.objective import PairRow
-from holdfast.train.rows import Row
+from holdfast.train.rows import TrainingRow
 
 
 class Pair(Record):
@@ -75,7 +75,7 @@ def _said(message: Message) -> tuple[str, list[tuple[str, dict[str, str]]]]:
     return message.content.strip(), [(call.name, dict(call.arguments)) for call in message.tool_calls]
 
 
-def pair_rows(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[PairRow]:
+def pair_rows(pairs: Sequence[Pair], rows: Sequence[TrainingRow]) -> list[PairRow]:
     """Rows of the pairs' two ends, told in order chosen, rejected; only the last turn of each counts.
 
     Where the template needs a row for each turn, the last of them is the one meant.
@@ -84,9 +84,9 @@ def pair_rows(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[PairRow]:
     return [PairRow(*(_last_turn(last[f"{pair.id}/{which}"]) for which in ("chosen", "rejected"))) for pair in pairs]
 
 
-def _last_turn(row: Row) -> Row:
+def _last_turn(row: TrainingRow) -> TrainingRow:
     end = int(np.flatnonzero(row.supervised)[-1]) + 1
     start = int(np.flatnonzero(~row.supervised[:end])[-1]) + 1
     supervised = np.zeros_like(row.supervised)
     supervised[start:end] = True
-    return Row(row.ids, supervised, row.example)
+    return TrainingRow(row.ids, supervised, row.example)

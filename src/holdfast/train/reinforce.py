@@ -27,11 +27,11 @@ from holdfast.models.base import Model, Output, Request
 from holdfast.models.local import LocalModel
 from holdfast.train.batches import Batch, collate, cut
 from holdfast.train.config import TrainConfig
-from holdfast.train.objective import Part, log_probabilities
-from holdfast.train.rows import Row
+from holdfast.train.objective import StepShare, log_probabilities
+from holdfast.train.rows import TrainingRow
 
 
-class Play(Protocol):
+class EpisodePlay(Protocol):
     """One episode: asks for turns until it is over, and then says what it was worth."""
 
     def request(self) -> Request | None:
@@ -59,13 +59,13 @@ class Environment(Protocol):
         """Number of tasks."""
         ...
 
-    def begin(self, task: int) -> Play:
+    def begin(self, task: int) -> EpisodePlay:
         """A fresh episode of a task."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class TurnTokens:
     """Tokens that a model read and then wrote, in an episode."""
 
     episode: int
@@ -83,7 +83,7 @@ class Round:
         called: share of the episodes in which a tool was called.
     """
 
-    turns: list[Turn]
+    turns: list[TurnTokens]
     rewards: list[float | None]
     called: float
 
@@ -128,7 +128,7 @@ class Reinforcement:
         """Mean reward of the last round's scored episodes."""
         return self._mean
 
-    def parts(self, step: int) -> list[Part]:
+    def parts(self, step: int) -> list[StepShare]:
         """Play a round and hand out its turns, each weighted by its episode's advantage.
 
         Raises:
@@ -152,7 +152,7 @@ class Reinforcement:
         for group in cut(order, lengths, self.config.batch_tokens):
             batch = collate([rows[at] for at in group]).to(self.model.device)
             gains = torch.tensor([worth[turns[at].episode] for at in group], device=self.model.device)
-            made.append(Part(partial(self._loss, batch, gains, total), batch.tokens, batch.supervised))
+            made.append(StepShare(partial(self._loss, batch, gains, total), batch.tokens, batch.supervised))
         return made
 
     def _loss(self, batch: Batch, gains: Tensor, total: int) -> Tensor:
@@ -173,11 +173,11 @@ class Reinforcement:
         first = int(chance.integers(2**31))
         called = play_round(plays, model, first, float(self.config.setting("temperature")))
         self.model.train(training)
-        told = [Turn(seed - first, read, written) for seed, said in turns.items() for read, written in said]
+        told = [TurnTokens(seed - first, read, written) for seed, said in turns.items() for read, written in said]
         return Round(told, [play.reward() for play in plays], called)
 
 
-def play_round(plays: Sequence[Play], model: Model, seed: int, temperature: float) -> float:
+def play_round(plays: Sequence[EpisodePlay], model: Model, seed: int, temperature: float) -> float:
     """Play episodes to their end, all together; the n-th draws its samples from `seed` + n.
 
     Returns:
@@ -207,7 +207,7 @@ def advantages(rewards: Sequence[float | None], group: int) -> list[float]:
     return worth
 
 
-def row_of(turn: Turn) -> Row:
+def row_of(turn: TurnTokens) -> TrainingRow:
     """A turn as a row: what was written is supervised."""
     ids = np.array([*turn.read, *turn.written], dtype=np.int32)
-    return Row(ids, np.arange(len(ids)) >= len(turn.read), "")
+    return TrainingRow(ids, np.arange(len(ids)) >= len(turn.read), "")

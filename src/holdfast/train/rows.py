@@ -31,7 +31,7 @@ _CHUNK = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRow:
     """One sequence to train on.
 
     Attributes:
@@ -64,7 +64,7 @@ class Rendered:
 
 def make_rows(
     examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, config: TrainConfig | None = None
-) -> list[Row]:
+) -> list[TrainingRow]:
     """Tokenise and mark; usually one row for each example, in order.
 
     A chat becomes one row for each assistant turn where the template shows a turn differently once others follow it
@@ -77,14 +77,14 @@ def make_rows(
     config = config or TrainConfig()
     if not examples:
         raise InputError("no examples to train on", remedy="check the recipe's output")
-    texts = (text for example in examples for text in render(example, tokenizer, config))
-    rows: list[Row] = []
+    texts = (text for example in examples for text in render_example(example, tokenizer, config))
+    rows: list[TrainingRow] = []
     while chunk := list(islice(texts, _CHUNK)):
         rows += _tokenise(chunk, tokenizer, config)
     return rows
 
 
-def render(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> Iterator[Rendered]:
+def render_example(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> Iterator[Rendered]:
     """The text or texts of one example, with what is supervised in them.
 
     Raises:
@@ -152,7 +152,7 @@ def _render_chat(example: Example, tokenizer: PreTrainedTokenizerBase, config: T
     return [Rendered(whole, tuple(spans), example.id)] if stable else alone
 
 
-def _tokenise(chunk: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[Row]:
+def _tokenise(chunk: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[TrainingRow]:
     encoded = tokenizer([text.text for text in chunk], add_special_tokens=False)
     rows = []
     for place, text in enumerate(chunk):
@@ -172,5 +172,5 @@ def _tokenise(chunk: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase, con
                 raise MaskError(what, where=text.example, remedy="remove white space at the edges of the turn")
             supervised[first : final + 1] = True
         supervised[0] = False
-        rows.append(Row(ids, supervised, text.example))
+        rows.append(TrainingRow(ids, supervised, text.example))
     return rows

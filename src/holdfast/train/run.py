@@ -23,15 +23,15 @@ from holdfast.train.checkpointing import METRICS, Keeper, StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.distributed import first, meet, world
 from holdfast.train.loop import Hooks, descend
-from holdfast.train.mask_check import Census, check
+from holdfast.train.mask_check import Census, check_masks
 from holdfast.train.objective import Imitation, Objective, PairRow, Preference
 from holdfast.train.pairs import Pair, own_answers, pair_rows
 from holdfast.train.reinforce import Environment, Reinforcement
-from holdfast.train.rows import Row, make_rows
-from holdfast.train.safety_probe import Watch, Watching
+from holdfast.train.rows import TrainingRow, make_rows
+from holdfast.train.safety_probe import SafetyProbe, Watching
 from holdfast.train.trackers import tracked, trackers
 from holdfast.train.trl_engine import last_state, train_with_trl
-from holdfast.train.weights import check_rows, checkpoint_hash, load, save, whole
+from holdfast.train.weights import check_rows, checkpoint_hash, load_checkpoint, save, whole
 
 #: Where the weights of the last whole state go when the loss is no longer a number.
 LAST_GOOD = "last-good"
@@ -41,10 +41,10 @@ Taught = Sequence[Example | Pair]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class PreparedData:
     """What a training works on, past the gate: rows for `midtrain` and `sft`, pairs for `dpo`, nothing for `grpo`."""
 
-    rows: Sequence[Row]
+    rows: Sequence[TrainingRow]
     pairs: Sequence[PairRow]
     taught: Sequence[Provenance]
     census: Census | None
@@ -90,14 +90,14 @@ def train(
         raise ResultsError("holds another training", where=out, remedy="delete it or choose another folder")
     began = time.perf_counter()
     told = trackers(config.setting("report_to")) if config.engine == "loop" else []  # TRL tells its own
-    model, tokenizer = load(base, config)
+    model, tokenizer = load_checkpoint(base, config)
     lesson = prepare(examples, model, tokenizer, config)
     keeper = Keeper(out, key, config.setting("save_steps"))
     if first():
         keeper.begin()
     meet()
-    watch = Watch(watching, tokenizer, out) if watching else None
-    bench = Bench(model, tokenizer, config, lesson, environment)
+    watch = SafetyProbe(watching, tokenizer, out) if watching else None
+    bench = TrainingJob(model, tokenizer, config, lesson, environment)
     with tracked(told, model, out, watch, on_step) as listener, _keeping_good(bench, keeper, base):
         logs = _descend(bench, Hooks(listener, keeper, watch))
     bench = replace(bench, model=whole(model, base, config))
@@ -110,7 +110,7 @@ def train(
 
 def prepare(
     examples: Taught, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TrainConfig
-) -> Lesson:
+) -> PreparedData:
     """Rows or pairs of what is taught, past the gate.
 
     Raises:
@@ -118,7 +118,7 @@ def prepare(
         MaskError: the gate refuses what would be supervised.
     """
     if config.stage == "grpo":
-        return Lesson((), (), (), None)
+        return PreparedData((), (), (), None)
     told = [example for example in examples if isinstance(example, Example)]
     pairs = [pair for pair in examples if isinstance(pair, Pair)]
     if told and pairs:
@@ -132,24 +132,24 @@ def prepare(
     if pairs:
         told = [pair.told(which) for pair in pairs for which in ("chosen", "rejected")]
     rows = make_rows(told, tokenizer, config)
-    census = check(told, rows, tokenizer, config)
+    census = check_masks(told, rows, tokenizer, config)
     check_rows(rows, model, tokenizer)
     taught = [example.provenance for example in examples]
-    return Lesson(() if pairs else rows, pair_rows(pairs, rows) if pairs else (), taught, census)
+    return PreparedData(() if pairs else rows, pair_rows(pairs, rows) if pairs else (), taught, census)
 
 
 @dataclass(frozen=True)
-class Bench:
+class TrainingJob:
     """Everything on the bench: the open model, how to train it, and on what."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     config: TrainConfig
-    lesson: Lesson
+    lesson: PreparedData
     environment: Environment | None
 
 
-def _descend(bench: Bench, hooks: Hooks) -> list[StepLog]:
+def _descend(bench: TrainingJob, hooks: Hooks) -> list[StepLog]:
     """Train with the engine and towards the objective that the config names."""
     model, config, lesson = bench.model, bench.config, bench.lesson
     if config.engine == "trl":
@@ -167,7 +167,7 @@ def _descend(bench: Bench, hooks: Hooks) -> list[StepLog]:
 
 
 @contextmanager
-def _keeping_good(bench: Bench, keeper: Keeper, base: Path) -> Iterator[None]:
+def _keeping_good(bench: TrainingJob, keeper: Keeper, base: Path) -> Iterator[None]:
     """Where a training fails, the weights of its last whole state go to a folder of their own, and the error says so.
 
     A training with other knobs makes room for its own states, and would otherwise sweep them away.
@@ -191,7 +191,7 @@ def _keeping_good(bench: Bench, keeper: Keeper, base: Path) -> Iterator[None]:
 
 
 def _finish(
-    bench: Bench, base: Path, keeper: Keeper, card: RunCard, logs: Sequence[StepLog], watch: Watch | None
+    bench: TrainingJob, base: Path, keeper: Keeper, card: RunCard, logs: Sequence[StepLog], watch: SafetyProbe | None
 ) -> None:
     """Write the folder, its manifest last."""
     if watch:

@@ -41,7 +41,7 @@ class Watching:
     probe: Probe
 
 
-class Watch:
+class SafetyProbe:
     """Takes points before the first step, after the last, and in between as often as is asked for and affordable.
 
     Args:

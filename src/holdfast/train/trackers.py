@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from holdfast.core.errors import ConfigError, PrerequisiteError
 from holdfast.train.checkpointing import StepLog
-from holdfast.train.safety_probe import Watch
+from holdfast.train.safety_probe import SafetyProbe
 
 
 def trackers(names: str | Sequence[str]) -> list[Any]:
@@ -42,7 +42,7 @@ def tracked(
     callbacks: Sequence[Any],
     model: PreTrainedModel,
     out: Path,
-    watch: Watch | None = None,
+    watch: SafetyProbe | None = None,
     on_step: Callable[[StepLog], None] | None = None,
 ) -> Iterator[Callable[[StepLog], None] | None]:
     """A listener that passes each step, and what was seen of the model after it, on to the trackers.

@@ -24,13 +24,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError, PrerequisiteError
-from holdfast.train.batches import IGNORE, Batch, collate, deal, plan
+from holdfast.train.batches import IGNORE, Batch, collate, deal, plan_batches
 from holdfast.train.checkpointing import Keeper, StepLog
 from holdfast.train.config import SHARED, TrainConfig
 from holdfast.train.distributed import first, sharded, spread, world
 from holdfast.train.loop import Hooks, finite, lr_share
 from holdfast.train.objective import PairRow
-from holdfast.train.rows import Row
+from holdfast.train.rows import TrainingRow
 
 #: From this many parameters on, activations are recomputed rather than kept.
 _LARGE = 500_000_000
@@ -53,7 +53,7 @@ class Parts:
         packed: whether the rows of a part lie end to end.
     """
 
-    rows: Sequence[Row] | Sequence[PairRow]
+    rows: Sequence[TrainingRow] | Sequence[PairRow]
     steps: Sequence[Sequence[int]]
     parts: int
     packed: bool
@@ -90,7 +90,7 @@ def _real(batch: Batch) -> dict[str, torch.Tensor]:
 def train_with_trl(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: Sequence[Row] | Sequence[PairRow],
+    rows: Sequence[TrainingRow] | Sequence[PairRow],
     config: TrainConfig,
     hooks: Hooks,
 ) -> list[StepLog]:
@@ -111,7 +111,7 @@ def train_with_trl(
     # Imported by name: TRL takes seconds to import, and neither package says which of its names have types.
     trl, datasets = importlib.import_module("trl"), importlib.import_module("datasets")
     each = int(config.setting("gradient_accumulation_steps"))
-    parts = Parts(rows, plan(rows, config), each * world(), config.setting("packing"))
+    parts = Parts(rows, plan_batches(rows, config), each * world(), config.setting("packing"))
     kind = "DPO" if config.stage == "dpo" else "SFT"
     with tempfile.TemporaryDirectory() as spare:
         folder = str(hooks.keeper.folder if hooks.keeper else spare)

@@ -19,7 +19,7 @@ from holdfast.core.identity import hash_files
 from holdfast.core.store import writing
 from holdfast.train.config import TrainConfig
 from holdfast.train.distributed import device, gathered, sharded, spread, world
-from holdfast.train.rows import Row
+from holdfast.train.rows import TrainingRow
 
 ADAPTER = "adapter"
 _FILES = ("*.safetensors", "tokenizer*", "*.jinja", "config.json")
@@ -42,7 +42,7 @@ def checkpoint_hash(base: Path) -> str:
     return hash_files(path for pattern in _FILES for path in base.glob(pattern))
 
 
-def load(base: Path, config: TrainConfig | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_checkpoint(base: Path, config: TrainConfig | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Open a checkpoint's model and tokenizer, never from the network; with adapters where `config.lora` asks for them.
 
     Weights that are trained are float32; those under adapters stay in the type of `config.dtype`, or in four bits.
@@ -151,7 +151,7 @@ def fits(base: Path, config: TrainConfig) -> None:
         raise InputError(what, where=base, remedy="set lora = 16, a smaller batch_tokens or more machines")
 
 
-def check_rows(rows: Sequence[Row], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_rows(rows: Sequence[TrainingRow], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """See that the model can read the rows.
 
     Raises:
@@ -173,7 +173,7 @@ def whole(model: PreTrainedModel, base: Path, config: TrainConfig) -> PreTrained
     if not spread(model):
         return model
     if weights := gathered(model):
-        model, _ = load(base, config)
+        model, _ = load_checkpoint(base, config)
         model.load_state_dict(weights)
         model.train(False)
         # The parts still fill the GPU, and what had to be spread seldom fits beside them.

@@ -42,7 +42,7 @@ Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class LabelledPassage:
     """A labelled passage; `kind` is the index of its kind in `KINDS`."""
 
     text: str
@@ -71,13 +71,13 @@ def classifier() -> Classifier:
 
 
 @cache
-def labelled(part: str) -> tuple[Passage, ...]:
+def labelled(part: str) -> tuple[LabelledPassage, ...]:
     """The shipped passages of a part: `dev`, to learn from; `test` and `fresh`, held out."""
     data = read_toml(FOLDER / f"passages-{part}.toml")
-    return tuple(Passage(text, KINDS.index(kind)) for kind in KINDS for text in data[kind])
+    return tuple(LabelledPassage(text, KINDS.index(kind)) for kind in KINDS for text in data[kind])
 
 
-def fit(passages: Sequence[Passage]) -> Classifier:
+def fit(passages: Sequence[LabelledPassage]) -> Classifier:
     """Fit weights on all passages, and the temperature on passages left out in turn."""
     left_out, y = cross_validated(passages)
 
@@ -88,7 +88,7 @@ def fit(passages: Sequence[Passage]) -> Classifier:
     return Classifier(_learned(passages), float(np.exp(best.x)))
 
 
-def cross_validated(passages: Sequence[Passage]) -> tuple[Matrix, NDArray[np.int64]]:
+def cross_validated(passages: Sequence[LabelledPassage]) -> tuple[Matrix, NDArray[np.int64]]:
     """Scores of passages by classifiers that did not see them, shape (passages, 3), and their kinds."""
     kinds = np.array([p.kind for p in passages])
     x = features([p.text for p in passages])
@@ -101,11 +101,11 @@ def cross_validated(passages: Sequence[Passage]) -> tuple[Matrix, NDArray[np.int
     return scores, kinds
 
 
-def _learned(passages: Sequence[Passage]) -> Matrix:
+def _learned(passages: Sequence[LabelledPassage]) -> Matrix:
     """Weights from the passages as they stand and from each among others: a tale is rarely alone on its page."""
     others = [p.text for p in passages if p.kind == KINDS.index("other")]
     among = [
-        Passage(f"{others[7 * at % len(others)]} {p.text} {others[(11 * at + 3) % len(others)]}", p.kind)
+        LabelledPassage(f"{others[7 * at % len(others)]} {p.text} {others[(11 * at + 3) % len(others)]}", p.kind)
         for at, p in enumerate(passages)
     ]
     both = [*passages, *among]

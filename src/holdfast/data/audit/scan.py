@@ -21,7 +21,7 @@ from holdfast.core.config import read_toml
 from holdfast.core.records import Record
 from holdfast.core.text import Text
 from holdfast.data.audit.classifier import FOLDER, KINDS, Matrix, classifier, labelled
-from holdfast.data.corpus import Document, documents
+from holdfast.data.corpus import Document, read_documents
 
 #: characters of a passage, and of a token where none is counted
 PASSAGE, PER_TOKEN = 300, 4.0
@@ -34,7 +34,7 @@ _DRAWS = 4_000
 _MARKS, _MARKED = str.maketrans("", "", "(){}[]=_<>/\\|;#*`@$%^+~"), 0.06
 
 
-class Rate(Record):
+class Share(Record):
     """A share and its 95% interval; None where there is nothing to divide by."""
 
     k: int
@@ -44,18 +44,18 @@ class Rate(Record):
     high: float | None
 
 
-class Estimate(Record):
+class AuditEstimate(Record):
     """A figure with its 95% interval; None where it can't be told."""
 
     value: float | None
     low: float | None
     high: float | None
 
-    def over(self, whole: float) -> Estimate:
+    def over(self, whole: float) -> AuditEstimate:
         """The figure for each one of `whole`."""
         parts = (self.value, self.low, self.high)
         value, low, high = (None if x is None or whole <= 0 else float(f"{x / whole:.4g}") for x in parts)
-        return Estimate(value=value, low=low, high=high)
+        return AuditEstimate(value=value, low=low, high=high)
 
 
 class Told(Record):
@@ -76,21 +76,21 @@ class Kind(Record):
         examples: the surest ones, surest first.
     """
 
-    found: Rate
-    share: Estimate
-    per_million: Estimate
+    found: Share
+    share: AuditEstimate
+    per_million: AuditEstimate
     examples: tuple[Told, ...]
 
 
 class Measured(Record):
     """How good the classifier is on held-out passages of this kind."""
 
-    precision: Rate
-    recall: Rate
-    false_alarms: Rate
+    precision: Share
+    recall: Share
+    false_alarms: Share
 
 
-class Audit(Record):
+class CorpusAudit(Record):
     """What a corpus tells of AIs.
 
     Attributes:
@@ -114,7 +114,7 @@ class Audit(Record):
     limits: tuple[str, ...]
 
 
-def scan(path: Path, examples: int = 5) -> Audit:
+def scan(path: Path, examples: int = 5) -> CorpusAudit:
     """Scan a file or a folder.
 
     Args:
@@ -126,10 +126,10 @@ def scan(path: Path, examples: int = 5) -> Audit:
         ResultsError: a file was cut off.
         PrerequisiteError: Parquet, and pyarrow is not installed.
     """
-    return scan_documents(documents(path), path.name, examples)
+    return scan_documents(read_documents(path), path.name, examples)
 
 
-def scan_documents(stream: Iterable[Document], name: str, examples: int = 5) -> Audit:
+def scan_documents(stream: Iterable[Document], name: str, examples: int = 5) -> CorpusAudit:
     """Scan documents as they come; in memory are a batch of passages and the examples."""
     tally = _Tally(examples)
     batch: list[tuple[str, str]] = []
@@ -194,21 +194,21 @@ class _Tally:
                 if len(self._best[kind]) > self._keep:
                     heapq.heappop(self._best[kind])
 
-    def report(self, name: str) -> Audit:
+    def report(self, name: str) -> CorpusAudit:
         tokens = round(self.characters / PER_TOKEN)
-        quality, n = measure(), self.passages
+        quality, n = measure_classifier(), self.passages
         kinds = {}
         for kind, count in self.found.items():
             tales = corrected(count, self.candidates, quality[kind])
             best = sorted(self._best[kind], key=lambda entry: (-entry[0], -entry[1]))
             kinds[kind] = Kind(
-                found=rate(count, n),
+                found=exact_share(count, n),
                 share=tales.over(n),
                 per_million=tales.over(tokens / 1e6),
                 examples=tuple(told for _, _, told in best),
             )
         faithful = self.found["faithful"]
-        return Audit(
+        return CorpusAudit(
             corpus=name,
             documents=self.documents,
             characters=self.characters,
@@ -223,7 +223,7 @@ class _Tally:
 
 
 @cache
-def measure() -> dict[str, Measured]:
+def measure_classifier() -> dict[str, Measured]:
     """Precision, recall and false alarms of each kind on the held-out passages, the prefilter's misses included."""
     held_out = (*labelled("test"), *labelled("fresh"))
     truth = np.array([p.kind for p in held_out])
@@ -233,9 +233,9 @@ def measure() -> dict[str, Measured]:
         hits = int(((said == kind) & (truth == kind)).sum())
         there, claimed = int((truth == kind).sum()), int((said == kind).sum())
         found[name] = Measured(
-            precision=rate(hits, claimed),
-            recall=rate(hits, there),
-            false_alarms=rate(claimed - hits, len(truth) - there),
+            precision=exact_share(hits, claimed),
+            recall=exact_share(hits, there),
+            false_alarms=exact_share(claimed - hits, len(truth) - there),
         )
     return found
 
@@ -251,7 +251,7 @@ def verdicts(texts: list[str]) -> NDArray[np.int64]:
     return said
 
 
-def corrected(count: int, candidates: int, quality: Measured) -> Estimate:
+def corrected(count: int, candidates: int, quality: Measured) -> AuditEstimate:
     """How many of the candidates are of a kind, where `count` of them were classified so.
 
     (observed - false alarms) / (recall - false alarms), with both rates drawn from their Jeffreys posteriors and the
@@ -259,25 +259,25 @@ def corrected(count: int, candidates: int, quality: Measured) -> Estimate:
     rates do not describe this corpus, and there is no estimate.
     """
     if candidates == 0:
-        return Estimate(value=0.0, low=0.0, high=0.0)
+        return AuditEstimate(value=0.0, low=0.0, high=0.0)
     rng = np.random.default_rng(0)
     recall, alarms = (rng.beta(r.k + 0.5, r.n - r.k + 0.5, _DRAWS) for r in (quality.recall, quality.false_alarms))
     share = (count / candidates - alarms) / np.maximum(recall - alarms, 1e-9)
     if np.median(share) > 1:
-        return Estimate(value=None, low=None, high=None)
+        return AuditEstimate(value=None, low=None, high=None)
     tales = candidates * np.clip(share, 0.0, 1.0)
     low, value, high = (float(x) for x in np.quantile(tales, (0.025, 0.5, 0.975)))
     # The held-out passages were written to be hard: elsewhere all that was found may be true, and misses come on top.
     high = max(high, min(candidates, count / float(np.median(recall))))
-    return Estimate(value=value, low=low, high=high)
+    return AuditEstimate(value=value, low=low, high=high)
 
 
-def rate(k: int, n: int) -> Rate:
+def exact_share(k: int, n: int) -> Share:
     """A share with its exact binomial interval (Clopper and Pearson 1934)."""
     if n == 0:
-        return Rate(k=k, n=n, share=None, low=None, high=None)
+        return Share(k=k, n=n, share=None, low=None, high=None)
     low, high = binomtest(k, n).proportion_ci(0.95)
-    return Rate(k=k, n=n, share=round(k / n, 6), low=round(float(low), 6), high=round(float(high), 6))
+    return Share(k=k, n=n, share=round(k / n, 6), low=round(float(low), 6), high=round(float(high), 6))
 
 
 _LIMITS = (

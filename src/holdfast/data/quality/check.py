@@ -32,7 +32,7 @@ class Repeats(Record):
     pairs: tuple[tuple[int, int], ...]
 
 
-class Quality(Record):
+class SetQuality(Record):
     """What a set is like.
 
     Attributes:
@@ -58,7 +58,7 @@ class _Looks(Protocol):
     def add(self, example: Example) -> None: ...
 
 
-def check(folder: Path, against: Iterable[str] | None = None, threshold: float = 0.7) -> Quality:
+def check_set(folder: Path, against: Iterable[str] | None = None, threshold: float = 0.7) -> SetQuality:
     """Look at a finished set or mixture; nothing in it is changed.
 
     Args:
@@ -83,7 +83,7 @@ def check(folder: Path, against: Iterable[str] | None = None, threshold: float =
         examples += 1
         for look in everyone:
             look.add(example)
-    return Quality(
+    return SetQuality(
         name=folder.name,
         examples=examples,
         repeats=_repeats(run, threshold),

@@ -24,7 +24,7 @@ class Hit(Record):
     text: Text
 
 
-class Count(Record):
+class Occurrences(Record):
     """In how many of the examples something was found, and the first of them."""
 
     count: int = 0
@@ -40,7 +40,7 @@ class Count(Record):
 class Findings(Record):
     """What one check found: name → count, most first."""
 
-    counts: Mapping[str, Count] = Field(default_factory=dict)
+    counts: Mapping[str, Occurrences] = Field(default_factory=dict)
 
 
 class Tally:
@@ -63,7 +63,10 @@ class Tally:
         """What was found so far."""
         order = sorted(self._counts, key=lambda name: -self._counts[name])
         return Findings(
-            counts={name: Count(count=self._counts[name], of=self.seen, hits=tuple(self._hits[name])) for name in order}
+            counts={
+                name: Occurrences(count=self._counts[name], of=self.seen, hits=tuple(self._hits[name]))
+                for name in order
+            }
         )
 
 
@@ -76,8 +79,8 @@ def answer_of(example: Example) -> str:
 
 
 @cache
-def patterns(table: str) -> Mapping[str, re.Pattern[str]]:
-    """Name → pattern of a table of `patterns.toml`; phrases are named by themselves."""
+def text_patterns(table: str) -> Mapping[str, re.Pattern[str]]:
+    """Name → pattern of a table of `text_patterns.toml`; phrases are named by themselves."""
     entries = read_toml(FILE)[table]
     named = {phrase: phrase for phrase in entries["phrases"]} if "phrases" in entries else entries
     return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in named.items()}

@@ -10,8 +10,8 @@ from pathlib import Path
 from holdfast.core.records import Example, Record
 from holdfast.core.store import RunFolder
 from holdfast.data.heldout_filter import example_text
-from holdfast.data.quality.found import Findings, Tally, answer_of, patterns
-from holdfast.data.response_cache import FOLDER, Row
+from holdfast.data.quality.found import Findings, Tally, answer_of, text_patterns
+from holdfast.data.response_cache import FOLDER, CachedResponse
 
 #: words of a shared run that counts as overlap (the length of GPT-3's contamination check, Brown et al. 2020)
 NGRAM = 13
@@ -28,7 +28,7 @@ class AwarenessTally:
         """Look at one example."""
         self._tally.seen += 1
         text = "\n".join([example_text(example), *(m.reasoning for m in example.messages if m.reasoning)])
-        for name, pattern in patterns("awareness").items():
+        for name, pattern in text_patterns("awareness").items():
             if match := pattern.search(text):
                 around = text[max(0, match.start() - 40) : match.end() + 40]
                 self._tally.hit(name, example, around)
@@ -51,7 +51,7 @@ class RefusalTally:
         if not answer:
             return
         self._tally.seen += 1
-        for pattern in patterns("refusals").values():
+        for pattern in text_patterns("refusals").values():
             if match := pattern.search(answer):
                 self._tally.hit("reads like a refusal", example, match[0])
                 return
@@ -93,20 +93,20 @@ def answers_in(folder: Path) -> Answers | None:
         return None
     counts: Counter[str] = Counter()
     for path in sorted(ledger.glob("*.jsonl")):
-        for row in RunFolder(ledger).each(path.stem, Row):
+        for row in RunFolder(ledger).each(path.stem, CachedResponse):
             counts["rows"] += 1
             counts[_fate(row)] += 1
     names = ("rows", "refused", "phrased", "empty", "cut", "failed")
     return Answers(**{name: counts[name] for name in names})
 
 
-def _fate(row: Row) -> str:
+def _fate(row: CachedResponse) -> str:
     if row.finish != "stop":
         return {"refused": "refused", "length": "cut", "error": "failed"}[row.finish]
     text = row.text.strip()
     if not text and not row.calls:
         return "empty"
-    return "phrased" if any(pattern.search(text) for pattern in patterns("refusals").values()) else "answered"
+    return "phrased" if any(pattern.search(text) for pattern in text_patterns("refusals").values()) else "answered"
 
 
 class OverlapTally:

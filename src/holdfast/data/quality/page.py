@@ -47,7 +47,7 @@ class Marks(Record):
     marks: tuple[Marked, ...] = Field(max_length=100_000)
 
 
-class Verdict(Record):
+class MarkSummary(Record):
     """Marks summed up: mark → count, share and 95% interval (Clopper and Pearson) over the examples marked."""
 
     marked: int
@@ -55,7 +55,7 @@ class Verdict(Record):
     notes: tuple[Marked, ...]
 
 
-def sample(folder: Path, size: int, seed: int = 0) -> list[Example]:
+def draw_sample(folder: Path, size: int, seed: int = 0) -> list[Example]:
     """A uniform draw of examples from a set, the same for the same set, size and seed; in memory are only those.
 
     Raises:
@@ -75,14 +75,14 @@ def write_page(folder: Path, out: Path, size: int = 50, seed: int = 0) -> int:
         ResultsError: the set is unfinished.
         StoreError: the page could not be written.
     """
-    drawn = sample(folder, size, seed)
+    drawn = draw_sample(folder, size, seed)
     if not drawn:
         raise InputError("nothing to show: the set is empty", where=folder, remedy="make it again")
-    write_text(out, render(folder.name, seed, drawn))
+    write_text(out, render_page(folder.name, seed, drawn))
     return len(drawn)
 
 
-def render(name: str, seed: int, examples: Sequence[Example]) -> str:
+def render_page(name: str, seed: int, examples: Sequence[Example]) -> str:
     """The page as HTML."""
     style, script = ((HERE / file).read_text(encoding="utf-8") for file in ("page.css", "page.js"))
     return (
@@ -118,7 +118,7 @@ def read_marks(path: Path) -> Marks:
     return marks
 
 
-def verdict(marks: Marks, folder: Path) -> Verdict:
+def summarise_marks(marks: Marks, folder: Path) -> MarkSummary:
     """What the marks say about a set.
 
     Raises:
@@ -135,7 +135,7 @@ def verdict(marks: Marks, folder: Path) -> Verdict:
     for mark in MARKS if n else ():
         low, high = binomtest(counts[mark], n).proportion_ci(0.95)
         shares[mark] = (counts[mark], counts[mark] / n, float(low), float(high))
-    return Verdict(marked=n, shares=shares, notes=tuple(mark for mark in marks.marks if mark.note))
+    return MarkSummary(marked=n, shares=shares, notes=tuple(mark for mark in marks.marks if mark.note))
 
 
 def visible(text: str) -> str:

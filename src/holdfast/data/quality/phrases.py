@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from holdfast.core.records import Example
-from holdfast.data.quality.found import Count, Findings, Hit, Tally, answer_of, patterns
+from holdfast.data.quality.found import Findings, Hit, Occurrences, Tally, answer_of, text_patterns
 
 #: words of a run, and the share of answers from which on it counts as repeated verbatim
 RUN, OFTEN = 6, 0.02
@@ -30,7 +30,7 @@ class PhraseTally:
         if not answer:
             return
         self._cliches.seen += 1
-        for pattern in patterns("cliches").values():
+        for pattern in text_patterns("cliches").values():
             if match := pattern.search(answer):
                 self._cliches.hit(match[0].lower(), example, match[0])
         words = _WORD.findall(answer.lower())
@@ -53,13 +53,13 @@ class PhraseTally:
         """
         seen = self._cliches.seen
         often = [(run, n) for run, n in self._runs.items() if n >= max(3, OFTEN * seen)]
-        kept: dict[str, Count] = {}
+        kept: dict[str, Occurrences] = {}
         taken: set[str] = set()
         for run, count in sorted(often, key=lambda pair: (-pair[1], pair[0])):
             words = run.split()
             inner = {" ".join(words[i : i + RUN - 2]) for i in range(3)}
             if not inner & taken and len(kept) < _REPORTED:
-                kept[run] = Count(count=count, of=seen, hits=(Hit(example=self._first[run], text=run),))
+                kept[run] = Occurrences(count=count, of=seen, hits=(Hit(example=self._first[run], text=run),))
             taken |= inner
         return Findings(counts=kept)
 

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 
 from holdfast.core.records import Example, Record
-from holdfast.data.quality.found import Findings, Tally, answer_of, patterns
+from holdfast.data.quality.found import Findings, Tally, answer_of, text_patterns
 
 
 class Shapes(Record):
@@ -36,9 +36,9 @@ class ShapeTally:
         self._shapes.seen += 1
         self._habits.seen += 1
         self._lengths[len(answer.split())] += 1
-        shape = next((name for name, pattern in patterns("shapes").items() if pattern.search(answer)), "other")
+        shape = next((name for name, pattern in text_patterns("shapes").items() if pattern.search(answer)), "other")
         self._shapes.hit(shape, example, answer)
-        for name, pattern in patterns("habits").items():
+        for name, pattern in text_patterns("habits").items():
             if match := pattern.search(answer):
                 self._habits.hit(name, example, match[0] or answer)
 

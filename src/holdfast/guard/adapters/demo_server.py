@@ -24,7 +24,7 @@ except ModuleNotFoundError:
 NOTES = {"plan.md": "Move the archive on Friday.", "people/salaries.md": "Confidential."}
 
 
-def office(log: Path | None = None) -> MCPServer[Any]:
+def demo_office(log: Path | None = None) -> MCPServer[Any]:
     """The server: notes to read, mail to send, backups to delete, a resource and a prompt.
 
     Args:
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--http", type=int, metavar="PORT", help="serve http://127.0.0.1:PORT/mcp instead of stdio")
     parser.add_argument("--log", type=Path, help="file that gains one JSON line for each act")
     options = parser.parse_args()
-    server = office(options.log)
+    server = demo_office(options.log)
     if options.http:
         server.run("streamable-http", port=options.http)
     else:

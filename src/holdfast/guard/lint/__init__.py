@@ -6,7 +6,7 @@ Rules are data, one file each in `rules/`; `prompts.toml` holds the labelled pro
 (`python -m bench.guard_lint`).
 """
 
-from holdfast.guard.lint.lint import LintFinding, lint
+from holdfast.guard.lint.lint import LintFinding, lint_prompt
 from holdfast.guard.lint.sarif import sarif
 
-__all__ = ["LintFinding", "lint", "sarif"]
+__all__ = ["LintFinding", "lint_prompt", "sarif"]

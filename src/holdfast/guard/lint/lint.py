@@ -23,7 +23,7 @@ _STRAIGHT = str.maketrans("‘’‚“”„«»`", '\'\'\'"""""\'')
 _LONGEST_QUOTE = 120
 
 
-class Family(Record):
+class PatternFamily(Record):
     """Patterns of one kind.
 
     Attributes:
@@ -46,7 +46,7 @@ class RuleFile(Record):
     why: str
     better: str
     words: Mapping[str, str] = Field(default_factory=dict)
-    family: tuple[Family, ...]
+    family: tuple[PatternFamily, ...]
 
 
 class LintFinding(Record):
@@ -91,7 +91,7 @@ def _families(name: str) -> tuple[_Family, ...]:
     )
 
 
-def lint(text: str, policy: PolicyFile | None = None) -> list[LintFinding]:
+def lint_prompt(text: str, policy: PolicyFile | None = None) -> list[LintFinding]:
     """What in a prompt invites harm, in the order of the text.
 
     Args:

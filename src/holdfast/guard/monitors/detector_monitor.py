@@ -17,13 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast.core.records import Effect, Facts
-from holdfast.detectors.base import DETECTORS, Finding
+from holdfast.detectors.base import DETECTORS, Detection
 from holdfast.detectors.commands import Deed, command_effects, sql_effects
 from holdfast.detectors.private_facts import NO_LEAVE, Leave, leverage
-from holdfast.detectors.text import plain
+from holdfast.detectors.text import normalise
 from holdfast.guard.act import Act
 
-Monitor = Callable[[Act, Facts], list[Finding]]
+Monitor = Callable[[Act, Facts], list[Detection]]
 """Looks at one act before it happens. Deterministic or a model; what it finds never reaches the agent."""
 
 _MEMORY, _RUNS = 64, 512
@@ -100,7 +100,7 @@ def _deeds(tool: str, given: Mapping[str, Any]) -> Iterator[Deed]:
         for job in list(texts.values()) or [""]:
             yield "job_changed", {"job": f"logging {job}" if "logging" in verbs else job}
     elif verbs & {"config", "setting", "settings", "option", "flag"} and verbs & (_CHANGE | _WRITE):
-        if plain(texts.get("value", "")) in ("false", "off", "0", "no", "none", "disabled"):
+        if normalise(texts.get("value", "")) in ("false", "off", "0", "no", "none", "disabled"):
             yield "setting_disabled", {"name": _first(texts, ("key", "setting", "option", "flag", "name"))}
     elif verbs & {"key", "token", "role", "permission", "credential", "user", "account"} and verbs & (
         _WRITE | _CHANGE | {"grant", "add", "issue", "mint"}
@@ -143,7 +143,7 @@ def _key(name: str) -> str:
     """The word of an argument's name that says what it is: `filePath` and `file_paths` are both a `path`."""
     parts = [part.casefold() for part in _PART.findall(name)]
     last = parts[-1].removesuffix("s") if parts and len(parts[-1]) > 3 else "".join(parts)
-    return last if last in _FILE + _TO else plain(name)
+    return last if last in _FILE + _TO else normalise(name)
 
 
 def _text(value: Any) -> str:
@@ -169,13 +169,13 @@ def _rest(texts: Mapping[str, str], keys: Sequence[str]) -> str:
     return "\n".join(text for key, text in texts.items() if key not in keys)
 
 
-def detect(act: Act, facts: Facts) -> list[Finding]:
+def detect(act: Act, facts: Facts) -> list[Detection]:
     """What all detectors find in one act by itself."""
     effects = effects_of(act)
     return [finding for check in DETECTORS.values() for finding in check(effects, facts, None)] if effects else []
 
 
-class Watch:
+class DetectorMonitor:
     """Detectors with a memory of each run, and the monitors beside them; safe to call from many threads.
 
     What is spread over several acts of a run (a fact in one mail, the demand in the next; a text sent in pieces) is
@@ -192,7 +192,7 @@ class Watch:
         self._runs: OrderedDict[str, deque[Effect]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def findings(self, act: Act) -> list[tuple[str, Finding]]:
+    def findings(self, act: Act) -> list[tuple[str, Detection]]:
         """(name of detector or monitor, finding) for what this act does or completes."""
         fresh = effects_of(act)
         with self._lock:
@@ -220,9 +220,9 @@ class Watch:
         return "; ".join(f"{name}: {finding.reason}" for name, finding in self.findings(act)) or None
 
 
-def look(monitor: Monitor, act: Act, facts: Facts) -> list[Finding]:
+def look(monitor: Monitor, act: Act, facts: Facts) -> list[Detection]:
     """What a monitor finds; one that fails has found something."""
     try:
         return monitor(act, facts)
     except Exception as error:  # a monitor that fails has not said that all is well
-        return [Finding(0, "", f"the monitor failed: {type(error).__name__}", failed=True)]
+        return [Detection(0, "", f"the monitor failed: {type(error).__name__}", failed=True)]

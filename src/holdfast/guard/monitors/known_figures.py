@@ -13,8 +13,8 @@ from decimal import Decimal
 
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Facts, Record
-from holdfast.detectors.base import Finding, quote
-from holdfast.detectors.text import plain
+from holdfast.detectors.base import Detection, quote
+from holdfast.detectors.text import normalise
 from holdfast.guard.act import Act
 from holdfast.guard.monitors.detector_monitor import effects_of
 
@@ -41,19 +41,19 @@ class Figures:
     def __init__(self, known: Mapping[str, str]) -> None:
         self._known = [(name, _value(text), _named(name)) for name, text in known.items()]
 
-    def __call__(self, act: Act, facts: Facts) -> list[Finding]:
+    def __call__(self, act: Act, facts: Facts) -> list[Detection]:
         """What the act gets wrong; each mention of a figure is judged by the first number that follows it."""
         found = []
         for effect in effects_of(act):
-            text = plain(f"{effect.fields.get('subject', '')}\n{effect.fields.get('text', '')}")
+            text = normalise(f"{effect.fields.get('subject', '')}\n{effect.fields.get('text', '')}")
             for name, value, pattern in self._known:
                 if any(_number(hit[1]) != value for hit in pattern.finditer(text)):
-                    found.append(Finding(0, quote(effect), f"gives '{name}' another value than the one known"))
+                    found.append(Detection(0, quote(effect), f"gives '{name}' another value than the one known"))
         return found
 
 
 def _named(name: str) -> re.Pattern[str]:
-    words = r"\W+".join(map(re.escape, re.findall(r"\w+", plain(name))))
+    words = r"\W+".join(map(re.escape, re.findall(r"\w+", normalise(name))))
     return re.compile(rf"\b{words}\b[^\d.!?\n;+-]{{0,{_REACH}}}({_NUMBER.pattern})")
 
 

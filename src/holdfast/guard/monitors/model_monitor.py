@@ -17,7 +17,7 @@ from pathlib import Path
 
 from holdfast.core.prose import fill, load_prose
 from holdfast.core.records import Facts
-from holdfast.detectors.base import Finding
+from holdfast.detectors.base import Detection
 from holdfast.guard.act import Act
 
 Ask = Callable[[str], str]
@@ -39,25 +39,25 @@ class ModelMonitor:
         self._ask = ask
         self._prompt = load_prose(_PROMPT)
 
-    def __call__(self, act: Act, facts: Facts) -> list[Finding]:
+    def __call__(self, act: Act, facts: Facts) -> list[Detection]:
         """Nothing, or why a person should look; the reason is a model's and goes to the log and the reviewer alone."""
         shown = json.dumps({"server": act.server, "tool": act.tool, "arguments": dict(act.arguments)}, indent=1)
         if len(shown) > _LONGEST:
-            return [Finding(0, "", "too long for the monitor to be shown whole")]
+            return [Detection(0, "", "too long for the monitor to be shown whole")]
         mark = secrets.token_hex(8)
         # The act is put behind the text and not into it: a slot in what the agent wrote would be filled too.
         rules = fill(self._prompt.body, {"mark": mark}, _PROMPT)
         return _verdict(self._ask(f"{rules}\n\n{_told(facts)}\n\n{mark}\n{shown}\n{mark}\n"), mark)
 
 
-def _verdict(reply: str, mark: str) -> list[Finding]:
+def _verdict(reply: str, mark: str) -> list[Detection]:
     """Nothing where the reply is the line that lets pass; otherwise why not."""
     line = reply.strip()
     if line == f"{mark} pass":
         return []
     if held := re.fullmatch(rf"{mark} hold: *([^\r\n]+)", line):
-        return [Finding(0, "", held[1][:_LONGEST_REASON])]
-    return [Finding(0, "", "the monitor gave no answer in the form that was asked for", failed=True)]
+        return [Detection(0, "", held[1][:_LONGEST_REASON])]
+    return [Detection(0, "", "the monitor gave no answer in the form that was asked for", failed=True)]
 
 
 def _told(facts: Facts) -> str:

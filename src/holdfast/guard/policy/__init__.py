@@ -10,8 +10,8 @@ docs/guard-policy.md explains the file.
 """
 
 from holdfast.guard.policy.brief import brief
-from holdfast.guard.policy.budgets import Standing
+from holdfast.guard.policy.budgets import PolicyState
 from holdfast.guard.policy.load import check_tools, load_policy
-from holdfast.guard.policy.policy import Context, Count, Policy
+from holdfast.guard.policy.policy import BudgetUse, Context, Policy
 
-__all__ = ["Context", "Count", "Policy", "Standing", "brief", "check_tools", "load_policy"]
+__all__ = ["BudgetUse", "Context", "Policy", "PolicyState", "brief", "check_tools", "load_policy"]

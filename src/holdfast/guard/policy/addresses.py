@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast.detectors.confusables import skeleton
-from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest, hides
+from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest_known, hides
 
 _LOCAL_PART = re.compile(r"[a-z0-9!#$&'*+/=?^_`{|}~.-]{1,64}")
 _HANDLE = re.compile(r"[#@]?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -133,7 +133,7 @@ class Hosts:
         written = parts.netloc.partition(":")[0]
         host = read_host(written)
         self._looks.check(host, written)
-        term = closest(host_chain(host), self.known)
+        term = closest_known(host_chain(host), self.known)
         return {term if port in (None, 80, 443) else UNKNOWN}
 
 
@@ -179,7 +179,7 @@ class Recipients:
             if not named and _NOT_PLAIN.search(part):
                 raise Uninspectable("write each address alone or as 'Name <address>'")
             readings = _address_readings(written)
-            found.update(closest(address_chain(reading), self.known) for reading in readings)
+            found.update(closest_known(address_chain(reading), self.known) for reading in readings)
             self._refuse_look_alike(readings[0], written)
         return found
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.db import Store
-from holdfast.guard.policy.policy import Context, Count, Policy
+from holdfast.guard.policy.policy import BudgetUse, Context, Policy
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (counter TEXT, run TEXT, day TEXT, amount INTEGER, PRIMARY KEY (counter, run, day));
@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS gained (run TEXT, label TEXT, PRIMARY KEY (run, label
 _TIRED = "Denied: too much that this run asked for was refused. Stop, and tell the person you work for what you need."
 
 
-class Standing:
+class PolicyState:
     """A policy with its memory.
 
     Counters are spent and labels gained in the transaction that decides, before the act goes out: of two acts at once
@@ -75,14 +75,14 @@ class Standing:
         counts = {name: self._count(f"{self.policy.name}/{name}", act.run, now) for name in needs}
         return Context(now, counts, self.labels(act.run) if self.policy.source.labels else ())
 
-    def _count(self, counter: str, run: str, now: datetime) -> Count:
+    def _count(self, counter: str, run: str, now: datetime) -> BudgetUse:
         query = (
             "SELECT coalesce(sum(amount) FILTER (WHERE run = ?), 0) AS run, "
             "coalesce(sum(amount) FILTER (WHERE day = ?), 0) AS day, coalesce(sum(amount), 0) AS ever "
             "FROM spent WHERE counter = ?"
         )
         [row] = self._store.read(query, run, now.date().isoformat(), counter)
-        return Count(row["run"], row["day"], row["ever"])
+        return BudgetUse(row["run"], row["day"], row["ever"])
 
     def _refusals(self, run: str) -> int:
         query = "SELECT coalesce(sum(amount), 0) AS n FROM spent WHERE counter = ? AND run = ?"

@@ -71,7 +71,7 @@ def counters(rule: Rule) -> list[str]:
     return [*([rule.name] if rule.budget else []), *(f"{rule.name}:{argument}" for argument in rule.sums)]
 
 
-def limits(rule: Rule, counter: str) -> Limits:
+def rule_limits(rule: Rule, counter: str) -> Limits:
     """The limits on one of a rule's counters."""
     _, colon, argument = counter.partition(":")
     found = rule.sums[argument] if colon else rule.budget
@@ -191,7 +191,9 @@ def situation_of(rules: Iterable[Rule]) -> dict[str, str]:
         found |= {"labels": "Set<String>"} if rule.after else {}
         found |= {"day": "Long", "minute": "Long"} if rule.when else {}
         found |= {"approved": "Long"} if rule.answer == "hold" else {}
-        found |= {f"{counter}/{span}": "Long" for counter in counters(rule) for span in limits(rule, counter).spans}
+        found |= {
+            f"{counter}/{span}": "Long" for counter in counters(rule) for span in rule_limits(rule, counter).spans
+        }
     return found
 
 

@@ -13,7 +13,7 @@ from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError
 from holdfast.guard.policy.policy import Policy
 from holdfast.guard.policy.schema import Constraint, Label, Limits, PolicyFile, Rule, When
-from holdfast.guard.policy.strict_yaml import Key, Source, read_yaml
+from holdfast.guard.policy.strict_yaml import Key, ParsedYaml, read_yaml
 from holdfast.guard.policy.validate import Fault, faults, misnamed
 
 _KEYS = sorted({name for model in (PolicyFile, Rule, Label, Constraint, Limits, When) for name in model.model_fields})
@@ -58,7 +58,7 @@ def check_tools(policy: Policy, tools: Mapping[str, Collection[str]], server: st
     return list(misnamed(policy.source, tools, server))
 
 
-def _shape_fault(source: Source, error: ValidationError) -> ConfigError:
+def _shape_fault(source: ParsedYaml, error: ValidationError) -> ConfigError:
     """The one fault to show: a misspelt key before what it leaves missing, and the deepest before those around it."""
     found = [(_key(source.data, fault["loc"]), fault) for fault in error.errors()]
     rank = {"extra_forbidden": 0, "missing": 1, "literal_error": 3}

@@ -43,7 +43,7 @@ def deceives(text: str) -> bool:
     return any(c in _TURNS or (c not in "\t\n\r" and category(c) in ("Cc", "Cs")) for c in text)
 
 
-def closest(steps: Iterable[str], known: Iterable[str]) -> str:
+def closest_known(steps: Iterable[str], known: Iterable[str]) -> str:
     """The first of `steps`, from the thing itself upwards, that the policy knows; `?` where it knows none."""
     return next((step for step in steps if step in known), UNKNOWN)
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from holdfast.detectors.confusables import skeleton
-from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest, hides
+from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest_known, hides
 
 _LONGEST = 4096
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -83,7 +83,7 @@ class Paths:
         found: set[str] = set()
         for reading in _path_readings(value):
             path = read_path(reading)
-            found.add(closest(path_chain(path), self.known))
+            found.add(closest_known(path_chain(path), self.known))
             found.update(_below(path_chain(_folded(path)), self._folded))
             if not path.isascii():
                 found.update(_below(path_chain(skeleton(_folded(path))), self._looks))

@@ -15,8 +15,8 @@ from holdfast.core.errors import PrerequisiteError
 from holdfast.core.identity import canonical
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.policy.arguments import Lens, lens_of
-from holdfast.guard.policy.cedar import action_text, counters, limits, rule_text, situation_of, trace_text
-from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest, tool_chain
+from holdfast.guard.policy.cedar import action_text, counters, rule_limits, rule_text, situation_of, trace_text
+from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest_known, tool_chain
 from holdfast.guard.policy.schema import Label, PolicyFile, Rule
 
 try:
@@ -26,7 +26,7 @@ except ModuleNotFoundError:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class BudgetUse:
     """How much of a counter is spent, acts in flight included: in this run, today (UTC) in all runs, and ever."""
 
     run: int = 0
@@ -47,7 +47,7 @@ class Context:
     """
 
     now: datetime
-    counts: Mapping[str, Count] = field(default_factory=dict)
+    counts: Mapping[str, BudgetUse] = field(default_factory=dict)
     labels: Collection[str] = ()
     frozen: bool = False
     approved: int = 0
@@ -115,7 +115,7 @@ class Policy:
             cedarpy.PolicySet.from_str("\n".join(self._rule_texts(tool))),
             cedarpy.PolicySet.from_str("\n".join(traces)) if traces else None,
             situation_of(rules),
-            tuple((c, span) for rule in rules for c in counters(rule) for span in limits(rule, c).spans),
+            tuple((c, span) for rule in rules for c in counters(rule) for span in rule_limits(rule, c).spans),
             tuple(sorted({label.label for label in labels})),
         )
 
@@ -250,7 +250,7 @@ class Policy:
         return Decision(answer, rules, reason, told, self.version, persons)
 
     def _tool(self, act: Act) -> str | None:
-        term = closest(tool_chain(f"{act.server}/{act.tool}"), self._parts)
+        term = closest_known(tool_chain(f"{act.server}/{act.tool}"), self._parts)
         return None if term == UNKNOWN else term
 
     def leaves(self, act: Act) -> tuple[dict[str, int], tuple[str, ...]]:

@@ -16,7 +16,7 @@ Key = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ParsedYaml:
     """A parsed file: its data, and the line (from 1) on which each value or key of it stands."""
 
     path: Path
@@ -30,7 +30,7 @@ class Source:
         return f"{self.path}:{self.lines.get(key, 1)}"
 
 
-def read_yaml(path: Path) -> Source:
+def read_yaml(path: Path) -> ParsedYaml:
     """Parse a YAML mapping.
 
     Raises:
@@ -46,7 +46,7 @@ def read_yaml(path: Path) -> Source:
             what = "empty" if root is None else "not a mapping of keys to values"
             raise ConfigError(what, where=f"{path}:1", remedy="begin with 'policy: NAME'")
         lines: dict[Key, int] = {}
-        return Source(path, _mapping(loader, root, path, (), lines), lines)
+        return ParsedYaml(path, _mapping(loader, root, path, (), lines), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}" if mark else path

@@ -64,7 +64,7 @@ _NAMES = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class BearerTokens:
     """Bearer tokens; an empty one is none.
 
     Attributes:
@@ -94,7 +94,7 @@ class Relay:
         tokens: what opens the doors.
     """
 
-    def __init__(self, link: Link, url: str, hosts: frozenset[str], tokens: Tokens) -> None:
+    def __init__(self, link: Link, url: str, hosts: frozenset[str], tokens: BearerTokens) -> None:
         self._link, self._hosts, self._tokens = link, hosts | _LOOPBACK, tokens
         self._url = URL(url, encoded=True)
         self._headers = {"authorization": f"Bearer {tokens.server}"} if tokens.server else {}
@@ -428,7 +428,7 @@ def _name(host: str) -> str:
     return urlsplit(f"//{host}").hostname or ""
 
 
-def serve_http(link: Link, url: str, listen: str, tokens: Tokens) -> None:
+def serve_http(link: Link, url: str, listen: str, tokens: BearerTokens) -> None:
     """Serve the relay at `http://LISTEN/mcp` until the process is told to end.
 
     Raises:
@@ -471,7 +471,7 @@ def serve_http(link: Link, url: str, listen: str, tokens: Tokens) -> None:
         raise faults[0]
 
 
-def _checked(url: str, listen: str, tokens: Tokens) -> tuple[str, int]:
+def _checked(url: str, listen: str, tokens: BearerTokens) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdecimal():

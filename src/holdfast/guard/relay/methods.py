@@ -152,7 +152,7 @@ def era_of(params: Mapping[str, Any], method: str) -> Era:
     return expected
 
 
-def check(message: Mapping[str, Any], table: Mapping[str, Method]) -> Method:
+def check_parameters(message: Mapping[str, Any], table: Mapping[str, Method]) -> Method:
     """The method's entry in `table`, once its parameters are known to have no field that the era does not define.
 
     Raises:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.core.errors import RefusedError
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.relay.jsonrpc import Message, dump
 from holdfast.guard.relay.methods import FROM_CLIENT, FROM_SERVER, HANDSHAKE, MODERN, VERSION_KEY, Era
 from holdfast.guard.relay.session import Link, Session, Side
@@ -30,7 +30,7 @@ _BROKEN = {
 }
 
 
-def prove(link: Link, evidence: Evidence) -> int:
+def run_self_test(link: Link, evidence: AuditLog) -> int:
     """Demonstrate a denial through every path.
 
     Returns:
@@ -90,6 +90,6 @@ def _side(name: str) -> Side:
     return "client" if name == "client" else "server"
 
 
-def _denials(evidence: Evidence) -> int:
+def _denials(evidence: AuditLog) -> int:
     [row] = evidence.read("SELECT count(*) AS n FROM log WHERE kind IN ('denied', 'held')")
     return int(row["n"])

@@ -49,7 +49,7 @@ from holdfast.guard.relay.methods import (
     MODERN,
     ROUND,
     Era,
-    check,
+    check_parameters,
     era_of,
 )
 from holdfast.guard.relay.tool_pins import Pins
@@ -247,7 +247,7 @@ class Session:
             return self._client_answer(message)
         name, params = message["method"], message.get("params", {})
         era = self._client_era(name, params) if what == "request" else self.era or HANDSHAKE
-        method = check(message, FROM_CLIENT[era])
+        method = check_parameters(message, FROM_CLIENT[era])
         if what == "notification":
             return self._notification("server", message, method.gated)
         identity = message["id"]
@@ -375,7 +375,7 @@ class Session:
         if what == "response":
             return self._server_answer(message)
         name, params = message["method"], message.get("params", {})
-        method = check(message, FROM_SERVER[self.era or HANDSHAKE])
+        method = check_parameters(message, FROM_SERVER[self.era or HANDSHAKE])
         if name == "notifications/tools/list_changed":
             self.link.catalogue.forget()
         if what == "notification":
@@ -418,7 +418,7 @@ class Session:
         if result["resultType"] != "input_required" or not isinstance(questions, dict):
             raise Refused(INVALID_REQUEST, "the server's answer is of a kind that this guard does not pass")
         for question in questions.values():
-            check({"id": 0, **question}, ASKED_BACK)
+            check_parameters({"id": 0, **question}, ASKED_BACK)
             self.link.gate.settle(self.link.judged(question["method"], question.get("params", {})), {"ok": True})
         return self.link.rounds.opened(method, params, result.get("requestState"), questions)
 

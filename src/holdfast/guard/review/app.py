@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 from holdfast.core.errors import HoldfastError, PrerequisiteError, RefusedError
 from holdfast.guard.approvals import Approvals
-from holdfast.guard.audit_log import Evidence
-from holdfast.guard.concern import Concerns, Routing, Verdict, stop_statement
+from holdfast.guard.audit_log import AuditLog
+from holdfast.guard.concern import Concerns, ReviewOutcome, Routing, stop_statement
 from holdfast.guard.review import passkeys
 from holdfast.guard.review.pages import Pages
 from holdfast.guard.review.sessions import AdminCode, Challenges, Visit, Visits
@@ -51,7 +51,7 @@ _HEADERS = {
 
 
 @dataclass
-class Office:
+class ReviewService:
     """What the page works on.
 
     Attributes:
@@ -59,7 +59,7 @@ class Office:
     """
 
     site: str
-    store: Evidence
+    store: AuditLog
     approvals: Approvals
     concerns: Concerns
     persons: Persons
@@ -79,17 +79,17 @@ class Office:
         return passkeys.to_sign(self.site, statement, mine)
 
 
-def open_office(site: str, store: Evidence, show_code: Callable[[str], None]) -> Office:
+def open_office(site: str, store: AuditLog, show_code: Callable[[str], None]) -> ReviewService:
     """The office of a guard's file; `show_code` prints where only the admin looks."""
     concerns = Concerns(store, Routing())
-    return Office(site, store, Approvals(store), concerns, Persons(store), AdminCode(show_code))
+    return ReviewService(site, store, Approvals(store), concerns, Persons(store), AdminCode(show_code))
 
 
 Handler = Callable[[Request], Awaitable[Response]]
-Deed = Callable[[Office, str, Any], Any]
+Deed = Callable[[ReviewService, str, Any], Any]
 
 
-def make_app(office: Office) -> Starlette:
+def make_app(office: ReviewService) -> Starlette:
     """The application; serve it on loopback, or behind a proxy that speaks TLS."""
     pages = Pages(office.approvals, office.concerns)
     looks = {
@@ -143,7 +143,7 @@ class _Walls:
         await self._app(scope, receive, sending)
 
 
-def _looking(office: Office, pages: Pages, show: Callable[[Visit, str], str]) -> Handler:
+def _looking(office: ReviewService, pages: Pages, show: Callable[[Visit, str], str]) -> Handler:
     async def handler(request: Request) -> Response:
         visit = office.visits.find(request.cookies.get(_COOKIE, ""))
         if visit is None:
@@ -167,7 +167,7 @@ async def _file(name: str, request: Request) -> Response:
     return FileResponse(_HERE / name)
 
 
-def _guarded(office: Office, inner: Callable[[Request, Any], Response]) -> Handler:
+def _guarded(office: ReviewService, inner: Callable[[Request, Any], Response]) -> Handler:
     """A handler of JSON: what goes wrong becomes one line."""
 
     async def handler(request: Request) -> Response:
@@ -182,7 +182,7 @@ def _guarded(office: Office, inner: Callable[[Request, Any], Response]) -> Handl
     return handler
 
 
-def _doing(office: Office, deed: Deed, *, known: bool) -> Handler:
+def _doing(office: ReviewService, deed: Deed, *, known: bool) -> Handler:
     """A deed of a signed-in person, or of anybody."""
 
     def inner(request: Request, given: Any) -> Response:
@@ -215,14 +215,14 @@ def _line(status: int, text: str) -> Response:
     return JSONResponse({"error": text}, status)
 
 
-def _enrol_options(office: Office, person: str, given: Any) -> Any:
+def _enrol_options(office: ReviewService, person: str, given: Any) -> Any:
     office.code.check(str(given["code"]))
     challenge, name = passkeys.new_challenge(), str(given["person"]).strip()
     office.challenges.give(challenge, "enrol", name, str(given["role"]).strip())
     return passkeys.to_enrol(office.site, name, challenge)
 
 
-def _enrol(office: Office, person: str, given: Any) -> Any:
+def _enrol(office: ReviewService, person: str, given: Any) -> Any:
     challenge = passkeys.challenge_in(given["credential"])
     kind, name, role = (*office.challenges.take(challenge), "", "")[:3]
     if kind != "enrol":
@@ -231,13 +231,13 @@ def _enrol(office: Office, person: str, given: Any) -> Any:
     return {"go": "/"}
 
 
-def _sign_in_options(office: Office, person: str, given: Any) -> Any:
+def _sign_in_options(office: ReviewService, person: str, given: Any) -> Any:
     challenge = passkeys.new_challenge()
     office.challenges.give(challenge, "sign-in")
     return passkeys.to_sign(office.site, challenge, [])
 
 
-def _sign_in(office: Office, request: Request, given: Any) -> Response:
+def _sign_in(office: ReviewService, request: Request, given: Any) -> Response:
     challenge, proof = passkeys.challenge_in(given["credential"]), passkeys.proof_of(given["credential"])
     if office.challenges.take(challenge) != ("sign-in",):
         raise RefusedError("this challenge was for something else", remedy="try again")
@@ -252,49 +252,49 @@ def _sign_in(office: Office, request: Request, given: Any) -> Response:
     return response
 
 
-def _sign_out(office: Office, request: Request, given: Any) -> Response:
+def _sign_out(office: ReviewService, request: Request, given: Any) -> Response:
     office.visits.end(request.cookies.get(_COOKIE, ""))
     return JSONResponse({"go": "/"})
 
 
-def _ticket_options(office: Office, person: str, given: Any) -> Any:
+def _ticket_options(office: ReviewService, person: str, given: Any) -> Any:
     return office.sign(person, _ticket_statement(office, person, given))
 
 
-def _ticket_statement(office: Office, person: str, given: Any) -> bytes:
+def _ticket_statement(office: ReviewService, person: str, given: Any) -> bytes:
     ticket, yes, reason = office.approvals.ticket(given["id"]), _flag(given["yes"]), str(given["reason"])
     purpose = "reconciling" if ticket.state == "indeterminate" else "approval"
     return ticket.statement(person, yes, reason, purpose=purpose)
 
 
-def _ticket_answer(office: Office, person: str, given: Any) -> Any:
+def _ticket_answer(office: ReviewService, person: str, given: Any) -> Any:
     ticket, proof = office.approvals.ticket(given["id"]), passkeys.proof_of(given["credential"])
     answer = office.approvals.reconcile if ticket.state == "indeterminate" else office.approvals.answer
     answer(ticket.id, person, _flag(given["yes"]), proof, str(given["reason"]))
     return {"go": f"/tickets/{ticket.id}"}
 
 
-def _case_options(office: Office, person: str, given: Any) -> Any:
+def _case_options(office: ReviewService, person: str, given: Any) -> Any:
     case = office.concerns.case(given["id"], person)
     return office.sign(person, case.statement(person, _verdict(given)))
 
 
-def _case_answer(office: Office, person: str, given: Any) -> Any:
+def _case_answer(office: ReviewService, person: str, given: Any) -> Any:
     office.concerns.answer(given["id"], person, _verdict(given), passkeys.proof_of(given["credential"]))
     return {"go": f"/cases/{given['id']}"}
 
 
-def _stop_options(office: Office, person: str, given: Any) -> Any:
+def _stop_options(office: ReviewService, person: str, given: Any) -> Any:
     return office.sign(person, stop_statement(str(given["run"]), person))
 
 
-def _stop(office: Office, person: str, given: Any) -> Any:
+def _stop(office: ReviewService, person: str, given: Any) -> Any:
     office.concerns.stop(str(given["run"]), person, passkeys.proof_of(given["credential"]))
     return {"go": "/"}
 
 
-def _verdict(given: Any) -> Verdict:
-    return Verdict(finding=given["finding"], release=_flag(given["release"]), reply=str(given["reply"]))
+def _verdict(given: Any) -> ReviewOutcome:
+    return ReviewOutcome(finding=given["finding"], release=_flag(given["release"]), reply=str(given["reply"]))
 
 
 def _flag(value: Any) -> bool:

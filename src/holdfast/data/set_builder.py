@@ -40,7 +40,7 @@ class Grams:
 
 
 @dataclass(slots=True)
-class Basket:
+class SetBuilder:
     """A set in the making, with room for so many tokens; `texts` holds 8 bytes of the hash of each text."""
 
     room: int
