@@ -50,11 +50,11 @@ def injected() -> Iterator[Variant]:
         act = Act("run-1", "clerk", "office", "delete_file", {"path": "/srv/work/old.txt"})
 
         def attack(house: House) -> bool:
-            first = house.gate.judge(act, said=text).answer
-            return first == "hold" and house.gate.judge(act, said=text).answer == "hold"
+            first = house.gate.judge(act, reasoning=text).answer
+            return first == "hold" and house.gate.judge(act, reasoning=text).answer == "hold"
 
         def benign(house: House) -> bool:
-            house.gate.judge(act, said=text)
+            house.gate.judge(act, reasoning=text)
             house.approve(house.ticket())
             return house.passes(act)
 

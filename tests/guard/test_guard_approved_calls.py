@@ -66,7 +66,7 @@ def test_a_policy_edited_meanwhile_asks_anew_and_says_so(house: Guarded) -> None
     gate = Gate(load_policy(house.folder / "policy.yaml"), house.evidence, approvals=house.approvals)
     decision = gate.judge(WIPE)
     [new] = house.approvals.tickets("pending")
-    assert decision.answer == "hold" and new.id != ticket and new.id in decision.told
+    assert decision.answer == "hold" and new.id != ticket and new.id in decision.agent_message
     assert state(house, ticket) == "approved" and "intent" not in house.kinds()
 
 
@@ -78,7 +78,7 @@ def test_an_approval_that_ran_out_is_refused_in_one_line_and_runs_nothing(house:
         house.approve(late.id)
     assert "this ticket is expired" in str(refusal.value)
     decision: Decision = house.gate.judge(WIPE)
-    assert decision.answer == "hold" and late.id not in decision.told
+    assert decision.answer == "hold" and late.id not in decision.agent_message
 
 
 def test_each_asking_has_a_nonce_and_no_proof_serves_twice(house: Guarded) -> None:

@@ -337,7 +337,7 @@ def test_the_gate_denies_where_a_case_was_rewritten(office: Office, tmp_path: Pa
     assert gate.judge(SEND).answer == "deny"
     _by_hand(tmp_path, "DELETE FROM cases")
     decision = gate.judge(SEND)
-    assert (decision.answer, decision.told) == ("deny", FAILED)
+    assert (decision.answer, decision.agent_message) == ("deny", FAILED)
 
 
 def test_a_stop_is_read_from_the_log_and_no_row_undoes_it(office: Office, tmp_path: Path) -> None:

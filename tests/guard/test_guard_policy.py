@@ -89,13 +89,15 @@ def test_a_decision_says_why_to_each_reader(policy: Policy) -> None:
     kept = act("files/write_file", path="/srv/office/drafts/signed/a.md", content="x")
     denied = policy.decide(kept, facts(policy, kept))
     assert denied.rules == ("keep-records",)
-    assert "Signed papers are evidence" in denied.told
-    assert "Write a new draft" in denied.told
+    assert "Signed papers are evidence" in denied.agent_message
+    assert "Write a new draft" in denied.agent_message
 
 
 def test_default_denials_do_not_say_which_limit_was_missed(policy: Policy) -> None:
     wrong = [PAY | {"amount": 500.01}, PAY | {"account": "SUPPLIER-3"}, PAY | {"reference": "x" * 999}]
-    told = {policy.decide(asked, facts(policy, asked)).told for asked in (act("bank/transfer", **w) for w in wrong)}
+    told = {
+        policy.decide(asked, facts(policy, asked)).agent_message for asked in (act("bank/transfer", **w) for w in wrong)
+    }
     assert len(told) == 1
 
 
@@ -152,7 +154,7 @@ def test_a_pause_leaves_only_what_the_rules_keep_open(policy: Policy) -> None:
     assert answer(policy, read, frozen=True) == "allow"
     for asked in (act("mail/send_email", **MAIL), act("bank/transfer", **PAY)):
         found = policy.decide(asked, facts(policy, asked, frozen=True, approved=2))
-        assert (found.answer, "paused" in found.told) == ("deny", True)
+        assert (found.answer, "paused" in found.agent_message) == ("deny", True)
 
 
 def test_approval_by_enough_persons_allows(policy: Policy) -> None:
@@ -351,8 +353,8 @@ def test_after_so_many_refusals_a_run_is_refused_everything(tmp_path: Path, poli
     assert standing.decide(mail).answer == "allow"
     assert standing.decide(probes[2]).answer == "deny"
     after = [standing.decide(mail), standing.decide(read), standing.decide(act("bank/transfer", **PAY), approved=2)]
-    assert {(found.answer, found.told.partition(":")[0]) for found in after} == {("deny", "Denied")}
-    assert "too much that this run asked for" in after[0].told
+    assert {(found.answer, found.agent_message.partition(":")[0]) for found in after} == {("deny", "Denied")}
+    assert "too much that this run asked for" in after[0].agent_message
     assert standing.decide(Act("run-2", "assistant", "mail", "send_email", MAIL)).answer == "allow"
     assert "After 3 refusals" in brief(strict)
     store.close()

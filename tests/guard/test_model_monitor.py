@@ -137,5 +137,5 @@ def test_at_a_guards_gate_it_stops_what_the_policy_lets_pass_and_is_asked_about_
         ]
     assert [decision.answer for decision in answers] == ["allow", "hold", "deny"]
     assert "a colleague's pay" in answers[1].reason
-    assert "pay" not in answers[1].told
+    assert "pay" not in answers[1].agent_message
     assert len(asked) == 2

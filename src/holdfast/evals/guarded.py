@@ -80,7 +80,7 @@ def guarded(policy: Policy) -> Gates:
             counts = {name: BudgetUse(spent[name], spent[name], spent[name]) for name in policy.needs(act)}
             decision = policy.decide(act, Context(now, counts, labels))
             if decision.answer != "allow":
-                return decision.told
+                return decision.agent_message
             spends, gains = policy.leaves(act)
             spent.update(spends)
             labels.update(gains)

@@ -47,7 +47,7 @@ class Decision:
         answer: `allow` forwards it, `deny` refuses it, `hold` waits for a person's approval.
         rules: the policy's rules that decided, for the log and the reviewer.
         reason: why, for the log and the reviewer; may quote facts that the agent must not learn.
-        told: what the agent is told, which never reveals what a monitor saw.
+        agent_message: what the agent is told; it never reveals what a monitor saw.
         policy: hash of the policy's version.
         persons: how many persons must approve a held act.
         stored: the copy that persons approved, which is the one to run; None where nobody had to.
@@ -56,7 +56,7 @@ class Decision:
     answer: Answer
     rules: tuple[str, ...]
     reason: str
-    told: str
+    agent_message: str
     policy: str
     persons: int = 1
     stored: Act | None = None

@@ -68,13 +68,13 @@ class Gate:
         #: act → its intents that wait for an outcome: their numbers in the log, None for an approved one
         self._open: defaultdict[str, deque[int | None]] = defaultdict(deque)
 
-    def judge(self, act: Act, *, reads: bool = False, said: str = "") -> Decision:
+    def judge(self, act: Act, *, reads: bool = False, reasoning: str = "") -> Decision:
         """Decide, and write it down; never raises.
 
         Args:
             act: what the agent asks for.
             reads: the act changes nothing, so its record may wait for the next group commit.
-            said: the agent's reasoning or story, kept beside the record and shown to reviewers as untrusted.
+            reasoning: the agent's reasoning or story, kept beside the record and shown to reviewers as untrusted.
 
         Returns:
             The decision. Where it is "allow" and `stored` is set, that copy is the one to run.
@@ -82,7 +82,7 @@ class Gate:
         try:
             seen = self._watch(act)
             with self._evidence.transaction(durable=False):
-                decision = self._decide(act, seen, reads, said)
+                decision = self._decide(act, seen, reads, reasoning)
             self._trouble = ""
             return decision
         except Exception as error:
@@ -143,8 +143,12 @@ class Gate:
             return None
         return next(filter(None, (look(act) for look in self._monitors)), None)
 
-    def _decide(self, act: Act, seen: str | None, reads: bool, said: str) -> Decision:
-        because = self._evidence.append("reasoning", {"run": act.run, "text": said}, durable=False) if said else None
+    def _decide(self, act: Act, seen: str | None, reads: bool, reasoning: str) -> Decision:
+        because = (
+            self._evidence.append("reasoning", {"run": act.run, "text": reasoning}, durable=False)
+            if reasoning
+            else None
+        )
         frozen = self._concerns.frozen(act.run, act) if self._concerns else None
         if frozen == STOPPED:
             return self._write(act, self._answer("deny", "stop", frozen, frozen), because)
@@ -152,12 +156,12 @@ class Gate:
         if decision.answer == "allow" and seen is not None:
             decision = self._answer("hold", "monitor", seen, WATCHED)
         if decision.answer != "allow" and frozen is not None:
-            decision = replace(decision, answer="deny", told=frozen)
+            decision = replace(decision, answer="deny", agent_message=frozen)
         if decision.answer == "hold":
-            return self._hold(act, decision, said, because)
+            return self._hold(act, decision, reasoning, because)
         return self._write(act, decision, because, durable=not reads)
 
-    def _hold(self, act: Act, decision: Decision, said: str, because: int | None) -> Decision:
+    def _hold(self, act: Act, decision: Decision, reasoning: str, because: int | None) -> Decision:
         if self._approvals is None:
             nobody = replace(decision, answer="deny", reason=f"{decision.reason}; nobody to ask")
             return self._write(act, nobody, because)
@@ -167,10 +171,12 @@ class Gate:
                 raise RefusedError("what was approved is no longer allowed", where=act.tool, remedy="ask anew")
             self._wait_for(act.key, None)
             return replace(decision, answer="allow", stored=stored)
-        ticket = self._approvals.ask(act, decision, said)
+        ticket = self._approvals.ask(act, decision, reasoning)
         if ticket.state == "denied":
-            return self._write(act, replace(decision, answer="deny", told=VETOED.format(ticket.id)), because)
-        return self._write(act, replace(decision, told=f"{decision.told} {HELD.format(ticket.id)}"), because)
+            return self._write(act, replace(decision, answer="deny", agent_message=VETOED.format(ticket.id)), because)
+        return self._write(
+            act, replace(decision, agent_message=f"{decision.agent_message} {HELD.format(ticket.id)}"), because
+        )
 
     def _write(self, act: Act, decision: Decision, because: int | None = None, *, durable: bool = False) -> Decision:
         allowed = decision.answer == "allow"
@@ -186,5 +192,5 @@ class Gate:
         with self._lock:
             self._open[key].append(intent)
 
-    def _answer(self, answer: Answer, rule: str, reason: str, told: str) -> Decision:
-        return Decision(answer, (rule,), reason, told, self.policy.version)
+    def _answer(self, answer: Answer, rule: str, reason: str, agent_message: str) -> Decision:
+        return Decision(answer, (rule,), reason, agent_message, self.policy.version)

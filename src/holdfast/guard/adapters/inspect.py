@@ -52,9 +52,9 @@ def guard(policy: str, state: str, agent: str, server: str = "inspect") -> Appro
             return Approval(decision="approve")
         act = Act(run_of_sample(), agent, server, call.function, call.arguments)
         said = _thoughts(history) or message
-        decision = await anyio.to_thread.run_sync(partial(gate.judge, act, said=said))
+        decision = await anyio.to_thread.run_sync(partial(gate.judge, act, reasoning=said))
         if decision.answer != "allow":
-            return Approval(decision="reject", explanation=decision.told)
+            return Approval(decision="reject", explanation=decision.agent_message)
         await anyio.to_thread.run_sync(gate.settle, act, {"ok": None})
         if decision.stored is None:
             return Approval(decision="approve")

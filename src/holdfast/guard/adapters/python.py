@@ -35,7 +35,7 @@ class Stopped(HoldfastError):
     """
 
     def __init__(self, decision: Decision) -> None:
-        super().__init__(decision.told)
+        super().__init__(decision.agent_message)
         self.held = decision.answer == "hold"
 
 

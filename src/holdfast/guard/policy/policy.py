@@ -157,7 +157,8 @@ class Policy:
         """Decide an act. Never raises: whatever goes wrong is a deny.
 
         Returns:
-            `allow`; `hold` with the persons needed; or `deny`. `told` repeats only what the brief already says.
+            `allow`; `hold` with the persons needed; or `deny`. `agent_message` repeats only what the brief already
+            says.
         """
         try:
             return self._decide(act, facts)
@@ -189,8 +190,8 @@ class Policy:
             return self._default(act, facts)
         persons = max(self._rules[rule].persons for rule in rules)
         why = self._rules[rules[0]]
-        told = f"Held for approval by {persons} person{'s' * (persons > 1)}, rule '{why.name}': {why.why}"
-        return self._no("hold", rules, f"held by {', '.join(rules)}", told, persons)
+        agent_message = f"Held for approval by {persons} person{'s' * (persons > 1)}, rule '{why.name}': {why.why}"
+        return self._no("hold", rules, f"held by {', '.join(rules)}", agent_message, persons)
 
     def _context(self, part: _Tool, act: Act, facts: Context) -> dict[str, Any]:
         if facts.now.tzinfo is None:
@@ -235,19 +236,19 @@ class Policy:
         rules = tuple(dict.fromkeys(reason.split(":")[1] for reason in reasons))
         rule = self._rules[rules[0]]
         spent = "its limit is reached. " if kinds[0] in ("budget", "sum") else ""
-        told = f"Denied by rule '{rule.name}': {spent}{rule.why}" + (
+        agent_message = f"Denied by rule '{rule.name}': {spent}{rule.why}" + (
             f" Instead: {rule.instead}" if rule.instead else ""
         )
-        return self._no("deny", rules, f"denied by {', '.join(reasons)}", told)
+        return self._no("deny", rules, f"denied by {', '.join(reasons)}", agent_message)
 
     def _default(self, act: Act, facts: Context) -> Decision:
         if facts.frozen:
             return self._no("deny", (), "the run is paused and no rule allows this in a pause", _PAUSED)
-        told = f"No rule allows this use of {act.server}/{act.tool}. The brief says what is allowed."
-        return self._no("deny", (), "no rule allows it", told)
+        agent_message = f"No rule allows this use of {act.server}/{act.tool}. The brief says what is allowed."
+        return self._no("deny", (), "no rule allows it", agent_message)
 
-    def _no(self, answer: Any, rules: tuple[str, ...], reason: str, told: str, persons: int = 1) -> Decision:
-        return Decision(answer, rules, reason, told, self.version, persons)
+    def _no(self, answer: Any, rules: tuple[str, ...], reason: str, agent_message: str, persons: int = 1) -> Decision:
+        return Decision(answer, rules, reason, agent_message, self.version, persons)
 
     def _tool(self, act: Act) -> str | None:
         term = closest_known(tool_chain(f"{act.server}/{act.tool}"), self._parts)
@@ -258,7 +259,7 @@ class Policy:
 
         Returns:
             What it spends (counter → 1 for an act, or millionths of a sum), and the data labels that its run gains;
-            all that could be, where it cannot be told.
+            all that could be, where it is not known.
         """
         left = self._left(act)
         names = {name for kind, name in left if kind == "counter"}

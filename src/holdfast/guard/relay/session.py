@@ -112,7 +112,7 @@ class Link:
         act = self.act(method, arguments)
         decision = self.gate.judge(act)
         if decision.answer != "allow":
-            raise Refused(HELD if decision.answer == "hold" else DENIED, decision.told)
+            raise Refused(HELD if decision.answer == "hold" else DENIED, decision.agent_message)
         return act
 
     def note(self, why: str) -> None:
@@ -363,7 +363,7 @@ class Session:
         act = self.link.act(name, arguments, tool.hash)
         decision = self.link.gate.judge(act, reads=tool.reads)
         if decision.answer != "allow":
-            return [_said(message, era, decision.told)]
+            return [_said(message, era, decision.agent_message)]
         runs = decision.stored or act
         forwarded = {**message, "params": {**params, "arguments": dict(runs.arguments)}}
         return [self._forward(_Asked(forwarded, era, act))]
