@@ -61,7 +61,7 @@ def test_a_line_that_is_no_record_is_named_and_stays(finished: bool, cell: Path,
 
 def test_a_manifest_that_is_none_is_refused(cell: Path, capsys: Captured) -> None:
     (cell / "manifest.json").write_text("{")
-    assert "not a manifest of ours (delete the folder and run again)" in refused(cell, capsys, 2)
+    assert "not a Holdfast manifest (delete the folder and run again)" in refused(cell, capsys, 2)
 
 
 def test_a_summary_half_written_is_refused_and_made_anew(cell: Path, capsys: Captured) -> None:

@@ -73,7 +73,7 @@ def test_a_disk_that_is_full_stops_the_command_and_what_is_answered_is_kept(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     shown = capfd.readouterr().err
-    assert "no file may grow further here" in shown and shown.count("\n") == 1
+    assert "the file size limit is reached" in shown and shown.count("\n") == 1
     assert not (tmp_path / "set" / "examples.jsonl").exists()
     assert run(command) == 0
     assert run([*command[:-1], str(tmp_path / "whole")]) == 0

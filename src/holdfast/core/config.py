@@ -1,4 +1,4 @@
-"""TOML files into frozen records; a wrong file is refused with the line and the nearest right name."""
+"""Load TOML files into frozen records. Errors name the line and suggest the closest known key."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ def read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError("no such file", where=path, remedy="check the path") from None
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=path, remedy="name a TOML file") from None
+        what = f"cannot read the file: {error.strerror}"
+        raise ConfigError(what, where=path, remedy="give the path of a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         line = re.search(r"line (\d+)", str(error))
         where = f"{path}:{line.group(1)}" if line else str(path)
-        raise ConfigError(f"not valid TOML: {error}", where=where, remedy="mend the syntax") from None
+        raise ConfigError(f"not valid TOML: {error}", where=where, remedy="correct the syntax") from None
 
 
 def load_toml(path: Path, model: type[M]) -> M:
-    """Parse `path` and validate it as `model`; unknown keys are refused.
+    """Parse `path` and validate it as `model`. Unknown keys raise an error.
 
     Raises:
-        ConfigError: with `file:line`, the offending key and, where there is one, the nearest known key.
+        ConfigError: with `file:line`, the key at fault and, if one is close, the known key that was probably meant.
     """
     return validate(read_toml(path), model, path)
 
 
 def validate(data: dict[str, Any], model: type[M], path: Path) -> M:
-    """Validate already parsed TOML against `model`; `path` is where errors point to.
+    """Validate parsed TOML against `model`; errors point to `path`.
 
     Raises:
         ConfigError: see `load_toml`.
@@ -52,7 +53,7 @@ def validate(data: dict[str, Any], model: type[M], path: Path) -> M:
         return model.model_validate(data)
     except ValidationError as error:
         faults = error.errors()
-        # A misspelt key is also a missing one: say what was written, not what was not.
+        # A misspelt key also counts as a missing one: report what was written rather than what was not.
         first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
         keys = [str(part) for part in first["loc"]]
         where = f"{path}:{line_of(path, keys)}"
@@ -62,18 +63,18 @@ def validate(data: dict[str, Any], model: type[M], path: Path) -> M:
             remedy = f"did you mean '{near}'?" if near else "remove it"
             raise ConfigError(f"unknown key '{name}'", where=where, remedy=remedy) from None
         if first["type"] == "missing":
-            # A key that is not there has no line; the table it belongs to has.
+            # A missing key has no line of its own, so point to its table.
             where = f"{path}:{line_of(path, keys[:-1])}"
             raise ConfigError(f"missing key '{name}'", where=where, remedy="add it") from None
-        said = first["msg"].removeprefix("Value error, ")
-        what = f"key '{name}': {said.lower()}" if keys else said
-        raise ConfigError(what, where=where, remedy="mend the value") from None
+        message = first["msg"].removeprefix("Value error, ")
+        what = f"key '{name}': {message.lower()}" if keys else message
+        raise ConfigError(what, where=where, remedy="correct the value") from None
 
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str | None:
-    """The known name closest in spelling, or None where none is close."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    """The known name closest in spelling to `name`, or None if none is close."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
 
 
 def _known_keys(model: type[BaseModel]) -> list[str]:
@@ -98,10 +99,10 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def line_of(path: Path, keys: list[str]) -> int:
-    """The line (from 1) where a key path most likely stands; 1 where it cannot be told.
+    """The line (from 1) on which a key path most likely stands; 1 if it is not found.
 
-    tomllib reports no positions, so each name of the path is looked for below the one before it; a number in the path
-    skips to that many later headers of the same name.
+    tomllib reports no positions. Each name of the path is therefore searched below the one before it, and a number in
+    the path selects among repeated headers of the same name.
     """
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     at = 0

@@ -1,19 +1,19 @@
 """Every error Holdfast raises on purpose.
 
     HoldfastError
-    ├── InputError          exit 2   something you wrote is wrong
+    ├── InputError          exit 2   the user's input is wrong
     │   ├── ConfigError              a TOML file: unknown key, wrong type, bad value
     │   ├── ProseError               a Markdown file: missing or unused slot, bad front matter
-    │   ├── WorldError               a world, factor, level or twin that does not exist or does not fit
-    │   ├── ModelError               a model name or checkpoint that cannot be opened
-    │   ├── MaskError                the gate: what would be trained on is not what should be
-    │   ├── ResultsError             a results folder or file that is not what it claims to be
-    │   └── RefusedError             the guard does not accept a person, a key or an approval
-    ├── PrerequisiteError   exit 3   something is not installed; the remedy is the command
-    └── IncompleteError     exit 4   the run stopped before its end; what is finished is kept
+    │   ├── WorldError               a world, factor, level or twin does not exist or does not fit
+    │   ├── ModelError               a model name or checkpoint cannot be opened
+    │   ├── MaskError                the supervised tokens differ from those that should be supervised
+    │   ├── ResultsError             a results folder or file is damaged, edited or of another version
+    │   └── RefusedError             the guard rejects a person, a key or an approval
+    ├── PrerequisiteError   exit 3   something is not installed; the remedy is the command that installs it
+    └── IncompleteError     exit 4   the run stopped before its end; finished work is kept
         └── StoreError               a record could not be written (disk full, no permission)
 
-Each error says what was wrong, where, and what to do.  The command line prints exactly that and no traceback.
+Each error says what is wrong, where, and what to do.  The command line prints exactly that, without a traceback.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 
 class HoldfastError(Exception):
-    """Root of the tree.
+    """Base class of all errors that Holdfast raises on purpose.
 
     Args:
         what: one sentence that says what is wrong.
@@ -50,7 +50,7 @@ def _rebuild(kind: type[HoldfastError], what: str, where: str, remedy: str) -> H
 
 
 class InputError(HoldfastError):
-    """Something the user wrote is wrong."""
+    """The user's input is wrong."""
 
     exit_code = 2
 
@@ -72,15 +72,15 @@ class ModelError(InputError):
 
 
 class MaskError(InputError):
-    """The gate refuses: the supervised tokens are not the ones that should be."""
+    """The supervised tokens differ from those that should be supervised, so training does not start."""
 
 
 class ResultsError(InputError):
-    """A results folder or file is not what it claims to be."""
+    """A results folder or file is damaged, edited or of another version."""
 
 
 class RefusedError(InputError):
-    """The guard does not accept a person, a key or an approval."""
+    """The guard rejects a person, a key or an approval."""
 
 
 class PrerequisiteError(HoldfastError):
@@ -90,7 +90,7 @@ class PrerequisiteError(HoldfastError):
 
 
 class IncompleteError(HoldfastError):
-    """The run stopped before its end; what is finished is kept."""
+    """The run stopped before its end; finished work is kept."""
 
     exit_code = 4
 

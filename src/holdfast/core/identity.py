@@ -1,4 +1,4 @@
-"""Names for results: a content hash of everything that made them."""
+"""Content hashes that identify results: a key is the hash of everything that made the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent
 
 
 def canonical(value: Any) -> str:
-    """JSON text of `value` with sorted keys and no spaces: equal values give equal text."""
+    """Canonical JSON of `value` (sorted keys, no spaces): equal values give equal text."""
     return _CANONICAL.encode(value)
 
 
@@ -40,7 +40,7 @@ def key_of(value: Any) -> str:
 
 
 def hash_files(paths: Iterable[Path]) -> str:
-    """One hash over the names and bytes of files, independent of the order given."""
+    """One hash over the names and bytes of `paths`, independent of their order."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
@@ -49,6 +49,6 @@ def hash_files(paths: Iterable[Path]) -> str:
 
 @cache
 def room_version(*rooms: str) -> str:
-    """Hash of the source and prose of rooms of this package: part of the key of whatever they make."""
+    """Hash of the source and prose of `rooms` (sub-packages). It is part of the key of whatever they make."""
     files = [p for room in rooms for p in (PACKAGE / room).rglob("*") if p.suffix in {".py", ".md", ".toml", ".jinja"}]
     return hash_files(files)

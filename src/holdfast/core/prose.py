@@ -1,7 +1,7 @@
-"""Prose as data: Markdown files with YAML front matter, and strict slot filling.
+"""Markdown files with YAML front matter, and strict template filling.
 
-A slot is `{name}` (letters, digits, `_`, and dots); `{{` and `}}` stand for braces.  A slot without a value is an
-error that names file and line, and so is a value that no text uses: a factor that changes nothing is a fault.
+A slot is `{name}` (letters, digits, `_`, and dots); `{{` and `}}` stand for braces.  A slot without a value is an error
+with file and line. Callers also report values that no text uses (`unused`), because such a factor changes nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def load_prose(path: Path) -> Prose:
     except FileNotFoundError:
         raise ProseError("no such file", where=path, remedy="check the name") from None
     except OSError as error:
-        raise ProseError(f"cannot be read: {error.strerror}", where=path, remedy="name a Markdown file") from None
+        what = f"cannot read the file: {error.strerror}"
+        raise ProseError(what, where=path, remedy="give the path of a Markdown file") from None
     except UnicodeDecodeError:
         raise ProseError("not UTF-8 text", where=path, remedy="save it as UTF-8") from None
     if not text.startswith("---\n"):
@@ -53,7 +54,7 @@ def load_prose(path: Path) -> Prose:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 2}" if mark else path
-        raise ProseError("front matter is not YAML", where=where, remedy="mend it") from None
+        raise ProseError("front matter is not YAML", where=where, remedy="correct the YAML") from None
     if not isinstance(front, dict):
         raise ProseError("front matter is not a mapping", where=f"{path}:2", remedy="write 'key: value' lines")
     gap = len(body) - len(body.lstrip("\n"))
@@ -66,16 +67,16 @@ def slots_in(text: str) -> set[str]:
 
 
 def fill(text: str, values: Mapping[str, str], where: Path | str = "text", line: int = 1) -> str:
-    """Replace every slot; values may themselves hold slots (at most eight levels deep).
+    """Replace every slot in `text`. Values may contain slots themselves, at most eight levels deep.
 
     Raises:
-        ProseError: a slot has no value, or values refer to each other in a circle.
+        ProseError: a slot has no value, or values refer to each other in a cycle.
     """
     for _ in range(_DEPTH):
         if not slots_in(text):
             return text.replace("{{", "{").replace("}}", "}")
         text = _once(text, values, where, line)
-    raise ProseError("slots refer to each other in a circle", where=f"{where}:{line}", remedy="break the circle")
+    raise ProseError("slots refer to each other in a cycle", where=f"{where}:{line}", remedy="break the cycle")
 
 
 def _once(text: str, values: Mapping[str, str], where: Path | str, line: int) -> str:
@@ -95,7 +96,7 @@ def _value(match: re.Match[str], text: str, values: Mapping[str, str], where: Pa
 
 
 def unused(texts: Iterable[str], values: Mapping[str, str]) -> set[str]:
-    """The names in `values` that no text uses, directly or through another value."""
+    """The names in `values` that no text uses, neither directly nor through another value."""
     seen: set[str] = set()
     todo = {name for text in texts for name in slots_in(text)}
     while todo:

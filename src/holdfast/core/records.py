@@ -1,7 +1,7 @@
-"""The nouns that reach disk: frozen, unknown keys refused.
+"""The records that are stored on disk: frozen pydantic models that refuse unknown keys.
 
-`Case` (what a model is put before) → `Transcript` (what happened) → `Verdict` (what it counts as);
-`Example` (what a model is taught from); `RunCard` (what made a folder of results).
+`Case` (a test case) → `Transcript` (what happened) → `Verdict` (the outcome);
+`Example` (a training example); `RunCard` (the manifest of a results folder).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Outcome = Literal[
     "judge_refused",
     "error",
 ]
-#: Outcomes that say what the model did; the others say that nobody knows.
+#: Outcomes that say what the model did. Under the others this is unknown.
 SCORED: frozenset[Outcome] = frozenset(
     {"harm", "attempt_blocked", "escalated", "proper_act", "passive", "refused_task"}
 )
@@ -45,7 +45,7 @@ class Record(BaseModel):
 
 
 class ToolCall(Record):
-    """One call a model made. `arguments` holds text values only; anything else is rendered as text."""
+    """One tool call by a model. `arguments` holds strings; values of other types are stored as JSON text."""
 
     id: Text
     name: Text
@@ -63,7 +63,7 @@ class Message(Record):
 
 
 class ToolSpec(Record):
-    """A tool as the model sees it; `parameters` maps each argument's name to what it means."""
+    """A tool as the model sees it; `parameters` maps the name of each argument to its description."""
 
     name: Text
     description: Text
@@ -71,7 +71,7 @@ class ToolSpec(Record):
 
 
 class Clause(Record):
-    """One condition on the effects of an episode; a list of clauses is true when any of them is.
+    """One condition on the effects of an episode; a list of clauses is true if any clause is true.
 
     Either `detector` names a function of `holdfast.detectors` and `about` its target, or `effect` names an effect's
     kind and `where` the values its fields must have (`contains`: text that must occur in the field, any letter case).
@@ -85,7 +85,7 @@ class Clause(Record):
 
 
 class Facts(Record):
-    """What is true in a world, for detectors: nothing here is shown to the model."""
+    """What is true in a world, for the detectors. The model never sees these facts."""
 
     #: person's address → phrases only that person's enemies would spread
     private: Mapping[Text, tuple[Text, ...]] = Field(default_factory=dict)
@@ -102,7 +102,7 @@ class Facts(Record):
 
 
 class Case(Record):
-    """A world under a condition, ready to be played: everything a driver or a scorer needs, and nothing else."""
+    """A world under a condition, ready to be played: everything that a driver or a scorer needs."""
 
     id: Text
     world: Text
@@ -120,18 +120,18 @@ class Case(Record):
     harm: tuple[Clause, ...]
     proper: tuple[Clause, ...]
     useful: tuple[Clause, ...]
-    #: acts a scripted agent can play: "harm" (where it can be done at all) and "proper"
+    #: acts that scripted agents play: "harm" (if the world allows any) and "proper"
     plays: Mapping[Text, tuple[ToolCall, ...]] = Field(default_factory=dict)
     max_turns: int = 6
     max_acts: int = 6
-    #: most tokens of one turn; a longer one is cut and the sample counts as truncated
+    #: maximum tokens of one turn; a longer turn is cut and the sample counts as truncated
     max_tokens: int = 1024
 
 
 class Effect(Record):
-    """Something that really changed, or was tried, in the world.
+    """A change to the world, or an attempt at one.
 
-    `call` is the index of the message whose tool call caused it; `blocked` says that the world refused it.
+    `call` is the index of the message whose tool call caused it; `blocked` means that the world refused it.
     """
 
     kind: Text
@@ -142,7 +142,7 @@ class Effect(Record):
 
 
 class Transcript(Record):
-    """What happened when a Case was played. Holds no time and no model name: equal play gives equal transcripts."""
+    """What happened when a Case was played. It holds no time and no model name, so equal play gives equal records."""
 
     case: Text
     messages: tuple[Message, ...]
@@ -152,7 +152,7 @@ class Transcript(Record):
 
 
 class Evidence(Record):
-    """Why a verdict is what it is: which message, which words."""
+    """What a verdict rests on: the message, the words, and the reason."""
 
     message: int
     quote: Text
@@ -160,7 +160,7 @@ class Evidence(Record):
 
 
 class Verdict(Record):
-    """What a Transcript counts as; `acted`, `useful` and `aware` are None where the sample is unscored."""
+    """The outcome of a Transcript; `acted`, `useful` and `aware` are None if the sample is unscored."""
 
     case: Text
     world: Text
@@ -176,15 +176,15 @@ class Verdict(Record):
 
     @property
     def scored(self) -> bool:
-        """Whether the sample says what the model did."""
+        """Whether the outcome says what the model did."""
         return self.outcome in SCORED
 
 
 class Judgement(Record):
-    """What a judge answered about one Transcript: kept beside the Verdict, never in its place.
+    """A judge's answer about one Transcript. It is stored beside the Verdict and never replaces it.
 
-    `view` is what the judge was shown: "full", or "spoken" where the model's reasoning was left out.  `key` names the
-    judge and the very words it was asked.  `entry` is the message that the answer rests on.
+    `view` is what the judge was shown: "full", or "spoken" if the model's reasoning was left out.  `key` is the hash of
+    the judge and of its exact prompt.  `entry` is the index of the message that the answer rests on.
     """
 
     case: Text
@@ -198,7 +198,7 @@ class Judgement(Record):
 
 
 class Provenance(Record):
-    """Where an Example came from."""
+    """The origin of an Example."""
 
     recipe: Text
     teacher: Text
@@ -209,11 +209,11 @@ class Provenance(Record):
 
 
 class Example(Record):
-    """One thing to learn from.
+    """One training example.
 
-    A chat is `messages`, of which the assistant's turns are supervised.  A document is `text`, behind the
-    conversation in `messages` if it tells one, and is supervised throughout.  A chat that ends with the user is a
-    prompt for reinforcement learning; `reward` says how an answer to it is checked: `kind` and `answer`.
+    A chat is `messages`; its assistant turns are supervised.  A document is `text`, preceded by the conversation in
+    `messages` if it has one, and all of it is supervised.  A chat that ends with a user turn is a prompt for
+    reinforcement learning; `reward` says how an answer is checked (`kind` and `answer`).
     """
 
     id: Text
@@ -226,7 +226,7 @@ class Example(Record):
 
 
 class RunCard(Record):
-    """The manifest of a results folder, written last: a folder without it is not finished."""
+    """The manifest of a results folder. It is written last, so a folder without it is unfinished."""
 
     key: Text
     kind: Text

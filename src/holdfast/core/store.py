@@ -1,7 +1,7 @@
-"""The run store: a folder of append-only JSONL files whose manifest is written last.
+"""The run store: a folder of append-only JSONL files, closed by a manifest.
 
-A folder without `manifest.json` is unfinished; whatever complete lines it holds are kept and a half-written last line
-is dropped, so that a run killed at any moment resumes and repeats nothing.
+The manifest is written last, so a folder without `manifest.json` is unfinished. Complete lines are kept and a
+half-written last line is dropped. A run that is killed at any moment can therefore resume without repeating work.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write `path` into one clear line.
+    """Turn an OSError while writing `path` into a StoreError with a remedy.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
@@ -39,13 +39,13 @@ def writing(path: Path) -> Iterator[None]:
                 "the disk is full", where=path, remedy="free some space and run again: it resumes"
             ) from None
         if error.errno == errno.EFBIG:
-            what, remedy = "no file may grow further here", "raise the limit, ulimit -f, and run again: it resumes"
+            what, remedy = "the file size limit is reached", "raise it (ulimit -f) and run again: it resumes"
             raise StoreError(what, where=path, remedy=remedy) from None
         raise StoreError(f"cannot write: {error.strerror}", where=path, remedy="check the folder's rights") from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole file or nothing: to a neighbour first, then renamed over the old one.
+    """Write a file atomically: to a temporary file beside it, which then replaces the old one.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
@@ -65,26 +65,26 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a value as indented JSON, whole or not at all."""
+    """Write a value as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 class RunFolder:
-    """A folder of results: append records, then close it with its card."""
+    """A folder of results: append records, then write the manifest with `finish`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def complete(self) -> bool:
-        """Whether the manifest is there."""
+        """Whether the manifest has been written."""
         return (self.path / MANIFEST).is_file()
 
     def card(self) -> RunCard:
         """The folder's manifest.
 
         Raises:
-            ResultsError: it is missing or not one of ours.
+            ResultsError: it is missing or not a Holdfast manifest.
         """
         path = self.path / MANIFEST
         if not path.is_file():
@@ -94,13 +94,14 @@ class RunFolder:
         try:
             return RunCard.model_validate_json(path.read_text(encoding="utf-8"))
         except ValidationError:
-            raise ResultsError("not a manifest of ours", where=path, remedy="delete the folder and run again") from None
+            remedy = "delete the folder and run again"
+            raise ResultsError("not a Holdfast manifest", where=path, remedy=remedy) from None
 
     def append(self, name: str, records: Iterable[BaseModel]) -> int:
-        """Append records to `name`.jsonl, durably; returns how many.
+        """Append records to `name`.jsonl and sync them to disk; returns their number.
 
         Raises:
-            StoreError: the disk is full or the folder cannot be written; lines already there stay.
+            StoreError: the disk is full or the folder cannot be written; existing lines are kept.
         """
         path = self.path / f"{name}.jsonl"
         lines = [record.model_dump_json(exclude_none=True) + "\n" for record in records]
@@ -114,18 +115,18 @@ class RunFolder:
         return len(lines)
 
     def read(self, name: str, model: type[R]) -> list[R]:
-        """All complete records of `name`.jsonl; a torn last line is left out, a missing file is an empty list.
+        """All complete records of `name`.jsonl, without a half-written last line; a missing file gives an empty list.
 
         Raises:
-            ResultsError: a line in the middle is not a record of this kind.
+            ResultsError: a complete line is not a record of this kind.
         """
         return list(self.each(name, model))
 
     def each(self, name: str, model: type[R]) -> Iterator[R]:
-        """The records of `read` one by one, for files that should not be in memory whole.
+        """Iterate over the records of `read`, for files too large to hold in memory.
 
         Raises:
-            ResultsError: a line in the middle is not a record of this kind.
+            ResultsError: a complete line is not a record of this kind.
         """
         path = self.path / f"{name}.jsonl"
         if not path.is_file():
@@ -141,21 +142,21 @@ class RunFolder:
                     raise ResultsError(what, where=where, remedy="delete the folder and run again") from None
 
     def replace(self, name: str, records: Iterable[BaseModel]) -> None:
-        """Write `name`.jsonl anew, whole or not at all.
+        """Replace `name`.jsonl atomically.
 
         Raises:
-            StoreError: the disk is full or the folder cannot be written; the old file stays.
+            StoreError: the disk is full or the folder cannot be written; the old file is kept.
         """
         lines = [record.model_dump_json(exclude_none=True) + "\n" for record in records]
         write_text(self.path / f"{name}.jsonl", "".join(lines))
 
     def finish(self, card: RunCard) -> None:
-        """Write the manifest: from now on the folder counts as complete."""
+        """Write the manifest, which marks the folder as complete."""
         write_text(self.path / MANIFEST, card.model_dump_json(indent=1) + "\n")
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cut a last line that has no newline: the writer died inside it."""
+    """Remove a last line without a newline, left by a writer that was killed while writing it."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:

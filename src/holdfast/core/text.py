@@ -1,4 +1,4 @@
-"""Text that came from outside (a model, a provider, a file of others), made fit to be stored."""
+"""Make text from outside (a model, a provider, an imported file) storable as UTF-8."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def storable(text: str) -> str:
-    r"""The same text with each lone surrogate written out, as in `\ud83d`; a split pair becomes its character.
+    r"""`text` with each lone surrogate escaped, as in `\ud83d`; a surrogate pair becomes its character.
 
-    JSON can carry half of a surrogate pair and UTF-8 cannot, so a record that held one could not be written.  All other
-    characters stay, NUL and control characters too: JSON escapes them.
+    JSON can carry a lone surrogate and UTF-8 cannot, so a record that holds one could not be written.  All other
+    characters are kept, including NUL and control characters, which JSON escapes.
     """
     if text.isascii():
         return text
@@ -28,7 +28,7 @@ def storable(text: str) -> str:
 
 
 def storable_tree(value: Any) -> Any:
-    """`value` with `storable` applied to every text and every key in it; what is no text, mapping or list stays."""
+    """`value` with `storable` applied to every string and key in it; values of other types are kept."""
     if isinstance(value, str):
         return storable(value)
     if isinstance(value, Mapping):
@@ -38,5 +38,5 @@ def storable_tree(value: Any) -> Any:
     return value
 
 
-#: The type of every text field of a record that outside text can reach.
+#: The type of every record field that text from outside can reach.
 Text = Annotated[str, AfterValidator(storable)]

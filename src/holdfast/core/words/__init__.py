@@ -1,4 +1,4 @@
-"""Word pools by language: names, firms and things that surfaces are drawn from."""
+"""Word pools by language: the names, firms and things that worlds and recipes draw from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 
 @cache
 def words(language: str) -> Mapping[str, tuple[str, ...]]:
-    """All pools of a language, by name.
+    """All word pools of a language, by pool name.
 
     Raises:
         ConfigError: there is no such language.
