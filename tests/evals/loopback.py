@@ -18,6 +18,8 @@ from examples.serve import Server  # noqa: E402
 
 #: How tests call whatever stands behind the server.
 NAME = "openai-api/loopback/any"
+#: The same by Inspect's own provider for OpenAI, which posts to /v1/responses.
+OPENAI = "openai/any"
 
 
 class Stubborn:
@@ -78,6 +80,7 @@ def serving(model: Model, faults: float = 0.0, seed: int = 0) -> Iterator[Server
     """The server, with the environment that leads Inspect's client to it."""
     server = Server(model, faults, seed=seed)
     with served(server.app) as port, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOOPBACK_API_KEY", "none")
-        patch.setenv("LOOPBACK_BASE_URL", f"http://127.0.0.1:{port}/v1")
+        for provider in ("LOOPBACK", "OPENAI"):
+            patch.setenv(f"{provider}_API_KEY", "none")
+            patch.setenv(f"{provider}_BASE_URL", f"http://127.0.0.1:{port}/v1")
         yield server
