@@ -48,7 +48,6 @@ def test_mix_export_check_audit(sets: Path, tmp_path: Path, capfd: pytest.Captur
         (["check", "nowhere"], "no manifest"),
         (["audit", "nowhere"], "no corpus here"),
         (["stories", "--tokens", "1k", "--charter", "nowhere", "--out", "x"], "no principles"),
-        (["plan", "stories", "--tokens", "1k", "--teacher", "openai/gpt-none"], "no price is known"),
         (["storys", "--tokens", "1k", "--out", "x"], "did you mean 'stories'"),
     ],
 )
@@ -79,3 +78,15 @@ def test_a_disk_that_is_full_stops_the_command_and_what_is_answered_is_kept(
     assert run([*command[:-1], str(tmp_path / "whole")]) == 0
     sets = [(tmp_path / name / "examples.jsonl").read_bytes() for name in ("set", "whole")]
     assert sets[0] == sets[1]
+
+
+def test_a_plan_without_a_price_gives_tokens_and_says_how_to_give_one(capfd: pytest.CaptureFixture[str]) -> None:
+    given = ["teach", "plan", "stories", "--tokens", "1k", "--teacher", "openai/gpt-none"]
+    assert run(given) == 0
+    shown = capfd.readouterr().out
+    assert "tokens in, " in shown and "$" not in shown
+    assert "no price known for openai/gpt-none: --prices FILE" in shown
+    assert run([*given, "--json"]) == 0
+    plan = json.loads(capfd.readouterr().out)
+    assert plan["dollars"] is plan["dollars_per_record"] is None
+    assert plan["tokens_in"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from holdfast.models.budget import Budget
     from holdfast.scenarios.suite import Suite
     from holdfast.stats.intervals import RateInterval
-    from holdfast.study.measure import Grid, Judging, Order
+    from holdfast.study.measure import Judging, Order
 
 FILE = click.Path(path_type=Path)
 TWINS = "pressured,no_threat,no_leverage,routine"
@@ -66,23 +67,29 @@ def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: An
     """Put a model before cases and count what it does."""
     from holdfast.core.errors import InputError
     from holdfast.models.budget import Budget
-    from holdfast.models.registry import open_model
-    from holdfast.study.measure import lay_out
+    from holdfast.models.registry import name_model
 
-    order = _order(model, given)
-    # Whoever names an API model has opened the network for it.
-    opened = open_model(model, network=True)
-    judge = open_model(order.judging.name, network=True) if order.judging else None
+    order = _order(model, given, name_model if plan else _open)
+    if plan:
+        if order.judging:
+            name_model(order.judging.name)
+        _show_plan(order, name_model(model), given["prices"], as_json)
+        return
+    opened, judge = _open(model), _open(order.judging.name) if order.judging else None
     paid = {model, *([order.judging.name] if order.judging else [])}
     purse = Budget(paid, given["budget"], given["prices"], batch=False)
-    if plan:
-        _show_plan(order, lay_out(order, opened), opened, given["prices"], as_json)
-    elif out is None:
+    if out is None:
         raise InputError("no results folder was named", remedy="add --out DIR, or --plan to see what it would take")
-    else:
-        _run(order, opened, purse, out, judge)
-        if given["compare"]:
-            _compare(out)
+    _run(order, opened, purse, out, judge)
+    if given["compare"]:
+        _compare(out)
+
+
+def _open(name: str) -> Model:
+    """Open a model; whoever names an API model has opened the network for it."""
+    from holdfast.models.registry import open_model
+
+    return open_model(name, network=True)
 
 
 def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | None) -> None:
@@ -129,7 +136,7 @@ def _lost(order: Order, out: Path) -> list[str]:
     return [clean(f"{name}: {line}") for line in failed(made)]
 
 
-def _order(model: str, given: dict[str, Any]) -> Order:
+def _order(model: str, given: dict[str, Any], opening: Callable[[str], Model]) -> Order:
     from holdfast.scenarios.suite import fitted
     from holdfast.stats.sequential import parse_goal
     from holdfast.study.measure import Order
@@ -145,7 +152,7 @@ def _order(model: str, given: dict[str, Any]) -> Order:
         range(given["first"], given["first"] + count),
         name=Path(given["suite"]).stem if given["suite"] else "measure",
         until=parse_goal(given["until"]) if given["until"] else None,
-        controls=_controls(given),
+        controls=_controls(given, opening),
         max_tokens=given["max_tokens"],
         temperature=suite.temperature if given["temperature"] is None else given["temperature"],
         judging=_judging(given),
@@ -181,7 +188,7 @@ def _judging(given: dict[str, Any]) -> Judging | None:
     return None
 
 
-def _controls(given: dict[str, Any]) -> tuple[Control, ...]:
+def _controls(given: dict[str, Any], opening: Callable[[str], Model]) -> tuple[Control, ...]:
     from holdfast.core.errors import InputError
 
     if given["guard"] is None:
@@ -191,7 +198,6 @@ def _controls(given: dict[str, Any]) -> tuple[Control, ...]:
     from holdfast.evals.guarded import asking, controls, policy_alone
     from holdfast.guard.policy.load import load_policy
     from holdfast.models.prices import OWN
-    from holdfast.models.registry import open_model
 
     policy = load_policy(given["guard"])
     if given["monitor"] and given["budget"] and given["monitor"].partition("/")[0] not in OWN:
@@ -199,15 +205,16 @@ def _controls(given: dict[str, Any]) -> tuple[Control, ...]:
         raise InputError(f"what {given['monitor']} costs as a monitor is not counted against --budget", remedy=remedy)
     if not (given["stack"] or given["monitor"]):
         return (policy_alone(policy),)
-    monitor = open_model(given["monitor"], network=True) if given["monitor"] else None
+    monitor = opening(given["monitor"]) if given["monitor"] else None
     return controls(policy, (monitor.identity, asking(monitor)) if monitor else None)
 
 
-def _show_plan(order: Order, grid: Grid, opened: Model, prices: Path | None, as_json: bool) -> None:
+def _show_plan(order: Order, model: Model, prices: Path | None, as_json: bool) -> None:
     from holdfast.cli.show import table
+    from holdfast.models.prices import unpriced
     from holdfast.study.estimate import WRITTEN, estimate
 
-    found = estimate(order, grid, opened, prices)
+    found = estimate(order, model, prices)
     if as_json:
         click.echo(found.model_dump_json(indent=1))
         return
@@ -215,12 +222,17 @@ def _show_plan(order: Order, grid: Grid, opened: Model, prices: Path | None, as_
     table(names, [tuple(arm.model_dump().values()) for arm in found.arms], right=names[1:])
     low, high = found.error
     bound = "exact" if low == high else f"true number between {low:.0%} and {high:.0%} of it"
+    some = "" if found.counted == found.samples else f"; {found.counted} of {found.samples} samples were counted"
     click.echo(f"{found.cells} cells, {found.samples} samples, {found.requests} requests by an agent that does the job")
-    click.echo(f"{found.prompts} tokens of opening prompts, {found.read} read in all ({found.counter}, {bound})")
-    click.echo(f"{found.written} tokens written, if {WRITTEN} a turn: ${found.dollars}; about {found.seconds:.0f} s")
+    click.echo(f"{found.prompts} tokens of opening prompts, {found.read} read in all ({found.counter}, {bound}{some})")
+    money = "" if found.dollars is None else f": ${found.dollars}"
+    click.echo(f"{found.written} tokens written, if {WRITTEN} a turn{money}; about {found.seconds:.0f} s")
     if found.judge:
-        asked = f"{found.judge.requests} requests at most, {found.judge.read} tokens read: ${found.judge.dollars}"
+        money = "" if found.judge.dollars is None else f": ${found.judge.dollars}"
+        asked = f"{found.judge.requests} requests at most, {found.judge.read} tokens read{money}"
         click.echo(f"judge {found.judge.name}: {asked}; twice that of a model whose reasoning is seen")
+    for line in unpriced([order.model, *([found.judge.name] if found.judge else [])], prices):
+        click.echo(line)
     for note in order.notes:
         click.echo(note)
 

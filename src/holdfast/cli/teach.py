@@ -21,7 +21,7 @@ from holdfast.data.recipes import Recipe, RecipeChoice, load_recipe
 from holdfast.data.sets import SetProgress, SetRequest, Watch, teach
 from holdfast.models.base import Model
 from holdfast.models.pool import ByBatch, RateLimits
-from holdfast.models.prices import dated
+from holdfast.models.prices import dated, unpriced
 from holdfast.models.registry import open_model
 
 FOLDER = click.Path(path_type=Path)
@@ -173,9 +173,10 @@ def plan_set(**given: Any) -> None:
     rows = [(s.stage, s.model, f"{s.tokens_in:.0f}", f"{s.tokens_out:.0f}", s.measured or "no") for s in made.stages]
     table(("stage", "asked of", "tokens in", "tokens out", "measured on"), rows, right=("tokens in", "tokens out"))
     click.echo(f"{made.records} records for about {made.examples} examples; {made.requests} requests")
-    click.echo(
-        f"{made.tokens_in} tokens in, {made.tokens_out} out: ${made.dollars}, ${made.dollars_per_record} a record"
-    )
+    money = "" if made.dollars is None else f": ${made.dollars}, ${made.dollars_per_record} a record"
+    click.echo(f"{made.tokens_in} tokens in, {made.tokens_out} out{money}")
+    for line in unpriced(names.values(), given["prices"]):
+        click.echo(line)
     hours = "up to a day a stage, by batch" if given["batch"] else f"about {made.hours:.1f} hours"
     click.echo(f"{hours}, at {made.at_once} requests at a time of 1 s and 50 tokens/s (assumed)")
     if said := dated(names.values(), given["prices"]):

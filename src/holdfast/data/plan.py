@@ -17,7 +17,7 @@ from holdfast.core.records import Record
 from holdfast.data.recipes import Recipe
 from holdfast.data.response_cache import responses_of
 from holdfast.data.stages import PromptStage, Role
-from holdfast.models.prices import Money, price
+from holdfast.models.prices import Money, known_price
 
 #: characters of a token of English, and how an answer comes where nothing is known: a second, and then so many tokens
 _CHARACTERS = 4
@@ -40,7 +40,8 @@ class SetPlan(Record):
 
     Attributes:
         records: items to be put to the teacher; `examples` of them are expected to be kept.
-        dollars: of all requests; `dollars_per_record` of one item through all stages.
+        dollars: of all requests; `dollars_per_record` of one item through all stages.  Both are None where no price is
+            known for one of the models.
         hours: at `at_once` requests at a time, where each takes a second and a fiftieth of a second a token.
         measured: whether every stage's tokens are measured.
     """
@@ -52,8 +53,8 @@ class SetPlan(Record):
     requests: int
     tokens_in: int
     tokens_out: int
-    dollars: Money
-    dollars_per_record: Money
+    dollars: Money | None
+    dollars_per_record: Money | None
     hours: float
     at_once: int
     measured: bool
@@ -82,7 +83,7 @@ def estimate_set(
         at_once: requests out at a time.
 
     Raises:
-        InputError: the budget is not positive, or no price is known for a model.
+        InputError: the budget is not positive.
     """
     if tokens <= 0:
         raise InputError(f"a budget of {tokens} tokens", remedy="ask for at least one")
@@ -90,8 +91,7 @@ def estimate_set(
     size, kept = expected(recipe, measured)
     examples = math.ceil(tokens / size)
     records = math.ceil(examples / kept)
-    each = [price(s.model, round(s.tokens_in), round(s.tokens_out), table=prices, batch=batch) for s in stages]
-    record = sum((cost * Money(str(s.requests)) for cost, s in zip(each, stages, strict=True)), Money(0))
+    record = _dollars(stages, prices, batch)
     seconds = sum((_SECONDS + s.tokens_out / _TOKENS_A_SECOND) * s.requests for s in stages) * records / at_once
     return SetPlan(
         recipe=recipe.name,
@@ -101,13 +101,25 @@ def estimate_set(
         requests=math.ceil(sum(s.requests for s in stages) * records),
         tokens_in=round(sum(s.tokens_in * s.requests for s in stages) * records),
         tokens_out=round(sum(s.tokens_out * s.requests for s in stages) * records),
-        dollars=round(record * records, 4),
-        dollars_per_record=round(record, 6),
+        dollars=None if record is None else round(record * records, 4),
+        dollars_per_record=None if record is None else round(record, 6),
         hours=round(seconds / 3600, 4),
         at_once=at_once,
         measured=all(s.measured for s in stages),
         stages=tuple(stages),
     )
+
+
+def _dollars(stages: Sequence[StageCost], prices: Path | None, batch: bool) -> Money | None:
+    """What one record costs through all stages; None where no price is known for one of the models."""
+    total = Money(0)
+    for stage in stages:
+        tokens = round(stage.tokens_in), round(stage.tokens_out)
+        cost = known_price(stage.model, *tokens, table=prices, batch=batch)
+        if cost is None:
+            return None
+        total += cost * Money(str(stage.requests))
+    return total
 
 
 def _stages(recipe: Recipe, names: Mapping[Role, str], measured: Path | None) -> list[StageCost]:

@@ -35,7 +35,7 @@ from holdfast.data.set_builder import SetBuilder
 from holdfast.data.stages import Draft
 from holdfast.data.token_count import Counter
 from holdfast.models.base import Model
-from holdfast.models.prices import Money
+from holdfast.models.prices import Money, price_of
 from holdfast.models.registry import open_model
 
 #: the offline teacher; any other must be named by the caller
@@ -178,7 +178,11 @@ def _affordable(order: SetRequest, cast: Roles, bounds: RunLimits) -> None:
         return
     names = {role: models[0].name for role, models in cast.roles().items()}
     one = estimate_set(order.recipe, 1, names, prices=bounds.prices, batch=bounds.batch).dollars_per_record
-    if one > bounds.cap:
+    if one is None:
+        # Raises, and names the model that has no price: a cap cannot be kept without one.
+        for name in names.values():
+            price_of(name, bounds.prices)
+    elif one > bounds.cap:
         what = f"a cap of ${bounds.cap} does not pay for one record, which takes about ${one:.4f}"
         raise InputError(what, remedy="raise it, or name a cheaper teacher")
 

@@ -35,11 +35,11 @@ from inspect_ai.tool import ToolCall as InspectCall
 from inspect_ai.tool import ToolInfo, ToolParam, ToolParams
 
 from holdfast.core.errors import ModelError, PrerequisiteError
-from holdfast.core.identity import key_of
 from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.core.text import storable_tree
 from holdfast.models.base import Finish, Output, Request
 from holdfast.models.chat_format import argument_texts
+from holdfast.models.registry import api_identity
 
 #: Inspect's reasons to stop → ours; a reason not listed is a plain stop.
 FINISH: Mapping[str, Finish] = {"max_tokens": "length", "model_length": "length", "content_filter": "refused"}
@@ -78,7 +78,7 @@ class ApiModel:
 
     def __init__(self, model: InspectModel, name: str) -> None:
         self.name = name
-        self.identity = key_of(["api", name])
+        self.identity = api_identity(name)
         self._model = model
         #: seconds after which an answer that was asked for with `ask` counts as lost
         self.patience = 600.0

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
-from holdfast.core.errors import IncompleteError, InputError
+from holdfast.core.errors import IncompleteError
 from holdfast.models.base import Request
-from holdfast.models.prices import Money, Price, price_of
+from holdfast.models.prices import Money, Price, find_price, price_of
 
 #: characters of a token, taken low so that what is held back is never too little
 _CHARACTERS = 2.5
@@ -36,12 +36,7 @@ class Budget:
         self._freed = asyncio.Event()
 
     def _price(self, name: str, table: Path | None) -> Price | None:
-        try:
-            return price_of(name, table)
-        except InputError:
-            if self.cap is not None:
-                raise
-            return None
+        return find_price(name, table) if self.cap is None else price_of(name, table)
 
     @property
     def known(self) -> bool:

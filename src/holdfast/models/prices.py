@@ -49,7 +49,7 @@ def price(model: str, tokens_in: int, tokens_out: int, *, table: Path | None = N
     """What so many tokens of a model cost.
 
     Args:
-        model: as `models.door.open_model` takes it.
+        model: as `models.registry.open_model` takes it.
         tokens_in: tokens read.
         tokens_out: tokens written.
         table: a file that comes before the one in `HOLDFAST_PRICES` and before ours.
@@ -59,34 +59,59 @@ def price(model: str, tokens_in: int, tokens_out: int, *, table: Path | None = N
         InputError: no table holds the model; the message names the nearest that one does.
         ConfigError: a table that is no table of prices.
     """
-    found = price_of(model, table)
+    return _cost(price_of(model, table), tokens_in, tokens_out, batch)
+
+
+def known_price(
+    model: str, tokens_in: int, tokens_out: int, *, table: Path | None = None, batch: bool = False
+) -> Money | None:
+    """As `price`, but None where no table holds the model."""
+    found = find_price(model, table)
+    return None if found is None else _cost(found, tokens_in, tokens_out, batch)
+
+
+def _cost(found: Price, tokens_in: int, tokens_out: int, batch: bool) -> Money:
     cost = (found.read * tokens_in + found.written * tokens_out) / _MILLION
     return cost * found.batch if batch else cost
 
 
 def price_of(model: str, table: Path | None = None) -> Price:
     """The price of a model; see `price`."""
-    if model.partition("/")[0] in OWN:
-        return Price.model_validate({"in": 0, "out": 0, "as_of": "runs on your own machine"})
-    own = table or os.environ.get(VARIABLE)
-    tables = [_read(Path(own))] if own else []
-    for prices in (*tables, _read(FILE)):
-        if model in prices:
-            return prices[model]
-    near = nearest(model, [name for prices in (*tables, _read(FILE)) for name in prices])
+    if (found := find_price(model, table)) is not None:
+        return found
+    near = nearest(model, [name for prices in _tables(table) for name in prices])
     hint = f", the nearest is '{near}'" if near else ""
     raise InputError(
         f"no price is known for '{model}'{hint}", remedy=f"put it into a file like {FILE.name} and name it: --prices"
     )
 
 
+def find_price(model: str, table: Path | None = None) -> Price | None:
+    """The price of a model, or None where no table holds it."""
+    if model.partition("/")[0] in OWN:
+        return Price.model_validate({"in": 0, "out": 0, "as_of": "runs on your own machine"})
+    return next((prices[model] for prices in _tables(table) if model in prices), None)
+
+
+def _tables(table: Path | None) -> list[Mapping[str, Price]]:
+    own = table or os.environ.get(VARIABLE)
+    return [*([_read(Path(own))] if own else []), _read(FILE)]
+
+
 def dated(models: Iterable[str], table: Path | None = None) -> str | None:
-    """How old the prices of models are, in words; None where all of them run on your own machine."""
+    """How old the prices of models are, in words; None where no model has a price that a provider may change."""
     paid = sorted({model for model in models if model.partition("/")[0] not in OWN})
-    if not paid:
+    found = [(model, price) for model in paid if (price := find_price(model, table)) is not None]
+    if not found:
         return None
-    said = ", ".join(f"{model} as of {price_of(model, table).as_of}" for model in paid)
+    said = ", ".join(f"{model} as of {price.as_of}" for model, price in found)
     return f"prices: {said}; ours are examples, not offers: look them up and name your own with --prices"
+
+
+def unpriced(models: Iterable[str], table: Path | None = None) -> list[str]:
+    """A line for each model without a price, which says how to give one."""
+    missing = sorted({model for model in models if find_price(model, table) is None})
+    return [f"no price known for {model}: --prices FILE" for model in missing]
 
 
 @cache

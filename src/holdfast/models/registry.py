@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 
 from holdfast.core.config import nearest
 from holdfast.core.errors import ModelError
-from holdfast.models.base import Model
+from holdfast.core.identity import key_of
+from holdfast.models.base import Model, Output, Request
 
 #: prefix → module with `open_named(rest) -> Model`. By name, so that opening a script never loads torch.
 DOORS = {
@@ -18,6 +21,38 @@ DOORS = {
 API_DOOR = "holdfast.models.api"
 #: prefixes that reach the network, through Inspect
 API = ("anthropic", "openai", "openai-api", "google", "mistral", "together", "openrouter", "vllm", "ollama")
+
+
+def api_identity(name: str) -> str:
+    """The identity of an API model: the name is all that is known of it."""
+    return key_of(["api", name])
+
+
+@dataclass(frozen=True)
+class Named:
+    """An API model that is known by name only, so that a plan needs neither its provider's package nor a key."""
+
+    name: str
+
+    @property
+    def identity(self) -> str:
+        """As the opened model's."""
+        return api_identity(self.name)
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        """Raise ModelError: nobody is asked."""
+        raise ModelError(f"'{self.name}' was only named, not opened", remedy="open it with open_model")
+
+
+def name_model(name: str) -> Model:
+    """A model for a plan: an API model by its name alone, any other opened as `open_model` does.
+
+    Raises:
+        ModelError: as `open_model`.
+        PrerequisiteError: as `open_model`, for a model that is not behind an API.
+    """
+    prefix, slash, rest = name.partition("/")
+    return Named(name) if slash and rest and prefix in API else open_model(name)
 
 
 def open_model(name: str, *, network: bool = False) -> Model:

@@ -3,12 +3,17 @@
 A sample is walked as an agent goes that reads all mail, does the job and stops; each request on that way is counted.
 A model on disk counts with its own tokenizer, exactly.  For any other, characters are counted and divided by four:
 vendors' tokenizers are taken to put between three and five characters of English into a token, which gives the bounds.
+Where that is all that is known, counting every case would be false precision: a large order is counted on the first
+few cases of each cell and scaled up, and the bounds widen by two standard errors of that.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import variance
 from time import perf_counter
 from typing import Protocol, runtime_checkable
 
@@ -17,10 +22,10 @@ from holdfast.evals.batch_driver import play
 from holdfast.evals.judge import RUBRICS, question
 from holdfast.evals.quote_transcript import quoted
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.prices import Money, price
+from holdfast.models.prices import Money, known_price
 from holdfast.models.registry import DOORS
 from holdfast.scenarios.episode import Episode
-from holdfast.study.measure import Grid, Judging, Order
+from holdfast.study.measure import Grid, Judging, Order, lay_out
 
 #: Characters of a token of English: what is reckoned with, and the bounds.
 _CHARACTERS, _FEWEST, _MOST = 4, 3, 5
@@ -30,6 +35,8 @@ _JUDGED = 300
 WRITTEN = 300
 _SECONDS, _TOKENS_A_SECOND = 1.0, 50.0
 AT_ONCE = 64
+#: Samples that are counted where a count is only approximate: at least two of each cell, so that their spread is known.
+COUNTED = 240
 
 
 @runtime_checkable
@@ -55,14 +62,14 @@ class ArmEstimate(Record):
 class JudgeEstimate(Record):
     """What the judge takes at most: each rubric about every sample, in one view, for a model that shows no reasoning.
 
-    Effects settle some of it; how much, only the run tells.
+    Effects settle some of it; how much, only the run tells.  `dollars` is None where no price is known.
     """
 
     name: str
     requests: int
     read: int
     written: int
-    dollars: Money
+    dollars: Money | None
 
 
 class Estimate(Record):
@@ -70,9 +77,10 @@ class Estimate(Record):
 
     Attributes:
         counter: how tokens were counted.
+        counted: samples that were counted; where these are not all, the others are taken to be like them.
         error: bounds of the true number of tokens, as shares of the counted one; (1, 1) where it is exact.
         written: tokens written, at so many a turn as is assumed.
-        dollars: by the price table, at the counted number of tokens.
+        dollars: by the price table, at the counted number of tokens; None where no price is known.
         seconds: of a model on this machine, from one episode played alone, so rather too long; else as assumed.
     """
 
@@ -84,31 +92,55 @@ class Estimate(Record):
     read: int
     written: int
     counter: str
+    counted: int
     error: tuple[float, float]
-    dollars: Money
+    dollars: Money | None
     seconds: float
     arms: tuple[ArmEstimate, ...]
     judge: JudgeEstimate | None = None
 
 
-def estimate(order: Order, grid: Grid, model: Model, prices: Path | None = None) -> Estimate:
-    """Estimate an order.
+@dataclass(frozen=True)
+class _Counted:
+    """The walks of one cell's cases: tokens of each request of each."""
+
+    walks: Sequence[Sequence[int]]
+    of: int
+
+    def scaled(self, total: float) -> float:
+        """A sum over the counted cases, for all of them."""
+        return total * self.of / len(self.walks)
+
+    @property
+    def error(self) -> float:
+        """Variance of the tokens read by all of its cases, as estimated from those counted."""
+        if len(self.walks) == self.of:
+            return 0.0
+        return self.of * (self.of - len(self.walks)) * variance(map(sum, self.walks)) / len(self.walks)
+
+
+def estimate(order: Order, model: Model, prices: Path | None = None) -> Estimate:
+    """Estimate an order; lays it out, and asks nobody but a model on this machine.
 
     Args:
         order: what is to be measured.
-        grid: its cells, laid out.
-        model: opened under the order's name.
+        model: under the order's name, opened or as `models.registry.name_model` gives it.
         prices: a file of prices that comes before ours.
 
     Raises:
-        InputError: no price is known for the model.
+        WorldError: as `study.measure.lay_out`.
+        ConfigError: `prices` is no table of prices.
     """
     exact = isinstance(model, Counts)
     count = model.count if isinstance(model, Counts) else _by_characters
-    arms = tuple(_arm(order, arm, grid.cases[arm], count) for arm in (plan.arm for plan in grid.plan.cells))
+    grid = lay_out(order if exact else _fewer(order), model)
+    cells = {arm: _cells(order, cases, count) for arm, cases in grid.cases.items()}
+    arms = tuple(_arm(arm, counted) for arm, counted in cells.items())
     samples, requests = sum(arm.samples for arm in arms), sum(arm.requests for arm in arms)
     read, written = sum(arm.read for arm in arms), requests * WRITTEN
+    spread = 2 * math.sqrt(sum(cell.error for arm in cells.values() for cell in arm)) / read
     own = order.model.partition("/")[0] in DOORS
+    dollars = known_price(order.model, read, written, table=prices)
     return Estimate(
         model=order.model,
         cells=sum(arm.cells for arm in arms),
@@ -118,34 +150,59 @@ def estimate(order: Order, grid: Grid, model: Model, prices: Path | None = None)
         read=read,
         written=written,
         counter="the model's own tokenizer" if exact else f"characters / {_CHARACTERS}",
-        error=(1, 1) if exact else (round(_CHARACTERS / _MOST, 2), round(_CHARACTERS / _FEWEST, 2)),
-        dollars=round(price(order.model, read, written, table=prices), 4),
+        counted=sum(len(cell.walks) for arm in cells.values() for cell in arm),
+        error=(1, 1) if exact else (_bound(_MOST, 1 - spread), _bound(_FEWEST, 1 + spread)),
+        dollars=None if dollars is None else round(dollars, 4),
         seconds=round(_probe(grid, model) * samples if own else _assumed(requests), 1),
         arms=arms,
-        judge=_judge(order.judging, grid, prices) if order.judging else None,
+        judge=_judge(order.judging, grid, samples, prices) if order.judging else None,
     )
 
 
-def _judge(judging: Judging, grid: Grid, prices: Path | None) -> JudgeEstimate:
+def _bound(characters: int, spread: float) -> float:
+    return round(_CHARACTERS / characters * spread, 2)
+
+
+def _fewer(order: Order) -> Order:
+    """The order with as many cases of each cell as are counted."""
+    arms = len(order.suite.arms) + len(order.controls)
+    each = max(2, COUNTED // (arms * len(order.suite.worlds) * len(order.suite.twins)))
+    return replace(order, seeds=order.seeds[:each])
+
+
+def _cells(order: Order, cases: Sequence[Case], count: Callable[[Request], int]) -> list[_Counted]:
+    """The cells of one arm: its cases stand in the order worlds × twins × seeds."""
+    size = len(cases) // (len(order.suite.worlds) * len(order.suite.twins))
+    walks = [[count(request) for request in _walk(case)] for case in cases]
+    return [_Counted(walks[i : i + size], len(order.seeds)) for i in range(0, len(walks), size)]
+
+
+def _arm(arm: str, cells: Sequence[_Counted]) -> ArmEstimate:
+    return ArmEstimate(
+        arm=arm,
+        cells=len(cells),
+        samples=sum(cell.of for cell in cells),
+        requests=round(sum(cell.scaled(sum(map(len, cell.walks))) for cell in cells)),
+        prompts=round(sum(cell.scaled(sum(walk[0] for walk in cell.walks)) for cell in cells)),
+        read=round(sum(cell.scaled(sum(map(sum, cell.walks))) for cell in cells)),
+    )
+
+
+def _judge(judging: Judging, grid: Grid, samples: int, prices: Path | None) -> JudgeEstimate:
     """The judge on the transcripts of an agent that does the job."""
     records = [
         quoted(list(_walk(case))[-1].messages, reasoning=False) for cases in grid.cases.values() for case in cases
     ]
     asked = [question(rubric, record) for record in records for rubric in RUBRICS]
-    read, written = sum(map(_by_characters, asked)), len(asked) * _JUDGED
-    dollars = round(price(judging.name, read, written, table=prices), 4)
-    return JudgeEstimate(name=judging.name, requests=len(asked), read=read, written=written, dollars=dollars)
-
-
-def _arm(order: Order, arm: str, cases: Sequence[Case], count: Callable[[Request], int]) -> ArmEstimate:
-    walks = [[count(request) for request in _walk(case)] for case in cases]
-    return ArmEstimate(
-        arm=arm,
-        cells=len(order.suite.worlds) * len(order.suite.twins),
-        samples=len(walks),
-        requests=sum(map(len, walks)),
-        prompts=sum(walk[0] for walk in walks),
-        read=sum(map(sum, walks)),
+    requests = len(RUBRICS) * samples
+    read, written = round(sum(map(_by_characters, asked)) / len(records) * samples), requests * _JUDGED
+    dollars = known_price(judging.name, read, written, table=prices)
+    return JudgeEstimate(
+        name=judging.name,
+        requests=requests,
+        read=read,
+        written=written,
+        dollars=None if dollars is None else round(dollars, 4),
     )
 
 
