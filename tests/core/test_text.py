@@ -18,14 +18,14 @@ from holdfast.core.store import RunFolder, write_json
 from holdfast.core.text import storable, storable_tree
 from holdfast.data.audit.scan import Told
 from holdfast.data.quality.found import Hit
-from holdfast.data.response_cache import Row
+from holdfast.data.response_cache import CachedResponse
 
 #: Records that hold text of models, providers or other people's files.
 KINDS: list[type[Record]] = [
     kind
     for kind in vars(records).values()
     if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
-] + [Row, Told, Hit]
+] + [CachedResponse, Told, Hit]
 ODD = [
     "\ud83d",
     "\ude00",
