@@ -19,7 +19,7 @@ def test_a_slot_without_a_value_is_refused_at_its_line() -> None:
 
 
 def test_values_that_refer_to_each_other_are_refused() -> None:
-    with pytest.raises(ProseError, match="circle"):
+    with pytest.raises(ProseError, match="cycle"):
         fill("{a}", {"a": "{b}", "b": "{a}"})
 
 
@@ -58,7 +58,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(ProseError, match="cannot be read"):
+    with pytest.raises(ProseError, match="cannot read the file"):
         load_prose(tmp_path)
     (tmp_path / "a.md").write_bytes(b"\xff\xfe")
     with pytest.raises(ProseError, match="not UTF-8"):

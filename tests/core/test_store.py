@@ -60,7 +60,7 @@ def test_a_wrong_line_in_the_middle_is_refused_by_its_number(tmp_path: Path) -> 
     with pytest.raises(ResultsError, match=r"rows\.jsonl:2: not a Evidence record"):
         folder.read("rows", Evidence)
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(ResultsError, match="not a manifest of ours"):
+    with pytest.raises(ResultsError, match="not a Holdfast manifest"):
         folder.card()
 
 
@@ -120,7 +120,7 @@ def test_a_file_that_does_not_fit_leaves_the_old_one_whole(tmp_path: Path) -> No
     path = tmp_path / "summary.json"
     write_text(path, "old")
     shown = subprocess.run([sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=True)
-    assert "summary.json: no file may grow further here" in shown.stdout
+    assert "summary.json: the file size limit is reached" in shown.stdout
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["summary.json"]
 

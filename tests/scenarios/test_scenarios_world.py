@@ -76,7 +76,7 @@ def test_an_unfilled_slot_of_the_toml_is_named(tmp_path: Path) -> None:
 def test_slots_in_a_circle_are_refused(tmp_path: Path) -> None:
     world = copied(tmp_path)
     swap(tmp_path / "_pocket" / "world.toml", 'boss_at = "{boss}@{firm}"', 'boss_at = "{boss_at}@{firm}"')
-    assert "circle" in refused(ProseError, world).what
+    assert "cycle" in refused(ProseError, world).what
 
 
 @pytest.mark.parametrize(
