@@ -86,9 +86,9 @@ def keys(out: Path) -> list[tuple[str, str]]:
 KILLED = """
 import sys, time
 from pathlib import Path
-from holdfast.data.engine import Bounds, Cast
+from holdfast.data.engine import RunLimits, Roles
 from holdfast.data.recipes import load_recipe
-from holdfast.data.sets import Order, teach
+from holdfast.data.sets import SetRequest, teach
 from holdfast.models.registry import open_model
 
 class Slow:
@@ -98,7 +98,7 @@ class Slow:
         return open_model("pocket/author").generate(requests)
 
 out, tokenizer = Path(sys.argv[1]), Path(sys.argv[2])
-teach(Order(load_recipe("stories"), 6_000, 0, tokenizer), Cast((Slow(),)), out)
+teach(SetRequest(load_recipe("stories"), 6_000, 0, tokenizer), Roles((Slow(),)), out)
 """
 
 
@@ -357,12 +357,12 @@ import sys
 seen = []
 sys.addaudithook(lambda event, args: seen.append(args) if event.startswith("socket.connect") else None)
 from pathlib import Path
-from holdfast.data.engine import Cast
+from holdfast.data.engine import Roles
 from holdfast.data.recipes import load_recipe
-from holdfast.data.sets import Order, teach
+from holdfast.data.sets import SetRequest, teach
 from holdfast.models.registry import open_model
-order = Order(load_recipe("stories"), 1_000, 0, Path(sys.argv[2]))
-teach(order, Cast((open_model("pocket/author"),)), Path(sys.argv[1]))
+order = SetRequest(load_recipe("stories"), 1_000, 0, Path(sys.argv[2]))
+teach(order, Roles((open_model("pocket/author"),)), Path(sys.argv[1]))
 heavy = {"torch", "transformers", "inspect_ai", "trl", "ray", "datasets", "litellm", "posthog", "pandas"}
 print(len(seen), sorted(heavy & {name.split(".")[0] for name in sys.modules}))
 """

@@ -362,10 +362,10 @@ FULL = """
 import os, resource, sys
 from pathlib import Path
 from holdfast.core.errors import StoreError
-from holdfast.guard.audit_log import Evidence
+from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.keys import SigningKey
 folder = Path(sys.argv[1])
-evidence = Evidence(folder / "guard.db", SigningKey.load(folder / "guard.key"))
+evidence = AuditLog(folder / "guard.db", SigningKey.load(folder / "guard.key"))
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 for number in range(1000):
     try:

@@ -1,7 +1,7 @@
 """data: teaching recipes that turn principles into Examples.
 
-    from holdfast.data.sets import build
-    examples = build("difficult-advice", tokens=50_000, seed=0, tokenizer_path=checkpoint)
+    from holdfast.data.sets import build_set
+    examples = build_set("difficult-advice", tokens=50_000, seed=0, tokenizer_path=checkpoint)
 
 A recipe is a folder of `prompts/`: named stages, each a Markdown prompt, put to a teacher (`models.Model`) in turn.
 The offline teacher is `pocket/author`; any other model answers the same prompts.  The charter is a folder of Markdown;
