@@ -77,11 +77,19 @@ def make_rows(
     config = config or TrainConfig()
     if not examples:
         raise InputError("no examples to train on", remedy="check the recipe's output")
-    texts = (text for example in examples for text in render_example(example, tokenizer, config))
+    texts = (text for example in examples for text in _located(example, tokenizer, config))
     rows: list[TrainingRow] = []
     while chunk := list(islice(texts, _CHUNK)):
         rows += _tokenise(chunk, tokenizer, config)
     return rows
+
+
+def _located(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[Rendered]:
+    """As `render_example`; an error that names no place is given the example's id."""
+    try:
+        return list(render_example(example, tokenizer, config))
+    except MaskError as error:
+        raise MaskError(error.what, where=error.where or example.id, remedy=error.remedy) from None
 
 
 def render_example(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> Iterator[Rendered]:

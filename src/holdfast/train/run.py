@@ -29,6 +29,7 @@ from holdfast.train.pairs import Pair, own_answers, pair_rows
 from holdfast.train.reinforce import Environment, Reinforcement
 from holdfast.train.rows import TrainingRow, make_rows
 from holdfast.train.safety_probe import SafetyProbe, Watching
+from holdfast.train.set_check import naming_sets, refuse_unseen_calls
 from holdfast.train.trackers import tracked, trackers
 from holdfast.train.trl_engine import last_state, train_with_trl
 from holdfast.train.weights import check_rows, checkpoint_hash, load_checkpoint, save, whole
@@ -131,9 +132,11 @@ def prepare(
         pairs = own_answers(told, LocalModel.around(model, tokenizer), config.max_length // 4, config.seed)
     if pairs:
         told = [pair.told(which) for pair in pairs for which in ("chosen", "rejected")]
-    rows = make_rows(told, tokenizer, config)
-    census = check_masks(told, rows, tokenizer, config)
-    check_rows(rows, model, tokenizer)
+    refuse_unseen_calls(told, tokenizer)
+    with naming_sets(told):
+        rows = make_rows(told, tokenizer, config)
+        census = check_masks(told, rows, tokenizer, config)
+        check_rows(rows, model, tokenizer)
     taught = [example.provenance for example in examples]
     return PreparedData(() if pairs else rows, pair_rows(pairs, rows) if pairs else (), taught, census)
 

@@ -1,0 +1,80 @@
+"""Errors about a training example, told by the set that it came from: a user knows the names of sets, not of examples.
+
+refuse_unseen_calls(examples, tokenizer)
+with naming_sets(examples):
+    rows = make_rows(examples, tokenizer, config)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from holdfast.core.errors import InputError, MaskError
+from holdfast.core.records import Example, Message, ToolCall, ToolSpec
+from holdfast.models.chat_format import message_dicts, tool_dicts
+from holdfast.models.local import render
+
+_TOOL = ToolSpec(name="holdfastprobe", description="Looks something up.", parameters={"what": "the name"})
+
+
+def refuse_unseen_calls(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse sets that hold tool calls where the checkpoint's chat template writes none.
+
+    Raises:
+        MaskError: the template shows no tool call; names the sets, and one example.
+    """
+    calling = [example for example in examples if any(message.tool_calls for message in example.messages)]
+    # A tokenizer without any template is refused later, with an error of its own.
+    if not calling or not tokenizer.chat_template or _shows_calls(tokenizer):
+        return
+    named = sorted({example.provenance.recipe for example in calling})
+    hold = "hold" if named[1:] else "holds"
+    what = f"the checkpoint's chat template shows no tool calls, and {_sets(named)} {hold} them"
+    remedy = f"leave {_sets(named)} out, or start from a checkpoint whose chat template shows tool calls"
+    raise MaskError(what, where=calling[0].id, remedy=remedy)
+
+
+@contextmanager
+def naming_sets(examples: Sequence[Example]) -> Iterator[None]:
+    """Put the name of its set before what is said of an example.
+
+    Raises:
+        InputError: whatever was raised inside; of the same class.
+    """
+    try:
+        yield
+    except InputError as error:
+        sets = {example.id: example.provenance.recipe for example in examples}
+        if error.where not in sets:
+            raise
+        named = sets[error.where]
+        remedy = f"{error.remedy}; or leave the set '{named}' out"
+        raise type(error)(f"set '{named}': {error.what}", where=error.where, remedy=remedy) from None
+
+
+def _sets(names: Sequence[str]) -> str:
+    return f"the {'sets' if names[1:] else 'set'} {', '.join(repr(name) for name in names)}"
+
+
+def _shows_calls(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a call that stands between a question and its result is written out, by name and argument."""
+    call = ToolCall(id="0", name=_TOOL.name, arguments={"what": "holdfastvalue"})
+    messages = [
+        Message(role="user", content="Who is it?"),
+        Message(role="assistant", tool_calls=(call,)),
+        Message(role="tool", content="Ann.", tool_call_id="0"),
+        Message(role="assistant", content="Ann."),
+    ]
+    try:
+        # Shown without its definition, so that what is found is the call and not the tool's description.
+        text = render(tokenizer, message_dicts(messages), None)
+    except (TemplateError, ValueError, TypeError):
+        try:
+            text = render(tokenizer, message_dicts(messages), tool_dicts([_TOOL]))
+        except (TemplateError, ValueError, TypeError):
+            return False
+    return "holdfastvalue" in text and _TOOL.name in text
