@@ -314,7 +314,7 @@ def test_an_endpoint_that_bears_four_is_found_to_bear_four(tokenizer: Path) -> N
 def test_a_request_is_given_up_after_its_tries_and_says_so() -> None:
     teacher = Fickle(lambda r, n: broken("busy", again=0.0))
     output = asyncio.run(Pool([teacher], QUICK).ask(Request("a", (Message(role="user", content="x"),))))
-    assert output.error == "turned away 3 times: busy" and teacher.asked["a"] == 3
+    assert output.error == "busy (asked 3 times)" and teacher.asked["a"] == 3
 
 
 def test_a_pace_is_kept() -> None:

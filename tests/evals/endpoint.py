@@ -33,7 +33,7 @@ def as_json(status: int, body: Any) -> tuple[int, str, bytes]:
 
 @contextmanager
 def endpoint(answer: Answer) -> Iterator[list[dict[str, Any]]]:
-    """Serve `answer` and lead `NAME` to it; yields the bodies of the requests so far."""
+    """Serve `answer` and lead `NAME` to it, by `BARE_BASE_URL`; yields the bodies of the requests so far."""
     asked: list[dict[str, Any]] = []
     taking = threading.Lock()
 

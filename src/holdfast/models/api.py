@@ -37,8 +37,10 @@ from inspect_ai.tool import ToolInfo, ToolParam, ToolParams
 from holdfast.core.errors import ModelError, PrerequisiteError
 from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.core.text import storable_tree
+from holdfast.models.api_errors import causes, explain, first_line, plain, status
 from holdfast.models.base import Finish, Output, Request
 from holdfast.models.chat_format import argument_texts
+from holdfast.models.pool import Pool, RateLimits
 from holdfast.models.registry import api_identity
 
 #: Inspect's reasons to stop → ours; a reason not listed is a plain stop.
@@ -47,8 +49,9 @@ FINISH: Mapping[str, Finish] = {"max_tokens": "length", "model_length": "length"
 _RETRYING = ("openai", "openai-api", "anthropic")
 #: Providers with a batch interface that Inspect speaks; it asks the others one by one and does not say so.
 BATCHING = ("anthropic", "google", "openai", "together")
+#: HTTP statuses by which a server that works asks to wait.
+_BUSY = (429, 503, 529)
 _REMEMBERED = 4096
-_AT_ONCE = 32
 _MANY = 4096
 
 
@@ -64,9 +67,9 @@ def open_named(name: str) -> ApiModel:
         # A client belongs to the loop it was first used in, so none is shared.
         return ApiModel(get_model(name, memoize=False, **own), name)
     except ValueError as error:
-        raise ModelError(f"no model called '{name}'", remedy=_first_line(error)) from None
+        raise ModelError(f"no model called '{name}'", remedy=first_line(error)) from None
     except Exception as error:  # Inspect says what is missing in an error of its own
-        said = _plain(error)
+        said = plain(error)
         command = re.search(r"pip install .*", said)
         what = f"'{name}' cannot be reached: {said.splitlines()[0].removesuffix(' Install with:')}"
         remedy = command[0] if command else "install the provider's package and set its key"
@@ -83,6 +86,7 @@ class ApiModel:
         #: seconds after which an answer that was asked for with `ask` counts as lost
         self.patience = 600.0
         self._batch: bool | BatchConfig = False
+        self._pool = Pool([self], RateLimits(at_once=32))
         self._said: OrderedDict[tuple[str, int, int], ChatMessageAssistant] = OrderedDict()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
@@ -91,14 +95,8 @@ class ApiModel:
         return asyncio.run(self._gather(requests))
 
     async def _gather(self, requests: Sequence[Request]) -> list[Output]:
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def ask(request: Request) -> Output:
-            async with gate:
-                return await self._ask(request, GenerateConfig())
-
         try:
-            return list(await asyncio.gather(*(ask(request) for request in requests)))
+            return list(await asyncio.gather(*(self._pool.ask(request) for request in requests)))
         finally:
             await self.aclose()
 
@@ -140,37 +138,22 @@ class ApiModel:
                 output = await self._model.generate(messages, tools, config=config)
             answer = from_output(output)
         except Exception as raised:  # each provider raises its own kinds
-            error = _meant(raised)
-            said_why = f"{type(error).__name__}: {_first_line(error)}"
-            return Output(Message(role="assistant"), "error", error=said_why, again=self._again(error))
+            why = explain(raised, str(getattr(self._model.api, "base_url", None) or ""))
+            again = self._again(next(causes(raised)))
+            down = again is not None and status(raised) not in _BUSY
+            return Output(Message(role="assistant"), "error", error=why, again=again, down=down)
         if output.choices:
             self._said[request.case, request.seed, len(request.messages)] = sendable(output.message)
         while len(self._said) > _REMEMBERED:
             self._said.popitem(last=False)
         return answer
 
-    def _again(self, error: Exception) -> float | None:
+    def _again(self, error: BaseException) -> float | None:
         """Seconds to wait where an error passes: Inspect says so, or the answer was late or not whole; else None."""
         if isinstance(error, (TimeoutError, JSONDecodeError)):
             return 0.0
-        verdict = self._model.api.should_retry(error)
+        verdict = self._model.api.should_retry(error) if isinstance(error, Exception) else None
         return float(getattr(verdict, "retry_after", None) or 0) if verdict else None
-
-
-def _meant(error: Exception) -> Exception:
-    """The error that a provider raised: Inspect's retrying wraps the last one it met, also where it tried but once."""
-    last = getattr(error, "last_attempt", None)
-    return (last.exception() if last else None) or error
-
-
-def _first_line(error: BaseException) -> str:
-    return _plain(error).splitlines()[0]
-
-
-def _plain(error: BaseException) -> str:
-    """What Inspect says, without its markup for terminals."""
-    said = re.sub(r"\[/?[a-z ]+\]", "", str(error)).strip()
-    return said.removeprefix("ERROR: ") or type(error).__name__
 
 
 # ------------------------------------------------------------------------------------------------- ours → Inspect's
@@ -237,7 +220,9 @@ def from_output(output: ModelOutput) -> Output:
     if output.error or not output.choices:
         # An answer without a choice is a fault on the way, and the next one may have one.
         error, again = (output.error, None) if output.error else ("the model gave no choice", 0.0)
-        return Output(Message(role="assistant"), finish="error", tokens=tokens, error=error, again=again)
+        return Output(
+            Message(role="assistant"), finish="error", tokens=tokens, error=error, again=again, down=again is not None
+        )
     return Output(from_chat(output.message), FINISH.get(str(output.stop_reason), "stop"), tokens)
 
 

@@ -33,6 +33,7 @@ class Output:
 
     `tokens` counts what was read and written; `error` says what went wrong, if anything did.  `again` is set where the
     model turned the request away for now: seconds after which it may be asked again, 0.0 where it named none.
+    `down` says that this was no server that asked to wait: none was there, or what it said was no answer.
     """
 
     message: Message
@@ -40,6 +41,7 @@ class Output:
     tokens: tuple[int, int] = (0, 0)
     error: str | None = None
     again: float | None = None
+    down: bool = False
 
 
 class Model(Protocol):

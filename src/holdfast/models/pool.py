@@ -7,10 +7,11 @@ to any other, what is asked in the same moment goes as one batch, in a thread.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -55,6 +56,12 @@ class ByBatch(Protocol):
     def use_batches(self) -> None:
         """Let `ask` go through it; raises ModelError where there is none."""
         ...
+
+
+#: Tries of one request while no endpoint has shown any sign of working yet.
+_FIRST_TRIES = 3
+#: Seconds: a try that fails faster than this costs nothing worth saving.
+_QUICK = 5.0
 
 
 class RequestLimiter:
@@ -157,8 +164,18 @@ def _broken(error: Exception) -> Output:
     return Output(Message(role="assistant"), "error", error=f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
+def _asked(times: int) -> str:
+    return f" (asked {times} times)" if times > 1 else ""
+
+
 class Endpoint:
-    """One place that answers, with its gate."""
+    """One place that answers, with its gate.
+
+    Attributes:
+        proven: it has answered, or said to wait: there is a server, and it works.
+        given_up: the last failure, once a request has used up its tries and no answer came in between.
+        slow: its last failed try took long.
+    """
 
     def __init__(self, model: Model, manners: RateLimits) -> None:
         self.model = model
@@ -168,6 +185,14 @@ class Endpoint:
         self.gate = RequestLimiter(manners.start if single else manners.at_once, manners.at_once)
         self._gap = 60 / manners.per_minute if manners.per_minute else 0.0
         self._next = 0.0
+        self.proven, self.slow = False, False
+        self.given_up: Output | None = None
+        self._silent = False
+
+    def give_up(self, failure: Output) -> None:
+        """Take note that a request came to nothing here, unless an answer to another has come since."""
+        if self._silent:
+            self.given_up = failure
 
     async def ask(self, request: Request) -> Output:
         """One turn, asked once; whatever breaks is an `error` finish, but for errors of ours."""
@@ -175,8 +200,17 @@ class Endpoint:
         turned_away = False
         try:
             await self._pace()
+            if self.given_up and self.slow:
+                # Whoever waited for a place must not wait as long once more for the same silence.
+                return replace(self.given_up, tokens=(0, 0))
+            began = time.monotonic()
             output = await self._asked.ask(request)
             turned_away = output.again is not None
+            self._silent = output.down
+            if output.down:
+                self.slow = time.monotonic() - began > _QUICK
+            else:
+                self.proven, self.given_up = True, None
         except HoldfastError:
             raise
         except Exception as error:
@@ -198,9 +232,13 @@ class Pool:
     Args:
         models: the endpoints; the first gives the name and the identity, for all serve the same model.
         manners: how each of them is treated.
+        notice: told of each failure after which a request is asked again.
     """
 
-    def __init__(self, models: Sequence[Model], manners: RateLimits) -> None:
+    def __init__(
+        self, models: Sequence[Model], manners: RateLimits, notice: Callable[[Output], None] = lambda _: None
+    ) -> None:
+        self._notice = notice
         self.name, self.identity = models[0].name, models[0].identity
         self._manners = manners
         self._endpoints = [Endpoint(model, manners) for model in models]
@@ -211,23 +249,41 @@ class Pool:
         return [int(endpoint.gate.limit) for endpoint in self._endpoints]
 
     async def ask(self, request: Request) -> Output:
-        """One turn, asked again after a pause where an endpoint turned it away."""
+        """One turn, asked again after a pause where an endpoint turned it away.
+
+        Endpoints that have shown no sign of working get few tries, and once these are used up each further request gets
+        one: a server that is not there must not cost minutes of pauses for every sample.
+        """
         spent = (0, 0)
         last: Endpoint | None = None
-        for attempt in range(1, self._manners.tries + 1):
+        for attempt in itertools.count(1):
+            alive = [e for e in self._endpoints if e.given_up is None] or self._endpoints
             # Whoever turned it away just now is not asked next, if there is anybody else.
-            others = [e for e in self._endpoints if e is not last] or self._endpoints
+            others = [e for e in alive if e is not last] or alive
             last = endpoint = min(others, key=lambda e: (e.gate.out + 1) / e.gate.limit)
             output = await endpoint.ask(request)
             spent = (spent[0] + output.tokens[0], spent[1] + output.tokens[1])
             if output.again is None:
                 return replace(output, tokens=spent)
+            if attempt >= self._tries(output, endpoint):
+                break
+            self._notice(output)
             # The pause is for an endpoint that is asked a second time, not for one that has not been asked.
-            rounds = attempt // len(self._endpoints)
-            if rounds and attempt < self._manners.tries:
+            if rounds := attempt // len(self._endpoints):
                 longest = min(60.0, self._manners.pause * 2**rounds)
                 await asyncio.sleep(max(output.again, random.uniform(0, longest)))
-        return replace(output, tokens=spent, error=f"turned away {self._manners.tries} times: {output.error}")
+        failure = replace(output, tokens=spent, error=f"{output.error}{_asked(attempt)}")
+        for failing in self._endpoints if output.down else ():
+            failing.give_up(failure)
+        return failure
+
+    def _tries(self, output: Output, endpoint: Endpoint) -> int:
+        """How often a request that met this output at this endpoint is asked in all."""
+        if not output.down or any(e.proven and e.given_up is None for e in self._endpoints):
+            return self._manners.tries
+        if endpoint.given_up or endpoint.slow:
+            return 1
+        return min(self._manners.tries, _FIRST_TRIES * len(self._endpoints))
 
     async def aclose(self) -> None:
         """Close the connections of models that have any: they belong to the loop of the run."""
