@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.cli.main import run
 from holdfast.core.errors import ResultsError
-from holdfast.report.curves import curve, write_curves
+from holdfast.report.curves import Axis, curve, ticks, write_curves
 
 
 def write(folder: Path, losses: list[float], looks: list[dict[str, object]]) -> Path:
@@ -55,7 +55,8 @@ def test_nobody_looked(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_breaks_the_line() -> None:
-    drawn = curve("harm", [(0, 1.0), (1, 0.5), (2, None), (3, 0.0), (4, None)], 4, (0.0, 1.0), str)
+    scale = Axis("share", 0.0, 1.0, (0.0, 1.0), str)
+    drawn = curve("harm", [(0, 1.0), (1, 0.5), (2, None), (3, 0.0), (4, None)], 4, scale, str)
     assert re.findall(r'points="([^"]*)"', drawn.svg) == ["0.00,0.00 25.00,50.00", "75.00,100.00 75.00,100.00"]
     assert (drawn.first, drawn.last) == ("1.0", "not measured")
 
@@ -69,3 +70,43 @@ def test_a_name_cannot_leave_its_place(tmp_path: Path) -> None:
 def test_a_folder_without_a_step_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="no step was trained"):
         write_curves(write(tmp_path / "empty", [], []))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "whole", "expected"),
+    [
+        (0.0, 4.0, False, (0.0, 1.0, 2.0, 3.0, 4.0)),
+        (0.0, 0.37, False, (0.0, 0.1, 0.2, 0.3, 0.4)),
+        (-0.2, 7.9, False, (-2.0, 0.0, 2.0, 4.0, 6.0, 8.0)),
+        (0, 3, True, (0.0, 1.0, 2.0, 3.0)),
+        (0, 1234, True, (0.0, 500.0, 1000.0, 1500.0)),
+        (0.0, 0.0, False, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+    ],
+)
+def test_ticks_are_round_and_hold_the_range(low: float, high: float, whole: bool, expected: tuple[float, ...]) -> None:
+    assert ticks(low, high, whole) == expected
+
+
+def labels(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def test_both_axes_are_labelled_with_units_and_ticks(tmp_path: Path) -> None:
+    folder = write(tmp_path / "taught", [3.9, 3.0, 2.0], [look(0, 0.75), look(3, 0.25)])
+    html = write_curves(folder)[0].read_text(encoding="utf-8")
+    drawings = re.findall(r'<svg class="curve".*?</svg></svg>', html, re.DOTALL)
+    assert [labels(svg) for svg in drawings] == [
+        ["loss in nats", "0", "1", "2", "3", "4", "0", "1", "2", "3", "step"],
+        ["share of cases", "0%", "50%", "100%", "0", "1", "2", "3", "step"],
+    ]
+    # A tick stands where its value lies: 130 is the foot of the plot, 20 its top.
+    heights = re.findall(r'y2="([0-9.]+)"/><text[^>]*text-anchor="end"', drawings[0])
+    assert heights == ["130.0", "102.5", "75.0", "47.5", "20.0"]
+
+
+def test_a_reward_has_a_scale_of_its_own(tmp_path: Path) -> None:
+    folder = write(tmp_path / "taught", [1.0], [])
+    step = {"step": 1, "steps": 1, "loss": 1.0, "reward": -0.5}
+    (folder / "metrics.jsonl").write_text(json.dumps(step) + "\n", encoding="utf-8")
+    drawn = labels(write_curves(folder)[0].read_text(encoding="utf-8"))
+    assert drawn == ["mean reward of an episode", "-1", "-0.5", "0", "+0.5", "+1", "0", "1", "step"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,11 @@ from holdfast.report.page import environment, styled
 from holdfast.report.summary import Part
 
 METRICS, SAFETY = "metrics", "safety"
-_HEIGHT = 48
+#: Pixels from the top of a drawing to the plot, height of the plot, and height of the whole with the labels below.
+_TOP, _PLOT, _HEIGHT = 20, 110, 168
+#: Per cent of the width left of the plot, for the labels of the values; right of it there is room for half a label.
+_LEFT, _RIGHT = 13.0, 3.0
+_MARKS = 5
 
 
 class Step(Part):
@@ -42,6 +47,21 @@ class Curve:
     svg: Markup
     first: str
     last: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A scale from the first of its ticks, or from `low`, to `high`: what it shows, and how its values are written."""
+
+    title: str
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    say: Callable[[float], str]
+
+    def at(self, value: float) -> float:
+        """Where a value lies, from 0 to 1."""
+        return (value - self.low) / ((self.high - self.low) or 1)
 
 
 def trained_folders(folder: Path) -> list[Path]:
@@ -84,39 +104,84 @@ def _trained(steps: Sequence[Step]) -> Curve:
     """The reward where there is one, else the loss."""
     rewards = [(step.step, step.reward) for step in steps]
     if any(reward is not None for _, reward in rewards):
-        return curve("reward", rewards, steps[-1].steps, (-1.0, 1.0), lambda value: f"{value:+.3f}")
+        scale = Axis(
+            "mean reward of an episode",
+            -1.0,
+            1.0,
+            (-1.0, -0.5, 0.0, 0.5, 1.0),
+            lambda value: f"{value:+g}" if value else "0",
+        )
+        return curve("reward", rewards, steps[-1].steps, scale, lambda value: f"{value:+.3f}")
     losses = [(step.step, step.loss) for step in steps]
-    top = max(0.0, *(step.loss for step in steps))
-    return curve("loss", losses, steps[-1].steps, (0.0, top), lambda value: f"{value:.3f}")
+    known = [0.0, *(step.loss for step in steps)]
+    marks = ticks(min(known), max(known))
+    scale = Axis("loss in nats", marks[0], marks[-1], marks, lambda value: f"{value:g}")
+    return curve("loss", losses, steps[-1].steps, scale, lambda value: f"{value:.3f}")
 
 
 def _seen(name: str, looks: Sequence[Look]) -> Curve:
     points = [(look.step, look.values.get(name)) for look in looks]
-    return curve(name, points, looks[-1].step, (0.0, 1.0), words.percent)
+    scale = Axis("share of cases", 0.0, 1.0, (0.0, 0.5, 1.0), words.percent)
+    return curve(name, points, looks[-1].step, scale, words.percent)
+
+
+def ticks(low: float, high: float, whole: bool = False) -> tuple[float, ...]:
+    """Round values, at most six, that begin at or below `low` and end at or above `high`; `whole` for counts."""
+    if high <= low:
+        high = low + 1
+    rough = (high - low) / _MARKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * (1 - 1e-9))
+    step = max(1.0, step) if whole else step
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return tuple(round(number * step, 12) for number in range(first, last + 1))
 
 
 def curve(
-    label: str,
-    points: Sequence[tuple[int, float | None]],
-    steps: int,
-    span: tuple[float, float],
-    say: Callable[[float], str],
+    label: str, points: Sequence[tuple[int, float | None]], steps: int, scale: Axis, say: Callable[[float], str]
 ) -> Curve:
-    """A figure as a line over the steps, between the two values of `span`; a missing value breaks the line."""
-    low, high = span
+    """A figure as a line over the steps from 0 to `steps`, with both axes; a missing value breaks the line."""
+    # The last round number may lie beyond the last step: the axis of steps ends where the training ends.
+    marks = tuple(mark for mark in ticks(0, steps, whole=True) if mark <= steps)
+    along = Axis("step", 0, steps, marks, lambda value: words.count(round(value)))
     runs: list[list[str]] = [[]]
     for step, value in points:
         if value is None:
             runs.append([])
         else:
-            runs[-1].append(f"{100 * step / max(1, steps):.2f},{100 - 100 * (value - low) / ((high - low) or 1):.2f}")
-    line = '<polyline class="span" fill="none" vector-effect="non-scaling-stroke" points="{}"/>'
-    drawn = Markup("").join(Markup(line).format(" ".join(run if len(run) > 1 else run * 2)) for run in runs if run)
+            runs[-1].append(f"{100 * along.at(step):.2f},{100 - 100 * scale.at(value):.2f}")
+    line = Markup('<polyline class="span" fill="none" vector-effect="non-scaling-stroke" points="{}"/>')
+    drawn = Markup("").join(line.format(" ".join(run if len(run) > 1 else run * 2)) for run in runs if run)
     first, last = (words.NONE if value is None else say(value) for value in (points[0][1], points[-1][1]))
-    # The inner drawing is stretched to whatever width there is, its strokes are not; its rim keeps neighbours apart.
-    frame = (
-        '<svg class="curve" role="img" aria-label="{}: {}, then {}" width="100%" height="{}" viewBox="0 -8 100 116" '
-        'preserveAspectRatio="none"><line class="axis" x1="0" x2="100" y1="100" y2="100" '
-        'vector-effect="non-scaling-stroke"/>{}</svg>'
-    )
-    return Curve(label, Markup(frame).format(label, first, last, _HEIGHT, drawn), first, last)
+    # The inner drawing is stretched to whatever width there is, its strokes are not.
+    inner = Markup(
+        '<svg x="{}%" y="{}" width="{}%" height="{}" viewBox="0 0 100 100" preserveAspectRatio="none">{}</svg>'
+    ).format(_LEFT, _TOP, 100 - _LEFT - _RIGHT, _PLOT, drawn)
+    frame = Markup('<svg class="curve" role="img" aria-label="{}: {}, then {}" width="100%" height="{}">{}{}{}</svg>')
+    svg = frame.format(label, first, last, _HEIGHT, _upwards(scale), _onwards(along), inner)
+    return Curve(label, svg, first, last)
+
+
+def _upwards(axis: Axis) -> Markup:
+    """The scale of values: a rule across the plot for each tick, its value on the left, the title above."""
+    parts = [Markup('<text x="0%" y="12">{}</text>').format(axis.title)]
+    for tick in axis.ticks:
+        y = f"{_TOP + _PLOT * (1 - axis.at(tick)):.1f}"
+        parts.append(Markup('<line class="axis" x1="{}%" x2="{}%" y1="{}" y2="{}"/>').format(_LEFT, 100 - _RIGHT, y, y))
+        parts.append(
+            Markup('<text x="{}%" y="{}" dx="-6" dy="4" text-anchor="end">{}</text>').format(_LEFT, y, axis.say(tick))
+        )
+    return Markup("").join(parts)
+
+
+def _onwards(axis: Axis) -> Markup:
+    """The scale of steps: a short line below the plot for each tick, its number, and the title under the middle."""
+    foot = _TOP + _PLOT
+    parts = []
+    for tick in axis.ticks:
+        x = f"{_LEFT + (100 - _LEFT - _RIGHT) * axis.at(tick):.2f}"
+        parts.append(Markup('<line class="axis" x1="{0}%" x2="{0}%" y1="{1}" y2="{2}"/>').format(x, foot, foot + 5))
+        parts.append(Markup('<text x="{}%" y="{}" text-anchor="middle">{}</text>').format(x, foot + 18, axis.say(tick)))
+    middle = _LEFT + (100 - _LEFT - _RIGHT) / 2
+    parts.append(Markup('<text x="{}%" y="{}" text-anchor="middle">{}</text>').format(middle, foot + 34, axis.title))
+    return Markup("").join(parts)
