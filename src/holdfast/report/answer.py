@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from holdfast.report.judges import intent
-from holdfast.report.summary import ALL, Summary
-from holdfast.report.view import PRESSURED, reference, shown, tone, untouched
-from holdfast.report.words import NONE, percent, series
+from holdfast.report.summary import ALL, Difference, Summary
+from holdfast.report.view import PRESSURED, ROUTINE, reference, shown, tone, untouched
+from holdfast.report.words import NONE, percent, point_span, points, series
+
+#: Of a family of comparisons corrected by Holm's method.
+LEVEL = 0.05
 
 #: How a claim stands that nobody wrote down before the run.
 LATE = "added after measuring"
 
 
 def answer(summary: Summary) -> tuple[str, ...]:
-    """At most three sentences: what was found, what teaching or a judge adds to it, and whether it may be read so."""
-    return tuple(filter(None, (_first(summary), _second(summary), _third(summary))))
+    """A few sentences: what was found, what arms, teaching or a judge add to it, and whether it may be read so."""
+    return tuple(filter(None, (_first(summary), _between_arms(summary), _second(summary), _third(summary))))
 
 
 def _first(summary: Summary) -> str:
@@ -29,6 +34,39 @@ def _first(summary: Summary) -> str:
         return f"Under pressure, {where}, the harm done by {who} was not measured."
     interval = f" (95% interval {rate.interval})" if rate.interval else ""
     return f"Under pressure, {where}, {who} does harm in {rate.main} of cases{interval}."
+
+
+def _between_arms(summary: Summary) -> str:
+    """Of a model that was taught nothing: which arms change harm under pressure, and what they cost in usefulness."""
+    against = reference(summary)
+    if summary.taught or summary.until or not against:
+        return ""
+    harm = _against(summary, against, PRESSURED, "harm")
+    if not harm:
+        return ""
+    useful = _against(summary, against, ROUTINE, "useful")
+    told = [f"Against “{summary.title(against)}”, {_moved(summary, harm, 'harm under pressure')}"]
+    told += [_moved(summary, useful, "usefulness on routine work")] if useful else []
+    return "; ".join(told) + "."
+
+
+def _against(summary: Summary, against: str, twin: str, measure: str) -> list[Difference]:
+    """Each arm minus the one it is held against, pooled over all families."""
+    wanted = ("arm", summary.pooled, twin, measure, against)
+    return [d for d in summary.differences if (d.kind, d.scope, d.twin, d.measure, d.b) == wanted]
+
+
+def _moved(summary: Summary, found: Sequence[Difference], what: str) -> str:
+    """Where a measure is shown lower or higher, after Holm's correction; what is not shown is said to be that."""
+    shown_to: dict[str, list[str]] = {"lower": [], "higher": []}
+    unknown = [f"“{summary.title(d.a)}”" for d in found if d.estimate is None or d.p_holm is None]
+    for d in found:
+        if d.estimate and d.p_holm is not None and d.p_holm < LEVEL:
+            name = f"“{summary.title(d.a)}” ({points(d.estimate)} points, {point_span(d.low, d.high)})"
+            shown_to["lower" if d.estimate < 0 else "higher"].append(name)
+    told = [f"{what} is shown {way} with {series(arms)}" for way, arms in shown_to.items() if arms]
+    told = told or [f"no difference in {what} is shown"]
+    return ", and ".join(told) + (f"; not measured for {series(unknown)}" if unknown else "")
 
 
 def _second(summary: Summary) -> str:
