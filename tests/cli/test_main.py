@@ -63,17 +63,17 @@ def test_every_verb_has_a_file_that_says_what_the_table_says(name: str, capsys: 
     ("error", "code", "line"),
     [
         (InputError("no arm", where="a.toml:3", remedy="did you mean 'b'?"), 2, "a.toml:3: no arm (did you mean 'b'?)"),
-        (PrerequisiteError("trl is not installed", remedy="pip install 'holdfast[trl]'"), 3, "pip install"),
+        (PrerequisiteError("trl is not installed", remedy="pip install 'holdfast-align[train]'"), 3, "pip install"),
         (
             ModuleNotFoundError("No module named 'trl'", name="trl"),
             3,
-            "trl is not installed (pip install 'holdfast[trl]')",
+            "trl is not installed (pip install 'holdfast-align[train]')",
         ),
-        (ModuleNotFoundError("", name="trl.trainer"), 3, "trl is not installed (pip install 'holdfast[trl]')"),
+        (ModuleNotFoundError("", name="trl.trainer"), 3, "trl is not installed (pip install 'holdfast-align[train]')"),
         (
             ModuleNotFoundError("", name="inspect_ai"),
             3,
-            "inspect_ai is not installed (pip install 'holdfast[inspect]')",
+            "inspect_ai is not installed (pip install 'holdfast-align[measure]')",
         ),
         (
             ModuleNotFoundError("", name="no_such_thing"),

@@ -22,7 +22,7 @@ TOKENS = 12_000
 
 def test_without_ray_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(PrerequisiteError, match=r"pip install 'holdfast\[cluster\]'"):
+    with pytest.raises(PrerequisiteError, match=r"pip install 'holdfast-align\[cluster\]'"):
         remote_models("pocket/author")
 
 

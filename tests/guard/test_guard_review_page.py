@@ -84,7 +84,7 @@ def page(guard: Guard) -> Iterator[Any]:
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
-        raise PrerequisiteError("playwright is not installed", remedy="pip install 'holdfast[dev]'") from None
+        raise PrerequisiteError("playwright is not installed", remedy="pip install 'holdfast-align[dev]'") from None
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
         page = browser.new_context().new_page()

@@ -12,6 +12,7 @@ import pytest
 import torch
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, get_model
 from inspect_ai.tool import ToolInfo
+from transformers import LlamaForCausalLM
 
 from holdfast.core.errors import ModelError, PrerequisiteError
 from holdfast.core.records import Case, Message, Transcript
@@ -94,6 +95,22 @@ def test_the_cache_is_given_under_the_name_that_the_model_takes(tiny: Path, name
     opened.model.forward = forward  # type: ignore[method-assign]
     assert texts(LocalModel.around(opened.model, opened.tokenizer).generate(requests(3))) == expected
     assert seen and all(names == {name} for names in seen)
+
+
+def test_a_forward_that_hands_everything_on_is_asked_as_the_one_above_it(tiny: Path) -> None:
+    class Counting(LlamaForCausalLM):
+        calls = 0
+
+        def forward(self, input_ids: Any = None, **more: Any) -> Any:
+            self.calls += 1
+            return super().forward(input_ids=input_ids, **more)
+
+    opened = LocalModel(tiny)
+    model = Counting.from_pretrained(tiny)
+    assert texts(LocalModel.around(model, opened.tokenizer).generate(requests(3))) == texts(
+        opened.generate(requests(3))
+    )
+    assert model.calls > 1
 
 
 def test_a_model_in_adapters_is_asked_as_the_model_inside(tiny: Path) -> None:

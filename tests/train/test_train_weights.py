@@ -1,5 +1,6 @@
 """Adapters that PEFT and transformers open, memory seen to beforehand, and models that cannot read the rows."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -64,8 +65,8 @@ def test_adapters_over_weights_of_four_bits(tmp_path: Path) -> None:
 
 def test_four_bits_need_bitsandbytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base, config = write_base(tmp_path / "base"), TrainConfig(lora=4, trl={"load_in_4bit": True})
-    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(PrerequisiteError, match="pip install bitsandbytes"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None)
+    with pytest.raises(PrerequisiteError, match=r"pip install 'holdfast-align\[train\]'"):
         load_checkpoint(base, config)
 
 

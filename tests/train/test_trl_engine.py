@@ -56,7 +56,7 @@ def test_without_trl_the_error_says_how_to_install_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr(importlib.util, "find_spec", hide)
     with pytest.raises(PrerequisiteError, match="trl is not installed") as caught:
         train_with_trl(model(), tokenizer(), rows(2), CONFIG, Hooks())
-    assert caught.value.remedy == "pip install 'holdfast[trl]'"
+    assert caught.value.remedy == "pip install 'holdfast-align[train]'"
 
 
 def test_the_loop_does_not_load_trl() -> None:

@@ -17,14 +17,12 @@ def command(state: Path | None, port: int, site: str | None) -> None:
     Run it as the guard's own user: an agent that can read the guard's folder needs no approval.  The code that it
     prints lets one person enrol.
     """
-    from holdfast.core.errors import PrerequisiteError
+    from holdfast.core.extras import needs
     from holdfast.guard.review.app import make_app, open_office
     from holdfast.guard.setup import open_evidence
 
-    try:
+    with needs("guard"):
         import uvicorn
-    except ModuleNotFoundError:
-        raise PrerequisiteError("uvicorn is not installed", remedy="pip install 'holdfast[guard]'") from None
 
     origin = (site or f"http://localhost:{port}").rstrip("/")
     with open_evidence(state or Path.home() / ".holdfast" / "guard") as store:

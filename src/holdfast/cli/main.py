@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from holdfast import __version__
-from holdfast.core.errors import HoldfastError, IncompleteError, PrerequisiteError
+from holdfast.core.errors import HoldfastError, IncompleteError
 
 #: verb → the line that `--help` shows; the command itself is `holdfast.cli.<verb>:command`
 VERBS = {
@@ -30,6 +29,18 @@ VERBS = {
     "report": "Draw the report of a results folder.",
     "guard": "Hold the line at run time: policy, concern channel, approvals and evidence.",
     "organism": "Check, describe or rebuild the embedded model.",
+}
+#: verb → the extra with all that it may need; the other verbs need what their arguments name
+_EXTRA = {
+    "demo": "local",
+    "measure": "measure",
+    "judge": "measure",
+    "rejudge": "measure",
+    "teach": "teach",
+    "train": "train",
+    "study": "local",
+    "guard": "guard",
+    "organism": "local",
 }
 
 
@@ -85,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG") == "1":
             raise
-        return _explain(error)
+        return _explain(error, arguments[0] if arguments else "")
     return result if isinstance(result, int) else 0
 
 
@@ -99,26 +110,17 @@ def _usage(error: click.ClickException, arguments: Sequence[str]) -> str:
     return f"{error.format_message().rstrip('.')} ({way_out})"
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: Exception, verb: str) -> int:
     if isinstance(error, HoldfastError):
         return _say(str(error), error.exit_code)
     if isinstance(error, ModuleNotFoundError) and not (error.name or "holdfast").startswith("holdfast"):
-        module = (error.name or "").partition(".")[0]
-        return _say(f"{module} is not installed (pip install {_holder(module)})", PrerequisiteError.exit_code)
+        # Imported late: only who lacks a module needs it.
+        from holdfast.core.extras import missing
+
+        lacks = missing(error.name or "", _EXTRA.get(verb, ""))
+        return _say(str(lacks), lacks.exit_code)
     what = f"{type(error).__name__}: {error}".removesuffix(": ")
     return _say(f"{what} (a fault of ours; HOLDFAST_DEBUG=1 shows the traceback)", HoldfastError.exit_code)
-
-
-def _holder(module: str) -> str:
-    """What to install for a module: the extra of ours that holds it, or the module by its own name."""
-    # Imported late: only who lacks a module needs it.
-    from importlib.metadata import requires
-
-    for line in requires("holdfast") or ():
-        found = re.fullmatch(r"([\w.-]+).*extra == [\"'](\w+)[\"'].*", line)
-        if found and found[2] != "dev" and re.sub("[-.]", "_", found[1]).lower() == module.lower():
-            return f"'holdfast[{found[2]}]'"
-    return module
 
 
 def _say(what: str, code: int) -> int:

@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.core.errors import PrerequisiteError
+from holdfast.core.extras import needs
 from holdfast.core.records import Message
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.pool import Endpoint, RateLimits
@@ -93,11 +93,9 @@ def remote_models(name: str) -> list[RemoteModel]:
         PrerequisiteError: Ray is not installed.
         ModelError: the model cannot be opened.
     """
-    try:
+    with needs("cluster"):
         ray: Any = importlib.import_module("ray")
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-    except ImportError:
-        raise PrerequisiteError("ray is not installed", remedy="pip install 'holdfast[cluster]'") from None
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     model = open_model(name, network=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import InputError, PrerequisiteError, ResultsError
+from holdfast.core.errors import InputError, ResultsError
+from holdfast.core.extras import needs
 
 EXAMPLES = "examples.jsonl"
 TEXTS = (".txt", ".md")
@@ -110,12 +111,9 @@ def _text(row: Any, place: str) -> str:
 
 
 def _parquet(path: Path) -> Iterator[Document]:
-    try:
+    with needs("teach", where=path):
         import pyarrow as arrow  # type: ignore[import-untyped]
         from pyarrow import parquet
-    except ModuleNotFoundError:
-        what, remedy = "pyarrow is not installed", "pip install 'holdfast[teach]'"
-        raise PrerequisiteError(what, where=path, remedy=remedy) from None
     number = 0
     try:
         with parquet.ParquetFile(path) as file:

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import PrerequisiteError
+from holdfast.core.extras import needs
 
 _TURNS = ("messages", "prompt", "completion", "chosen", "rejected")
 _CALL = {"type": str, "id": str, "function": {"name": str, "arguments": json}}
@@ -26,11 +26,9 @@ def write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     Raises:
         PrerequisiteError: pyarrow is not installed.
     """
-    try:
+    with needs("teach"):
         import pyarrow as arrow  # type: ignore[import-untyped]
         from pyarrow import parquet
-    except ModuleNotFoundError:
-        raise PrerequisiteError("pyarrow is not installed", remedy="pip install 'holdfast[teach]'") from None
     first = list(islice(rows, _CHUNK))
     if not first:
         return 0

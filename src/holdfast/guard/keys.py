@@ -14,15 +14,14 @@ import hmac
 import os
 from pathlib import Path
 
-from holdfast.core.errors import InputError, PrerequisiteError, RefusedError
+from holdfast.core.errors import InputError, RefusedError
+from holdfast.core.extras import needs
 from holdfast.core.store import writing
 
-try:
+with needs("guard"):
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-except ModuleNotFoundError:
-    raise PrerequisiteError("cryptography is not installed", remedy="pip install 'holdfast[guard]'") from None
 
 _OTHERS = 0o077
 _RAW = serialization.Encoding.Raw

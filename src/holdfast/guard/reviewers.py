@@ -10,7 +10,8 @@ import json
 from typing import Literal
 from urllib.parse import urlsplit
 
-from holdfast.core.errors import PrerequisiteError, RefusedError
+from holdfast.core.errors import RefusedError
+from holdfast.core.extras import needs
 from holdfast.core.identity import canonical
 from holdfast.core.records import Record
 from holdfast.detectors.confusables import skeleton
@@ -119,11 +120,9 @@ def asserted(credential: Credential, challenge: bytes, assertion: str) -> bool:
     Raises:
         PrerequisiteError: webauthn is not installed.
     """
-    try:
+    with needs("guard"):
         from webauthn import verify_authentication_response
         from webauthn.helpers.exceptions import WebAuthnException
-    except ModuleNotFoundError:
-        raise PrerequisiteError("webauthn is not installed", remedy="pip install 'holdfast[guard]'") from None
     try:
         verify_authentication_response(
             credential=assertion,

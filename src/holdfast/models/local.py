@@ -36,6 +36,8 @@ from holdfast.models.chat_format import message_dicts, nine_ids, parse_turn, too
 _ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<end_of_turn>", "</s>")
 #: Special tokens that are part of what a turn says.
 _SPOKEN = ("<tool_call>", "</tool_call>", "<think>", "</think>")
+#: What transformers calls the cache: the second since 5.24.
+_CACHES = ("past_key_values", "cache")
 _HASHED = {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
 _ROOM = 32
 
@@ -106,7 +108,7 @@ class LocalModel:
         self._silent = set(self.tokenizer.all_special_ids) - {vocabulary.get(token) for token in _SPOKEN}
         taken = _forward_takes(self.model)
         self._last_only = "logits_to_keep" in taken
-        self._cache_name = "cache" if "cache" in taken else "past_key_values"
+        self._cache_name = next((name for name in taken if name in _CACHES), _CACHES[0])
         self._context = int(getattr(self.model.config, "max_position_embeddings", None) or sys.maxsize)
         self._memory = _Memory(memory if _plain_attention(self.model) else 0)
 
@@ -470,12 +472,14 @@ def _plain_attention(model: PreTrainedModel) -> bool:
 
 
 def _forward_takes(model: PreTrainedModel) -> Collection[str]:
-    """Names of the arguments of a model's `forward`; of a model that PEFT wraps, those of the wrapped one.
+    """Names of the arguments of a model's `forward`, its own first and then those of the classes that it derives from.
 
-    transformers 5.24 renamed `past_key_values` to `cache`; a model takes the one that its own `forward` names.
+    A `forward` that takes any keyword hands it on to the one above; a model in PEFT's adapters, to the one inside.
     """
     unwrap: Callable[[], PreTrainedModel] | None = getattr(model, "get_base_model", None)
-    return inspect.signature((unwrap() if unwrap else model).forward).parameters.keys()
+    inner = unwrap() if unwrap else model
+    above = (kind.__dict__["forward"] for kind in type(inner).__mro__ if "forward" in kind.__dict__)
+    return {name: None for forward in (inner.forward, *above) for name in inspect.signature(forward).parameters}
 
 
 def _empty_cache(model: PreTrainedModel) -> Cache:

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from holdfast.core.config import nearest
 from holdfast.core.errors import ModelError
+from holdfast.core.extras import needs
 from holdfast.core.identity import key_of
 from holdfast.models.base import Model, Output, Request
 
@@ -64,14 +65,18 @@ def open_model(name: str, *, network: bool = False) -> Model:
     """
     prefix, slash, rest = name.partition("/")
     if slash and rest and prefix in DOORS:
-        model: Model = import_module(DOORS[prefix]).open_named(rest)
+        with needs("local"):
+            door = import_module(DOORS[prefix])
+        model: Model = door.open_named(rest)
         return model
     if slash and rest and prefix in API:
         if not network:
             raise ModelError(
                 f"'{name}' is reached over the network, which is shut", remedy="allow it with network=True"
             )
-        api: Model = import_module(API_DOOR).open_named(name)
+        with needs("measure"):
+            door = import_module(API_DOOR)
+        api: Model = door.open_named(name)
         return api
     near = nearest(prefix, [*DOORS, *API])
     remedy = f"did you mean '{near}/…'?" if near else f"names start with {', '.join(f'{p}/' for p in [*DOORS, *API])}"

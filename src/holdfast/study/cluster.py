@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import IncompleteError, InputError, PrerequisiteError
+from holdfast.core.errors import IncompleteError, InputError
+from holdfast.core.extras import require
 from holdfast.core.records import Example, RunCard
 from holdfast.core.store import RunFolder
 from holdfast.train.config import TrainConfig
@@ -33,8 +33,7 @@ def train_on_cluster(
         InputError: the engine cannot be dealt out.
         IncompleteError: a worker failed; the same call goes on from the last whole state.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise PrerequisiteError("ray is not installed", remedy="pip install 'holdfast[cluster,trl]'")
+    require("cluster", "ray")
     if config.engine != "trl":
         raise InputError("only engine = 'trl' trains on several machines", remedy="set engine = 'trl'")
     ray_train, ray_torch = importlib.import_module("ray.train"), importlib.import_module("ray.train.torch")

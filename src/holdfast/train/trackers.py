@@ -10,7 +10,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from holdfast.core.errors import ConfigError, PrerequisiteError
+from holdfast.core.errors import ConfigError
+from holdfast.core.extras import missing
 from holdfast.train.checkpointing import StepLog
 from holdfast.train.safety_probe import SafetyProbe
 
@@ -33,7 +34,7 @@ def trackers(names: str | Sequence[str]) -> list[Any]:
         except ValueError as error:
             raise ConfigError(f"[trl] report_to: {error}", remedy="name one of those") from None
         except (RuntimeError, ImportError):
-            raise PrerequisiteError(f"{name} is not installed", remedy=f"pip install {name}") from None
+            raise missing(name) from None
     return made
 
 

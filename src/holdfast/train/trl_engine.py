@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib
-import importlib.util
 import json
 import tempfile
 import time
@@ -23,7 +22,8 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from holdfast.core.config import nearest
-from holdfast.core.errors import ConfigError, PrerequisiteError
+from holdfast.core.errors import ConfigError
+from holdfast.core.extras import require
 from holdfast.train.batches import IGNORE, Batch, collate, deal, plan_batches
 from holdfast.train.checkpointing import Keeper, StepLog
 from holdfast.train.config import SHARED, TrainConfig
@@ -103,9 +103,7 @@ def train_with_trl(
         InputError: there are no rows.
         IncompleteError: the loss is no longer a number.
     """
-    missing = [name for name in ("trl", "datasets") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise PrerequisiteError(f"{missing[0]} is not installed", remedy="pip install 'holdfast[trl]'")
+    require("train", "trl", "datasets")
     if sharded(config) and world() == 1:
         raise ConfigError("fsdp spreads weights over several processes, and here is one", remedy=_SPREAD)
     # Imported by name: TRL takes seconds to import, and neither package says which of its names have types.

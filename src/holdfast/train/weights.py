@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import warnings
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -14,7 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from holdfast.core.errors import InputError, ModelError, PrerequisiteError, StoreError
+from holdfast.core.errors import InputError, ModelError, StoreError
+from holdfast.core.extras import require
 from holdfast.core.identity import hash_files
 from holdfast.core.store import writing
 from holdfast.train.config import TrainConfig
@@ -76,8 +76,7 @@ def load_checkpoint(base: Path, config: TrainConfig | None = None) -> tuple[PreT
 
 
 def _four_bits() -> dict[str, Any]:
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise PrerequisiteError("bitsandbytes is not installed", remedy="pip install bitsandbytes")
+    require("train", "bitsandbytes")
     kind = importlib.import_module("transformers").BitsAndBytesConfig
     settings = kind(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
     return {"quantization_config": settings}
@@ -85,8 +84,7 @@ def _four_bits() -> dict[str, Any]:
 
 def adapted(model: PreTrainedModel, config: TrainConfig) -> PreTrainedModel:
     """The model with low-rank adapters (Hu et al. 2021), which alone are trained."""
-    if importlib.util.find_spec("peft") is None:
-        raise PrerequisiteError("peft is not installed", remedy="pip install 'holdfast[trl]'")
+    require("train", "peft")
     peft = importlib.import_module("peft")
     torch.manual_seed(config.seed)
     settings = peft.LoraConfig(

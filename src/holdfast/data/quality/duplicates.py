@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.core.errors import PrerequisiteError
+from holdfast.core.extras import needs
 from holdfast.core.store import writing
 
 #: words of a shingle
@@ -222,10 +222,8 @@ def _pairs(band: Hashes) -> Iterator[tuple[int, int]]:
 
 
 def _signatures(flat: Hashes, offsets: Any) -> list[list[int]]:
-    try:
+    with needs("teach"):
         import rensa  # type: ignore[import-untyped]
-    except ModuleNotFoundError:
-        raise PrerequisiteError("rensa is not installed", remedy="pip install 'holdfast[teach]'") from None
     make = rensa.RMinHash.digest_matrix_from_flat_token_hashes
     rows: list[list[int]] = make(flat.tolist(), offsets.tolist(), _PERMUTATIONS, 42).to_rows()
     return rows

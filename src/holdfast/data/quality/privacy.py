@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from holdfast.core.errors import PrerequisiteError
+from holdfast.core.extras import needs
 from holdfast.core.records import Example
 from holdfast.data.heldout_filter import example_text
 from holdfast.data.quality.found import Findings, Tally
@@ -32,12 +32,9 @@ class PrivacyTally:
     """
 
     def __init__(self) -> None:
-        try:
+        with needs("teach"):
             import email_validator
             import phonenumbers
-        except ModuleNotFoundError as error:
-            what = f"{error.name} is not installed"
-            raise PrerequisiteError(what, remedy="pip install phonenumbers email-validator") from None
         self._mails, self._phones = email_validator, phonenumbers
         self._tally = Tally()
 

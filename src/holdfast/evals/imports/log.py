@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.core.errors import PrerequisiteError, ResultsError
+from holdfast.core.errors import ResultsError
+from holdfast.core.extras import needs
 from holdfast.evals.imports.petri import Audit, read_audits
 from holdfast.evals.imports.sample import Stored
 
@@ -41,11 +42,8 @@ def read_log(path: Path) -> Iterator[Stored | Audit]:
 
 
 def _open(path: Path) -> EvalLog:
-    try:
+    with needs("measure", where=path):
         from inspect_ai.log import read_eval_log
-    except ModuleNotFoundError:
-        remedy = "pip install 'holdfast[inspect]'"
-        raise PrerequisiteError("inspect_ai is not installed", where=path, remedy=remedy) from None
     try:
         return read_eval_log(str(path))
     # A file may be anything: what the reader raises for that is not one kind of error.

@@ -13,13 +13,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import PrerequisiteError
+from holdfast.core.extras import needs
 
-try:
+with needs("guard"):
     from mcp.server import MCPServer
     from mcp.types import ToolAnnotations
-except ModuleNotFoundError:
-    raise PrerequisiteError("mcp is not installed", remedy="pip install 'holdfast[guard]'") from None
 
 NOTES = {"plan.md": "Move the archive on Friday.", "people/salaries.md": "Confidential."}
 

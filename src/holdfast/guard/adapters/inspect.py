@@ -17,20 +17,18 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from holdfast.core.errors import PrerequisiteError
+from holdfast.core.extras import needs
 from holdfast.guard.act import Act
 from holdfast.guard.concern import TOOL as CONCERN
 from holdfast.guard.gate import Gate
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.setup import open_gate
 
-try:
+with needs("measure"):
     from inspect_ai.approval import Approval, Approver, approver
     from inspect_ai.model import ChatMessage, ChatMessageAssistant
     from inspect_ai.tool import Tool, ToolCall, ToolCallView, tool
     from inspect_ai.util import store
-except ModuleNotFoundError:
-    raise PrerequisiteError("inspect-ai is not installed", remedy="pip install 'holdfast[inspect]'") from None
 
 _RUN = "holdfast.run"
 

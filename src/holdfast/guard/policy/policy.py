@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from holdfast.core.errors import PrerequisiteError
+from holdfast.core.extras import needs
 from holdfast.core.identity import canonical
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.policy.arguments import Lens, lens_of
@@ -19,10 +19,8 @@ from holdfast.guard.policy.cedar import action_text, counters, rule_limits, rule
 from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest_known, tool_chain
 from holdfast.guard.policy.schema import Label, PolicyFile, Rule
 
-try:
+with needs("guard"):
     import cedarpy
-except ModuleNotFoundError:
-    raise PrerequisiteError("cedarpy is not installed", remedy="pip install 'holdfast[guard]'") from None
 
 
 @dataclass(frozen=True, slots=True)

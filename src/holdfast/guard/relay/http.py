@@ -17,7 +17,8 @@ from hmac import compare_digest
 from typing import Any
 from urllib.parse import urlsplit
 
-from holdfast.core.errors import InputError, PrerequisiteError
+from holdfast.core.errors import InputError
+from holdfast.core.extras import needs
 from holdfast.guard.relay.jsonrpc import (
     HEADER_MISMATCH,
     INVALID_REQUEST,
@@ -31,7 +32,7 @@ from holdfast.guard.relay.jsonrpc import (
 from holdfast.guard.relay.methods import HANDSHAKE, MODERN, VERSION_KEY
 from holdfast.guard.relay.session import Link, Out, Session
 
-try:
+with needs("guard"):
     import aiohttp
     import uvicorn
     from mcp.shared.inbound import (
@@ -46,8 +47,6 @@ try:
         x_mcp_header_map,
     )
     from yarl import URL
-except ModuleNotFoundError as missing:
-    raise PrerequisiteError(f"{missing.name} is not installed", remedy="pip install 'holdfast[guard]'") from None
 
 Response = aiohttp.ClientResponse
 Scope = MutableMapping[str, Any]

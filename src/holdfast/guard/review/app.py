@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from holdfast.core.errors import HoldfastError, PrerequisiteError, RefusedError
+from holdfast.core.errors import HoldfastError, RefusedError
+from holdfast.core.extras import needs
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import Concerns, ReviewOutcome, Routing, stop_statement
@@ -23,7 +24,7 @@ from holdfast.guard.review.pages import Pages
 from holdfast.guard.review.sessions import AdminCode, Challenges, Visit, Visits
 from holdfast.guard.reviewers import Persons
 
-try:
+with needs("guard"):
     from pydantic import ValidationError
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
@@ -31,8 +32,6 @@ try:
     from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
     from starlette.routing import Route
     from starlette.types import ASGIApp, Receive, Scope, Send
-except ModuleNotFoundError:
-    raise PrerequisiteError("starlette is not installed", remedy="pip install 'holdfast[guard]'") from None
 
 _HERE = Path(__file__).parent
 _COOKIE = "holdfast-review"

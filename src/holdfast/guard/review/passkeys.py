@@ -7,10 +7,11 @@ import secrets
 from typing import Any
 from urllib.parse import urlsplit
 
-from holdfast.core.errors import PrerequisiteError, RefusedError
+from holdfast.core.errors import RefusedError
+from holdfast.core.extras import needs
 from holdfast.guard.reviewers import Credential, Proof
 
-try:
+with needs("guard"):
     from webauthn import (
         base64url_to_bytes,
         generate_authentication_options,
@@ -25,8 +26,6 @@ try:
         ResidentKeyRequirement,
         UserVerificationRequirement,
     )
-except ModuleNotFoundError:
-    raise PrerequisiteError("webauthn is not installed", remedy="pip install 'holdfast[guard]'") from None
 
 
 def new_challenge() -> bytes:
