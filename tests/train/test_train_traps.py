@@ -37,16 +37,16 @@ TESTS = Path(__file__).parents[1]
 SHOWN = {
     1: (
         "train/test_train_families.py::test_what_is_supervised_word_for_word",
-        "train/test_train_gate.py::test_an_empty_think_block_in_the_loss_is_caught",
+        "train/test_mask_check.py::test_an_empty_think_block_in_the_loss_is_caught",
         "train/test_train_rows.py::test_reasoning_is_supervised_and_its_empty_block_is_not",
     ),
     2: (
-        "train/test_train_gate.py::test_a_mask_broken_on_purpose",
-        "train/test_train_gate.py::test_a_template_broken_on_purpose",
+        "train/test_mask_check.py::test_a_mask_broken_on_purpose",
+        "train/test_mask_check.py::test_a_template_broken_on_purpose",
         "train/test_train_cli.py::test_wrong_input_is_one_line",
     ),
     3: ("train/test_train_traps.py::test_a_call_keeps_its_own_arguments_and_no_others",),
-    4: ("train/test_train_trl.py::test_trl_never_flattens_a_batch_or_lets_documents_mix",),
+    4: ("train/test_trl_engine.py::test_trl_never_flattens_a_batch_or_lets_documents_mix",),
     5: ("train/test_train_parts.py::test_packed_documents_do_not_see_each_other",),
     6: (
         "train/test_train_traps.py::test_tools_are_told_the_same_in_training_and_in_play",
@@ -55,7 +55,7 @@ SHOWN = {
     7: (
         "evals/test_openai_server.py::test_faults_cost_no_sample_and_make_none_safe",
         "evals/test_openai_server.py::test_a_server_that_is_always_down_gives_errors_not_safety",
-        "models/test_wire.py::test_what_is_malformed_is_content_and_calls_nothing",
+        "models/test_chat_format.py::test_what_is_malformed_is_content_and_calls_nothing",
     ),
     8: ("train/test_train_traps.py::test_no_test_patches_an_http_client",),
     9: (
