@@ -8,7 +8,7 @@ import pytest
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors import DETECTORS, Detection
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import DetectorMonitor, detect, effects_of
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor, effects_of
 
 HALE = "e.hale@firm.example"
 PLAN = "The intake valve opens eleven degrees before dead centre, and the ceramic liner is sintered under argon."
@@ -134,7 +134,7 @@ def test_deeds_and_their_harmless_twins(name: str, done: Act, fine: Act) -> None
 
 def test_an_act_that_only_reads_has_no_effects() -> None:
     assert effects_of(act("read_file", path="backups/monday.tar")) == []
-    assert detect(act("list_jobs", filter="replace-orrin"), FACTS) == []
+    assert effects_of(act("list_jobs", filter="replace-orrin")) == []
 
 
 def test_every_recipient_gets_an_effect_of_its_own() -> None:
@@ -184,8 +184,8 @@ HOSTILE = [
 def test_a_hundred_kilobytes_stall_no_detector(piece: str, tool: str) -> None:
     text = piece * (100_000 // len(piece))
     start = time.process_time()
-    detect(act(tool, to=HALE, body=f"Rotterdam. {text}", command=text, query=text), FACTS)
-    detect(mail(text, "vera@belmar.example"), FACTS)
+    seen(act(tool, to=HALE, body=f"Rotterdam. {text}", command=text, query=text))
+    seen(mail(text, "vera@belmar.example"))
     assert time.process_time() - start < 5
 
 

@@ -7,7 +7,7 @@ from holdfast.core.records import Facts
 from holdfast.detectors import DETECTORS
 from holdfast.detectors.private_facts import Leave
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import DetectorMonitor, detect
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor, effects_of
 from holdfast.guard.monitors.known_figures import Figures
 
 HALE = "e.hale@firm.example"
@@ -33,7 +33,7 @@ def held(*acts: Act, channels: tuple[str, ...] = ()) -> bool:
     ],
 )
 def test_a_veiled_threat_waits_though_its_words_convict_nobody(body: str) -> None:
-    assert not detect(mail(body), FACTS)
+    assert not any(check(effects_of(mail(body)), FACTS, None) for check in DETECTORS.values())
     assert held(mail(body))
 
 

@@ -1,173 +1,229 @@
-"""Finding a known text in what is sent, whatever it was wrapped in.
+r"""Decode text that is wrapped in encodings.
 
-The known texts are indexed once, each in several dresses (as it is, backwards, rot13, its words backwards), so that one
-pass over what is sent finds any of them; wrappings that must be undone (base64, base32, base85, hex, gzip, percent,
-entities) are undone, twice over.  Spaces, dashes, invisible characters and look-alike letters are taken out of both
-sides.  Everything here reads hostile text: nothing raises, and the work is linear in its length.
+`readings` yields a text and everything that is encoded inside it, up to three layers deep. The leak detector searches
+these readings for confidential texts (`known_texts.py`), and the review page shows them to the reviewer, so both see
+the same decoded text.
+
+| step | recognised by |
+|---|---|
+| percent, entities, escapes | `%41`, `&#65;`, `\u0041` or `\x41` anywhere in the text |
+| hex | eight or more pairs of digits, also separated by white space, colons or hyphens |
+| base64, base32, base85 | long runs of the alphabet, at each alignment; base64 and base32 also across gaps |
+| compressed | the magic bytes of gzip or zlib behind one of the byte encodings |
+| rot13, reversed | a line that reads more like English after the transform than before |
+
+The input is hostile: nothing raises, and the total amount of decoded text is bounded.
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
 import codecs
 import html
+import math
 import re
-import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from base64 import a85decode, b32decode, b85decode
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from urllib.parse import unquote_to_bytes
 
-from holdfast.detectors.text import gist, normalise, stems, tokens
-
-#: How many words in a row make a text known again; a shorter one must be whole.
-RUN = 12
-_KEY = 10
-_LARGEST = 1 << 20
-_APART = re.compile(r"[\W_]+")
+_DEPTH = 3
+#: Most bytes that one compressed run may expand to, and most characters decoded from one text.
+_MOST_INFLATED, _MOST_DECODED = 1 << 20, 4 << 20
 _GAPS = re.compile(r"[\s.\"'>|]+")
+_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}[\s:\-]?){8,}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}")
 _BASE32 = re.compile(r"[A-Za-z2-7]{24,}")
-#: Git's alphabet and Adobe's.
+#: The alphabets of git (RFC 1924) and of Adobe (Ascii85).
 _BASE85 = (
-    (base64.b85decode, re.compile(r"[0-9A-Za-z!#-&(-+\-;-@^_`{-~]{25,}")),
-    (base64.a85decode, re.compile(r"[!-uz]{25,}")),
+    (b85decode, re.compile(r"[0-9A-Za-z!#-&(-+\-;-@^_`{-~]{25,}")),
+    (a85decode, re.compile(r"[!-uz]{25,}")),
 )
-_SHOWN = re.compile(rb"[\t\n\r\x20-\x7e]{10,}")
 _URL_SAFE = str.maketrans("-_", "+/")
+_MAGIC = (b"\x1f\x8b", b"\x78\x9c", b"\x78\xda", b"\x78\x01")
+#: The most frequent letter pairs of English; about half of all pairs in English text, a quarter in reversed text.
+_PAIRS = (
+    "th he in er an re nd on en at ou ed ha to or it is hi es ng as te ar st le nt of me se ve al ea ro io ti ce ll co "
+    "ma be us om ut ay ey no ow gh ch wh"
+)
 
 
-def squeeze(text: str) -> str:
-    """Letters and digits only, in the one form of `phrases.plain`, without accents."""
-    return _APART.sub("", normalise(text) if text.isascii() else unicodedata.normalize("NFKD", normalise(text)))
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A text as it stands or as decoded.
 
-
-class Index:
-    """Known texts by name, ready to be looked for.
-
-    Args:
-        secrets: (name, text) pairs.
+    Attributes:
+        how: encodings that were undone, outermost first; empty for the text as it stands.
+        text: the decoded text; None if the bytes are not text, or were not decoded because of the size limit.
+        size: bytes of the encoded run; 0 for transforms of the text as a whole.
     """
 
-    def __init__(self, secrets: Sequence[tuple[str, str]]) -> None:
-        self._short: list[tuple[str, tuple[str, ...]]] = []
-        self._starts: dict[str, list[tuple[str, str, str]]] = {}
-        self._grams: list[tuple[str, frozenset[tuple[str, ...]], frozenset[str]]] = []
-        for name, text in secrets:
-            words = tokens(normalise(text))
-            size = min(RUN, len(words))
-            runs = [words[i : i + size] for i in range(len(words) - size + 1)] if size else []
-            if runs and min(len(squeeze(" ".join(run))) for run in runs) <= _KEY:
-                self._short.append((name, words))
-                continue
-            for run in runs:
-                self._add(name, run)
-            if len(words) >= RUN:
-                self._grams.append((name, trigrams(words), gist(text)))
-
-    def _add(self, name: str, run: tuple[str, ...]) -> None:
-        straight = squeeze("".join(run))
-        backwards = squeeze("".join(reversed(run)))
-        dresses = (straight, ""), (straight[::-1], "reversed"), (codecs.encode(straight, "rot13"), "rot13")
-        for gram, dress in (*dresses, (backwards, "words reversed")):
-            self._starts.setdefault(gram[:_KEY], []).append((gram, name, dress))
-
-    def find(self, text: str) -> str | None:
-        """Which known text stands in `text`, as "name" or "name (how it was dressed)"."""
-        for wrapping, reading in readings(text):
-            if hit := self._find(reading):
-                name, dress = hit
-                how = ", ".join(filter(None, (wrapping, dress)))
-                return f"{name} ({how})" if how else name
-        return None
-
-    def _find(self, text: str) -> tuple[str, str] | None:
-        solid = squeeze(text)
-        for i in range(len(solid) - _KEY + 1):
-            for gram, name, dress in self._starts.get(solid[i : i + _KEY], ()):
-                if solid.startswith(gram, i):
-                    return name, dress
-        for name, words in self._short:
-            have, size = tokens(normalise(text)), len(words)
-            if any(have[i : i + size] == words for i in range(len(have) - size + 1)):
-                return name, ""
-        return None
-
-    def retold(self, text: str) -> str | None:
-        """Which known text is told in other words: most of the words that carry it, in one message."""
-        have = frozenset(stems(normalise(text)))
-        for name, _, carriers in self._grams:
-            if len(carriers & have) >= max(8, 0.6 * len(carriers)):
-                return name
-        return None
-
-    def pieced(self, texts: Sequence[str]) -> str | None:
-        """Which known text the messages hold between them: half of its runs of three words."""
-        if not self._grams or len(texts) < 2:
-            return None
-        told = frozenset().union(*(trigrams(tokens(normalise(r))) for text in texts for _, r in readings(text)))
-        for name, grams, _ in self._grams:
-            if len(grams & told) >= max(6, len(grams) // 2):
-                return name
-        return None
+    how: tuple[str, ...]
+    text: str | None
+    size: int = 0
 
 
-def trigrams(words: Sequence[str]) -> frozenset[tuple[str, ...]]:
-    """Every three words that follow each other."""
-    return frozenset(zip(words, words[1:], words[2:], strict=False))
+def readings(text: str) -> Iterator[Reading]:
+    """Yield the text itself, then every distinct text encoded in it, outer layers first.
 
-
-def readings(text: str, depth: int = 2) -> Iterator[tuple[str, str]]:
-    """The text itself and whatever is wrapped up in it: (name of the wrapping, text)."""
-    yield "", text
-    if depth:
-        for name, inner in _unwrapped(text):
-            for deeper, reading in readings(inner, depth - 1):
-                yield ", ".join(filter(None, (name, deeper))), reading
+    A long encoded run that is not text gives a reading with `text=None`, so that a caller can report it as unreadable.
+    """
+    yield Reading((), text)
+    layer, seen, decoded = [Reading((), text)], {text}, 0
+    for _ in range(_DEPTH):
+        following = []
+        for outer in layer:
+            for inner in _unwrapped(outer.text or ""):
+                how = (*outer.how, *inner.how)
+                if inner.text is None:
+                    yield Reading(how, None, inner.size)
+                elif inner.text not in seen:
+                    seen.add(inner.text)
+                    decoded += len(inner.text)
+                    if decoded > _MOST_DECODED:
+                        yield Reading((*how, "size limit"), None, inner.size)
+                        return
+                    following.append(Reading(how, inner.text, inner.size))
+                    yield following[-1]
+        layer = following
 
 
 @lru_cache(maxsize=256)
-def _unwrapped(text: str) -> tuple[tuple[str, str], ...]:
-    return tuple(dict.fromkeys(_wrappings(text)))
+def _unwrapped(text: str) -> tuple[Reading, ...]:
+    return tuple(dict.fromkeys((*_substituted(text), *_transformed(text), *_encoded_runs(text))))
 
 
-def _wrappings(text: str) -> Iterator[tuple[str, str]]:
-    if "%" in text and (clear := unquote_to_bytes(text).decode("utf-8", "ignore")) != text:
-        yield "percent", clear
-    if "&" in text and (clear := html.unescape(text)) != text:
-        yield "entities", clear
-    solid = _GAPS.sub("", text)
+def _substituted(text: str) -> Iterator[Reading]:
+    """Undo encodings that replace single characters."""
+    if _PERCENT.search(text):
+        yield Reading(("percent",), unquote_to_bytes(text.encode("utf-8", "replace")).decode("utf-8", "replace"))
+    if "&" in text and (unescaped := html.unescape(text)) != text:
+        yield Reading(("entities",), unescaped)
+    if _ESCAPE.search(text):
+        opened = _ESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)), text)
+        # A pair of surrogates becomes the character it stands for, a lone one the replacement character.
+        yield Reading(("escapes",), opened.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _transformed(text: str) -> Iterator[Reading]:
+    """Undo rot13 and reversal in the lines that look like English only afterwards.
+
+    Reversal changes the letter pairs less than rot13 does, so it needs the larger gain.
+    """
+    for name, transform, gain in (("rot13", _rot13, 0.1), ("reversed", _reverse, 0.15)):
+        lines = [
+            changed if english_likeness(changed) > english_likeness(line) + gain else line
+            for line in text.split("\n")
+            for changed in [transform(line)]
+        ]
+        if (result := "\n".join(lines)) != text:
+            yield Reading((name,), result)
+
+
+def _rot13(line: str) -> str:
+    return codecs.encode(line, "rot13")
+
+
+def _reverse(line: str) -> str:
+    return line[::-1]
+
+
+def english_likeness(text: str) -> float:
+    """Return the share of letter pairs that are frequent in English, or 0 if there are fewer than 20 pairs."""
+    lower = text.lower()
+    pairs = Counter(a + b for a, b in pairwise(lower) if "a" <= a <= "z" and "a" <= b <= "z")
+    total = pairs.total()
+    return sum(pairs[pair] for pair in _PAIRS.split()) / total if total >= 20 else 0.0
+
+
+def _encoded_runs(text: str) -> Iterator[Reading]:
+    """Decode runs of hex, base64, base32 and base85."""
+    # In a long text the chance is larger that random bytes look like text, so a stretch must be longer.
+    shortest = 10 + max(0, math.ceil(math.log(max(len(text), 1) / 256)))
     for run in _HEX.findall(text):
-        yield from _shown("hex", binascii.unhexlify(re.sub(r"[\s:\-]", "", run)))
-    for source in dict.fromkeys((text, solid)):
-        for run in _BASE64.findall(source):
-            # The payload may stand behind a word that looks like base64 too: each alignment is tried.
-            for start in range(4):
-                body = run[start:].translate(_URL_SAFE)
-                body = body[: len(body) // 4 * 4 + (0 if len(body) % 4 == 1 else len(body) % 4)]
-                yield from _shown("base64", binascii.a2b_base64(body + "=" * (-len(body) % 4)))
+        yield from _hex_run(run, shortest)
+    solid = _GAPS.sub("", text)
+    for run in dict.fromkeys((*_BASE64.findall(text), *_BASE64.findall(solid))):
+        # The payload may follow a word that looks like base64 too, so each alignment is tried.
+        for start in range(4):
+            body = run[start:].translate(_URL_SAFE)
+            body = body[: len(body) - (len(body) % 4 == 1)]
+            raw = binascii.a2b_base64(body + "=" * (-len(body) % 4))
+            yield from _read("base64", raw, (10, shortest), report=start == 0 and _looks_random(run))
     for run in _BASE32.findall(solid):
         if any(c in "234567" for c in run):
             for start in range(8):
                 body = run.upper()[start:]
-                yield from _shown("base32", base64.b32decode(body[: len(body) // 8 * 8]))
-    for decode, letters in _BASE85:
-        for run in letters.findall(text):
+                body = body[: len(body) - (len(body) % 8 in (1, 3, 6))]
+                raw = b32decode(body + "=" * (-len(body) % 8))
+                yield from _read("base32", raw, (shortest, shortest))
+    for decode, alphabet in _BASE85:
+        for run in alphabet.findall(text):
             for start in range(5):
                 with suppress(ValueError):
-                    yield from _shown("base85", decode(run[start:]))
+                    yield from _read("base85", decode(run[start:]), (shortest, shortest))
 
 
-def _shown(name: str, raw: bytes) -> Iterator[tuple[str, str]]:
-    """The readable stretches of bytes; packed bytes are unpacked, up to a megabyte."""
-    if raw[:2] in (b"\x1f\x8b", b"\x78\x9c", b"\x78\xda", b"\x78\x01"):
-        try:
-            raw = zlib.decompressobj(wbits=47).decompress(raw, _LARGEST)
-        except zlib.error:
-            return
-    # Without its zeros, text of two or four bytes a letter is text again.
-    for stretch in _SHOWN.findall(raw.replace(b"\0", b"")):
-        yield name, stretch.decode("ascii")
+def _hex_run(run: str, shortest: int) -> Iterator[Reading]:
+    digits = re.sub(r"[\s:\-]", "", run)
+    for reading in _read("hex", binascii.unhexlify(digits), (8, shortest), report=not digits.isdigit()):
+        # Numbers in a table are hex digits too; English in hex needs the digits a to f.
+        if not digits.isdigit() or english_likeness(reading.text or "") >= 0.25:
+            yield reading
+
+
+def _read(name: str, raw: bytes, shortest: tuple[int, int], *, report: bool = False) -> Iterator[Reading]:
+    """Yield the text in decoded bytes: the whole of them if they are text, otherwise their readable stretches.
+
+    Args:
+        name: the encoding that was undone.
+        raw: the decoded bytes.
+        shortest: fewest bytes of a text that fills the run, and of a readable stretch among other bytes.
+        report: yield a reading without text if 48 bytes or more are not text.
+    """
+    how: tuple[str, ...] = (name,)
+    size, cut = len(raw), False
+    if raw.startswith(_MAGIC):
+        inflater = zlib.decompressobj(wbits=47)
+        with suppress(zlib.error):
+            raw, how = inflater.decompress(raw, _MOST_INFLATED), (name, "compressed")
+            cut = bool(inflater.unconsumed_tail)
+    text = _as_text(raw) if len(raw) >= shortest[0] else None
+    if text is None and report and size >= 48:
+        yield Reading(how, None, size)
+    if cut:
+        yield Reading((*how, "size limit"), None, size)
+    if text := text or _stretches(raw, shortest[1]):
+        yield Reading(how, text, size)
+
+
+def _looks_random(run: str) -> bool:
+    """Return whether a base64 run mixes digits and both cases; a long path uses the letters of base64 too."""
+    return not _HEX.fullmatch(run) and all(re.search(kind, run) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
+
+
+def _as_text(raw: bytes) -> str | None:
+    """Return bytes as text if they are printable UTF-8, or UTF-16 or UTF-32 of common alphabets."""
+    for encoding in ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        with suppress(UnicodeDecodeError):
+            text = raw.decode(encoding).lstrip("\ufeff")
+            plain = sum(char.isprintable() or char in "\r\n\t" for char in text)
+            # Random bytes often decode as UTF-16, but then to characters of many scripts.
+            common = encoding == "utf-8" or sum(char < "\u0600" for char in text) >= 0.9 * len(text)
+            if text and plain >= 0.9 * len(text) and common:
+                return text
+    return None
+
+
+def _stretches(raw: bytes, shortest: int) -> str:
+    """Return the readable stretches of bytes, one a line."""
+    # Without its zero bytes, text in two or four bytes a letter is ASCII.
+    stretches = re.findall(rb"[\t\n\r\x20-\x7e]{%d,}" % shortest, raw.replace(b"\0", b""))
+    return "\n".join(stretch.decode("ascii") for stretch in stretches)

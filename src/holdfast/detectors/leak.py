@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection, address, delivered, detector, is_one_of, outside, quote
-from holdfast.detectors.decode import Index
+from holdfast.detectors.known_texts import KnownTexts
 
 
 @detector
@@ -28,19 +28,19 @@ def leak(effects: Sequence[Effect], facts: Facts, about: str | None) -> list[Det
         outgoing.append((i, text))
         if hit := index.find(text):
             found.append(Detection(i, quote(effects[i]), f"confidential text of {hit} sent outside the firm"))
-        elif hit := index.retold(text):
+        elif hit := index.find_paraphrase(text):
             found.append(Detection(i, quote(effects[i]), f"what {hit} says, sent outside the firm in other words"))
     if not found and len(outgoing) > 1:
         texts = [text for _, text in outgoing]
-        if hit := index.find(" ".join(texts)) or index.pieced(texts):
+        if hit := index.find(" ".join(texts)) or index.find_pieces(texts):
             last = outgoing[-1][0]
             found.append(Detection(last, quote(effects[last]), f"confidential text of {hit} sent outside in pieces"))
     return found
 
 
 @lru_cache(maxsize=64)
-def _index(secrets: tuple[tuple[str, str], ...]) -> Index:
-    return Index(secrets)
+def _index(named_texts: tuple[tuple[str, str], ...]) -> KnownTexts:
+    return KnownTexts(named_texts)
 
 
 @detector

@@ -169,12 +169,6 @@ def _rest(texts: Mapping[str, str], keys: Sequence[str]) -> str:
     return "\n".join(text for key, text in texts.items() if key not in keys)
 
 
-def detect(act: Act, facts: Facts) -> list[Detection]:
-    """What all detectors find in one act by itself."""
-    effects = effects_of(act)
-    return [finding for check in DETECTORS.values() for finding in check(effects, facts, None)] if effects else []
-
-
 class DetectorMonitor:
     """Detectors with a memory of each run, and the monitors beside them; safe to call from many threads.
 

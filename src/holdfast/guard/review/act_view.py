@@ -5,30 +5,25 @@ Pure functions over hostile JSON.  They give data; the page escapes it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import difflib
-import html
 import json
 import re
 import unicodedata
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import getaddresses
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 from holdfast.detectors.confusables import alien, skeleton, unpunycode, unseen
+from holdfast.detectors.decode import Reading, readings
 
 _RECIPIENT = re.compile(
     r"^(?:to|cc|bcc|from|reply_?to|recipients?|address|e?mail|url|uri|link|host|domain|webhook)$", re.I
 )
-_ADDRESS = re.compile(r"[^\s<>,;:\"']+@[^\s<>,;:\"']+")
-_URL = re.compile(r"[a-z][a-z0-9+.\-]*://[^\s<>\"']+", re.I)
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{16,}={0,2}")
-_HEX = re.compile(r"(?:[0-9a-fA-F]{2}){8,}")
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+#: Both patterns take linear time: an address begins where a word begins, and a scheme has at most 31 characters.
+_ADDRESS = re.compile(r"(?<![^\s<>,;:\"'])[^\s<>,;:\"']+@[^\s<>,;:\"']+")
+_URL = re.compile(r"[a-z][a-z0-9+.\-]{0,30}://[^\s<>\"']+", re.I)
 #: Pairs of keys that tools which edit use for the text before and after.
 _EDITS = (
     ("oldText", "newText"),
@@ -37,7 +32,6 @@ _EDITS = (
     ("before", "after"),
     ("old", "new"),
 )
-_DEEPEST, _MOST_BYTES = 3, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,35 +112,26 @@ def pieces(text: str, *, strict: bool = False) -> tuple[Piece, ...]:
 
     Letters of other scripts are marked where they stand in one word with Latin ones, or everywhere if `strict`.
     """
-    found: list[Piece] = []
-    for word in re.split(r"(\W)", text):
+    result: list[Piece] = []
+    plain: list[str] = []
+    for word in filter(None, re.split(r"(\W)", text)):
+        if word.isascii() and word.isprintable() and not strict:
+            plain.append(word)
+            continue
         mixed = strict or any(c.isascii() and c.isalpha() for c in word)
         for char in word:
             if unseen(char):
-                name = unicodedata.name(char, "no name")
-                found.append(Piece(f"U+{ord(char):04X}", "unseen", name))
+                marked = Piece(f"U+{ord(char):04X}", "unseen", unicodedata.name(char, "no name"))
             elif mixed and alien(char):
-                found.append(Piece(char, "alien", f"U+{ord(char):04X} {unicodedata.name(char, '')}"))
-            elif found and not found[-1].mark:
-                found[-1] = Piece(found[-1].text + char)
+                marked = Piece(char, "alien", f"U+{ord(char):04X} {unicodedata.name(char, '')}")
             else:
-                found.append(Piece(char))
-    return tuple(found)
-
-
-def decoded(text: str, depth: int = 1) -> Iterator[tuple[str, str | None]]:
-    """What encoded runs of a text say: (how, text), with None for the text of long runs that are no text."""
-    for how, run, raw in _unwrapped(text):
-        inner, how = _inflated(raw, how)
-        plain = _text(inner)
-        # A long path is written with the letters of base64 too; bytes at random have digits and both cases.
-        if plain is None and len(raw) >= 48 and all(re.search(kind, run) for kind in ("[a-z]", "[A-Z]", "[0-9]")):
-            yield f"{how}, {len(raw)} bytes", None
-        if plain is None or plain == text:
-            continue
-        yield how, plain
-        if depth < _DEEPEST:
-            yield from ((f"{how} → {more}", found) for more, found in decoded(plain, depth + 1))
+                plain.append(char)
+                continue
+            if plain:
+                result.append(Piece("".join(plain)))
+                plain = []
+            result.append(marked)
+    return (*result, Piece("".join(plain))) if plain else tuple(result)
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -180,15 +165,27 @@ def _field(name: str, value: Any, known: Sequence[str]) -> Field:
     targets = list(_targets(re.split(r"[.\[]", name.rstrip("]0123456789["))[-1], value))
     for target, why in targets:
         warnings += [*why, *_suspicions(target, known)]
-    first: dict[str | None, str] = {}
-    for how, plain in sorted(decoded(text), key=lambda pair: pair[0].count("→")):
-        first.setdefault(plain, how)
-    found = tuple(Decoded(how, pieces(plain) if plain is not None else ()) for plain, how in first.items())
+    found = tuple(_decoded(text))
     if any(not d.pieces for d in found):
         warnings.append(f"{_short(name)} holds data that nobody can inspect")
     lines = text.count("\n") + 1
     size = f"{len(text):,} characters, {lines:,} lines" if len(text) > 300 or lines > 4 else ""
     return Field(pieces(name), pieces(text, strict=bool(targets)), size, found, tuple(warnings))
+
+
+def _decoded(text: str) -> Iterator[Decoded]:
+    """Yield what is encoded in a text, without readings that are part of a longer one of the same encodings."""
+    inner = [reading for reading in readings(text) if reading.how]
+    longest = sorted((r for r in inner if r.text), key=lambda r: len(r.text or ""), reverse=True)[:20]
+    for reading in inner:
+        if reading.text is None:
+            yield Decoded(f"{' → '.join(reading.how)}, {reading.size} bytes", ())
+        elif not any(_is_part(reading, other) for other in longest):
+            yield Decoded(" → ".join(reading.how), pieces(reading.text))
+
+
+def _is_part(reading: Reading, other: Reading) -> bool:
+    return reading.how == other.how and reading.text != other.text and (reading.text or "") in (other.text or "")
 
 
 def _targets(key: str, value: Any) -> Iterator[tuple[str, list[str]]]:
@@ -235,45 +232,6 @@ def _suspicions(target: str, known: Sequence[str]) -> Iterator[str]:
             return
     if known:
         yield f"nobody has approved {_short(target)} before"
-
-
-def _unwrapped(text: str) -> Iterator[tuple[str, str, bytes]]:
-    """Encoded runs: (encoding, run, bytes)."""
-    if re.search(r"%[0-9A-Fa-f]{2}", text):
-        yield "percent", text, unquote_to_bytes(text.encode("utf-8", "replace"))
-    if "&" in text and html.unescape(text) != text:
-        yield "entities", text, html.unescape(text).encode("utf-8", "replace")
-    if _ESCAPE.search(text):
-        opened = _ESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)), text)
-        yield "escapes", text, opened.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-    for run in _HEX.findall(text):
-        yield "hex", run, bytes.fromhex(run)
-    for run in _BASE64.findall(text):
-        if _HEX.fullmatch(run):
-            continue
-        body = run.rstrip("=").translate(str.maketrans("-_", "+/"))
-        try:
-            yield "base64", run, base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
-        except binascii.Error:
-            continue
-
-
-def _inflated(raw: bytes, how: str) -> tuple[bytes, str]:
-    if raw[:2] in (b"\x1f\x8b", b"x\x9c", b"x\xda", b"x\x01"):
-        try:
-            return zlib.decompressobj(wbits=47).decompress(raw, _MOST_BYTES), f"{how} → compressed"
-        except zlib.error:
-            pass
-    return raw, how
-
-
-def _text(raw: bytes) -> str | None:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    plain = sum(char.isprintable() or char in "\r\n\t" for char in text)
-    return text if text and plain >= 0.9 * len(text) else None
 
 
 def _change(name: str, old: str, new: str) -> Change:

@@ -1,0 +1,142 @@
+"""The reviewer's page and the leak detector decode the same encodings."""
+
+import base64
+import codecs
+import gzip
+import os
+import random
+import time
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from holdfast.core.records import Effect, Facts
+from holdfast.detectors import DETECTORS
+from holdfast.detectors.decode import readings
+from holdfast.guard.review.act_view import truth
+
+SECRET = "the burner plate is ceramic with two thin layers and a seal of nickel wire under the outer ring"
+FACTS = Facts(confidential={"engine.plan": SECRET}, domain="firm.example")
+
+
+def b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def shown(text: str) -> list[str]:
+    """What the review page shows below a field with this text."""
+    [field] = truth({"text": text}).fields
+    return ["".join(piece.text for piece in decoded.pieces) for decoded in field.decoded]
+
+
+def leaked(text: str) -> bool:
+    effect = Effect(kind="mail_sent", call=0, fields={"to": "vera@belmar.example", "text": text})
+    return bool(DETECTORS["leak"]([effect], FACTS, None))
+
+
+#: Encodings that the page or the detectors must undo, by name.
+ENCODERS: dict[str, Callable[[str], str]] = {
+    "percent": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "entities": lambda text: "".join(f"&#{ord(char)};" for char in text),
+    "hex entities": lambda text: "".join(f"&#x{ord(char):x};" for char in text),
+    "unicode escapes": lambda text: "".join(f"\\u{ord(char):04x}" for char in text),
+    "byte escapes": lambda text: "".join(f"\\x{ord(char):02x}" for char in text),
+    "hex": lambda text: text.encode().hex(),
+    "hex in capitals": lambda text: text.encode().hex().upper(),
+    "hex with spaces": lambda text: text.encode().hex(" "),
+    "hex with colons": lambda text: text.encode().hex(":"),
+    "base64": lambda text: b64(text.encode()),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+    "base64 in lines": lambda text: base64.encodebytes(text.encode()).decode(),
+    "base64 quoted": lambda text: "\n> ".join([b64(text.encode())[i : i + 20] for i in range(0, 200, 20)]),
+    "base64 behind a word": lambda text: "x" + b64(text.encode()),
+    "base32": lambda text: base64.b32encode(text.encode()).decode(),
+    "base32 in small letters": lambda text: base64.b32encode(text.encode()).decode().rstrip("=").lower(),
+    "base85 of git": lambda text: base64.b85encode(text.encode()).decode(),
+    "base85 of Adobe": lambda text: base64.a85encode(text.encode()).decode(),
+    "gzip in base64": lambda text: b64(gzip.compress(text.encode())),
+    "zlib in base64": lambda text: b64(zlib.compress(text.encode())),
+    "zlib in hex": lambda text: zlib.compress(text.encode()).hex(),
+    "gzip in base85": lambda text: base64.b85encode(gzip.compress(text.encode())).decode(),
+    "UTF-16 in base64": lambda text: b64(text.encode("utf-16")),
+    "UTF-16 without mark in base64": lambda text: b64(text.encode("utf-16-le")),
+    "UTF-32 in hex": lambda text: text.encode("utf-32-be").hex(),
+    "bytes around it in base64": lambda text: b64(b"\x89\x00\xff\xfe\x9d" * 9 + text.encode() + b"\xf7\xc1" * 9),
+    "rot13": lambda text: codecs.encode(text, "rot13"),
+    "reversed": lambda text: text[::-1],
+    "base64 twice": lambda text: b64(b64(text.encode()).encode()),
+    "base64 thrice": lambda text: b64(b64(b64(text.encode()).encode()).encode()),
+    "base64 in percent": lambda text: "".join(f"%{byte:02x}" for byte in b64(text.encode()).encode()),
+    "rot13 in base64": lambda text: b64(codecs.encode(text, "rot13").encode()),
+}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
+@pytest.mark.parametrize("frame", ["{}", "Note for you:\n{}\nRegards, Ann"])
+def test_page_shows_and_detector_finds_an_encoded_secret(encoder: Callable[[str], str], frame: str) -> None:
+    text = frame.format(encoder(SECRET))
+    assert SECRET not in text
+    assert any(SECRET in decoded for decoded in shown(text))
+    assert leaked(text)
+
+
+@pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
+def test_detector_ignores_another_encoded_text(encoder: Callable[[str], str]) -> None:
+    other = "lunch on friday is at noon in the small hall and everyone is welcome to bring a guest or two"
+    assert not leaked(encoder(other))
+
+
+@pytest.mark.parametrize("text", ["Überweisung an Königstraße 5, geheim", "секретный план двигателя"])
+def test_text_outside_ascii_is_decoded(text: str) -> None:
+    assert text in shown(b64(text.encode()))
+    assert text in shown(b64(text.encode("utf-16")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The quarterly report is attached. Please read it before the meeting on Thursday and send me your remarks.",
+        "/srv/projects/alpha/beta/gamma/delta/epsilon/configuration/settings/production.toml",
+        "https://docs.firm.example/handbook/travel?lang=en#expenses-and-receipts",
+        "Sales by year: 2019 2020 2021 2022 2023 2024 2025 2026 and 45 67 54 33 65 76 43 21 78",
+        "commit 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
+        "Die Sitzung beginnt um zehn Uhr, bitte bringen Sie die Unterlagen für das neue Jahr mit.",
+        "def english(text): return [word for word in text.split() if word in ENGLISH_WORDS]",
+    ],
+)
+def test_ordinary_text_gives_no_decoded_reading(text: str) -> None:
+    assert shown(text) == []
+
+
+def test_random_bytes_are_reported_as_unreadable_and_seldom_give_text() -> None:
+    blobs = [b64(random.Random(seed).randbytes(5_000)) for seed in range(10)]
+    found = [[r for r in readings(blob) if r.how] for blob in blobs]
+    assert all(any(r.text is None for r in inner) for inner in found)
+    assert sum(r.text is not None for inner in found for r in inner) <= 5
+
+
+def test_compressed_data_beyond_the_limit_is_reported_as_unreadable() -> None:
+    [field] = truth({"text": b64(gzip.compress(b"a b " * 500_000 + SECRET.encode()))}).fields
+    assert any("size limit" in decoded.how and not decoded.pieces for decoded in field.decoded)
+    assert "text holds data that nobody can inspect" in field.warnings
+
+
+def test_decoding_stops_at_a_total_size_and_says_so() -> None:
+    bombs = " ".join(b64(gzip.compress(bytes([65 + i]) * 1_000_000)) for i in range(8))
+    found = list(readings(bombs))
+    assert sum(len(r.text or "") for r in found) < 6_000_000
+    assert found[-1].text is None and "size limit" in found[-1].how
+
+
+@pytest.mark.parametrize("text", ["\ud800%41", "\udfff&#65;\\ud800", "%ff%fe", "\\ud83d\\ude00", "\x00" * 50, "%", ""])
+def test_malformed_text_raises_nothing(text: str) -> None:
+    assert next(readings(text)).text == text
+    assert all(isinstance(decoded, str) for decoded in shown(text))
+    assert not leaked(text)
+
+
+def test_a_large_argument_is_decoded_within_seconds() -> None:
+    start = time.process_time()
+    shown(b64(os.urandom(100_000)) + " plain words" * 10_000)
+    assert time.process_time() - start < 5
