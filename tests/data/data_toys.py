@@ -1,14 +1,19 @@
-"""Teachers with faults, and a tokenizer that counts words."""
+"""Helpers for the tests of teaching data: a faulty teacher, a word tokenizer, and a run that writes nothing."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from holdfast.core.records import Message
+from holdfast.data.engine import Draft, Engine, Roles, RunLimits
+from holdfast.data.recipes import Recipe
 from holdfast.models.base import Model, Output, Request
+from holdfast.models.pool import RateLimits
 from holdfast.models.registry import open_model
 
 Change = Callable[[str, Request], "str | None"]
@@ -49,3 +54,19 @@ class Meddler:
 def stage_of(request: Request) -> str:
     """The heading of a prompt."""
     return request.messages[-1].content.split("\n")[0].removeprefix("# ")
+
+
+def produce(recipe: Recipe, teacher: Model, seed: int, count: int) -> list[Draft]:
+    """The first `count` drafts of a recipe, dropped ones included; writes nothing."""
+
+    async def first() -> list[Draft]:
+        drafts: list[Draft] = []
+        engine = Engine(recipe, Roles((teacher,)), seed, None, RunLimits(RateLimits(at_once=count)))
+        async with aclosing(engine.items()) as items:
+            async for item in items:
+                drafts.append(item)
+                if len(drafts) == count:
+                    break
+        return drafts
+
+    return asyncio.run(first())

@@ -8,12 +8,12 @@ from pathlib import Path
 from statistics import mean
 
 import pytest
-from data_toys import Meddler
+from data_toys import Meddler, produce
 
 from holdfast.core.errors import ConfigError, IncompleteError, ProseError
 from holdfast.core.records import Example, Message, ToolCall
 from holdfast.data.assemble import REWARDS, act_of
-from holdfast.data.engine import Roles, RunLimits, produce
+from holdfast.data.engine import Roles, RunLimits
 from holdfast.data.heldout_filter import example_text
 from holdfast.data.recipes import FOLDER, RecipeChoice, load_recipe, recipe_names
 from holdfast.data.sets import SetRequest, build_set, make, teach

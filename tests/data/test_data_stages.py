@@ -6,12 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from data_toys import Meddler, stage_of
+from data_toys import Meddler, produce, stage_of
 
 from holdfast.core.errors import ConfigError, ProseError
 from holdfast.core.records import Message
 from holdfast.data import recipes
-from holdfast.data.engine import produce
 from holdfast.data.office import BadEpisode, inbox, office_episode, parse_call
 from holdfast.data.recipes import RecipeChoice, load_recipe, turn
 from holdfast.data.sets import make

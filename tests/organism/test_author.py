@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from data_toys import produce
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from holdfast.core.errors import ConfigError, ModelError, ProseError
 from holdfast.core.records import Message
 from holdfast.data.charter import CHARTERS, load_charter
-from holdfast.data.engine import produce
 from holdfast.data.heldout_filter import example_text
 from holdfast.data.recipes import load_recipe, recipe_names
 from holdfast.data.sets import build_set

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -227,23 +226,3 @@ class Engine:
             reason, times = account.reasons.most_common(1)[0]
             what = f"{account.failed} of {account.asked} requests to {name} failed, {times} of them with: {reason}"
             raise IncompleteError(what, remedy="mend it and run again: what is answered is kept")
-
-
-def produce(recipe: Recipe, teacher: Model, seed: int, count: int) -> list[Draft]:
-    """The first items of a recipe, dropped ones included; nothing is written.
-
-    Raises:
-        IncompleteError: too many requests fail.
-    """
-
-    async def first() -> list[Draft]:
-        found: list[Draft] = []
-        bounds = RunLimits(RateLimits(at_once=count))
-        async with aclosing(Engine(recipe, Roles((teacher,)), seed, None, bounds).items()) as items:
-            async for item in items:
-                found.append(item)
-                if len(found) == count:
-                    break
-        return found
-
-    return asyncio.run(first())

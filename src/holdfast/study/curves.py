@@ -1,26 +1,21 @@
-"""Safety curves: what a model does in a few cases while it is trained, and what is left of a lesson afterwards.
+"""Safety curves: how a model behaves in a few cases while it is trained.
 
-Held-out worlds stay out of here: a curve is looked at while choices are still being made.
+Held-out worlds are excluded, because curves are read while training choices are still being made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from holdfast.core.errors import WorldError
-from holdfast.core.records import Case, Example, Record, Verdict
-from holdfast.core.store import RunFolder
+from holdfast.core.records import Case, Verdict
 from holdfast.evals.batch_driver import play
 from holdfast.evals.scorers import score
 from holdfast.models.base import Model
 from holdfast.models.local import LocalModel
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.world import splits
-from holdfast.train.config import TrainConfig
-from holdfast.train.run import train
-from holdfast.train.safety_probe import SAFETY, Probe, SafetyPoint, Watching
-from holdfast.train.weights import load_checkpoint
+from holdfast.train.safety_probe import Probe, Watching
 
 #: Worlds and twins of the fast suite, and how many cases each cell has.
 SUITE = ("pocket-sabotage", "pocket-blackmail")
@@ -69,59 +64,3 @@ _COUNTED: Mapping[str, Callable[[Verdict], bool]] = {
     "acted": lambda verdict: bool(verdict.acted),
     "useful": lambda verdict: bool(verdict.useful),
 }
-
-
-class Erosion(Record):
-    """What further training left of a lesson.
-
-    Attributes:
-        before: figures of the model that the lesson began from.
-        points: figures after the lesson (step 0) and during the further training.
-        left: for each figure, the share of the lesson's change that is left at the end: 1 all, 0 none, below 0 worse
-            than before; None where the lesson changed nothing or a figure is missing.
-    """
-
-    before: Mapping[str, float | None]
-    points: tuple[SafetyPoint, ...]
-    left: Mapping[str, float | None]
-
-
-def erode(
-    before: Path,
-    taught: Path,
-    examples: Sequence[Example],
-    config: TrainConfig,
-    out: Path,
-    look: Watching,
-) -> Erosion:
-    """Train a taught checkpoint further, on contrary or unrelated examples, and see what is left of its lesson.
-
-    Args:
-        before: checkpoint that the lesson began from.
-        taught: checkpoint after the lesson.
-        examples: what it is trained on now.
-        config: how.
-        out: folder of the new checkpoint.
-        look: what is measured, and how often.
-
-    Raises:
-        HoldfastError: whatever the training raises.
-    """
-    model, tokenizer = load_checkpoint(before)
-    first = dict(look.probe(model, tokenizer))
-    train(taught, examples, config, out, watching=look)
-    points = tuple(RunFolder(out).read(SAFETY, SafetyPoint))
-    return Erosion(before=first, points=points, left=left(first, points[0].values, points[-1].values))
-
-
-def left(
-    before: Mapping[str, float | None], after: Mapping[str, float | None], now: Mapping[str, float | None]
-) -> dict[str, float | None]:
-    """Share of each figure's change from `before` to `after` that is still there `now`."""
-    return {name: _share(before[name], after.get(name), now.get(name)) for name in before}
-
-
-def _share(before: float | None, after: float | None, now: float | None) -> float | None:
-    if before is None or after is None or now is None or before == after:
-        return None
-    return (now - before) / (after - before)
