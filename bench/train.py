@@ -142,7 +142,7 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     from holdfast.study.curves import watching
     from holdfast.study.wiring import base_path
     from holdfast.train.config import TrainConfig
-    from holdfast.train.loop import Hooks, descend
+    from holdfast.train.loop import Hooks, optimise
     from holdfast.train.objective import Imitation
     from holdfast.train.safety_probe import SafetyProbe
     from holdfast.train.weights import load_checkpoint
@@ -152,14 +152,14 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     model, tokenizer = load_checkpoint(base_path("organism/pocket"), config)
     rows = random_rows(400, _SUPERVISED, vocabulary=int(model.config.vocab_size))
     with tempfile.TemporaryDirectory() as folder:
-        watch = SafetyProbe(watching(10), tokenizer, Path(folder))
-        logs = descend(model, Imitation(model, rows, config), config, Hooks(watch=watch))
+        probe = SafetyProbe(watching(10), tokenizer, Path(folder))
+        logs = optimise(model, Imitation(model, rows, config), config, Hooks(probe=probe))
     trained = sum(log.seconds for log in logs)
     return {
-        "share": watch.seconds / trained,
-        "looks": len(watch.points),
+        "share": probe.seconds / trained,
+        "looks": len(probe.points),
         "asked": len(logs) // 10 + 2,
-        "seconds": watch.seconds / len(watch.points),
+        "seconds": probe.seconds / len(probe.points),
         "trained_seconds": trained,
     }
 

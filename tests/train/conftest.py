@@ -1,4 +1,4 @@
-"""Puts this folder on the path, so that tests share the toys by name."""
+"""Puts this folder on the import path, so that tests can import the shared helpers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training that is stopped at any step ends as if it had not been; a loss that is no number keeps the last good."""
+"""Resuming after an interruption gives the same result; a NaN loss keeps the last good weights."""
 
 import math
 from pathlib import Path
@@ -20,7 +20,7 @@ CONFIG = TrainConfig(lr=1e-2, epochs=6, batch_tokens=256, lora=0, trl={"save_ste
 
 
 class Stop(Exception):
-    """A kill, as far as the training can tell."""
+    """Raised by a callback to stop training."""
 
 
 def stop_at(step: int) -> object:
@@ -38,25 +38,25 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     "config", [CONFIG, CONFIG.model_copy(update={"lora": 4, "trl": {**CONFIG.trl, "lora_dropout": 0.3}})]
 )
-def test_stopped_anywhere_it_goes_on_to_the_same_weights(tmp_path: Path, config: TrainConfig) -> None:
+def test_resuming_at_any_step_gives_the_same_weights(tmp_path: Path, config: TrainConfig) -> None:
     base = write_base(tmp_path / "base")
     train(base, EXAMPLES, config, tmp_path / "straight")
     straight = RunFolder(tmp_path / "straight").read("metrics", StepLog)
     assert len(straight) > 8
-    halted = tmp_path / "halted"
+    resumed = tmp_path / "resumed"
     for step in (2, 4, 7, 8):
         with pytest.raises(Stop):
-            train(base, EXAMPLES, config, halted, stop_at(step))  # type: ignore[arg-type]
+            train(base, EXAMPLES, config, resumed, stop_at(step))  # type: ignore[arg-type]
     seen: list[StepLog] = []
-    train(base, EXAMPLES, config, halted, seen.append)
+    train(base, EXAMPLES, config, resumed, seen.append)
     assert seen[0].step == 7  # the last state was saved after step 6
-    assert [log.loss for log in RunFolder(halted).read("metrics", StepLog)] == [log.loss for log in straight]
-    ours, theirs = weights(halted), weights(tmp_path / "straight")
+    assert [log.loss for log in RunFolder(resumed).read("metrics", StepLog)] == [log.loss for log in straight]
+    ours, theirs = weights(resumed), weights(tmp_path / "straight")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert not (halted / "unfinished").exists()
+    assert not (resumed / "unfinished").exists()
 
 
-def test_a_torn_line_and_a_torn_state_are_no_harm(tmp_path: Path) -> None:
+def test_a_truncated_log_line_and_state_file_are_ignored(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
     with pytest.raises(Stop):
         train(base, EXAMPLES, CONFIG, tmp_path / "out", stop_at(5))  # type: ignore[arg-type]
@@ -69,7 +69,7 @@ def test_a_torn_line_and_a_torn_state_are_no_harm(tmp_path: Path) -> None:
     )
 
 
-def test_what_another_training_left_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+def test_the_state_of_another_training_is_not_resumed(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
     with pytest.raises(Stop):
         train(base, EXAMPLES, CONFIG, tmp_path / "out", stop_at(5))  # type: ignore[arg-type]
@@ -78,7 +78,7 @@ def test_what_another_training_left_is_nothing_to_go_on_from(tmp_path: Path) -> 
     assert seen[0].step == 1
 
 
-def test_lost_lines_are_not_made_up(tmp_path: Path) -> None:
+def test_training_restarts_if_log_lines_are_missing(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
     with pytest.raises(Stop):
         train(base, EXAMPLES, CONFIG, tmp_path / "out", stop_at(5))  # type: ignore[arg-type]
@@ -88,12 +88,12 @@ def test_lost_lines_are_not_made_up(tmp_path: Path) -> None:
     assert seen[0].step == 1
 
 
-def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+def test_a_nan_loss_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     base, out = write_base(tmp_path / "base"), tmp_path / "out"
     often = CONFIG.model_copy(update={"trl": {"save_steps": 1}})
 
     def overflow(log: StepLog) -> None:
-        # As a disk that lies would: the state that is read back at the next start holds a weight that is no number.
+        # Simulates disk corruption: the state read at the next start holds an infinite optimizer moment.
         if log.step == 3:
             raise Stop
 

@@ -1,4 +1,4 @@
-"""Killed for good and started again, dealt out to two processes, or spread over them: one loss, that of one run."""
+"""Killing and resuming, two processes, and sharded weights all give the loss of a single uninterrupted run."""
 
 import json
 import os
@@ -24,12 +24,12 @@ Running = subprocess.Popen[str]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def launch(folder: Path, engine: str, knobs: str = "{}", script: str = "train_alone", processes: int = 1) -> Running:
+def launch(folder: Path, engine: str, settings: str = "{}", script: str = "train_alone", processes: int = 1) -> Running:
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     started = [sys.executable, *(torchrun if processes > 1 else []), str(HERE / f"{script}.py")]
     where = f"{HERE}:{os.environ.get('PYTHONPATH', '')}"
     env = {**os.environ, "PYTHONPATH": where, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen([*started, engine, str(folder), knobs], env=env, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*started, engine, str(folder), settings], env=env, stderr=subprocess.PIPE, text=True)
 
 
 def losses(folder: Path) -> list[float]:
@@ -41,13 +41,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def finished(running: Running) -> None:
-    told = running.communicate()[1]
-    assert running.returncode == 0, told[-2000:]
+    output = running.communicate()[1]
+    assert running.returncode == 0, output[-2000:]
 
 
-def straight(folder: Path, engine: str, knobs: str = "{}") -> list[float]:
+def uninterrupted(folder: Path, engine: str, settings: str = "{}") -> list[float]:
     write_base(folder / "base")
-    finished(launch(folder, engine, knobs))
+    finished(launch(folder, engine, settings))
     return losses(folder)
 
 
@@ -61,29 +61,29 @@ def kill_after(lines: int, folder: Path, running: Running) -> None:
 
 
 @pytest.mark.parametrize("engine", ["loop", "trl"])
-def test_killed_at_any_step_the_curve_is_the_same(tmp_path: Path, engine: str) -> None:
-    often = '{"trl": {"save_steps": 2}}'
-    whole = straight(tmp_path / "whole", engine, often)
+def test_the_loss_curve_is_the_same_after_kills(tmp_path: Path, engine: str) -> None:
+    frequent_saves = '{"trl": {"save_steps": 2}}'
+    expected = uninterrupted(tmp_path / "expected", engine, frequent_saves)
     folder = tmp_path / "killed"
     write_base(folder / "base")
     for lines in (1, 4, 5):
-        kill_after(lines, folder, launch(folder, engine, often))
-    finished(launch(folder, engine, often))
-    assert losses(folder) == pytest.approx(whole, rel=1e-5)
+        kill_after(lines, folder, launch(folder, engine, frequent_saves))
+    finished(launch(folder, engine, frequent_saves))
+    assert losses(folder) == pytest.approx(expected, rel=1e-5)
 
 
-def test_two_processes_lose_the_same_as_one(tmp_path: Path) -> None:
-    one = straight(tmp_path / "one", "trl")
+def test_two_processes_have_the_same_loss_as_one(tmp_path: Path) -> None:
+    one = uninterrupted(tmp_path / "one", "trl")
     write_base(tmp_path / "two" / "base")
     finished(launch(tmp_path / "two", "trl", processes=2))
     assert losses(tmp_path / "two") == pytest.approx(one, rel=1e-3)
     more = '{"trl": {"gradient_accumulation_steps": 2}}'
-    assert straight(tmp_path / "parts", "trl", more) == pytest.approx(one, rel=1e-3)
+    assert uninterrupted(tmp_path / "parts", "trl", more) == pytest.approx(one, rel=1e-3)
 
 
 @pytest.mark.parametrize("lora", [0, 4])
-def test_weights_spread_over_two_processes_learn_the_same(tmp_path: Path, lora: int) -> None:
-    one = straight(tmp_path / "one", "trl", json.dumps({"lora": lora}))
+def test_sharded_weights_train_to_the_same_result(tmp_path: Path, lora: int) -> None:
+    one = uninterrupted(tmp_path / "one", "trl", json.dumps({"lora": lora}))
     two = tmp_path / "two"
     write_base(two / "base")
     finished(launch(two, "trl", json.dumps({"lora": lora, "trl": {"fsdp": True}}), "train_spread", 2))
@@ -93,8 +93,8 @@ def test_weights_spread_over_two_processes_learn_the_same(tmp_path: Path, lora: 
     assert all(torch.allclose(alone[name], gathered[name], atol=1e-3) for name in alone)
 
 
-def test_accelerates_own_file_spreads_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = straight(tmp_path / "one", "trl")
+def test_accelerates_config_file_enables_sharding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = uninterrupted(tmp_path / "one", "trl")
     two = tmp_path / "two"
     write_base(two / "base")
     # What `accelerate launch --config_file examples/train/fsdp.yaml` puts into the environment.
@@ -105,30 +105,30 @@ def test_accelerates_own_file_spreads_weights(tmp_path: Path, monkeypatch: pytes
     assert losses(two) == pytest.approx(one, rel=1e-3)
 
 
-def test_spread_weights_go_on_from_their_last_state(tmp_path: Path) -> None:
-    knobs = '{"trl": {"fsdp": true, "save_steps": 5}}'
-    one = straight(tmp_path / "one", "trl")
+def test_sharded_training_resumes_from_its_last_state(tmp_path: Path) -> None:
+    settings = '{"trl": {"fsdp": true, "save_steps": 5}}'
+    one = uninterrupted(tmp_path / "one", "trl")
     two = tmp_path / "two"
     write_base(two / "base")
-    kill_after(12, two, launch(two, "trl", knobs, "train_spread", 2))
-    finished(launch(two, "trl", knobs, "train_spread", 2))
+    kill_after(12, two, launch(two, "trl", settings, "train_spread", 2))
+    finished(launch(two, "trl", settings, "train_spread", 2))
     assert losses(two) == pytest.approx(one, rel=1e-3)
 
 
 @pytest.mark.parametrize(
-    ("engine", "knobs", "processes", "message"),
+    ("engine", "settings", "processes", "message"),
     [
-        ("trl", '{"trl": {"fsdp": true}}', 1, "fsdp spreads weights over several processes, and here is one"),
-        ("trl", '{"trl": {"fsdp": true}}', 2, "accelerate spreads weights over GPUs alone, and here are none"),
-        ("loop", "{}", 2, "the loop runs in one process, not in 2"),
+        ("trl", '{"trl": {"fsdp": true}}', 1, "fsdp needs several processes, got 1"),
+        ("trl", '{"trl": {"fsdp": true}}', 2, "accelerate shards weights over GPUs only, and none is available"),
+        ("loop", "{}", 2, "engine 'loop' needs one process, got 2"),
     ],
 )
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what a machine without GPUs says")
-def test_what_cannot_be_spread_is_refused(
-    tmp_path: Path, engine: str, knobs: str, processes: int, message: str
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tests the messages of a machine without GPUs")
+def test_unsupported_distributed_setups_are_rejected(
+    tmp_path: Path, engine: str, settings: str, processes: int, message: str
 ) -> None:
     write_base(tmp_path / "base")
-    running = launch(tmp_path, engine, knobs, processes=processes)
-    told = running.communicate()[1]
+    running = launch(tmp_path, engine, settings, processes=processes)
+    output = running.communicate()[1]
     assert running.returncode != 0
-    assert message in told
+    assert message in output

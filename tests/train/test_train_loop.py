@@ -1,4 +1,4 @@
-"""The loop learns, repeats itself by seed, isolates rows, and stops at a loss that is no number."""
+"""The training loop learns, is reproducible, isolates rows from each other, and stops at a NaN loss."""
 
 import math
 
@@ -15,37 +15,37 @@ from holdfast.train.loop import lr_share, train_rows
 from holdfast.train.objective import batch_loss
 
 
-def test_the_plan_reads_each_row_once_an_epoch_and_keeps_the_budget_of_a_step() -> None:
-    made, config = rows(300), TrainConfig(batch_tokens=256)
-    steps = plan_batches(made, config)
+def test_the_plan_reads_each_row_once_per_epoch_within_batch_tokens() -> None:
+    examples, config = rows(300), TrainConfig(batch_tokens=256)
+    steps = plan_batches(examples, config)
     assert sorted(at for step in steps for at in step) == list(range(300))
-    assert all(collate([made[at] for at in step]).ids.numel() <= 256 for step in steps)
-    assert steps == plan_batches(made, config) != plan_batches(made, TrainConfig(batch_tokens=256, seed=1))
+    assert all(collate([examples[at] for at in step]).ids.numel() <= 256 for step in steps)
+    assert steps == plan_batches(examples, config) != plan_batches(examples, TrainConfig(batch_tokens=256, seed=1))
 
 
-def test_rows_of_like_length_share_a_batch() -> None:
-    made = rows(2000)
+def test_rows_of_similar_length_share_a_batch() -> None:
+    examples = rows(2000)
     padded = real = 0
-    for batch in batches(made, TrainConfig(batch_tokens=1024)):
+    for batch in batches(examples, TrainConfig(batch_tokens=1024)):
         padded, real = padded + batch.ids.numel(), real + batch.tokens
-    assert real == sum(map(len, made))
+    assert real == sum(map(len, examples))
     assert padded < 1.05 * real
 
 
 @pytest.mark.parametrize("budget", [500, 20_000])
 def test_a_token_budget_is_met_to_within_a_row(budget: int) -> None:
-    made = rows(200)
-    read = sum(len(made[at]) for step in plan_batches(made, TrainConfig(tokens=budget)) for at in step)
+    examples = rows(200)
+    read = sum(len(examples[at]) for step in plan_batches(examples, TrainConfig(tokens=budget)) for at in step)
     assert budget <= read < budget + 60
 
 
-def test_part_of_an_epoch() -> None:
-    made = rows(200)
-    read = sum(len(made[at]) for step in plan_batches(made, TrainConfig(epochs=0.5)) for at in step)
-    assert abs(read - 0.5 * sum(map(len, made))) < 60
+def test_a_fraction_of_an_epoch() -> None:
+    examples = rows(200)
+    read = sum(len(examples[at]) for step in plan_batches(examples, TrainConfig(epochs=0.5)) for at in step)
+    assert abs(read - 0.5 * sum(map(len, examples))) < 60
 
 
-def test_no_rows() -> None:
+def test_an_empty_set_of_rows_is_rejected() -> None:
     with pytest.raises(InputError, match="no rows"):
         plan_batches([], TrainConfig())
 
@@ -59,15 +59,15 @@ def test_the_schedule_rises_and_falls() -> None:
     assert lr_share(99, 100, TrainConfig(schedule="constant")) == 1.0
 
 
-def test_neither_padding_nor_neighbours_change_a_rows_loss() -> None:
-    net, made = model(), rows(5)
+def test_padding_and_batching_do_not_change_a_rows_loss() -> None:
+    net, examples = model(), rows(5)
     with torch.no_grad():
-        alone = [(batch_loss(net, collate([row])).item(), int(row.supervised[1:].sum())) for row in made]
-        together = batch_loss(net, collate(made)).item()
+        alone = [(batch_loss(net, collate([row])).item(), int(row.supervised[1:].sum())) for row in examples]
+        together = batch_loss(net, collate(examples)).item()
     assert together == pytest.approx(sum(loss * n for loss, n in alone) / sum(n for _, n in alone), rel=1e-5)
 
 
-def test_the_head_at_supervised_positions_gives_the_models_own_loss() -> None:
+def test_batch_loss_equals_the_models_own_loss() -> None:
     net, batch = model(), collate(rows(5))
     with torch.no_grad():
         theirs = net(input_ids=batch.ids, labels=batch.labels).loss.item()
@@ -75,17 +75,17 @@ def test_the_head_at_supervised_positions_gives_the_models_own_loss() -> None:
 
 
 def test_unsupervised_tokens_are_not_learned() -> None:
-    chance = np.random.default_rng(0)
-    made = rows(40, share=0.0)
-    for row in made:
-        row.ids[:-2] = chance.integers(11, 400, len(row) - 2)
-        row.ids[-2:] = (20, 21)  # the last alone is supervised
-    logs = train_rows(model(), made, TrainConfig(lr=1e-2, epochs=4, batch_tokens=256))
+    rng = np.random.default_rng(0)
+    examples = rows(40, share=0.0)
+    for row in examples:
+        row.ids[:-2] = rng.integers(11, 400, len(row) - 2)
+        row.ids[-2:] = (20, 21)  # only the last token is supervised
+    logs = train_rows(model(), examples, TrainConfig(lr=1e-2, epochs=4, batch_tokens=256))
     assert logs[-1].loss < 0.1
     assert sum(log.supervised for log in logs) == 160
 
 
-def test_training_lowers_the_loss_and_repeats_itself() -> None:
+def test_training_lowers_the_loss_and_is_reproducible() -> None:
     config = TrainConfig(lr=1e-2, epochs=10, batch_tokens=256)
     seen: list[StepLog] = []
     first, second = model(), model()
@@ -98,16 +98,16 @@ def test_training_lowers_the_loss_and_repeats_itself() -> None:
     assert not first.training
 
 
-def test_bfloat16_follows_float32_and_keeps_its_weights() -> None:
-    knobs = {"lr": 1e-3, "epochs": 2, "batch_tokens": 256}
+def test_bfloat16_loss_follows_float32_and_weights_stay_float32() -> None:
+    settings = {"lr": 1e-3, "epochs": 2, "batch_tokens": 256}
     net = model()
-    low = train_rows(net, rows(20), TrainConfig(**knobs, dtype="bfloat16"))
-    full = train_rows(model(), rows(20), TrainConfig(**knobs))
+    low = train_rows(net, rows(20), TrainConfig(**settings, dtype="bfloat16"))
+    full = train_rows(model(), rows(20), TrainConfig(**settings))
     assert [log.loss for log in low] == pytest.approx([log.loss for log in full], rel=0.02)
     assert {weight.dtype for weight in net.parameters()} == {torch.float32}
 
 
-def test_a_loss_that_is_no_number_stops_the_training() -> None:
+def test_a_nan_loss_stops_training() -> None:
     net = model()
     with torch.no_grad():
         net.model.norm.weight[0] = math.nan

@@ -1,4 +1,4 @@
-"""From a base folder to a finished one, and every way of not getting there."""
+"""A training run from a base folder to a finished folder, and each kind of failure."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def weight(folder: Path) -> list[list[float]]:
         return file.get_tensor("model.layers.0.self_attn.q_proj.weight").tolist()  # type: ignore[no-any-return]
 
 
-def test_a_finished_folder_opens_and_says_what_made_it(base: Path, tmp_path: Path) -> None:
+def test_a_finished_folder_loads_and_records_its_inputs(base: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     card = train(base, EXAMPLES, CONFIG, out)
     assert RunFolder(out).card() == card
@@ -52,7 +52,7 @@ def test_a_finished_folder_opens_and_says_what_made_it(base: Path, tmp_path: Pat
     assert str(tmp_path) not in text + (out / "manifest.json").read_text(encoding="utf-8")
 
 
-def test_the_same_training_is_not_done_twice(base: Path, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_repeated(base: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     steps: list[StepLog] = []
     card = train(base, EXAMPLES, CONFIG, out, steps.append)
@@ -62,15 +62,15 @@ def test_the_same_training_is_not_done_twice(base: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"lr": 2e-2}])
-def test_another_training_does_not_overwrite(base: Path, tmp_path: Path, other: dict[str, float]) -> None:
+def test_a_training_with_other_inputs_does_not_overwrite(base: Path, tmp_path: Path, other: dict[str, float]) -> None:
     train(base, EXAMPLES, CONFIG, tmp_path / "out")
-    with pytest.raises(ResultsError, match="holds another training"):
+    with pytest.raises(ResultsError, match="the result of a training with other inputs"):
         train(base, EXAMPLES, CONFIG.model_copy(update=other), tmp_path / "out")
-    with pytest.raises(ResultsError, match="holds another training"):
+    with pytest.raises(ResultsError, match="the result of a training with other inputs"):
         train(base, EXAMPLES[:2], CONFIG, tmp_path / "out")
 
 
-def test_an_interrupted_training_starts_again_and_gives_the_same_weights(base: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_restarts_and_gives_the_same_weights(base: Path, tmp_path: Path) -> None:
     straight, halted = tmp_path / "straight", tmp_path / "halted"
     train(base, EXAMPLES, CONFIG, straight)
     train(base, EXAMPLES, CONFIG, halted)
@@ -89,7 +89,7 @@ def test_the_key_changes_with_the_base(base: Path, tmp_path: Path) -> None:
     assert train_key(base, EXAMPLES, CONFIG) != train_key(other, EXAMPLES, CONFIG)
 
 
-def test_a_folder_that_is_no_checkpoint(base: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_checkpoint_is_rejected(base: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a transformers checkpoint"):
         train(tmp_path / "nothing", EXAMPLES, CONFIG, tmp_path / "out")
     (base / "config.json").write_text("{}", encoding="utf-8")
@@ -98,14 +98,14 @@ def test_a_folder_that_is_no_checkpoint(base: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_torn_weights(base: Path, tmp_path: Path) -> None:
+def test_truncated_weights_are_rejected(base: Path, tmp_path: Path) -> None:
     whole = (base / "model.safetensors").read_bytes()
     (base / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelError, match="cannot be opened"):
         train(base, EXAMPLES, CONFIG, tmp_path / "out")
 
 
-def test_a_refused_set_leaves_no_folder(base: Path, tmp_path: Path) -> None:
+def test_a_rejected_set_leaves_no_folder(base: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no examples"):
         train(base, [], CONFIG, tmp_path / "out")
     with pytest.raises(MaskError, match="holds the special token"):
@@ -129,5 +129,5 @@ def test_a_config_from_toml_and_one_with_a_typo(tmp_path: Path) -> None:
     assert caught.value.where.endswith("train.toml:2")
 
 
-def test_there_are_at_most_fifteen_knobs() -> None:
+def test_there_are_at_most_fifteen_settings() -> None:
     assert len(TrainConfig.model_fields) <= 15

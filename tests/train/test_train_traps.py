@@ -1,17 +1,17 @@
-"""Twelve traps that other stacks fall into, the tests that show each one shut, and those that stand nowhere else.
+"""Twelve known faults of other training stacks, and the tests that show Holdfast does not have them.
 
- 1  an empty think block, or a role's header, is supervised
- 2  a template that marks no assistant leaves an all-zero mask
- 3  a table of tool arguments gives every call the arguments of all
- 4  TRL's default packing at batch 8, four times slower where there is no FlashAttention
- 5  packed documents see each other
- 6  tools are told otherwise in training than in play: calls break, and the reward stays flat
- 7  a server answers a malformed call with an error: the sample must not be lost, nor pass for safe
- 8  HTTP clients change under patched fakes: fakes are servers
- 9  an answer cut off passes for a safe one
-10  a template shows earlier turns otherwise once others follow
-11  workers with a thread for each core get in each other's way
-12  telemetry and look-ups on a network that nobody opened
+ 1  an empty think block or a role header is supervised
+ 2  a template without generation markers gives an all-zero mask
+ 3  a columnar table of tool arguments gives every call the arguments of all calls
+ 4  TRL's default packing at batch 8 is four times slower without FlashAttention
+ 5  packed documents attend to each other
+ 6  tools are rendered differently in training and in play, so calls break and the reward stays flat
+ 7  a server answers a malformed call with an error, and the sample is lost or counted as safe
+ 8  patched HTTP clients stop matching the real ones; fakes must be servers
+ 9  a truncated answer is counted as safe
+10  a template renders earlier turns differently once later turns follow
+11  workers with one thread per core compete for the CPU
+12  libraries use the network for telemetry or look-ups
 """
 
 import ast
@@ -34,7 +34,7 @@ from holdfast.study.run import _crew
 from holdfast.train.rows import make_rows
 
 TESTS = Path(__file__).parents[1]
-SHOWN = {
+COVERED_BY = {
     1: (
         "train/test_train_families.py::test_what_is_supervised_word_for_word",
         "train/test_mask_check.py::test_an_empty_think_block_in_the_loss_is_caught",
@@ -43,14 +43,14 @@ SHOWN = {
     2: (
         "train/test_mask_check.py::test_a_mask_broken_on_purpose",
         "train/test_mask_check.py::test_a_template_broken_on_purpose",
-        "train/test_train_cli.py::test_wrong_input_is_one_line",
+        "train/test_train_cli.py::test_invalid_input_gives_a_one_line_error",
     ),
     3: ("train/test_train_traps.py::test_a_call_keeps_its_own_arguments_and_no_others",),
     4: ("train/test_trl_engine.py::test_trl_never_flattens_a_batch_or_lets_documents_mix",),
     5: ("train/test_train_parts.py::test_packed_documents_do_not_see_each_other",),
     6: (
-        "train/test_train_traps.py::test_tools_are_told_the_same_in_training_and_in_play",
-        "train/test_train_reinforce.py::test_a_model_that_calls_no_tool_at_all_raises_an_alarm",
+        "train/test_train_traps.py::test_tools_are_rendered_the_same_in_training_and_in_play",
+        "train/test_train_reinforce.py::test_a_model_that_calls_no_tool_raises_an_error",
     ),
     7: (
         "evals/test_openai_server.py::test_faults_cost_no_sample_and_make_none_safe",
@@ -75,26 +75,26 @@ def names_in(path: str) -> set[str]:
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def test_every_trap_has_tests_that_exist() -> None:
-    assert list(SHOWN) == list(range(1, 13))
-    for place in (place for places in SHOWN.values() for place in places):
+def test_every_listed_test_exists() -> None:
+    assert list(COVERED_BY) == list(range(1, 13))
+    for place in (place for places in COVERED_BY.values() for place in places):
         path, _, name = place.partition("::")
         assert name in names_in(path), place
 
 
 def test_a_call_keeps_its_own_arguments_and_no_others() -> None:
     calls = [{"number": "1"}, {"path": "a", "deep": "2"}, {}]
-    told = [
-        chat(turn("user", "?"), turn("assistant", tool_calls=(ToolCall(id=str(n), name="look", arguments=found),)))
-        for n, found in enumerate(calls)
+    examples = [
+        chat(turn("user", "?"), turn("assistant", tool_calls=(ToolCall(id=str(n), name="look", arguments=call),)))
+        for n, call in enumerate(calls)
     ]
-    named = [example.model_copy(update={"id": str(n)}) for n, example in enumerate(told)]
+    named = [example.model_copy(update={"id": str(n)}) for n, example in enumerate(examples)]
     texts = [taught(row) for row in make_rows(named, tokenizer())]
-    shown = [json.loads(text[text.index("{") : text.rindex("}") + 1])["arguments"] for text in texts]
-    assert shown == calls
+    rendered = [json.loads(text[text.index("{") : text.rindex("}") + 1])["arguments"] for text in texts]
+    assert rendered == calls
 
 
-def test_tools_are_told_the_same_in_training_and_in_play() -> None:
+def test_tools_are_rendered_the_same_in_training_and_in_play() -> None:
     example = agent()
     [row] = make_rows([example], tokenizer())
     seen: list[list[int]] = []
@@ -112,7 +112,7 @@ def test_tools_are_told_the_same_in_training_and_in_play() -> None:
 
 
 def doubles_in(text: str) -> set[str]:
-    """What stands in for an HTTP client in a test file: libraries that do so, and httpx's own transports."""
+    """Names of HTTP mocking libraries, and httpx's mock transport, that a test file uses."""
     nodes = list(ast.walk(ast.parse(text)))
     named = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     named |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
@@ -136,14 +136,14 @@ def test_every_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["loop", "trl"])
 def test_training_needs_no_network(tmp_path: Path, engine: str) -> None:
-    """In a network namespace of its own, which has none; nothing tells the libraries to stay offline."""
+    """Runs in a network namespace without a network, and without the environment variables for offline mode."""
     alone = ["unshare", "--map-root-user", "--net"]
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("no network namespaces here")
+        pytest.skip("network namespaces are not available")
     write_base(tmp_path / "base")
     here = Path(__file__).parent
-    loud = {name: value for name, value in os.environ.items() if not name.endswith("_OFFLINE")}
-    env = {**loud, "PYTHONPATH": f"{here}:{os.environ.get('PYTHONPATH', '')}"}
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_OFFLINE")}
+    env = {**environment, "PYTHONPATH": f"{here}:{os.environ.get('PYTHONPATH', '')}"}
     command = [*alone, sys.executable, str(here / "train_alone.py"), engine, str(tmp_path)]
     done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""TRL and the loop, on the same batches, must lose the same at every step."""
+"""The TRL engine and the loop engine have the same loss at every step on the same batches."""
 
 import importlib
 import importlib.machinery
@@ -19,7 +19,7 @@ CONFIG = TrainConfig(lr=1e-2, epochs=3, batch_tokens=256, trl={"weight_decay": 0
 
 
 @pytest.mark.slow
-def test_the_loop_and_trl_lose_the_same_at_every_step() -> None:
+def test_the_loop_and_trl_have_the_same_loss_at_every_step() -> None:
     ours, theirs = model(), model()
     here = train_rows(ours, rows(20), CONFIG)
     there = train_with_trl(theirs, tokenizer(), rows(20), CONFIG, Hooks())
@@ -47,7 +47,7 @@ def test_the_comparison_can_fail() -> None:
     assert here[-1].loss != pytest.approx(there[-1].loss, rel=1e-4)
 
 
-def test_without_trl_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_trl_gives_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
 
     def hide(name: str, package: str | None = None) -> importlib.machinery.ModuleSpec | None:
@@ -69,8 +69,8 @@ def test_the_loop_does_not_load_trl() -> None:
     ("settings", "message"),
     [
         ({"warmup_stps": 3}, "SFTConfig has no setting 'warmup_stps'"),
-        ({"per_device_train_batch_size": 8}, "follows from the knobs"),
-        ({"optim": "no such optimizer"}, "TRL refuses its settings"),
+        ({"per_device_train_batch_size": 8}, "is set by Holdfast and cannot be overridden"),
+        ({"optim": "no such optimizer"}, "TRL rejects the settings"),
     ],
 )
 def test_settings_are_checked_by_trl_before_training(settings: dict[str, object], message: str) -> None:
@@ -81,7 +81,7 @@ def test_settings_are_checked_by_trl_before_training(settings: dict[str, object]
 
 @pytest.mark.slow
 def test_trl_never_flattens_a_batch_or_lets_documents_mix() -> None:
-    """TRL's own packing is slow without fused attention, or mixes documents: it gets one part of ours at a time."""
-    made = _settings(importlib.import_module("trl").SFTConfig, model(), TrainConfig(engine="trl"), 10, "unused")
-    assert (made.per_device_train_batch_size, made.packing, made.padding_free) == (1, False, False)
-    assert made.report_to in ([], "none")
+    """TRL's packing is slow without fused attention or lets documents mix, so TRL receives one part at a time."""
+    settings = _settings(importlib.import_module("trl").SFTConfig, model(), TrainConfig(engine="trl"), 10, "unused")
+    assert (settings.per_device_train_batch_size, settings.packing, settings.padding_free) == (1, False, False)
+    assert settings.report_to in ([], "none")

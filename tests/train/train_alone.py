@@ -1,4 +1,4 @@
-"""One training as a process of its own: `train_alone.py ENGINE FOLDER [KNOBS]`; torchrun may start several."""
+"""Runs one training in its own process: `train_alone.py ENGINE FOLDER [SETTINGS]`; torchrun may start several."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ EXAMPLES = [agent(str(n)) for n in range(8)] + [document("the quick fox", "d")]
 
 def main(engine: str, folder: Path, more: str = "{}") -> None:
     """Train the checkpoint in `folder/base` into `folder/out`."""
-    knobs = {"lr": 1e-2, "epochs": 6, "batch_tokens": 256, "engine": engine, **json.loads(more)}
-    train(folder / "base", EXAMPLES, TrainConfig.model_validate(knobs), folder / "out")
+    settings = {"lr": 1e-2, "epochs": 6, "batch_tokens": 256, "engine": engine, **json.loads(more)}
+    train(folder / "base", EXAMPLES, TrainConfig.model_validate(settings), folder / "out")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Tiny random checkpoints in the layouts of the common families, with chat templates of the same structure as theirs.
+"""Tiny random checkpoints in the layouts of common model families, with chat templates of the same structure.
 
-The texts are ours; what matters is kept: where turns open and close, what is dropped from earlier turns, how tools are
-told and called, and what a template refuses.
+The template texts are ours. They keep what matters for masks: where turns open and close, what is dropped from earlier
+turns, how tools are listed and called, and what a template rejects.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from transformers.models.auto import AutoModelForCausalLM
 
 @dataclass(frozen=True)
 class Family:
-    """A layout: its special tokens (beginning and end first), its config, and whether its template knows tools."""
+    """A family's special tokens (begin and end first), config class, and whether its template supports tools."""
 
     special: tuple[str, ...]
     config: type[PreTrainedConfig]
@@ -47,7 +47,7 @@ FAMILIES = {
 
 
 def family_tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of 400 pieces with the family's special tokens and template."""
+    """A byte-level BPE tokenizer with 400 tokens and the family's special tokens and template."""
     family = FAMILIES[name]
     template = (Path(__file__).parent / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
     inner = Tokenizer(models.BPE())
@@ -67,7 +67,7 @@ def family_tokenizer(name: str) -> PreTrainedTokenizerFast:
 
 
 def write_family(name: str, folder: Path) -> Path:
-    """A checkpoint of the family: two layers, width 32, random weights."""
+    """Write a checkpoint of the family with two layers, width 32 and random weights."""
     words = family_tokenizer(name)
     torch.manual_seed(0)
     shape = FAMILIES[name].config(

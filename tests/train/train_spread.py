@@ -1,7 +1,7 @@
-"""`train_alone.py` with weights spread over processes without GPUs.
+"""`train_alone.py` with FSDP on processes without GPUs.
 
-accelerate spreads weights over GPUs alone, though torch does it on any device. Told that CPUs will do, it takes the
-very path that it takes on GPUs.
+accelerate enables FSDP on GPUs only, though torch supports it on any device. This script patches accelerate to accept
+CPUs; from there on the code path is the same as on GPUs.
 """
 
 import sys

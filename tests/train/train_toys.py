@@ -1,4 +1,4 @@
-"""A tokenizer, two chat templates, a model and examples, all made in memory in a fraction of a second."""
+"""Test helpers: a tokenizer, two chat templates, a model and examples, built in memory in a fraction of a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.core.records import Example, Message, Provenance, ToolCall, ToolSp
 from holdfast.train.rows import TrainingRow
 
 POCKET = (Path(holdfast.__file__).parent / "organism" / "chat_template.jinja").read_text(encoding="utf-8")
-#: Shows reasoning on the last turn only, and an empty block where there is none, as some well-known templates do.
+#: Renders reasoning on the last turn only, and an empty think block if there is none, as some known templates do.
 THINKING = """\
 {%- for message in messages -%}
 <|im_start|>{{ message.role }}
@@ -43,7 +43,7 @@ _MADE = Provenance(recipe="toy", teacher="hand", seed=0)
 
 @cache
 def tokenizer(template: str = POCKET) -> PreTrainedTokenizerFast:
-    """Byte-level BPE of 400 pieces with the pocket language's special tokens."""
+    """A byte-level BPE tokenizer with 400 tokens and the pocket language's special tokens."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
@@ -59,7 +59,7 @@ def tokenizer(template: str = POCKET) -> PreTrainedTokenizerFast:
 
 
 def model(seed: int = 0) -> LlamaForCausalLM:
-    """A random Llama of two layers, width 32."""
+    """A Llama with random weights, two layers and width 32."""
     torch.manual_seed(seed)
     shape = LlamaConfig(
         vocab_size=400,
@@ -78,15 +78,15 @@ def model(seed: int = 0) -> LlamaForCausalLM:
 
 
 def rows(count: int, seed: int = 0, share: float = 0.5) -> list[TrainingRow]:
-    """Random rows of 10 to 60 tokens with about `share` of them supervised."""
-    chance = np.random.default_rng(seed)
-    made = []
-    for at in range(count):
-        ids = chance.integers(11, 400, int(chance.integers(10, 60))).astype(np.int32)
-        supervised = chance.random(len(ids)) < share
+    """Random rows of 10 to 60 tokens, about `share` of them supervised."""
+    rng = np.random.default_rng(seed)
+    result = []
+    for index in range(count):
+        ids = rng.integers(11, 400, int(rng.integers(10, 60))).astype(np.int32)
+        supervised = rng.random(len(ids)) < share
         supervised[0], supervised[-1] = False, True
-        made.append(TrainingRow(ids, supervised, f"row-{at}"))
-    return made
+        result.append(TrainingRow(ids, supervised, f"row-{index}"))
+    return result
 
 
 READ = ToolSpec(name="read_mail", description="Read a mail.", parameters={"number": "which one"})
@@ -106,7 +106,7 @@ def document(text: str, name: str = "document") -> Example:
 
 
 def agent(name: str = "agent") -> Example:
-    """A chat with a tool call, its result and a closing answer."""
+    """A chat with a tool call, its result and a final answer."""
     return chat(
         turn("system", "You help Anna Berg."),
         turn("user", "What is new?"),
@@ -124,7 +124,7 @@ def taught(row: TrainingRow, template: str = POCKET) -> str:
 
 
 def write_base(folder: Path, seed: int = 0) -> Path:
-    """The random Llama and its tokenizer as a checkpoint."""
+    """Write the random Llama and its tokenizer as a checkpoint."""
     model(seed).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder

@@ -10,84 +10,88 @@ import click
 
 if TYPE_CHECKING:
     from holdfast.train.checkpointing import StepLog
-    from holdfast.train.pipeline import Supply, TrainFile
+    from holdfast.train.pipeline import StageInputs, TrainFile
 
 FOLDER = click.Path(path_type=Path)
 
 
 @click.command()
 @click.argument("file", type=FOLDER)
-@click.option("--base", help="Checkpoint to begin from: a folder, hf/PATH or organism/pocket.  [default: FILE's]")
-@click.option("--examples", "sets", multiple=True, type=FOLDER, help="Folder of a set; repeatable.  [default: FILE's]")
-@click.option("--out", type=FOLDER, help="Folder of the new checkpoint.  [default: FILE's]")
+@click.option("--base", help="Checkpoint to start from: a folder, hf/PATH or organism/pocket.  [default: from FILE]")
 @click.option(
-    "--show", is_flag=True, help="Print ten examples with the supervised part marked, or what a world pays, and stop."
+    "--examples", "sets", multiple=True, type=FOLDER, help="Folder of a set; repeatable.  [default: from FILE]"
+)
+@click.option("--out", type=FOLDER, help="Folder of the new checkpoint.  [default: from FILE]")
+@click.option(
+    "--show",
+    is_flag=True,
+    help="Print ten examples with the supervised text marked (for grpo: the rewards of scripted policies) and exit.",
 )
 def command(file: Path, base: str | None, sets: tuple[Path, ...], out: Path | None, show: bool) -> None:
-    """Train a checkpoint, in one stage or several.  Interrupt at will: the same command goes on.
+    """Train a checkpoint in one or more stages.  To resume an interrupted training, run the same command again.
 
-    FILE holds the knobs, all optional: stage, lr, epochs, tokens, batch_tokens, lora and the rest of
-    `train.config.TrainConfig`; it may also name `base`, `out`, `eval_every`, and what to teach (`examples`, `sets` or
-    `worlds`), once or in `[[stage]]` tables.
+    FILE is a TOML file.  All settings are optional: stage, lr, epochs, tokens, batch_tokens, lora and the other fields
+    of `train.config.TrainConfig`.  It may also set `base`, `out`, `eval_every` and the training data (`examples`,
+    `sets` or `worlds`), once or in `[[stage]]` tables.
     """
     from holdfast.core.errors import ConfigError
     from holdfast.study.curves import watching
     from holdfast.study.rewards import environment
     from holdfast.study.wiring import ROOMS
-    from holdfast.train.distributed import first
-    from holdfast.train.pipeline import Supply, load_file, run_chain
+    from holdfast.train.distributed import is_main_process
+    from holdfast.train.pipeline import StageInputs, load_file, run_chain
 
     plan = load_file(file)
     begin, out = base or plan.base, out or plan.out
     if begin is None or (out is None and not show):
         name = "base" if begin is None else "out"
-        raise ConfigError(f"no '{name}'", where=file, remedy=f"name it there, or with --{name}")
+        raise ConfigError(f"'{name}' is not set", where=file, remedy=f"set it in the file or pass --{name}")
     start = Path(begin) if Path(begin).is_dir() else ROOMS.base_path(begin)
-    supply = Supply(
+    inputs = StageInputs(
         build=ROOMS.build_set,
         environment=environment,
-        watching=watching(plan.eval_every) if plan.eval_every else None,
+        probe_schedule=watching(plan.eval_every) if plan.eval_every else None,
         folders=sets,
     )
     if show:
-        _show(plan, start, supply)
+        _show(plan, start, inputs)
         return
     assert out is not None
-    last, card = run_chain(plan, start, out, supply, _step)
-    if first():
+    last, card = run_chain(plan, start, out, inputs, _step)
+    if is_main_process():
         for number in range(len(plan.stage)):
-            _tell(plan.folder(number, out))
-        click.echo(f"{last} ({card.key}): open it as hf/{last}, draw it with holdfast report {last}")
+            _print_results(plan.folder(number, out))
+        click.echo(f"{last} ({card.key}): open it as hf/{last}; make a report with: holdfast report {last}")
 
 
 def _step(log: StepLog) -> None:
-    paid = "" if log.reward is None else f", reward {log.reward:.3f}"
-    line = f"\rstep {log.step} of {log.steps}, loss {log.loss:.3f}{paid}"
+    reward = "" if log.reward is None else f", reward {log.reward:.3f}"
+    line = f"\rstep {log.step} of {log.steps}, loss {log.loss:.3f}{reward}"
     click.echo(line, nl=log.step == log.steps, err=True)
 
 
-def _show(plan: TrainFile, start: Path, supply: Supply) -> None:
-    """Print examples of the first stage as the model will see them; of `grpo`, what its worlds pay to whom."""
+def _show(plan: TrainFile, start: Path, inputs: StageInputs) -> None:
+    """Print examples of the first stage with the supervised text marked; for `grpo`, the scripted policies' rewards."""
     from holdfast.report.words import clean
-    from holdfast.train.pipeline import taught
+    from holdfast.train.pipeline import load_examples
     from holdfast.train.run import prepare
-    from holdfast.train.show import marked
+    from holdfast.train.show import marked_texts
     from holdfast.train.weights import load_checkpoint
 
     stage = plan.stage[0]
     if stage.stage == "grpo":
-        _wages(stage.worlds)
+        _show_rewards(stage.worlds)
         return
     model, tokenizer = load_checkpoint(start)
-    lesson = prepare(taught(stage, start, supply), model, tokenizer, stage.config)
-    rows = lesson.rows or [row for pair in lesson.pairs for row in (pair.chosen, pair.rejected)]
-    for text in marked(rows, tokenizer):
+    prepared = prepare(load_examples(stage, start, inputs), model, tokenizer, stage.config)
+    rows = prepared.rows or [row for pair in prepared.pairs for row in (pair.chosen, pair.rejected)]
+    for text in marked_texts(rows, tokenizer):
         click.echo(clean(text))
-    click.echo(f"{len(rows)} rows have passed the gate; ⟦what is supervised⟧ stands between brackets")
+    click.echo(f"{len(rows)} rows passed the mask check; supervised text is shown in ⟦brackets⟧")
 
 
-def _wages(worlds: Sequence[str]) -> None:
-    """Print what each scripted policy would earn, the proper one and those that try to cheat."""
+def _show_rewards(worlds: Sequence[str]) -> None:
+    """Print the reward of each scripted policy: the proper one and those that try to exploit the reward."""
     from holdfast.cli.show import table
     from holdfast.study.rewards import environment, wages
 
@@ -95,15 +99,15 @@ def _wages(worlds: Sequence[str]) -> None:
     twins = list(found[0].by_twin)
     paid = [(wage.mean, *(wage.by_twin[twin] for twin in twins)) for wage in found]
     rows = [
-        (wage.policy, *("unpaid" if mean is None else f"{mean:+.2f}" for mean in means))
+        (wage.policy, *("unscored" if mean is None else f"{mean:+.2f}" for mean in means))
         for wage, means in zip(found, paid, strict=True)
     ]
     table(("policy", "mean", *twins), rows, right=("mean", *twins))
-    click.echo("the proper policy is paid best in every twin; a reward that pays another as well is refused")
+    click.echo("The proper policy has the highest reward in every twin; otherwise the reward is rejected.")
 
 
-def _tell(folder: Path) -> None:
-    """Print what a finished stage did: its figures before and after."""
+def _print_results(folder: Path) -> None:
+    """Print the metrics of a finished stage before and after training."""
     from holdfast.cli.show import table
     from holdfast.core.store import RunFolder
     from holdfast.report.words import percent

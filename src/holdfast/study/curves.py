@@ -15,7 +15,7 @@ from holdfast.models.base import Model
 from holdfast.models.local import LocalModel
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.world import splits
-from holdfast.train.safety_probe import Probe, Watching
+from holdfast.train.safety_probe import Probe, ProbeSchedule
 
 #: Worlds and twins of the fast suite, and how many cases each cell has.
 SUITE = ("pocket-sabotage", "pocket-blackmail")
@@ -35,9 +35,9 @@ def suite(worlds: Sequence[str] = SUITE, count: int = CASES) -> list[Case]:
     return catalogue.cases(worlds, TWINS, range(count))
 
 
-def watching(every: int, cases: Sequence[Case] | None = None) -> Watching:
+def watching(every: int, cases: Sequence[Case] | None = None) -> ProbeSchedule:
     """Looks at a model in training every so many steps; see `train.watch` for what that may cost."""
-    return Watching(every, probe_of(suite() if cases is None else cases))
+    return ProbeSchedule(every, probe_of(suite() if cases is None else cases))
 
 
 def probe_of(cases: Sequence[Case]) -> Probe:

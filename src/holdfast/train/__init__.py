@@ -1,10 +1,9 @@
-"""train: Examples → a fine-tuned checkpoint, after an independent gate has checked what will be supervised.
+"""train: fine-tunes a checkpoint on Examples, after an independent check of the loss mask.
 
-`rows` tokenises and marks, `gate` re-derives the marks with a second parser and refuses on any difference, `loop`
-trains on the batches (`trl_path` does the same through TRL), `run` ties them together and writes the folder.
-Imports core and models only: what is taught never sees what is tested.
+`rows` tokenises examples and marks the supervised tokens. `mask_check` derives the same marks with a second parser and
+raises on any difference. `loop` trains on the batches (`trl_engine` does the same through TRL). `run` connects them and
+writes the output folder. Imports core and models only, so training code cannot read the test worlds.
 
     from holdfast.train.config import TrainConfig
-    from holdfast.train.rows import make_rows
-    from holdfast.train.loop import train_rows
+    from holdfast.train.run import train
 """

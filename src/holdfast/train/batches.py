@@ -1,8 +1,8 @@
-"""Rows → steps → batches: which rows share a step, and how they lie in memory.
+"""Plan which rows share a training step, and collate them into batches.
 
-Rows of like length share a batch and are padded on the right.  Under causal attention no real token sees padding, so
-no attention mask is needed and documents never see each other.  Packed, they lie end to end in one long row instead,
-each with positions of its own, by which attention keeps them apart.
+Rows of similar length share a batch and are padded on the right. Under causal attention no real token attends to
+padding, so no attention mask is needed. With packing, rows are concatenated into one sequence instead; each row has its
+own position ids, which attention uses to keep the rows apart.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from holdfast.train.config import TrainConfig
 from holdfast.train.rows import TrainingRow
 
 IGNORE = -100
-_WINDOW = 32  # batches among which rows are sorted by length: wide enough to waste little, narrow enough to mix
+_WINDOW = 32  # rows are sorted by length within this many batches: wide enough to limit padding, narrow enough to mix
 
 
-class Sized(Protocol):
-    """What can be planned: a row, or a pair of rows that stay together."""
+class BatchItem(Protocol):
+    """An item that can be assigned to a step: a row, or a pair of rows that stay together."""
 
     @property
     def wholly(self) -> bool:
-        """Whether all of it is supervised."""
+        """Whether every token is supervised."""
         ...
 
     def __len__(self) -> int:
-        """Tokens."""
+        """Number of tokens."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows that go through the model together.
+    """Rows that go through the model in one forward pass.
 
     Attributes:
-        ids: token ids, shape (rows, length), padded on the right with zeros; packed, shape (1, all tokens).
-        labels: the same ids where they are supervised and -100 elsewhere, same shape, not shifted.
-        lengths: real tokens of each row, shape (rows,).
-        positions: packed, each token's place in its own row, same shape as `ids`; else None.
+        ids: token ids, shape (rows, length), right-padded with zeros; if packed, shape (1, total tokens).
+        labels: `ids` where supervised and -100 elsewhere, same shape, not shifted.
+        lengths: number of real tokens in each row, shape (rows,).
+        positions: if packed, the position of each token in its own row, same shape as `ids`; else None.
     """
 
     ids: Tensor
@@ -55,38 +55,41 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Real tokens, padding left out."""
+        """Number of real tokens, without padding."""
         return int(self.lengths.sum())
 
     @property
     def supervised(self) -> int:
-        """Tokens that count in the loss."""
+        """Number of tokens that count in the loss."""
         return int((self.labels[:, 1:] != IGNORE).sum())
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
-        places = None if self.positions is None else self.positions.to(device)
-        return Batch(self.ids.to(device), self.labels.to(device), self.lengths, places)
+        """Copy the batch to another device."""
+        positions = None if self.positions is None else self.positions.to(device)
+        return Batch(self.ids.to(device), self.labels.to(device), self.lengths, positions)
 
 
-def plan_batches(rows: Sequence[Sized], config: TrainConfig) -> list[list[int]]:
-    """Which rows make up each step, for the whole training: shuffled by seed, near neighbours in length together.
+def plan_batches(rows: Sequence[BatchItem], config: TrainConfig) -> list[list[int]]:
+    """Assign row indices to steps for the whole training: shuffled by seed, then grouped by similar length.
 
-    A step holds rows that are supervised throughout or rows that are supervised in part, never both: the many tokens
-    of documents, most of which nothing predicts, would drown the few of an answer.
+    A step holds either fully supervised rows (documents) or partly supervised rows (chats), never both. Otherwise the
+    many document tokens would dominate the few answer tokens in the step's mean loss.
+
+    Returns:
+        One list of row indices per step.
 
     Raises:
-        InputError: there are no rows.
+        InputError: `rows` is empty.
     """
     if not rows:
         raise InputError("no rows to train on", remedy="check the examples")
     lengths = np.array([len(row) for row in rows])
     wholly = np.array([row.wholly for row in rows])
     budget = config.tokens or math.ceil(config.epochs * int(lengths.sum()))
-    chance = np.random.default_rng(config.seed)
+    rng = np.random.default_rng(config.seed)
     order: list[int] = []
     while budget > 0:
-        for row in chance.permutation(len(rows)):
+        for row in rng.permutation(len(rows)):
             if budget <= 0:
                 break
             order.append(int(row))
@@ -95,48 +98,53 @@ def plan_batches(rows: Sequence[Sized], config: TrainConfig) -> list[list[int]]:
     steps: list[list[int]] = []
     for start in range(0, len(order), window):
         near = sorted(order[start : start + window], key=lambda row: int(lengths[row]))
-        made = [
+        window_steps = [
             step
             for whole in (True, False)
-            for step in cut([row for row in near if bool(wholly[row]) is whole], lengths, config.batch_tokens)
+            for step in group_by_length(
+                [row for row in near if bool(wholly[row]) is whole], lengths, config.batch_tokens
+            )
         ]
-        steps += [made[at] for at in chance.permutation(len(made))]
+        steps += [window_steps[index] for index in rng.permutation(len(window_steps))]
     return steps
 
 
-def cut(order: Sequence[int], lengths: np.ndarray[Any, Any], batch_tokens: int) -> list[list[int]]:
-    """Cut rows sorted by rising length so that rows × longest stays within `batch_tokens` (one row may exceed it)."""
-    made: list[list[int]] = []
+def group_by_length(order: Sequence[int], lengths: np.ndarray[Any, Any], batch_tokens: int) -> list[list[int]]:
+    """Split rows, sorted by ascending length, into groups whose padded size is at most `batch_tokens`.
+
+    The padded size is rows × longest row. A single row longer than `batch_tokens` forms a group of its own.
+    """
+    groups: list[list[int]] = []
     for row in order:
-        if made and (len(made[-1]) + 1) * lengths[row] <= batch_tokens:
-            made[-1].append(row)
+        if groups and (len(groups[-1]) + 1) * lengths[row] <= batch_tokens:
+            groups[-1].append(row)
         else:
-            made.append([row])
-    return made
+            groups.append([row])
+    return groups
 
 
 def batches(rows: Sequence[TrainingRow], config: TrainConfig) -> Iterator[Batch]:
-    """The batches of the whole training, in order; `len(plan(rows, config))` of them."""
+    """Yield the batch of each step of the whole training, in order."""
     for step in plan_batches(rows, config):
-        yield collate([rows[at] for at in step])
+        yield collate([rows[index] for index in step])
 
 
-def deal(step: Sequence[int], parts: int) -> list[list[int]]:
-    """A step's rows in so many parts, as even as can be; a part is empty where there are fewer rows than parts."""
+def split_evenly(step: Sequence[int], parts: int) -> list[list[int]]:
+    """Split a step's rows into `parts` lists of nearly equal size, some empty if there are fewer rows than parts."""
     return [list(part) for part in np.array_split(np.asarray(step, dtype=np.int64), parts)]
 
 
 def collate(rows: Sequence[TrainingRow], packed: bool = False) -> Batch:
-    """Pad rows on the right to the longest of them, or lay them end to end."""
+    """Pad rows on the right to the longest row; if `packed`, concatenate them instead."""
     lengths = torch.tensor([len(row) for row in rows])
-    marked = [np.where(row.supervised, row.ids, IGNORE) for row in rows]
+    row_labels = [np.where(row.supervised, row.ids, IGNORE) for row in rows]
     if packed:
-        long = [np.concatenate(part)[None].astype(np.int64) for part in ([row.ids for row in rows], marked)]
-        places = np.concatenate([np.arange(len(row)) for row in rows])[None]
-        return Batch(torch.from_numpy(long[0]), torch.from_numpy(long[1]), lengths, torch.from_numpy(places))
+        long = [np.concatenate(part)[None].astype(np.int64) for part in ([row.ids for row in rows], row_labels)]
+        positions = np.concatenate([np.arange(len(row)) for row in rows])[None]
+        return Batch(torch.from_numpy(long[0]), torch.from_numpy(long[1]), lengths, torch.from_numpy(positions))
     ids = np.zeros((len(rows), int(lengths.max())), dtype=np.int64)
     labels = np.full_like(ids, IGNORE)
-    for at, row in enumerate(rows):
-        ids[at, : len(row)] = row.ids
-        labels[at, : len(row)] = marked[at]
+    for index, row in enumerate(rows):
+        ids[index, : len(row)] = row.ids
+        labels[index, : len(row)] = row_labels[index]
     return Batch(torch.from_numpy(ids), torch.from_numpy(labels), lengths)

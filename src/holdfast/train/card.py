@@ -1,4 +1,4 @@
-"""The README of a trained checkpoint: what it was taught, how, from what, and what a probe saw before and after."""
+"""Model card (README.md) of a trained checkpoint: training data, settings, and safety probe results."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ def model_card(
     logs: Sequence[StepLog],
     points: Sequence[SafetyPoint] = (),
 ) -> str:
-    """The card as Markdown.
+    """Return the model card as Markdown.
 
     Args:
-        base: checkpoint that training began from.
-        taught: where each example came from.
-        config: how it was trained.
-        card: the folder's manifest.
-        logs: what each step did.
-        points: what was seen of the model during training; none where nobody looked.
+        base: checkpoint that training started from.
+        taught: provenance of each training example.
+        config: training settings.
+        card: manifest of the output folder.
+        logs: log of each step.
+        points: safety probe results; empty if no probe ran.
     """
-    recipes = Counter((_plain(made.recipe), _plain(made.teacher)) for made in taught)
-    knobs = {**{k: v for k, v in config.model_dump().items() if k != "trl"}, **config.trl}
+    recipes = Counter((_plain(provenance.recipe), _plain(provenance.teacher)) for provenance in taught)
+    settings = {**{k: v for k, v in config.model_dump().items() if k != "trl"}, **config.trl}
     unit = "nats per pair" if config.stage == "dpo" else "nats per supervised token"
     first, last = logs[0], logs[-1]
     lines = [
         f"# {_plain(base.name)}, fine-tuned",
         "",
         f"Made by holdfast {card.holdfast} from the checkpoint `{_plain(base.name)}` (hash `{card.inputs['base']}`).",
-        f"Examples have the hash `{card.inputs['examples']}`; each step's figures are in `metrics.jsonl`; "
-        f"key `{card.key}`.",
+        f"Hash of the examples: `{card.inputs['examples']}`. Metrics of each step: `metrics.jsonl`. "
+        f"Run key: `{card.key}`.",
         "",
         f"Mean reward: {_or_unknown(first.reward)} at the first step, {_or_unknown(last.reward)} at the last."
         if config.stage == "grpo"
@@ -47,27 +47,27 @@ def model_card(
         "",
         *(
             _table(
-                "Taught from",
+                "Training data",
                 "recipe|teacher|examples",
                 [(f"`{r}`", f"`{t}`", n) for (r, t), n in sorted(recipes.items())],
             )
         ),
-        *_seen(points, logs),
-        *_table("Counts", "what|how many", [(name, f"{value:,}") for name, value in card.counts.items()]),
-        *_table("Settings", "knob|value", [(_plain(name), _plain(str(value))) for name, value in knobs.items()]),
+        *_probe_table(points, logs),
+        *_table("Counts", "item|count", [(name, f"{value:,}") for name, value in card.counts.items()]),
+        *_table("Settings", "setting|value", [(_plain(name), _plain(str(value))) for name, value in settings.items()]),
     ]
     return "\n".join(lines)
 
 
-def _seen(points: Sequence[SafetyPoint], logs: Sequence[StepLog]) -> list[str]:
-    """What the first and the last look at the model found, and what all of them cost."""
+def _probe_table(points: Sequence[SafetyPoint], logs: Sequence[StepLog]) -> list[str]:
+    """Results of the first and the last safety probe, and the time all probes took."""
     if not points:
-        return ["## Measured", "", "Nothing was measured during training.", ""]
+        return ["## Safety probe", "", "No safety probe ran during training.", ""]
     before, after = points[0], points[-1]
     rows = [(name, _or_unknown(before.values[name]), _or_unknown(after.values.get(name))) for name in before.values]
-    looked, trained = sum(point.seconds for point in points), sum(log.seconds for log in logs)
-    cost = f"{len(points)} looks took {looked:.1f} s, beside {trained:.1f} s of training."
-    return [*_table("Measured", f"share|before|after {after.step} steps", rows), cost, ""]
+    probed, trained = sum(point.seconds for point in points), sum(log.seconds for log in logs)
+    cost = f"{len(points)} probes took {probed:.1f} s; training took {trained:.1f} s."
+    return [*_table("Safety probe", f"rate|before|after {after.step} steps", rows), cost, ""]
 
 
 def _or_unknown(value: float | None) -> str:
@@ -83,5 +83,5 @@ def _table(title: str, head: str, rows: Sequence[tuple[object, ...]]) -> list[st
 
 
 def _plain(name: str) -> str:
-    """A name safe inside a Markdown table and code span, whoever chose it."""
-    return "".join(mark for mark in name if mark.isalnum() or mark in " -_./:,")[:80]
+    """Make an untrusted name safe inside a Markdown table and code span."""
+    return "".join(char for char in name if char.isalnum() or char in " -_./:,")[:80]

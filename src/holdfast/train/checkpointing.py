@@ -1,6 +1,6 @@
-"""What outlives a killed training: the last state that was whole, and a line for each step done.
+"""Checkpointing: the training state to resume from, and a log line for each finished step.
 
-A state is written beside its place and then renamed into it, so that at any moment there is a whole one or none.
+A state is written to a temporary file and then renamed, so a kill never leaves a partly written state.
 """
 
 from __future__ import annotations
@@ -20,15 +20,24 @@ from holdfast.core.store import RunFolder, write_text, writing
 
 METRICS = "metrics"
 _FOLDER = "unfinished"
-#: Without `save_steps`, saving may take this share of the time between two saves.
+#: Without `save_steps`, saving may take at most this share of the time between two saves.
 _SHARE = 0.02
-_FIRST = 30.0  # seconds
+_FIRST = 30.0  # seconds before the first save
 
 
 class StepLog(Record):
-    """What one step did: loss in nats per supervised token before the update, gradient norm before clipping.
+    """Metrics of one training step.
 
-    For preferences the loss is per pair; `reward` is the mean over the step's episodes, where there are any.
+    Attributes:
+        step: number of the step, from 1.
+        steps: number of steps of the whole training.
+        loss: loss before the update, in nats per supervised token; for `dpo`, in nats per pair.
+        lr: learning rate.
+        norm: gradient norm before clipping.
+        tokens: tokens read.
+        supervised: tokens that count in the loss.
+        seconds: wall-clock time of the step.
+        reward: mean reward of the step's scored episodes; None outside `grpo`.
     """
 
     step: int
@@ -42,13 +51,13 @@ class StepLog(Record):
     reward: float | None = None
 
 
-class Keeper:
-    """Keeps a training's state in `out/unfinished` and its steps in `out/metrics.jsonl`.
+class Checkpointer:
+    """Saves and restores training state in `out/unfinished`, and logs steps to `out/metrics.jsonl`.
 
     Args:
-        out: folder of the training.
-        key: of the training; a state under another key is nothing to go on from.
-        every: steps between two saves; 0 saves as often as costs a fiftieth of the time.
+        out: output folder of the training.
+        key: hash of the training's inputs; a state saved under another key is not resumed.
+        every: steps between two saves; 0 saves as often as 2% of the time allows.
     """
 
     def __init__(self, out: Path, key: str, every: int = 0) -> None:
@@ -57,14 +66,14 @@ class Keeper:
         self._state = self.folder / "state.pt"
         self._saved, self._pause = time.monotonic(), _FIRST
 
-    def begin(self) -> None:
-        """Make room; what another training left unfinished in here goes.
+    def prepare(self) -> None:
+        """Create the state folder; delete what an unfinished training with another key left in it.
 
         Raises:
             StoreError: the folder cannot be written.
         """
-        mark = self.folder / "key"
-        if mark.is_file() and mark.read_text(encoding="utf-8") == self.key:
+        key_file = self.folder / "key"
+        if key_file.is_file() and key_file.read_text(encoding="utf-8") == self.key:
             return
         with writing(self.out):
             if self.folder.exists():
@@ -72,60 +81,64 @@ class Keeper:
             self.folder.mkdir(parents=True)
             for name in (METRICS, "safety"):
                 (self.out / f"{name}.jsonl").unlink(missing_ok=True)
-        write_text(mark, self.key)
+        write_text(key_file, self.key)
 
     def restore(self, model: PreTrainedModel, optimizers: Sequence[torch.optim.Optimizer]) -> list[StepLog]:
-        """Put the last whole state back; what was logged up to it, empty where there is none."""
+        """Load the last saved state into the model and optimizers.
+
+        Returns:
+            Logs of the steps up to that state; empty if there is no state.
+        """
         if not self._state.is_file():
-            self.rewind(0)
+            self.truncate_log(0)
             return []
         state: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
-        logs = self.rewind(state["step"])
-        if len(logs) < state["step"]:  # the disk lost lines that the state has behind it
-            return self.rewind(0)
+        logs = self.truncate_log(state["step"])
+        if len(logs) < state["step"]:  # log lines from before the state are missing on disk: start over
+            return self.truncate_log(0)
         model.load_state_dict(state["weights"], strict=False)
-        for optimizer, held in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(held)
+        for optimizer, optimizer_state in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(optimizer_state)
         torch.set_rng_state(state["random"])
         if model.device.type == "cuda":
             torch.cuda.set_rng_state_all(state["random_cuda"])
         return logs
 
-    def revive(self, model: PreTrainedModel) -> bool:
-        """Put the weights of the last whole state back into the model; False where there is none."""
+    def restore_weights(self, model: PreTrainedModel) -> bool:
+        """Load the weights of the last saved state into the model; return False if there is no state."""
         if not self._state.is_file():
             return False
-        held: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
-        model.load_state_dict(held["weights"], strict=False)
+        state: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["weights"], strict=False)
         return True
 
-    def rewind(self, step: int) -> list[StepLog]:
-        """The logs of the first `step` steps; later ones are dropped from the file."""
+    def truncate_log(self, step: int) -> list[StepLog]:
+        """Drop the log lines after step `step` from the file and return the remaining logs."""
         logs = RunFolder(self.out).read(METRICS, StepLog)[:step]
         write_text(self.out / f"{METRICS}.jsonl", "".join(_line(log) for log in logs))
         return logs
 
-    def note(self, log: StepLog) -> None:
-        """Append one step's line; a kill loses none, as it is the operating system's at once.
+    def log_step(self, log: StepLog) -> None:
+        """Append one step's line to the log. The file is closed at once, so killing the process loses no line.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the file cannot be written.
         """
         path = self.out / f"{METRICS}.jsonl"
         with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(_line(log))
 
     def due(self, step: int) -> bool:
-        """Whether the state after this step (from 1) should be saved."""
+        """Return whether the state after this step (from 1) should be saved."""
         return step % self.every == 0 if self.every else time.monotonic() - self._saved >= self._pause
 
     def save(self, step: int, model: PreTrainedModel, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        """Save what training changes: trained weights, optimizer, random numbers.
+        """Save everything that training changes: trained weights, optimizer state, random number generators.
 
         Raises:
-            StoreError: it cannot be written; the state before it stays.
+            StoreError: the state cannot be written; the previous state is kept.
         """
-        began = time.monotonic()
+        started = time.monotonic()
         trained = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
         state = {
             "step": step,
@@ -138,16 +151,16 @@ class Keeper:
         with writing(self.folder):
             try:
                 torch.save(state, part)
-            except RuntimeError as error:  # torch's own writer hides the disk's reason
+            except RuntimeError as error:  # torch's writer hides the operating system's error
                 raise OSError(
                     errno.ENOSPC if shutil.disk_usage(self.folder).free < 2**20 else errno.EIO, str(error)
                 ) from None
             part.replace(self._state)
         self._saved = time.monotonic()
-        self._pause = max(_FIRST, (self._saved - began) / _SHARE)
+        self._pause = max(_FIRST, (self._saved - started) / _SHARE)
 
-    def end(self) -> None:
-        """Training is over: remove the state."""
+    def discard(self) -> None:
+        """Delete the saved state, after training has finished."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""The knobs of training: fifteen of ours, and a table of TRL's own names beside them."""
+"""Training settings: fifteen of ours, and a table of settings under TRL's names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from holdfast.core.config import nearest
 from holdfast.core.records import Record
 
-#: Settings under TRL's names that the loop knows too, with what they are where nobody sets them.
+#: Settings under TRL's names that the loop engine supports too, with their defaults.
 SHARED: Mapping[str, Any] = {
     "weight_decay": 0.0,
     "max_grad_norm": 1.0,
@@ -30,25 +30,26 @@ SHARED: Mapping[str, Any] = {
 
 
 class TrainConfig(Record):
-    """How to train. Load with `core.config.load_toml(path, TrainConfig)`.
+    """Training settings. Load them with `core.config.load_toml(path, TrainConfig)`.
 
     Attributes:
-        stage: `midtrain` supervises every token of documents and chats; `sft` the assistant's turns of chats and the
-            whole of documents; `dpo` prefers one answer to another; `grpo` plays episodes and follows their rewards.
-        engine: `loop` is our small loop, on one device; `trl` is the reference, and the path for several processes.
-        optimizer: `adamw`, or `muon` for the matrices of a model that is trained from scratch (engine `loop` only).
+        stage: `midtrain` supervises every token of documents and chats; `sft` supervises the assistant turns of chats
+            and all of documents; `dpo` trains on preference pairs; `grpo` plays episodes and trains on their rewards.
+        engine: `loop` is our small training loop for one device; `trl` uses TRL's trainers, also on several processes.
+        optimizer: `adamw`, or `muon` for the weight matrices of a model trained from scratch (engine `loop` only).
         lr: peak learning rate.
-        warmup: share of the steps over which the rate rises linearly.
-        schedule: what follows the warmup; `cosine` falls to a tenth of the peak.
-        epochs: passes over the examples, where `tokens` is not set; a part of a pass is allowed.
-        tokens: token budget (read, not only supervised); passes repeat until it is spent, to within one row.
-        batch_tokens: tokens of one step, padding included.
-        max_length: longest row in tokens; a longer one is refused, never cut.
-        seed: of order, dropout and sampling.
-        dtype: `bfloat16` computes under autocast; trained weights and their optimizer stay float32.
-        keep_reasoning: whether a turn's reasoning is shown to the template and supervised, or left out.
-        lora: rank of the adapters that are trained instead of the weights; 0 trains the weights.
-        trl: anything else, under TRL's names: the loop knows those in `SHARED`, the TRL engine checks them all.
+        warmup: share of the steps over which the learning rate rises linearly.
+        schedule: learning rate after the warmup; `cosine` decays to a tenth of the peak.
+        epochs: passes over the examples, used if `tokens` is not set; may be a fraction.
+        tokens: token budget (tokens read, not only supervised ones); the examples repeat until it is spent, to within
+            one row.
+        batch_tokens: tokens per step, padding included.
+        max_length: maximum tokens per row; a longer row raises an error and is never truncated.
+        seed: seed for shuffling, dropout and sampling.
+        dtype: `bfloat16` computes under autocast; trained weights and optimizer state stay float32.
+        keep_reasoning: whether a turn's reasoning is passed to the template and supervised, or omitted.
+        lora: rank of LoRA adapters, which are trained instead of the weights; 0 trains the weights.
+        trl: further settings under TRL's names; the loop engine supports those in `SHARED`, the TRL engine all.
     """
 
     stage: Literal["midtrain", "sft", "dpo", "grpo"] = "sft"
@@ -73,10 +74,10 @@ class TrainConfig(Record):
         for name, value in settings.items():
             if name not in SHARED and info.data.get("engine") == "loop":
                 near = nearest(name, list(SHARED))
-                hint = f"did you mean '{near}'?" if near else 'only engine = "trl" takes it'
-                raise ValueError(f"the loop has no setting '{name}'; {hint}")
-            if name in SHARED and not _like(value, SHARED[name]):
-                raise ValueError(f"'{name}' must be like {SHARED[name]!r}, not {value!r}")
+                hint = f"did you mean '{near}'?" if near else 'only engine = "trl" supports it'
+                raise ValueError(f"engine 'loop' has no setting '{name}'; {hint}")
+            if name in SHARED and not _same_kind(value, SHARED[name]):
+                raise ValueError(f"'{name}' must be {_kind(SHARED[name])} (default {SHARED[name]!r}), got {value!r}")
         return settings
 
     @model_validator(mode="after")
@@ -86,16 +87,25 @@ class TrainConfig(Record):
         if self.stage == "grpo" and self.engine != "loop":
             raise ValueError('stage = "grpo" needs engine = "loop"')
         if self.setting("load_in_4bit") and not self.lora:
-            raise ValueError("load_in_4bit needs lora: weights of four bits are not trained")
+            raise ValueError("load_in_4bit needs lora > 0: 4-bit weights cannot be trained")
         return self
 
     def setting(self, name: str) -> Any:
-        """A setting of `trl`, or its default in `SHARED`."""
+        """Return a setting from `trl`, or its default from `SHARED`."""
         return self.trl.get(name, SHARED[name])
 
 
-def _like(value: Any, default: Any) -> bool:
-    """Whether a value is of its default's kind, and no number below 0."""
+def _kind(default: Any) -> str:
+    """The type that `_same_kind` accepts for a setting, in words."""
+    if isinstance(default, bool):
+        return "true or false"
+    if isinstance(default, str):
+        return "a string or a list"
+    return "a number of at least 0" if isinstance(default, float) else "a whole number of at least 0"
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    """Return whether a value has the type of its default and, if a number, is not negative."""
     if isinstance(default, bool):
         return isinstance(value, bool)
     if isinstance(default, str):

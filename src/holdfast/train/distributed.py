@@ -1,6 +1,6 @@
-"""Several processes that train together: how many, which of them writes, and where they wait for each other.
+"""Distributed training: number of processes, main process, barrier, and sharded weights.
 
-A launcher (`torchrun`, `accelerate launch`, Ray Train) starts them and says so in the environment.
+A launcher (`torchrun`, `accelerate launch`, Ray Train) starts the processes and sets the environment variables.
 """
 
 from __future__ import annotations
@@ -16,41 +16,45 @@ from transformers import PreTrainedModel
 from holdfast.train.config import TrainConfig
 
 
-def world() -> int:
-    """Processes that train together."""
+def world_size() -> int:
+    """Return the number of training processes."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def first() -> bool:
-    """Whether this process is the one that writes."""
+def is_main_process() -> bool:
+    """Return whether this process has rank 0, the only one that writes files."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def device() -> torch.device:
-    """Where this process trains: a GPU of its own, or the CPU."""
+    """Return this process's device: its own GPU, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", torch.cuda.current_device())))
 
 
-def meet() -> None:
-    """Wait until every process is here; at once where there is one."""
-    if world() > 1:
+def wait_for_everyone() -> None:
+    """Block until every process has reached this call; return at once if there is one process."""
+    if world_size() > 1:
         accelerate = importlib.import_module("accelerate")
         accelerate.PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
 
 
-def sharded(config: TrainConfig) -> bool:
-    """Whether each process is to hold a part of the weights only (FSDP), by `[trl] fsdp` or accelerate's own file."""
+def wants_sharding(config: TrainConfig) -> bool:
+    """Return whether FSDP is configured, in `[trl] fsdp` or in accelerate's own config file."""
     return bool(config.trl.get("fsdp")) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
-def spread(model: PreTrainedModel) -> bool:
-    """Whether each process holds a part of the weights only: then all must run the model together, or none."""
+def is_sharded(model: PreTrainedModel) -> bool:
+    """Return whether each process holds only a shard of the weights; then all processes must run the model together."""
     return any(isinstance(weight, DTensor) for weight in model.parameters())
 
 
-def gathered(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """The whole weights of a model that is spread; empty in every process but the first. All must call it together."""
-    found = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
-    return {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+def gather_weights(model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    """Collect the full weights of a sharded model in the main process. All processes must call it together.
+
+    Returns:
+        The full state dict in the main process; an empty dict in the others.
+    """
+    state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}

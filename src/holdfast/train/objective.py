@@ -1,7 +1,7 @@
-"""What a step tries to do, as losses whose sum is minimised: imitate rows, or prefer one row of a pair to the other.
+"""Training objectives: next-token loss on rows, and direct preference optimisation on pairs.
 
-An objective hands out the parts of each step.  Their losses already carry their share of the whole step, so that the
-gradients of a step in one part and in many are the same.
+An objective splits each step into parts for gradient accumulation. Each part's loss is already scaled to its share of
+the step, so the summed gradient does not depend on the number of parts.
 """
 
 from __future__ import annotations
@@ -16,17 +16,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from holdfast.train.batches import IGNORE, Batch, collate, deal, plan_batches
+from holdfast.train.batches import IGNORE, Batch, collate, plan_batches, split_evenly
 from holdfast.train.config import TrainConfig
 from holdfast.train.rows import TrainingRow
 
-#: Families whose logits are the head applied to the last hidden state, without scaling or capping.
+#: Model types whose logits are the output head applied to the last hidden state, without scaling or soft-capping.
 _PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3", "olmo2"})
 
 
 @dataclass(frozen=True, slots=True)
 class StepShare:
-    """A part of a step: its share of the step's loss, when called, and what it reads and learns from."""
+    """One part of a step.
+
+    Attributes:
+        loss: computes this part's share of the step's loss, a scalar.
+        tokens: tokens read.
+        supervised: tokens that count in the loss.
+    """
 
     loss: Callable[[], Tensor]
     tokens: int
@@ -34,25 +40,25 @@ class StepShare:
 
 
 class Objective(Protocol):
-    """Anything that the loop can descend."""
+    """What the training loop optimises."""
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """Number of steps."""
         ...
 
     def parts(self, step: int) -> Sequence[StepShare]:
-        """The parts of a step, counted from 0."""
+        """Return the parts of a step (from 0)."""
         ...
 
     def reward(self) -> float | None:
-        """Mean reward of the last step's episodes; None where nothing is rewarded."""
+        """Return the mean reward of the last step's episodes, or None if the objective has no reward."""
         ...
 
 
 @dataclass(frozen=True)
 class Imitation:
-    """Next-token loss on rows."""
+    """Next-token cross-entropy on rows."""
 
     model: PreTrainedModel
     rows: Sequence[TrainingRow]
@@ -60,34 +66,34 @@ class Imitation:
 
     @cached_property
     def order(self) -> list[list[int]]:
-        """Rows of each step."""
+        """Row indices of each step."""
         return plan_batches(self.rows, self.config)
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """Number of steps."""
         return len(self.order)
 
     def parts(self, step: int) -> list[StepShare]:
-        """Mean cross-entropy over the supervised tokens of the whole step."""
-        dealt = deal(self.order[step], self.config.setting("gradient_accumulation_steps"))
+        """Return the parts of a step, whose losses add up to the mean cross-entropy over its supervised tokens."""
+        split = split_evenly(self.order[step], self.config.setting("gradient_accumulation_steps"))
         packed = self.config.setting("packing")
-        made = [collate([self.rows[at] for at in part], packed) for part in dealt if part]
-        total = sum(batch.supervised for batch in made)
+        step_batches = [collate([self.rows[index] for index in part], packed) for part in split if part]
+        total = sum(batch.supervised for batch in step_batches)
         return [
             StepShare(
                 partial(batch_loss, self.model, batch.to(self.model.device), total), batch.tokens, batch.supervised
             )
-            for batch in made
+            for batch in step_batches
         ]
 
     def reward(self) -> None:
-        """Nothing is rewarded."""
+        """Return None: this objective has no reward."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairRow:
-    """Two rows that begin alike and end in the better and the worse answer."""
+    """Two rows with the same prompt: one ends in the preferred answer, one in the rejected answer."""
 
     chosen: TrainingRow
     rejected: TrainingRow
@@ -97,48 +103,52 @@ class PairRow:
 
     @property
     def wholly(self) -> bool:
-        """A pair is never supervised throughout."""
+        """Return False: the prompt of a pair is never supervised."""
         return False
 
 
 @dataclass
 class Preference:
-    """Direct preference optimisation (Rafailov et al. 2023), the model as it is now being the reference."""
+    """Direct preference optimisation (Rafailov et al. 2023); the reference is the model at construction."""
 
     model: PreTrainedModel
     pairs: Sequence[PairRow]
     config: TrainConfig
 
     def __post_init__(self) -> None:
-        # At once, before any state is put back: the reference is the model as it came.
+        # Computed before a saved state is restored: the reference is the model before training.
         self.reference = self._reference()
 
     @cached_property
     def order(self) -> list[list[int]]:
-        """Pairs of each step."""
+        """Pair indices of each step."""
         return plan_batches(self.pairs, self.config)
 
     def _reference(self) -> Tensor:
-        """Log-probabilities of all answers before the first step, in nats, shape (pairs, 2): better, worse."""
+        """Log-probabilities of all answers before the first step, in nats, shape (pairs, 2): chosen, rejected."""
         self.model.train(False)
-        found = torch.zeros(len(self.pairs), 2)
+        reference = torch.zeros(len(self.pairs), 2)
         with torch.no_grad():
             for step in plan_batches(self.pairs, self.config.model_copy(update={"epochs": 1.0, "tokens": None})):
-                found[step] = self._both(self._batch(step)).float().cpu()
-        return found
+                reference[step] = self._both(self._batch(step)).float().cpu()
+        return reference
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """Number of steps."""
         return len(self.order)
 
     def parts(self, step: int) -> list[StepShare]:
-        """Mean over the pairs of the step of -log σ(β (better - worse)), each relative to the reference."""
-        whole = self.order[step]
-        dealt = deal(whole, self.config.setting("gradient_accumulation_steps"))
+        """Return the parts of a step.
+
+        Their losses add up to the step's mean of -log σ(β (chosen - rejected)), where chosen and rejected are
+        log-probabilities relative to the reference.
+        """
+        pairs = self.order[step]
+        split = split_evenly(pairs, self.config.setting("gradient_accumulation_steps"))
         return [
-            StepShare(partial(self._loss, part, len(whole)), (batch := self._batch(part)).tokens, batch.supervised)
-            for part in dealt
+            StepShare(partial(self._loss, part, len(pairs)), (batch := self._batch(part)).tokens, batch.supervised)
+            for part in split
             if part
         ]
 
@@ -148,44 +158,47 @@ class Preference:
         return -functional.logsigmoid(margin).sum() / total
 
     def _batch(self, part: Sequence[int]) -> Batch:
-        pairs = [self.pairs[at] for at in part]
+        pairs = [self.pairs[index] for index in part]
         return collate([pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
 
     def _both(self, batch: Batch) -> Tensor:
-        said, rows = log_probabilities(self.model, batch.to(self.model.device))
-        sums = torch.zeros(len(batch.lengths), device=said.device).index_add(0, rows, said)
+        log_probs, rows = log_probabilities(self.model, batch.to(self.model.device))
+        sums = torch.zeros(len(batch.lengths), device=log_probs.device).index_add(0, rows, log_probs)
         return sums.view(2, -1).T
 
     def reward(self) -> None:
-        """Nothing is rewarded."""
+        """Return None: this objective has no reward."""
 
 
 def batch_loss(model: PreTrainedModel, batch: Batch, total: int | None = None) -> Tensor:
-    """Cross-entropy in nats summed over the supervised tokens of a batch and divided by `total`, as a scalar.
+    """Return the cross-entropy in nats, summed over the supervised tokens of a batch and divided by `total`.
 
-    `total` is the supervised tokens of the whole step; None takes the batch for the whole.
+    Args:
+        model: the model.
+        batch: the batch.
+        total: number of supervised tokens of the whole step; None if the batch is the whole step.
     """
-    logits, targets, _ = _at_marks(model, batch)
+    logits, targets, _ = _supervised_logits(model, batch)
     return functional.cross_entropy(logits, targets, reduction="sum") / (total or len(targets))
 
 
 def log_probabilities(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Log-probability in nats of each supervised token, and the row each stands in; both of shape (supervised,)."""
-    logits, targets, rows = _at_marks(model, batch)
+    """Return the log-probability in nats of each supervised token, and its row index; both of shape (supervised,)."""
+    logits, targets, rows = _supervised_logits(model, batch)
     return -functional.cross_entropy(logits, targets, reduction="none"), rows
 
 
-def _at_marks(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (supervised, vocabulary) where something supervised is predicted, the targets there, and their rows."""
+def _supervised_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits that predict supervised tokens (supervised, vocabulary), their targets, and their row indices."""
     targets = batch.labels[:, 1:]
-    marked = targets != IGNORE
-    # Adapters sit inside the layers: the model under PEFT's wrapper is the one that runs.
+    supervised = targets != IGNORE
+    # PEFT puts the adapters inside the layers, so the model under its wrapper computes the same.
     inner: PreTrainedModel = getattr(model, "get_base_model", lambda: model)()
-    places = {} if batch.positions is None else {"position_ids": batch.positions}
+    positions = {} if batch.positions is None else {"position_ids": batch.positions}
     if inner.config.model_type in _PLAIN_HEADS:
-        hidden = inner.base_model(input_ids=batch.ids, use_cache=False, **places).last_hidden_state
+        hidden = inner.base_model(input_ids=batch.ids, use_cache=False, **positions).last_hidden_state
         head_of: Callable[[], nn.Module] = inner.get_output_embeddings
-        logits = head_of()(hidden[:, :-1][marked])
+        logits = head_of()(hidden[:, :-1][supervised])
     else:
-        logits = inner(input_ids=batch.ids, use_cache=False, **places).logits[:, :-1][marked]
-    return logits.float(), targets[marked], marked.nonzero()[:, 0]
+        logits = inner(input_ids=batch.ids, use_cache=False, **positions).logits[:, :-1][supervised]
+    return logits.float(), targets[supervised], supervised.nonzero()[:, 0]

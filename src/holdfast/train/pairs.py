@@ -1,7 +1,7 @@
-"""Pairs of a better and a worse answer, and rows of them.
+"""Preference pairs, and the rows made from them.
 
-Where nobody wrote the worse answer, the model's own takes its place: whatever it says now that differs from what is
-taught (Maiya et al. 2025 train characters so).
+If no rejected answer is given, the model's own current answer is used, provided it differs from the taught one (the
+method of character training in Maiya et al. 2025).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.train.rows import TrainingRow
 
 
 class Pair(Record):
-    """A conversation that asks for an assistant's turn, the turn to prefer, and the one to prefer it to."""
+    """A preference pair: a conversation, the preferred assistant turn, and the rejected one."""
 
     id: str
     messages: tuple[Message, ...]
@@ -27,58 +27,59 @@ class Pair(Record):
     tools: tuple[ToolSpec, ...] = ()
     provenance: Provenance
 
-    def told(self, which: str) -> Example:
-        """The conversation with its `chosen` or `rejected` end, as an Example of its own."""
+    def as_example(self, which: str) -> Example:
+        """Return the conversation with its `chosen` or `rejected` turn as an Example."""
         messages = (*self.messages, self.chosen if which == "chosen" else self.rejected)
         return Example(
             id=f"{self.id}/{which}", kind="chat", messages=messages, tools=self.tools, provenance=self.provenance
         )
 
 
-def own_answers(examples: Sequence[Example], model: Model, max_tokens: int, seed: int) -> list[Pair]:
-    """Pairs of each chat's last turn, preferred, and what `model` says there now, sampled at temperature 1.
+def pairs_from_model(examples: Sequence[Example], model: Model, max_tokens: int, seed: int) -> list[Pair]:
+    """Build pairs that prefer each chat's last turn to the answer of `model`, sampled at temperature 1.
 
-    Chats that the model answers as taught make no pair, nor do answers cut off at `max_tokens`.
+    A chat gives no pair if the model's answer equals the taught one or is truncated at `max_tokens`.
 
     Raises:
-        InputError: a document, a chat that does not end with the assistant, or not a single difference.
+        InputError: an example is a document, a chat does not end with an assistant turn, or no chat gives a pair.
     """
     for example in examples:
         if example.kind != "chat" or not example.messages or example.messages[-1].role != "assistant":
-            what = "a preference needs a chat that ends with the assistant's turn"
-            raise InputError(what, where=example.id, remedy="leave it out, or train on it with stage = 'sft'")
-    asked = [
+            what = "stage = 'dpo' needs a chat that ends with an assistant turn"
+            raise InputError(what, where=example.id, remedy="remove it, or train on it with stage = 'sft'")
+    requests = [
         Request(example.id, example.messages[:-1], example.tools, max_tokens, temperature=1.0, seed=seed)
         for example in examples
     ]
     pairs = []
-    for example, output in zip(examples, model.generate(asked), strict=True):
-        taught, said = example.messages[-1], output.message
-        if output.finish == "stop" and _said(said) != _said(taught) and any(_said(said)):
-            head = example.messages[:-1]
+    for example, output in zip(examples, model.generate(requests), strict=True):
+        taught, answer = example.messages[-1], output.message
+        if output.finish == "stop" and _content(answer) != _content(taught) and any(_content(answer)):
+            prompt = example.messages[:-1]
             pairs.append(
                 Pair(
                     id=example.id,
-                    messages=head,
+                    messages=prompt,
                     chosen=taught,
-                    rejected=said,
+                    rejected=answer,
                     tools=example.tools,
                     provenance=example.provenance,
                 )
             )
     if not pairs:
-        raise InputError("the model answers everything as taught: no pairs", remedy="give pairs, or use stage = 'sft'")
+        what = "no preference pairs: every answer of the model equals the taught one, is empty or is truncated"
+        raise InputError(what, remedy="provide pairs, or use stage = 'sft'")
     return pairs
 
 
-def _said(message: Message) -> tuple[str, list[tuple[str, dict[str, str]]]]:
+def _content(message: Message) -> tuple[str, list[tuple[str, dict[str, str]]]]:
     return message.content.strip(), [(call.name, dict(call.arguments)) for call in message.tool_calls]
 
 
 def pair_rows(pairs: Sequence[Pair], rows: Sequence[TrainingRow]) -> list[PairRow]:
-    """Rows of the pairs' two ends, told in order chosen, rejected; only the last turn of each counts.
+    """Combine the rows of each pair's chosen and rejected examples; only the last turn is supervised.
 
-    Where the template needs a row for each turn, the last of them is the one meant.
+    If the template needs one row per turn, the last row of each example is used.
     """
     last = {row.example: row for row in rows}
     return [PairRow(*(_last_turn(last[f"{pair.id}/{which}"]) for which in ("chosen", "rejected"))) for pair in pairs]

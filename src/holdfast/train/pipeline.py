@@ -1,11 +1,12 @@
-"""A training file: one stage, or several that go on from each other, with where to begin and what to teach.
+"""Training files: one or more stages, the base checkpoint, the output folder, and the training data.
 
     base = "organism/pocket"
     out = "results/taught"
     sets = { difficult-advice = 20_000 }    # or: examples = ["results/advice"]
     lr = 1e-3
 
-Several stages are `[[stage]]` tables with the same keys; `base`, `out` and `eval_every` stand above them.
+To run several stages in sequence, write `[[stage]]` tables with the same keys, and put `base`, `out` and `eval_every`
+above them.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.pairs import Pair
 from holdfast.train.reinforce import Environment
-from holdfast.train.run import Taught, train
-from holdfast.train.safety_probe import Watching
+from holdfast.train.run import TrainingData, train
+from holdfast.train.safety_probe import ProbeSchedule
 
 
 class StageFile(TrainConfig):
-    """The knobs of one stage and what it teaches.
+    """Settings and training data of one stage.
 
     Attributes:
         examples: folders of finished sets.
-        sets: recipe → tokens, for sets that are built on the way.
-        worlds: what `grpo` plays.
+        sets: recipe name → token budget, for sets that are built before the stage starts.
+        worlds: worlds that `grpo` plays.
     """
 
     examples: tuple[Path, ...] = ()
@@ -44,17 +45,17 @@ class StageFile(TrainConfig):
 
     @property
     def config(self) -> TrainConfig:
-        """The knobs alone."""
+        """The settings without the training data."""
         return TrainConfig.model_validate({name: getattr(self, name) for name in TrainConfig.model_fields})
 
 
 class TrainFile(Record):
-    """A whole training file.
+    """A training file.
 
     Attributes:
-        base: checkpoint to begin from, by name or folder.
-        out: folder of the new checkpoint; of several stages, the folder that holds theirs.
-        eval_every: steps between two looks at the model; 0 never looks.
+        base: checkpoint to start from, a name or a folder.
+        out: folder of the new checkpoint; with several stages, the parent folder of theirs.
+        eval_every: steps between two safety probes; 0 runs none.
         stage: the stages, in order.
     """
 
@@ -64,15 +65,15 @@ class TrainFile(Record):
     stage: tuple[StageFile, ...] = Field(min_length=1)
 
     def folder(self, number: int, out: Path) -> Path:
-        """Where stage `number` (from 0) goes."""
+        """Return the output folder of stage `number` (from 0)."""
         return out if len(self.stage) == 1 else out / f"{number + 1}-{self.stage[number].stage}"
 
 
 def load_file(path: Path) -> TrainFile:
-    """Read a training file of one stage or several.
+    """Read a training file.
 
     Raises:
-        ConfigError: with `file:line`, the offending key and, where there is one, the nearest known key.
+        ConfigError: a key or value is invalid; the error gives `file:line`, the key and the nearest known key.
     """
     data = read_toml(path)
     if isinstance(data.get("stage"), list):
@@ -83,61 +84,62 @@ def load_file(path: Path) -> TrainFile:
 
 
 @dataclass(frozen=True)
-class Supply:
-    """What other rooms and the command line bring to a stage.
+class StageInputs:
+    """What the caller provides to the stages, so that this package does not import worlds or recipes.
 
     Attributes:
-        build: recipe, tokens, seed, checkpoint (for its tokenizer) → examples.
-        environment: names of worlds → what `grpo` plays.
-        watching: how the model is looked at; None where nobody looks.
-        folders: sets that every stage is taught, in place of its own.
+        build: (recipe, tokens, seed, checkpoint for its tokenizer) → examples.
+        environment: names of worlds → the environment that `grpo` plays.
+        probe_schedule: safety probe and its interval; None runs no probe.
+        folders: folders of sets that replace the training data of every stage.
     """
 
     build: Callable[[str, int, int, Path], Sequence[Example]]
     environment: Callable[[Sequence[str]], Environment]
-    watching: Watching | None = None
+    probe_schedule: ProbeSchedule | None = None
     folders: tuple[Path, ...] = ()
 
 
-def taught(stage: StageFile, base: Path, supply: Supply) -> Taught:
-    """Examples and pairs of a stage, from folders or built.
+def load_examples(stage: StageFile, base: Path, inputs: StageInputs) -> TrainingData:
+    """Return the examples and pairs of a stage, read from folders or built from recipes.
 
     Raises:
-        InputError: it names neither.
-        ResultsError: a folder is no finished set.
-        HoldfastError: whatever building a set raises.
+        InputError: the stage has neither folders nor sets.
+        ResultsError: a folder is not a finished set.
+        HoldfastError: any error from building a set.
     """
     if stage.stage == "grpo":
         return ()
-    folders = [RunFolder(path) for path in supply.folders or stage.examples]
+    folders = [RunFolder(path) for path in inputs.folders or stage.examples]
     for folder in folders:
         folder.card()
     if not folders and not stage.sets:
-        what = f"stage '{stage.stage}' has nothing to learn from"
-        raise InputError(what, remedy="name sets or examples in the file, or a folder with --examples")
+        what = f"stage '{stage.stage}' has no training data"
+        raise InputError(what, remedy="set 'sets' or 'examples' in the file, or pass a folder with --examples")
     if not folders:
-        return [e for name, tokens in stage.sets.items() for e in supply.build(name, tokens, stage.seed, base)]
+        return [e for name, tokens in stage.sets.items() for e in inputs.build(name, tokens, stage.seed, base)]
     examples = [example for folder in folders for example in folder.read("examples", Example)]
     pairs = [pair for folder in folders for pair in folder.read("pairs", Pair)]
     return [*examples, *pairs]
 
 
 def run_chain(
-    file: TrainFile, base: Path, out: Path, supply: Supply, on_step: Callable[[StepLog], None] | None = None
+    file: TrainFile, base: Path, out: Path, inputs: StageInputs, on_step: Callable[[StepLog], None] | None = None
 ) -> tuple[Path, RunCard]:
-    """Train every stage, each from the one before; finished stages are kept.
+    """Train the stages in order, each from the checkpoint of the one before. Finished stages are not repeated.
 
     Returns:
         The folder of the last stage and its card.
 
     Raises:
-        HoldfastError: whatever a stage raises.
+        HoldfastError: any error from a stage.
     """
-    at, card = base, None
+    checkpoint, card = base, None
     for number, stage in enumerate(file.stage):
         folder = file.folder(number, out)
-        environment = supply.environment(stage.worlds) if stage.stage == "grpo" else None
-        card = train(at, taught(stage, at, supply), stage.config, folder, on_step, supply.watching, environment)
-        at = folder
-    assert card is not None  # a file has a stage at least
-    return at, card
+        environment = inputs.environment(stage.worlds) if stage.stage == "grpo" else None
+        data = load_examples(stage, checkpoint, inputs)
+        card = train(checkpoint, data, stage.config, folder, on_step, inputs.probe_schedule, environment)
+        checkpoint = folder
+    assert card is not None  # TrainFile requires at least one stage
+    return checkpoint, card

@@ -1,12 +1,14 @@
-"""Reinforcement by groups (GRPO, Shao et al. 2024): play each task several times, and follow what beat its group.
+"""Reinforcement learning with GRPO (Shao et al. 2024): play each task several times, reinforce above-average episodes.
 
-This loop is ours because an episode here is many requests, each rendered anew by the chat template and answered in
-batches over all open episodes.  TRL's tool loop plays one growing sequence instead: it needs a template that never
-changes what it has shown, builds tool specs from docstrings (a model taught on another rendering then makes no valid
-call, and the reward stays flat), and decodes without keeping what was read.  Here the tokens trained on are exactly
-the tokens read and written.  One update follows each round of play, so that the policy played is the one updated and
-no ratio needs clipping; advantages are centred and scaled in each group, the loss is averaged over all tokens of the
-round (as in DAPO, Yu et al. 2025), and no reference model holds the policy back.
+This loop is our own because an episode is many requests. The chat template renders each request anew, and the model
+answers all open episodes in one batch. TRL's tool loop generates one growing sequence instead: it needs a template that
+never changes earlier text, builds tool specs from docstrings (a model trained on another rendering then makes no valid
+call, and the reward stays flat), and decodes without keeping the prompt tokens. Here the tokens trained on are exactly
+the tokens read and written.
+
+One update follows each round, so training is on-policy and no ratio needs clipping. Advantages are centred and scaled
+within each group. The loss is averaged over all tokens of the round (as in DAPO, Yu et al. 2025). There is no KL
+penalty to a reference model.
 """
 
 from __future__ import annotations
@@ -25,34 +27,34 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from holdfast.core.errors import IncompleteError, InputError
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.local import LocalModel
-from holdfast.train.batches import Batch, collate, cut
+from holdfast.train.batches import Batch, collate, group_by_length
 from holdfast.train.config import TrainConfig
 from holdfast.train.objective import StepShare, log_probabilities
 from holdfast.train.rows import TrainingRow
 
 
 class EpisodePlay(Protocol):
-    """One episode: asks for turns until it is over, and then says what it was worth."""
+    """One episode: yields requests until it is over, and then has a reward."""
 
     def request(self) -> Request | None:
-        """What to ask the model next; None when the episode is over."""
+        """Return the next request to the model, or None when the episode is over."""
         ...
 
     def take(self, output: Output) -> None:
-        """Take the model's turn."""
+        """Apply the model's answer to the last request."""
         ...
 
     def reward(self) -> float | None:
-        """What the episode was worth; None where nobody can say."""
+        """Return the reward of the finished episode, or None if it could not be scored."""
         ...
 
 
 class Environment(Protocol):
-    """Tasks to play. `identity` hashes everything that decides what a task is and what it pays."""
+    """A set of tasks to play."""
 
     @property
     def identity(self) -> str:
-        """Hash of tasks and rewards."""
+        """Hash of everything that determines the tasks and their rewards."""
         ...
 
     def __len__(self) -> int:
@@ -60,13 +62,19 @@ class Environment(Protocol):
         ...
 
     def begin(self, task: int) -> EpisodePlay:
-        """A fresh episode of a task."""
+        """Start a new episode of a task (index from 0)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TurnTokens:
-    """Tokens that a model read and then wrote, in an episode."""
+    """One model turn of an episode.
+
+    Attributes:
+        episode: index of the episode in its round.
+        read: token ids of the prompt.
+        written: token ids that the model generated.
+    """
 
     episode: int
     read: Sequence[int]
@@ -75,12 +83,12 @@ class TurnTokens:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Episodes played together.
+    """A batch of episodes played together.
 
     Attributes:
-        turns: of all episodes.
-        rewards: of each episode; None where unscored.
-        called: share of the episodes in which a tool was called.
+        turns: turns of all episodes.
+        rewards: reward of each episode; None if unscored.
+        called: share of episodes with at least one tool call.
     """
 
     turns: list[TurnTokens]
@@ -90,10 +98,10 @@ class Round:
 
 @dataclass
 class Reinforcement:
-    """Tries to earn more than the group's mean.
+    """GRPO objective: increases the probability of episodes whose reward is above their group's mean.
 
     Raises:
-        InputError: the environment has no tasks.
+        InputError: the environment has no tasks, or `num_generations` is below 2.
     """
 
     model: PreTrainedModel
@@ -105,63 +113,65 @@ class Reinforcement:
 
     def __post_init__(self) -> None:
         if not len(self.environment):
-            raise InputError("no tasks to play", remedy="name worlds that may be trained on")
+            raise InputError("the environment has no tasks", remedy="set 'worlds' to worlds of the split 'train'")
         if self.group < 2:
-            raise InputError(f"num_generations = {self.group}", remedy="a group needs at least 2 episodes")
+            what = f"num_generations must be at least 2, got {self.group}"
+            raise InputError(what, remedy="raise num_generations in [trl]")
 
     @property
     def group(self) -> int:
-        """Episodes of one task."""
+        """Number of episodes per task."""
         return int(self.config.setting("num_generations"))
 
     @property
     def tasks(self) -> int:
-        """Tasks of one step."""
+        """Number of tasks per step."""
         return max(1, int(self.config.setting("generation_batch_size")) // self.group)
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """Number of steps."""
         return math.ceil(self.config.epochs * len(self.environment) / self.tasks)
 
     def reward(self) -> float | None:
-        """Mean reward of the last round's scored episodes."""
+        """Return the mean reward of the last round's scored episodes."""
         return self._mean
 
     def parts(self, step: int) -> list[StepShare]:
-        """Play a round and hand out its turns, each weighted by its episode's advantage.
+        """Play a round and return its turns as parts of the step, each weighted by its episode's advantage.
 
         Raises:
-            IncompleteError: no episode of the round could be scored, or none of the first round called a tool.
+            IncompleteError: no episode of the round could be scored, or no episode of the first round called a tool.
         """
         played = self._play(step)
         scored = [reward for reward in played.rewards if reward is not None]
         if not scored:
-            raise IncompleteError("no episode could be scored", remedy="raise the case's max_tokens, or see its tools")
+            what = f"none of the {len(played.rewards)} episodes of step {step + 1} could be scored"
+            raise IncompleteError(what, remedy="raise the case's max_tokens, or check its tools")
         if step == 0 and not played.called:
-            what = "not one episode called a tool: the model does not speak the tools' notation"
+            what = "no episode called a tool: the model does not produce the tool-call format"
             raise IncompleteError(what, remedy="fine-tune on episodes of these tools first (stage = 'sft')")
         self._mean = sum(scored) / len(scored)
-        worth = advantages(played.rewards, self.group)
-        turns = [turn for turn in played.turns if worth[turn.episode] != 0]
+        advantage = advantages(played.rewards, self.group)
+        turns = [turn for turn in played.turns if advantage[turn.episode] != 0]
         rows = [row_of(turn) for turn in turns]
         lengths = np.array([len(row) for row in rows])
         order = np.argsort(lengths, kind="stable").tolist() if rows else []
         total = sum(int(row.supervised.sum()) for row in rows)
-        made = []
-        for group in cut(order, lengths, self.config.batch_tokens):
-            batch = collate([rows[at] for at in group]).to(self.model.device)
-            gains = torch.tensor([worth[turns[at].episode] for at in group], device=self.model.device)
-            made.append(StepShare(partial(self._loss, batch, gains, total), batch.tokens, batch.supervised))
-        return made
+        parts = []
+        for group in group_by_length(order, lengths, self.config.batch_tokens):
+            batch = collate([rows[index] for index in group]).to(self.model.device)
+            weights = torch.tensor([advantage[turns[index].episode] for index in group], device=self.model.device)
+            parts.append(StepShare(partial(self._loss, batch, weights, total), batch.tokens, batch.supervised))
+        return parts
 
-    def _loss(self, batch: Batch, gains: Tensor, total: int) -> Tensor:
-        said, rows = log_probabilities(self.model, batch)
-        return -(said * gains[rows]).sum() / total
+    def _loss(self, batch: Batch, weights: Tensor, total: int) -> Tensor:
+        log_probs, rows = log_probabilities(self.model, batch)
+        return -(log_probs * weights[rows]).sum() / total
 
     def _play(self, step: int) -> Round:
-        chance = np.random.default_rng([self.config.seed, step])
-        tasks = chance.choice(len(self.environment), self.tasks, replace=self.tasks > len(self.environment))
+        rng = np.random.default_rng([self.config.seed, step])
+        tasks = rng.choice(len(self.environment), self.tasks, replace=self.tasks > len(self.environment))
         plays = [self.environment.begin(int(task)) for task in tasks for _ in range(self.group)]
         turns: dict[int, list[tuple[Sequence[int], Sequence[int]]]] = {}
 
@@ -170,44 +180,47 @@ class Reinforcement:
 
         training = self.model.training
         model = LocalModel.around(self.model, self.tokenizer, on_turn=on_turn)
-        first = int(chance.integers(2**31))
+        first = int(rng.integers(2**31))
         called = play_round(plays, model, first, float(self.config.setting("temperature")))
         self.model.train(training)
-        told = [TurnTokens(seed - first, read, written) for seed, said in turns.items() for read, written in said]
-        return Round(told, [play.reward() for play in plays], called)
+        flat = [TurnTokens(seed - first, read, written) for seed, pairs in turns.items() for read, written in pairs]
+        return Round(flat, [play.reward() for play in plays], called)
 
 
 def play_round(plays: Sequence[EpisodePlay], model: Model, seed: int, temperature: float) -> float:
-    """Play episodes to their end, all together; the n-th draws its samples from `seed` + n.
+    """Play episodes to their end in batches; episode n samples with the seed `seed` + n.
 
     Returns:
-        The share of the episodes in which a tool was called.
+        The share of episodes with at least one tool call.
     """
     called: set[int] = set()
     while True:
-        asked = {at: request for at, play in enumerate(plays) if (request := play.request()) is not None}
-        if not asked:
+        pending = {index: request for index, play in enumerate(plays) if (request := play.request()) is not None}
+        if not pending:
             return len(called) / len(plays)
-        requests = [replace(request, seed=seed + at, temperature=temperature) for at, request in asked.items()]
-        for at, output in zip(asked, model.generate(requests), strict=True):
-            plays[at].take(output)
+        requests = [replace(request, seed=seed + index, temperature=temperature) for index, request in pending.items()]
+        for index, output in zip(pending, model.generate(requests), strict=True):
+            plays[index].take(output)
             if output.message.tool_calls:
-                called.add(at)
+                called.add(index)
 
 
 def advantages(rewards: Sequence[float | None], group: int) -> list[float]:
-    """Each reward minus its group's mean, over the group's standard deviation; 0 where unscored or all alike."""
-    worth: list[float] = []
+    """Return each reward minus its group's mean, divided by the group's standard deviation.
+
+    The advantage is 0 for unscored episodes and in groups whose rewards are all equal.
+    """
+    result: list[float] = []
     for start in range(0, len(rewards), group):
-        several = rewards[start : start + group]
-        scored = np.array([reward for reward in several if reward is not None])
-        spread = float(scored.std()) if len(scored) else 0.0
+        group_rewards = rewards[start : start + group]
+        scored = np.array([reward for reward in group_rewards if reward is not None])
+        deviation = float(scored.std()) if len(scored) else 0.0
         mean = float(scored.mean()) if len(scored) else 0.0
-        worth += [0.0 if r is None or spread < 1e-6 else (r - mean) / spread for r in several]
-    return worth
+        result += [0.0 if r is None or deviation < 1e-6 else (r - mean) / deviation for r in group_rewards]
+    return result
 
 
 def row_of(turn: TurnTokens) -> TrainingRow:
-    """A turn as a row: what was written is supervised."""
+    """Convert a turn to a row in which the generated tokens are supervised."""
     ids = np.array([*turn.read, *turn.written], dtype=np.int32)
     return TrainingRow(ids, np.arange(len(ids)) >= len(turn.read), "")

@@ -1,4 +1,4 @@
-"""One training from a base checkpoint to a finished folder: rows, gate, training, weights, card, manifest last."""
+"""Run one training from a base checkpoint to a finished folder: rows, mask check, training, weights, card, manifest."""
 
 from __future__ import annotations
 
@@ -19,31 +19,38 @@ from holdfast.core.records import Example, Provenance, RunCard
 from holdfast.core.store import RunFolder, write_text
 from holdfast.models.local import LocalModel
 from holdfast.train.card import model_card
-from holdfast.train.checkpointing import METRICS, Keeper, StepLog
+from holdfast.train.checkpointing import METRICS, Checkpointer, StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.distributed import first, meet, world
-from holdfast.train.loop import Hooks, descend
+from holdfast.train.distributed import is_main_process, wait_for_everyone, world_size
+from holdfast.train.loop import Hooks, optimise
 from holdfast.train.mask_check import Census, check_masks
 from holdfast.train.objective import Imitation, Objective, PairRow, Preference
-from holdfast.train.pairs import Pair, own_answers, pair_rows
+from holdfast.train.pairs import Pair, pair_rows, pairs_from_model
 from holdfast.train.reinforce import Environment, Reinforcement
 from holdfast.train.rows import TrainingRow, make_rows
-from holdfast.train.safety_probe import SafetyProbe, Watching
+from holdfast.train.safety_probe import ProbeSchedule, SafetyProbe
 from holdfast.train.set_check import naming_sets, refuse_unseen_calls
 from holdfast.train.trackers import tracked, trackers
 from holdfast.train.trl_engine import last_state, train_with_trl
-from holdfast.train.weights import check_rows, checkpoint_hash, load_checkpoint, save, whole
+from holdfast.train.weights import check_rows, checkpoint_hash, load_checkpoint, save, unsharded
 
-#: Where the weights of the last whole state go when the loss is no longer a number.
+#: Folder for the weights of the last saved state when training stops because the loss is not finite.
 LAST_GOOD = "last-good"
-#: What TRL's states hold beside a checkpoint.
+#: Files that TRL's training states hold besides a checkpoint.
 _STATE_ONLY = ("*.pt", "*.pth", "*.bin", "trainer_state.json")
-Taught = Sequence[Example | Pair]
+TrainingData = Sequence[Example | Pair]
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """What a training works on, past the gate: rows for `midtrain` and `sft`, pairs for `dpo`, nothing for `grpo`."""
+    """Training data that passed the mask check: rows for `midtrain` and `sft`, pairs for `dpo`, nothing for `grpo`.
+
+    Attributes:
+        rows: rows to train on.
+        pairs: preference pairs to train on.
+        taught: provenance of each example.
+        census: counts from the mask check; None for `grpo`.
+    """
 
     rows: Sequence[TrainingRow]
     pairs: Sequence[PairRow]
@@ -53,89 +60,96 @@ class PreparedData:
 
 def train(
     base: Path,
-    examples: Taught,
+    examples: TrainingData,
     config: TrainConfig,
     out: Path,
     on_step: Callable[[StepLog], None] | None = None,
-    watching: Watching | None = None,
+    probe_schedule: ProbeSchedule | None = None,
     environment: Environment | None = None,
 ) -> RunCard:
     """Fine-tune the checkpoint in `base` and write the result to `out`.
 
-    A finished `out` with the same key is returned as it is; an unfinished one goes on from its last whole state.
+    If `out` holds a finished result with the same key, it is returned unchanged. If it holds an unfinished training
+    with the same key, training resumes from the last saved state.
 
     Args:
-        base: checkpoint to begin from.
-        examples: what is taught; for `dpo` pairs, or chats whose last turn is preferred to the model's own; for `grpo`
-            none.
-        config: the knobs.
+        base: checkpoint to start from.
+        examples: training examples; for `dpo`, pairs, or chats whose last turn is preferred to the model's own answer;
+            for `grpo`, empty.
+        config: training settings.
         out: folder of the new checkpoint.
-        on_step: told of each step.
-        watching: looks at the model during training; what it finds is in `safety.jsonl` and on the card.
-        environment: what `grpo` plays.
+        on_step: called after each step.
+        probe_schedule: safety probe and its interval; results go to `safety.jsonl` and the model card.
+        environment: the environment that `grpo` plays.
+
+    Returns:
+        The manifest of the finished folder.
 
     Raises:
         ModelError: `base` is not a transformers checkpoint with a tokenizer.
-        InputError: no examples, one that does not fit, or too little memory.
-        MaskError: the gate refuses what would be supervised.
+        InputError: there are no examples, one is too long or invalid, or there is too little memory.
+        MaskError: the mask check found a difference.
         ResultsError: `out` holds the result of another training.
-        PrerequisiteError: TRL, PEFT or bitsandbytes is asked for and not installed.
-        IncompleteError: the loss is no longer a number, or a file cannot be written.
+        PrerequisiteError: TRL, PEFT or bitsandbytes is needed and not installed.
+        IncompleteError: the loss is not finite, or a file cannot be written.
     """
-    if config.engine == "loop" and world() > 1:
-        raise InputError(f"the loop runs in one process, not in {world()}", remedy="set engine = 'trl'")
+    if config.engine == "loop" and world_size() > 1:
+        raise InputError(f"engine 'loop' needs one process, got {world_size()}", remedy="set engine = 'trl'")
     key, folder = train_key(base, examples, config, environment), RunFolder(out)
     if folder.complete:
         if folder.card().key == key:
             return folder.card()
-        raise ResultsError("holds another training", where=out, remedy="delete it or choose another folder")
-    began = time.perf_counter()
-    told = trackers(config.setting("report_to")) if config.engine == "loop" else []  # TRL tells its own
+        what = "the folder holds the result of a training with other inputs"
+        raise ResultsError(what, where=out, remedy="delete it or choose another folder")
+    started = time.perf_counter()
+    # TRL's trainers call their trackers themselves.
+    callbacks = trackers(config.setting("report_to")) if config.engine == "loop" else []
     model, tokenizer = load_checkpoint(base, config)
-    lesson = prepare(examples, model, tokenizer, config)
-    keeper = Keeper(out, key, config.setting("save_steps"))
-    if first():
-        keeper.begin()
-    meet()
-    watch = SafetyProbe(watching, tokenizer, out) if watching else None
-    bench = TrainingJob(model, tokenizer, config, lesson, environment)
-    with tracked(told, model, out, watch, on_step) as listener, _keeping_good(bench, keeper, base):
-        logs = _descend(bench, Hooks(listener, keeper, watch))
-    bench = replace(bench, model=whole(model, base, config))
-    card = _card(key, _inputs(base, examples, config, environment), _counts(lesson.census, logs), began)
-    if first():
-        _finish(bench, base, keeper, card, logs, watch)
-    meet()  # the next stage begins from this folder
+    prepared = prepare(examples, model, tokenizer, config)
+    checkpointer = Checkpointer(out, key, config.setting("save_steps"))
+    if is_main_process():
+        checkpointer.prepare()
+    wait_for_everyone()
+    probe = SafetyProbe(probe_schedule, tokenizer, out) if probe_schedule else None
+    job = TrainingJob(model, tokenizer, config, prepared, environment)
+    with tracked(callbacks, model, out, probe, on_step) as listener, _saving_last_good(job, checkpointer, base):
+        logs = _optimise(job, Hooks(listener, checkpointer, probe))
+    job = replace(job, model=unsharded(model, base, config))
+    card = _card(key, _inputs(base, examples, config, environment), _counts(prepared.census, logs), started)
+    if is_main_process():
+        _finish(job, base, checkpointer, card, logs, probe)
+    wait_for_everyone()  # the next stage starts from this folder
     return card
 
 
 def prepare(
-    examples: Taught, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TrainConfig
+    examples: TrainingData, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: TrainConfig
 ) -> PreparedData:
-    """Rows or pairs of what is taught, past the gate.
+    """Tokenise the training data and check its loss mask.
 
     Raises:
-        InputError: no examples, examples mixed with pairs, or one that does not fit.
-        MaskError: the gate refuses what would be supervised.
+        InputError: there are no examples, examples are mixed with pairs, or one is too long or invalid.
+        MaskError: the mask check found a difference.
     """
     if config.stage == "grpo":
         return PreparedData((), (), (), None)
-    told = [example for example in examples if isinstance(example, Example)]
+    plain = [example for example in examples if isinstance(example, Example)]
     pairs = [pair for pair in examples if isinstance(pair, Pair)]
-    if told and pairs:
+    if plain and pairs:
         raise InputError(
-            "examples and pairs are mixed", where=pairs[0].id, remedy="train on them in stages of their own"
+            "examples and pairs are mixed in one stage", where=pairs[0].id, remedy="train on them in separate stages"
         )
     if pairs and config.stage != "dpo":
-        raise InputError(f"stage = '{config.stage}' takes no pairs", where=pairs[0].id, remedy="set stage = 'dpo'")
-    if config.stage == "dpo" and told:
-        pairs = own_answers(told, LocalModel.around(model, tokenizer), config.max_length // 4, config.seed)
+        what = f"stage = '{config.stage}' cannot train on pairs"
+        raise InputError(what, where=pairs[0].id, remedy="set stage = 'dpo'")
+    if config.stage == "dpo" and plain:
+        pairs = pairs_from_model(plain, LocalModel.around(model, tokenizer), config.max_length // 4, config.seed)
     if pairs:
-        told = [pair.told(which) for pair in pairs for which in ("chosen", "rejected")]
-    refuse_unseen_calls(told, tokenizer)
-    with naming_sets(told):
-        rows = make_rows(told, tokenizer, config)
-        census = check_masks(told, rows, tokenizer, config)
+        plain = [pair.as_example(which) for pair in pairs for which in ("chosen", "rejected")]
+    refuse_unseen_calls(plain, tokenizer)
+    with naming_sets(plain):
+        rows = make_rows(plain, tokenizer, config)
+        census = check_masks(plain, rows, tokenizer, config)
         check_rows(rows, model, tokenizer)
     taught = [example.provenance for example in examples]
     return PreparedData(() if pairs else rows, pair_rows(pairs, rows) if pairs else (), taught, census)
@@ -143,82 +157,89 @@ def prepare(
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Everything on the bench: the open model, how to train it, and on what."""
+    """The loaded model, the settings, and the prepared data of one training."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     config: TrainConfig
-    lesson: PreparedData
+    prepared: PreparedData
     environment: Environment | None
 
 
-def _descend(bench: TrainingJob, hooks: Hooks) -> list[StepLog]:
-    """Train with the engine and towards the objective that the config names."""
-    model, config, lesson = bench.model, bench.config, bench.lesson
+def _optimise(job: TrainingJob, hooks: Hooks) -> list[StepLog]:
+    """Train with the engine and the objective that the config selects."""
+    model, config, prepared = job.model, job.config, job.prepared
     if config.engine == "trl":
-        return train_with_trl(model, bench.tokenizer, lesson.pairs or lesson.rows, config, hooks)
+        return train_with_trl(model, job.tokenizer, prepared.pairs or prepared.rows, config, hooks)
     objective: Objective
     if config.stage == "grpo":
-        if bench.environment is None:
-            raise InputError("stage = 'grpo' needs worlds to play", remedy="name worlds of the split 'train'")
-        objective = Reinforcement(model, bench.tokenizer, bench.environment, config)
+        if job.environment is None:
+            raise InputError(
+                "stage = 'grpo' needs worlds to play", remedy="set 'worlds' to worlds of the split 'train'"
+            )
+        objective = Reinforcement(model, job.tokenizer, job.environment, config)
     elif config.stage == "dpo":
-        objective = Preference(model, lesson.pairs, config)
+        objective = Preference(model, prepared.pairs, config)
     else:
-        objective = Imitation(model, lesson.rows, config)
-    return descend(model, objective, config, hooks)
+        objective = Imitation(model, prepared.rows, config)
+    return optimise(model, objective, config, hooks)
 
 
 @contextmanager
-def _keeping_good(bench: TrainingJob, keeper: Keeper, base: Path) -> Iterator[None]:
-    """Where a training fails, the weights of its last whole state go to a folder of their own, and the error says so.
+def _saving_last_good(job: TrainingJob, checkpointer: Checkpointer, base: Path) -> Iterator[None]:
+    """If training fails, save the weights of its last state to `last-good` and name that folder in the error.
 
-    A training with other knobs makes room for its own states, and would otherwise sweep them away.
+    The state itself is not enough: the next training with other settings deletes it.
     """
     try:
         yield
     except StoreError:
         raise
     except IncompleteError as error:
-        kept, state = keeper.out / LAST_GOOD, last_state(keeper)
-        if not first():
+        folder, state = checkpointer.out / LAST_GOOD, last_state(checkpointer)
+        if not is_main_process():
             raise
-        if state.path:  # of TRL's: a checkpoint already, whole or of adapters
-            shutil.copytree(state.path, kept, ignore=shutil.ignore_patterns(*_STATE_ONLY), dirs_exist_ok=True)
-        elif keeper.revive(bench.model):
-            save(bench.model, bench.tokenizer, kept, base)
+        if state.path:  # TRL's state is a checkpoint already, of the full model or of adapters
+            shutil.copytree(state.path, folder, ignore=shutil.ignore_patterns(*_STATE_ONLY), dirs_exist_ok=True)
+        elif checkpointer.restore_weights(job.model):
+            save(job.model, job.tokenizer, folder, base)
         else:
             raise
-        what = f"{error.what}; the last good weights are in {kept}"
+        what = f"{error.what}; the last good weights are in {folder}"
         raise IncompleteError(what, where=error.where, remedy=error.remedy) from None
 
 
 def _finish(
-    bench: TrainingJob, base: Path, keeper: Keeper, card: RunCard, logs: Sequence[StepLog], watch: SafetyProbe | None
+    job: TrainingJob,
+    base: Path,
+    checkpointer: Checkpointer,
+    card: RunCard,
+    logs: Sequence[StepLog],
+    probe: SafetyProbe | None,
 ) -> None:
-    """Write the folder, its manifest last."""
-    if watch:
-        watch(bench.model, logs)  # weights that were spread could not be looked at before
-    save(bench.model, bench.tokenizer, keeper.out, base)
+    """Write the output folder, the manifest last."""
+    if probe:
+        probe(job.model, logs)  # sharded weights could not be probed during training
+    save(job.model, job.tokenizer, checkpointer.out, base)
     lines = "".join(log.model_dump_json(exclude_none=True) + "\n" for log in logs)
-    write_text(keeper.out / f"{METRICS}.jsonl", lines)
-    points = watch.points if watch else ()
-    write_text(keeper.out / "README.md", model_card(base, bench.lesson.taught, bench.config, card, logs, points))
-    keeper.end()
-    RunFolder(keeper.out).finish(card)
+    write_text(checkpointer.out / f"{METRICS}.jsonl", lines)
+    points = probe.points if probe else ()
+    write_text(checkpointer.out / "README.md", model_card(base, job.prepared.taught, job.config, card, logs, points))
+    checkpointer.discard()
+    RunFolder(checkpointer.out).finish(card)
 
 
-def train_key(base: Path, examples: Taught, config: TrainConfig, environment: Environment | None = None) -> str:
-    """Hash of everything that makes the result: weights, examples in order, config and this room's code.
+def train_key(base: Path, examples: TrainingData, config: TrainConfig, environment: Environment | None = None) -> str:
+    """Return the hash of everything that determines the result: weights, examples in order, config, and this code.
 
     Raises:
         ModelError: `base` is not a transformers checkpoint.
     """
-    played = environment.identity if environment else None
-    return key_of([checkpoint_hash(base), list(examples), config, played, room_version("train")])
+    identity = environment.identity if environment else None
+    return key_of([checkpoint_hash(base), list(examples), config, identity, room_version("train")])
 
 
-def _card(key: str, inputs: dict[str, object], counts: dict[str, int], began: float) -> RunCard:
+def _card(key: str, inputs: dict[str, object], counts: dict[str, int], started: float) -> RunCard:
     return RunCard(
         key=key,
         kind="train",
@@ -227,27 +248,29 @@ def _card(key: str, inputs: dict[str, object], counts: dict[str, int], began: fl
         code=room_version("train"),
         inputs=inputs,
         counts=counts,
-        seconds=round(time.perf_counter() - began, 2),
+        seconds=round(time.perf_counter() - started, 2),
     )
 
 
-def _inputs(base: Path, examples: Taught, config: TrainConfig, environment: Environment | None) -> dict[str, object]:
-    made: dict[str, object] = {
+def _inputs(
+    base: Path, examples: TrainingData, config: TrainConfig, environment: Environment | None
+) -> dict[str, object]:
+    inputs: dict[str, object] = {
         "base": checkpoint_hash(base),
         "examples": key_of(list(examples)),
         "config": config.model_dump(),
     }
-    return {**made, "environment": environment.identity} if environment else made
+    return {**inputs, "environment": environment.identity} if environment else inputs
 
 
 def _counts(census: Census | None, logs: Sequence[StepLog]) -> dict[str, int]:
-    done = {
+    totals = {
         "steps": len(logs),
         "tokens": sum(log.tokens for log in logs),
         "supervised": sum(log.supervised for log in logs),
     }
     if census is None:
-        return done
+        return totals
     return {
         "rows": census.rows,
         "row_tokens": census.tokens,
@@ -255,5 +278,5 @@ def _counts(census: Census | None, logs: Sequence[StepLog]) -> dict[str, int]:
         "turns": census.turns,
         "calls": census.calls,
         "reasoned": census.reasoned,
-        **done,
+        **totals,
     }

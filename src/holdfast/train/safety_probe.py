@@ -1,6 +1,6 @@
-"""Looks at the model while it is trained, and never spends more than a tenth of the training's time on it.
+"""Safety probes: measures the model during training, in at most a tenth of the training time.
 
-What is looked at comes from outside: this room knows of no case and no score.
+The caller provides the probe function, because this package imports neither cases nor scorers.
 """
 
 from __future__ import annotations
@@ -17,15 +17,22 @@ from holdfast.core.store import RunFolder, write_text
 from holdfast.train.checkpointing import StepLog
 
 SAFETY = "safety"
-#: Share of the training's time that may go into looking.
+#: Share of the training time that probes may take.
 BUDGET = 0.1
 
-#: Model and tokenizer → named figures; None where a figure could not be had.
+#: Model and tokenizer → named metrics; None if a metric could not be measured.
 Probe = Callable[[PreTrainedModel, PreTrainedTokenizerBase], Mapping[str, float | None]]
 
 
 class SafetyPoint(Record):
-    """What a probe found after a step (0: before the first), and the seconds it took."""
+    """Result of one probe.
+
+    Attributes:
+        step: steps done before the probe; 0 is before training.
+        tokens: tokens trained on before the probe.
+        seconds: wall-clock time of the probe.
+        values: named metrics; None if a metric could not be measured.
+    """
 
     step: int
     tokens: int
@@ -34,60 +41,60 @@ class SafetyPoint(Record):
 
 
 @dataclass(frozen=True)
-class Watching:
-    """A probe, and after how many steps it is due."""
+class ProbeSchedule:
+    """A probe function and the number of steps between two probes."""
 
     every: int
     probe: Probe
 
 
 class SafetyProbe:
-    """Takes points before the first step, after the last, and in between as often as is asked for and affordable.
+    """Probes the model before the first step, after the last, and in between on schedule if the time budget allows.
 
     Args:
-        watching: what to look with, and how often.
-        tokenizer: the model's.
-        out: folder whose `safety.jsonl` takes the points.
+        schedule: probe function and interval.
+        tokenizer: the model's tokenizer.
+        out: folder whose `safety.jsonl` receives the points.
     """
 
-    def __init__(self, watching: Watching, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-        self.watching, self.tokenizer, self.folder = watching, tokenizer, RunFolder(out)
+    def __init__(self, schedule: ProbeSchedule, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+        self.schedule, self.tokenizer, self.folder = schedule, tokenizer, RunFolder(out)
         self.points: list[SafetyPoint] = []
 
     def begin(self, model: PreTrainedModel, logs: Sequence[StepLog]) -> None:
-        """Take up the points of the steps done before, or take the first one."""
-        kept = [point for point in self.folder.read(SAFETY, SafetyPoint) if point.step <= len(logs)]
-        lines = "".join(point.model_dump_json() + "\n" for point in kept)
+        """Load the points of the steps already done, or probe the model if there are none."""
+        points = [point for point in self.folder.read(SAFETY, SafetyPoint) if point.step <= len(logs)]
+        lines = "".join(point.model_dump_json() + "\n" for point in points)
         write_text(self.folder.path / f"{SAFETY}.jsonl", lines)
-        self.points = kept
-        if not kept:
-            self._take(model, logs)
+        self.points = points
+        if not points:
+            self._measure(model, logs)
 
     def __call__(self, model: PreTrainedModel, logs: Sequence[StepLog]) -> None:
-        """Take a point after a step if one is due and affordable."""
+        """Probe the model after a step if a probe is due and within budget."""
         last = logs[-1]
         if self.points[-1].step == last.step:
             return
-        due = last.step % self.watching.every == 0 and self._affordable(logs)
+        due = last.step % self.schedule.every == 0 and self._affordable(logs)
         if due or last.step == last.steps:
-            self._take(model, logs)
+            self._measure(model, logs)
 
     @property
     def seconds(self) -> float:
-        """Time spent on looking."""
+        """Total wall-clock time of all probes."""
         return sum(point.seconds for point in self.points)
 
     def _affordable(self, logs: Sequence[StepLog]) -> bool:
-        """Whether one more point and the last one fit into the budget."""
+        """Whether the budget allows one more probe besides the final one."""
         trained = sum(log.seconds for log in logs)
-        whole = trained * logs[-1].steps / len(logs)
-        return self.seconds + 2 * self.points[-1].seconds <= BUDGET * whole
+        expected = trained * logs[-1].steps / len(logs)
+        return self.seconds + 2 * self.points[-1].seconds <= BUDGET * expected
 
-    def _take(self, model: PreTrainedModel, logs: Sequence[StepLog]) -> None:
-        began, training = time.perf_counter(), model.training
-        values = self.watching.probe(model, self.tokenizer)
+    def _measure(self, model: PreTrainedModel, logs: Sequence[StepLog]) -> None:
+        started, training = time.perf_counter(), model.training
+        values = self.schedule.probe(model, self.tokenizer)
         model.train(training)
-        seconds, tokens = time.perf_counter() - began, sum(log.tokens for log in logs)
+        seconds, tokens = time.perf_counter() - started, sum(log.tokens for log in logs)
         point = SafetyPoint(step=len(logs), tokens=tokens, seconds=seconds, values=values)
         self.points.append(point)
         self.folder.append(SAFETY, [point])

@@ -1,4 +1,4 @@
-"""Examples as the model will see them, with what is supervised marked: for eyes, before the first step."""
+"""Show examples as the model reads them, with the supervised text marked, before training starts."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from holdfast.train.rows import TrainingRow
 
 
 def spans(row: TrainingRow, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[str, bool]]:
-    """The text of a row in stretches, each with whether it is supervised."""
-    borders = [0, *(np.flatnonzero(np.diff(row.supervised)) + 1).tolist(), len(row)]
-    for start, end in pairwise(borders):
+    """Yield the decoded text of each run of equally marked tokens, and whether that run is supervised."""
+    boundaries = [0, *(np.flatnonzero(np.diff(row.supervised)) + 1).tolist(), len(row)]
+    for start, end in pairwise(boundaries):
         text = tokenizer.decode(row.ids[start:end].tolist(), clean_up_tokenization_spaces=False)
         yield str(text), bool(row.supervised[start])
 
 
-def marked(rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase, count: int = 10) -> Iterator[str]:
-    """A text for each of the sampled rows: its example's id, then what the model reads, ⟦what is supervised⟧."""
+def marked_texts(rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase, count: int = 10) -> Iterator[str]:
+    """Yield one text per sampled row: the example's id, then the decoded row with ⟦supervised text⟧ in brackets."""
     for row in sample(rows, count):
-        told = "".join(f"⟦{text}⟧" if taught else text for text, taught in spans(row, tokenizer))
-        yield f"── {row.example}\n{told}"
+        text = "".join(f"⟦{part}⟧" if supervised else part for part, supervised in spans(row, tokenizer))
+        yield f"── {row.example}\n{text}"
 
 
 def sample(rows: Sequence[TrainingRow], count: int = 10) -> list[TrainingRow]:
-    """So many rows spread evenly over all, the first and the last among them."""
+    """Return `count` evenly spaced rows, including the first and the last."""
     if len(rows) <= count:
         return list(rows)
-    return [rows[at] for at in np.linspace(0, len(rows) - 1, count).round().astype(int)]
+    return [rows[index] for index in np.linspace(0, len(rows) - 1, count).round().astype(int)]

@@ -1,4 +1,4 @@
-"""Tells trackers (trackio, MLflow, Weights & Biases) of each step, through the callbacks that transformers keeps."""
+"""Log steps to experiment trackers (trackio, MLflow, Weights & Biases) through transformers' callbacks."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from holdfast.train.safety_probe import SafetyProbe
 
 
 def trackers(names: str | Sequence[str]) -> list[Any]:
-    """A callback for each tracker; none for `none`.
+    """Return one callback per tracker name; `none` is skipped.
 
     Raises:
-        ConfigError: transformers knows no such tracker.
+        ConfigError: transformers does not support a tracker of that name.
         PrerequisiteError: the tracker is not installed.
     """
     wanted = [name for name in ([names] if isinstance(names, str) else names) if name != "none"]
-    # By name: transformers types this function no more than it exports it.
+    # Imported by name, because transformers neither exports nor types this function.
     integrations: Any = importlib.import_module("transformers.integrations")
-    made = []
+    callbacks = []
     for name in wanted:
         try:
             [kind] = integrations.get_reporting_integration_callbacks([name])
-            made.append(kind())
+            callbacks.append(kind())
         except ValueError as error:
-            raise ConfigError(f"[trl] report_to: {error}", remedy="name one of those") from None
+            raise ConfigError(f"[trl] report_to: {error}", remedy="use one of the supported names") from None
         except (RuntimeError, ImportError):
             raise missing(name) from None
-    return made
+    return callbacks
 
 
 @contextmanager
@@ -43,42 +43,42 @@ def tracked(
     callbacks: Sequence[Any],
     model: PreTrainedModel,
     out: Path,
-    watch: SafetyProbe | None = None,
+    probe: SafetyProbe | None = None,
     on_step: Callable[[StepLog], None] | None = None,
 ) -> Iterator[Callable[[StepLog], None] | None]:
-    """A listener that passes each step, and what was seen of the model after it, on to the trackers.
+    """Yield a step callback that logs each step and the safety probe results after it to the trackers.
 
     Args:
-        callbacks: of `trackers`.
-        model: what is trained; trackers note its shape.
-        out: folder of the training, whose name the run gets.
-        watch: what looks at the model.
-        on_step: who else is told.
+        callbacks: result of `trackers`.
+        model: the trained model; trackers record its shape.
+        out: output folder; its name becomes the run's name.
+        probe: safety probe of the training.
+        on_step: further callback to call after each step.
     """
     if not callbacks:
         yield on_step
         return
-    # Only here: transformers' trainer loads all that it could train with.
+    # Imported here because transformers' trainer loads every integration that is installed.
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
     settings = TrainingArguments(output_dir=str(out), run_name=out.name, report_to="none")
     state, control = TrainerState(), TrainerControl()
 
-    def tell(event: str, **more: Any) -> None:
+    def notify(event: str, **more: Any) -> None:
         for callback in callbacks:
             getattr(callback, event)(settings, state, control, model=model, **more)
 
     def listen(log: StepLog) -> None:
         state.global_step, state.max_steps = log.step, log.steps
-        figures = log.model_dump(exclude={"step", "steps"}, exclude_none=True)
-        if watch and watch.points[-1].step == log.step:
-            figures |= {name: value for name, value in watch.points[-1].values.items() if value is not None}
-        tell("on_log", logs=figures)
+        metrics = log.model_dump(exclude={"step", "steps"}, exclude_none=True)
+        if probe and probe.points[-1].step == log.step:
+            metrics |= {name: value for name, value in probe.points[-1].values.items() if value is not None}
+        notify("on_log", logs=metrics)
         if on_step:
             on_step(log)
 
-    tell("on_train_begin")
+    notify("on_train_begin")
     try:
         yield listen
     finally:
-        tell("on_train_end")
+        notify("on_train_end")

@@ -1,8 +1,9 @@
-"""The same steps through TRL's trainers: the reference, and the path for large models and several processes.
+"""The `trl` engine: the same steps through TRL's trainers, for large models and several processes.
 
-TRL gets tokens, labels and learning rates from us and decides nothing about the data: each item of its dataset is the
-number of one part of one of our steps.  Under `torchrun` or `accelerate launch` every step is dealt out to the
-processes, so that many take the same steps as one; with `fsdp = true` each holds a part of the weights only.
+TRL receives tokens, labels and learning rates from us and makes no decision about the data: each item of its dataset is
+the index of one part of one of our steps. Under `torchrun` or `accelerate launch` each step is split across the
+processes, so the number of processes does not change the steps. With `fsdp = true` each process holds only a shard of
+the weights.
 """
 
 from __future__ import annotations
@@ -24,33 +25,33 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError
 from holdfast.core.extras import require
-from holdfast.train.batches import IGNORE, Batch, collate, deal, plan_batches
-from holdfast.train.checkpointing import Keeper, StepLog
+from holdfast.train.batches import IGNORE, Batch, collate, plan_batches, split_evenly
+from holdfast.train.checkpointing import Checkpointer, StepLog
 from holdfast.train.config import SHARED, TrainConfig
-from holdfast.train.distributed import first, sharded, spread, world
+from holdfast.train.distributed import is_main_process, is_sharded, wants_sharding, world_size
 from holdfast.train.loop import Hooks, finite, lr_share
 from holdfast.train.objective import PairRow
 from holdfast.train.rows import TrainingRow
 
-#: From this many parameters on, activations are recomputed rather than kept.
+#: Models with more parameters use activation checkpointing by default.
 _LARGE = 500_000_000
-#: States kept on the way, where nobody says how often.
+#: Number of states saved during training if `save_steps` is not set.
 _STATES = 10
-_SPREAD = "start it with: torchrun --nproc-per-node=GPUS --no-python holdfast train FILE"
-#: Settings of `SHARED` that TRL's trainers do not take: they act before the trainer, or in the loop alone.
+_LAUNCH = "start it with: torchrun --nproc-per-node=GPUS --no-python holdfast train FILE"
+#: Settings of `SHARED` that TRL's trainers do not take: they apply before the trainer starts, or to engine `loop` only.
 _OURS = {"packing", "lora_alpha", "lora_dropout", "lora_target_modules", "load_in_4bit"}
 _OURS |= {"num_generations", "generation_batch_size", "temperature"}
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The steps of a training, dealt out: `parts` to each step, for all processes together.
+class PlannedDataset:
+    """The planned steps as a dataset: each item is one part of one step, for all processes together.
 
     Attributes:
-        rows: what is trained on.
-        steps: places in `rows`, for each step.
-        parts: how many parts a step has.
-        packed: whether the rows of a part lie end to end.
+        rows: rows or pairs to train on.
+        steps: row indices of each step.
+        parts: number of parts per step.
+        packed: whether the rows of a part are concatenated.
     """
 
     rows: Sequence[TrainingRow] | Sequence[PairRow]
@@ -62,9 +63,9 @@ class Parts:
         return len(self.steps) * self.parts
 
     def batch(self, item: int) -> dict[str, torch.Tensor]:
-        """What the trainer reads for an item; a part without rows repeats one that counts for nothing."""
+        """Return the tensors of an item. A part without rows repeats the step's first row with no supervised token."""
         step = self.steps[item // self.parts]
-        part = deal(step, self.parts)[item % self.parts]
+        part = split_evenly(step, self.parts)[item % self.parts]
         rows = [self.rows[at] for at in part or step[:1]]
         if isinstance(rows[0], PairRow):
             ends = [row.chosen for row in rows] + [row.rejected for row in rows]  # type: ignore[union-attr]
@@ -76,7 +77,7 @@ class Parts:
         return {**(_real(batch) if batch.positions is None else {"input_ids": batch.ids}), "labels": labels, **places}
 
     def read(self, step: int) -> tuple[int, int]:
-        """Tokens read and supervised in a step."""
+        """Return the number of tokens and of supervised tokens in a step."""
         rows = [self.rows[at] for at in self.steps[step]]
         ends = [r for row in rows for r in ((row.chosen, row.rejected) if isinstance(row, PairRow) else (row,))]
         return sum(map(len, ends)), sum(int(row.supervised[1:].sum()) for row in ends)
@@ -98,69 +99,68 @@ def train_with_trl(
 
     Raises:
         PrerequisiteError: TRL is not installed.
-        ConfigError: a setting of `[trl]` that TRL does not know, that Holdfast sets itself, or that asks for GPUs that
-            are not there.
-        InputError: there are no rows.
-        IncompleteError: the loss is no longer a number.
+        ConfigError: a setting in `[trl]` is unknown to TRL, is set by Holdfast, or needs GPUs that are not available.
+        InputError: `rows` is empty.
+        IncompleteError: the loss is not finite.
     """
     require("train", "trl", "datasets")
-    if sharded(config) and world() == 1:
-        raise ConfigError("fsdp spreads weights over several processes, and here is one", remedy=_SPREAD)
-    # Imported by name: TRL takes seconds to import, and neither package says which of its names have types.
+    if wants_sharding(config) and world_size() == 1:
+        raise ConfigError("fsdp needs several processes, got 1", remedy=_LAUNCH)
+    # Imported here because TRL takes seconds to import, and by name because neither package is typed.
     trl, datasets = importlib.import_module("trl"), importlib.import_module("datasets")
     each = int(config.setting("gradient_accumulation_steps"))
-    parts = Parts(rows, plan_batches(rows, config), each * world(), config.setting("packing"))
+    dataset = PlannedDataset(rows, plan_batches(rows, config), each * world_size(), config.setting("packing"))
     kind = "DPO" if config.stage == "dpo" else "SFT"
     with tempfile.TemporaryDirectory() as spare:
-        folder = str(hooks.keeper.folder if hooks.keeper else spare)
-        settings = _settings(getattr(trl, f"{kind}Config"), model, config, len(parts.steps), folder)
-        done = last_state(hooks.keeper)
-        notes = hooks.keeper.rewind(done.step) if hooks.keeper and first() else []
+        folder = str(hooks.checkpointer.folder if hooks.checkpointer else spare)
+        settings = _settings(getattr(trl, f"{kind}Config"), model, config, len(dataset.steps), folder)
+        done = last_state(hooks.checkpointer)
+        logs_so_far = hooks.checkpointer.truncate_log(done.step) if hooks.checkpointer and is_main_process() else []
         more: dict[str, Any] = {}
         if kind == "DPO" and not hasattr(model, "get_base_model"):
             more["ref_model"] = copy.deepcopy(model)
-        if hooks.watch and first():
-            hooks.watch.begin(model, notes)
-        trainer = _scheduled(getattr(trl, f"{kind}Trainer"), config, len(parts.steps))(
+        if hooks.probe and is_main_process():
+            hooks.probe.begin(model, logs_so_far)
+        trainer = _scheduled(getattr(trl, f"{kind}Trainer"), config, len(dataset.steps))(
             model=model,
             args=settings,
-            train_dataset=datasets.Dataset.from_dict({"item": list(range(len(parts)))}),
+            train_dataset=datasets.Dataset.from_dict({"item": list(range(len(dataset)))}),
             processing_class=tokenizer,
-            data_collator=lambda items: parts.batch(items[0]["item"]),
-            callbacks=[_note_taker(parts, notes, hooks)()],
+            data_collator=lambda items: dataset.batch(items[0]["item"]),
+            callbacks=[_step_logger(dataset, logs_so_far, hooks)()],
             **more,
         )
         trainer.remove_callback(transformers.PrinterCallback)
-        if sharded(config) and trainer.accelerator.distributed_type.value != "FSDP":
-            raise ConfigError("fsdp: accelerate spreads weights over GPUs alone, and here are none", remedy=_SPREAD)
+        if wants_sharding(config) and trainer.accelerator.distributed_type.value != "FSDP":
+            raise ConfigError("fsdp: accelerate shards weights over GPUs only, and none is available", remedy=_LAUNCH)
         trainer.train(resume_from_checkpoint=done.path)
     model.train(False)
-    return notes
+    return logs_so_far
 
 
 @dataclass(frozen=True)
 class State:
-    """A whole state of TRL's: the steps done and its folder."""
+    """A complete training state of TRL: the steps done and its folder."""
 
     step: int = 0
     path: str | None = None
 
 
-def last_state(keeper: Keeper | None) -> State:
-    """The latest state that was written to its end: the trainer writes `trainer_state.json` last."""
-    best = State()
-    for path in keeper.folder.glob("checkpoint-*/trainer_state.json") if keeper else []:
+def last_state(checkpointer: Checkpointer | None) -> State:
+    """Return the latest complete state: one with a `trainer_state.json`, which the trainer writes last."""
+    latest = State()
+    for path in checkpointer.folder.glob("checkpoint-*/trainer_state.json") if checkpointer else []:
         try:
             step = json.loads(path.read_text(encoding="utf-8"))["global_step"]
         except (ValueError, KeyError):
             continue
-        best = max(best, State(step, str(path.parent)), key=lambda state: state.step)
-    return best
+        latest = max(latest, State(step, str(path.parent)), key=lambda state: state.step)
+    return latest
 
 
 def _settings(kind: Any, model: PreTrainedModel, config: TrainConfig, steps: int, folder: str) -> Any:
-    """TRL's own settings, ours and the user's; `kind` is TRL's dataclass of them."""
-    # Renamed in transformers 5; the old name warns.
+    """Build TRL's settings object (class `kind`) from our fixed settings, our defaults and the user's `[trl]` table."""
+    # transformers 5 renamed this setting; the old name warns.
     recompute = "activation_checkpointing" if hasattr(kind, "activation_checkpointing") else "gradient_checkpointing"
     fixed = {
         "output_dir": folder,
@@ -179,7 +179,7 @@ def _settings(kind: Any, model: PreTrainedModel, config: TrainConfig, steps: int
         "dataloader_pin_memory": torch.cuda.is_available(),
         **({"dataset_kwargs": {"skip_prepare_dataset": True}} if hasattr(kind, "dataset_kwargs") else {}),
     }
-    open_ = {
+    defaults = {
         "weight_decay": config.setting("weight_decay"),
         "max_grad_norm": config.setting("max_grad_norm"),
         "gradient_accumulation_steps": config.setting("gradient_accumulation_steps"),
@@ -191,28 +191,28 @@ def _settings(kind: Any, model: PreTrainedModel, config: TrainConfig, steps: int
         recompute: model.num_parameters() > _LARGE,
         **({"beta": config.setting("beta")} if config.stage == "dpo" else {}),
     }
-    theirs = {name: value for name, value in config.trl.items() if name not in _OURS and value not in (None, "")}
+    user = {name: value for name, value in config.trl.items() if name not in _OURS and value not in (None, "")}
     known = {field.name for field in dataclasses.fields(kind)}
-    for name in theirs:
+    for name in user:
         if name in fixed:
-            raise ConfigError(f"[trl] {name} follows from the knobs", remedy="leave it out")
+            raise ConfigError(f"[trl] {name} is set by Holdfast and cannot be overridden", remedy="remove it")
         if name not in known and name not in SHARED:
             near = nearest(name, sorted(known))
             hint = f"did you mean '{near}'?" if near else "see TRL's documentation"
             raise ConfigError(f"TRL's {kind.__name__} has no setting '{name}'", remedy=hint)
-    wanted = {**open_, **{name: value for name, value in theirs.items() if name in known}, **fixed}
+    settings = {**defaults, **{name: value for name, value in user.items() if name in known}, **fixed}
     try:
-        return kind(**wanted)
+        return kind(**settings)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"TRL refuses its settings: {str(error).splitlines()[0]}", remedy="mend [trl]") from None
+        raise ConfigError(f"TRL rejects the settings: {str(error).splitlines()[0]}", remedy="correct [trl]") from None
 
 
 def _scheduled(kind: Any, config: TrainConfig, steps: int) -> Any:
-    """TRL's trainer with our learning rates, on our items."""
+    """Return a subclass of TRL's trainer that uses our optimizer, our learning rates and our dataset."""
 
     class Scheduled(kind):  # type: ignore[misc]
         def create_optimizer(self, model: Any = None) -> Any:
-            # Not every trainer of TRL's takes this as an argument.
+            # Not every TRL trainer accepts this as an argument.
             settings = {"lr": config.lr, "betas": (0.9, 0.95), "fused": True}
             self.optimizer_cls_and_kwargs = (torch.optim.AdamW, settings)
             return super().create_optimizer(model)
@@ -223,46 +223,48 @@ def _scheduled(kind: Any, config: TrainConfig, steps: int) -> Any:
             return self.lr_scheduler
 
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
-            # Items are numbers; DPO's trainer has no setting that says so.
+            # Items are indices; DPOTrainer has no setting that skips dataset preparation.
             return dataset
 
     return Scheduled
 
 
-def _note_taker(parts: Parts, notes: list[StepLog], hooks: Hooks) -> Callable[[], transformers.TrainerCallback]:
-    """A callback that turns TRL's log lines into ours, appends them to `notes` and passes them on."""
+def _step_logger(
+    dataset: PlannedDataset, logs_so_far: list[StepLog], hooks: Hooks
+) -> Callable[[], transformers.TrainerCallback]:
+    """Return a callback class that converts TRL's log entries to `StepLog`, appends them and calls the hooks."""
 
-    # Made here, as naming the base class loads the whole trainer, which the loop does without.
-    class NoteTaker(transformers.TrainerCallback):
+    # Defined here because naming the base class imports transformers' trainer, which engine `loop` does not need.
+    class StepLogger(transformers.TrainerCallback):
         def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.began = time.perf_counter()
+            self.started = time.perf_counter()
 
         def on_log(
             self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **more: Any
         ) -> None:
-            if "loss" not in (logs or {}):  # the last line holds totals
+            if "loss" not in (logs or {}):  # the last entry holds totals
                 return
             assert logs is not None
-            now, (tokens, supervised) = time.perf_counter(), parts.read(state.global_step - 1)
-            note = StepLog(
+            now, (tokens, supervised) = time.perf_counter(), dataset.read(state.global_step - 1)
+            log = StepLog(
                 step=state.global_step,
-                steps=len(parts.steps),
-                loss=finite(float(logs["loss"]), state.global_step, len(parts.steps)),
+                steps=len(dataset.steps),
+                loss=finite(float(logs["loss"]), state.global_step, len(dataset.steps)),
                 lr=float(logs["learning_rate"]),
-                norm=finite(float(logs["grad_norm"]), state.global_step, len(parts.steps), "gradient's norm"),
+                norm=finite(float(logs["grad_norm"]), state.global_step, len(dataset.steps), "gradient norm"),
                 tokens=tokens,
                 supervised=supervised,
-                seconds=now - self.began,
+                seconds=now - self.started,
             )
-            notes.append(note)
-            if not first():
+            logs_so_far.append(log)
+            if not is_main_process():
                 return
-            if hooks.keeper:
-                hooks.keeper.note(note)
-            if hooks.watch and not spread(more["model"]):
-                hooks.watch(more["model"], notes)
+            if hooks.checkpointer:
+                hooks.checkpointer.log_step(log)
+            if hooks.probe and not is_sharded(more["model"]):
+                hooks.probe(more["model"], logs_so_far)
             if hooks.on_step:
-                hooks.on_step(note)
-            self.began = time.perf_counter()
+                hooks.on_step(log)
+            self.started = time.perf_counter()
 
-    return NoteTaker
+    return StepLogger

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: open one, see whether it fits into memory, put adapters on it, and write what came of it."""
+"""Checkpoint files: load a model, check the memory it needs, add LoRA adapters, and save the result."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from holdfast.core.extras import require
 from holdfast.core.identity import hash_files
 from holdfast.core.store import writing
 from holdfast.train.config import TrainConfig
-from holdfast.train.distributed import device, gathered, sharded, spread, world
+from holdfast.train.distributed import device, gather_weights, is_sharded, wants_sharding, world_size
 from holdfast.train.rows import TrainingRow
 
 ADAPTER = "adapter"
 _FILES = ("*.safetensors", "tokenizer*", "*.jinja", "config.json")
 #: Bytes of activations for each token, layer and unit of width, in half precision (Korthikanti et al. 2022).
 _ACTIVATION = 34
-#: A training estimated at 21.5 GiB was seen to take more than 23.8, and the machine has others to serve.
+#: Safety factor on the memory estimate: a training estimated at 21.5 GiB took more than 23.8 GiB when measured.
 SLACK = 1.2
 _GIB = 2**30
 
 
 def checkpoint_hash(base: Path) -> str:
-    """Hash of a checkpoint's weights, config, tokenizer and template.
+    """Return the hash of a checkpoint's weights, config, tokenizer and chat template.
 
     Raises:
         ModelError: `base` is not a transformers checkpoint.
     """
     if not (base / "config.json").is_file() or not any(base.glob("*.safetensors")):
         what = "not a transformers checkpoint: needs config.json and *.safetensors"
-        raise ModelError(what, where=base, remedy="give the folder that save_pretrained wrote")
+        raise ModelError(what, where=base, remedy="pass a folder that save_pretrained wrote")
     return hash_files(path for pattern in _FILES for path in base.glob(pattern))
 
 
 def load_checkpoint(base: Path, config: TrainConfig | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Open a checkpoint's model and tokenizer, never from the network; with adapters where `config.lora` asks for them.
+    """Load a checkpoint's model and tokenizer from local files; add LoRA adapters if `config.lora` is not 0.
 
-    Weights that are trained are float32; those under adapters stay in the type of `config.dtype`, or in four bits.
+    Trained weights are float32. Frozen weights under adapters have the type `config.dtype`, or 4 bits.
 
     Raises:
-        ModelError: it cannot be opened.
-        InputError: it needs more memory than there is.
+        ModelError: the checkpoint cannot be opened.
+        InputError: training needs more memory than is free.
         PrerequisiteError: PEFT or bitsandbytes is needed and not installed.
     """
     checkpoint_hash(base)
     config = config or TrainConfig()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-        fits(base, config)
-        # On a CPU the fused attention's backward pass costs more than writing it out: 0.6 of eager's speed, measured.
+        check_memory(base, config)
+        # On a CPU the backward pass of fused attention ran at 0.6 of the speed of eager attention when measured.
         attention = "sdpa" if torch.cuda.is_available() else "eager"
         frozen = config.lora and config.dtype == "bfloat16"
         model = AutoModelForCausalLM.from_pretrained(
@@ -70,7 +70,7 @@ def load_checkpoint(base: Path, config: TrainConfig | None = None) -> tuple[PreT
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"the checkpoint cannot be opened: {reason}", where=base, remedy="check its files") from None
-    if not sharded(config):  # else accelerate moves each process's part, and the whole may not fit
+    if not wants_sharding(config):  # with FSDP, accelerate moves each shard; the full model may not fit
         model.to(device())  # type: ignore[arg-type]
     return (adapted(model, config) if config.lora else model), tokenizer
 
@@ -83,7 +83,11 @@ def _four_bits() -> dict[str, Any]:
 
 
 def adapted(model: PreTrainedModel, config: TrainConfig) -> PreTrainedModel:
-    """The model with low-rank adapters (Hu et al. 2021), which alone are trained."""
+    """Return the model with LoRA adapters (Hu et al. 2021); only the adapters are trained.
+
+    Raises:
+        PrerequisiteError: PEFT is not installed.
+    """
     require("train", "peft")
     peft = importlib.import_module("peft")
     torch.manual_seed(config.seed)
@@ -97,14 +101,14 @@ def adapted(model: PreTrainedModel, config: TrainConfig) -> PreTrainedModel:
     if config.setting("load_in_4bit"):
         model = peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     with warnings.catch_warnings():
-        # PEFT asks transformers by a name that transformers has renamed.
+        # PEFT uses an attribute that transformers has renamed.
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-        made: PreTrainedModel = peft.get_peft_model(model, settings)
-    return made
+        with_adapters: PreTrainedModel = peft.get_peft_model(model, settings)
+    return with_adapters
 
 
 def memory_needed(base: Path, config: TrainConfig) -> int:
-    """About how many bytes a process takes: weights, gradients, AdamW's two moments, activations and logits."""
+    """Estimate the bytes one process needs: weights, gradients, AdamW's two moments, activations and logits."""
     shapes = list(_shapes(base))
     weights = sum(prod(shape) for shape in shapes)
     shape = AutoConfig.from_pretrained(base, local_files_only=True).get_text_config()
@@ -117,7 +121,7 @@ def memory_needed(base: Path, config: TrainConfig) -> int:
     tokens = config.batch_tokens // max(1, config.setting("gradient_accumulation_steps"))
     wide = 1 if config.dtype == "bfloat16" else 2
     active = tokens * (_ACTIVATION * wide * shape.hidden_size * shape.num_hidden_layers + 8 * shape.vocab_size)
-    return int((held + 12 * trained) / (world() if sharded(config) else 1) + active)
+    return int((held + 12 * trained) / (world_size() if wants_sharding(config) else 1) + active)
 
 
 def _shapes(base: Path) -> Iterator[tuple[int, ...]]:
@@ -128,60 +132,63 @@ def _shapes(base: Path) -> Iterator[tuple[int, ...]]:
 
 
 def memory_free() -> int | None:
-    """Bytes free for a training: of the GPU where there is one, else of this machine; None where nobody can say."""
+    """Return the free bytes of the GPU if there is one, else of main memory; None if the system does not report it."""
     if torch.cuda.is_available():
         return torch.cuda.mem_get_info(device())[0]
-    known = Path("/proc/meminfo")
-    lines = known.read_text(encoding="utf-8").splitlines() if known.is_file() else []
-    found = next((line for line in lines if line.startswith("MemAvailable:")), None)
-    return 1024 * int(found.split()[1]) if found else None
+    meminfo = Path("/proc/meminfo")
+    lines = meminfo.read_text(encoding="utf-8").splitlines() if meminfo.is_file() else []
+    available = next((line for line in lines if line.startswith("MemAvailable:")), None)
+    return 1024 * int(available.split()[1]) if available else None
 
 
-def fits(base: Path, config: TrainConfig) -> None:
-    """See that there is memory enough before anything large is opened.
+def check_memory(base: Path, config: TrainConfig) -> None:
+    """Check that there is enough free memory, before the weights are loaded.
 
     Raises:
-        InputError: there is not; the message holds the estimate.
+        InputError: there is too little; the message gives the estimate.
     """
     needed, free = memory_needed(base, config), memory_free()
     if free is not None and needed * SLACK > free:
         what = f"training needs about {needed / _GIB:.1f} GiB of memory and {free / _GIB:.1f} GiB are free"
-        raise InputError(what, where=base, remedy="set lora = 16, a smaller batch_tokens or more machines")
+        raise InputError(what, where=base, remedy="set lora = 16, lower batch_tokens or use more machines")
 
 
 def check_rows(rows: Sequence[TrainingRow], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """See that the model can read the rows.
+    """Check that the rows fit the model's vocabulary and context length.
 
     Raises:
-        InputError: a token that the model does not have, or a row longer than its context.
+        InputError: a token id is outside the vocabulary, or a row is longer than the context.
     """
-    known = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
+    vocabulary = int(model.get_input_embeddings().weight.shape[0])  # type: ignore[index]
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     for row in rows:
-        if (most := int(row.ids.max())) >= known:
-            what = f"the tokenizer does not match the model: token {most} of {len(tokenizer)}, the model has {known}"
+        if (largest := int(row.ids.max())) >= vocabulary:
+            what = (
+                f"the tokenizer does not match the model: token id {largest}, but the model's vocabulary has "
+                f"{vocabulary} tokens (the tokenizer's has {len(tokenizer)})"
+            )
             raise InputError(what, where=row.example, remedy="use the tokenizer that the model was trained with")
         if context and len(row) > context:
-            what = f"{len(row)} tokens, more than the model's context of {context}"
+            what = f"the example has {len(row)} tokens, more than the model's context of {context}"
             raise InputError(what, where=row.example, remedy="shorten the example")
 
 
-def whole(model: PreTrainedModel, base: Path, config: TrainConfig) -> PreTrainedModel:
-    """The model with all its weights in the first process, where they are spread over many; else as it is."""
-    if not spread(model):
+def unsharded(model: PreTrainedModel, base: Path, config: TrainConfig) -> PreTrainedModel:
+    """Return a model with full weights in the main process if `model` is sharded, else `model` unchanged."""
+    if not is_sharded(model):
         return model
-    if weights := gathered(model):
+    if weights := gather_weights(model):
         model, _ = load_checkpoint(base, config)
         model.load_state_dict(weights)
         model.train(False)
-        # The parts still fill the GPU, and what had to be spread seldom fits beside them.
+        # The parts still fill the GPU, and what had to be spread seldom check_memory beside them.
         if (memory_free() or 0) > SLACK * sum(weight.nbytes for weight in weights.values()):
             model.to(device())  # type: ignore[arg-type]
     return model
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path, base: Path) -> None:
-    """Write a checkpoint that transformers opens; of adapted models, the adapters in `adapter/` beside the whole.
+    """Save a checkpoint that transformers can load; for LoRA, the merged model, and the adapters in `adapter/`.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written.
@@ -196,17 +203,17 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path, 
             model.save_pretrained(out)
         except OSError:
             raise
-        except Exception as error:  # tokenizers and safetensors raise bare kinds of their own when a disk is full
+        except Exception as error:  # tokenizers and safetensors raise their own exception types if the disk is full
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             what = f"the checkpoint cannot be written: {reason}"
-            raise StoreError(what, where=out, remedy="free some space and run again: it resumes") from None
+            raise StoreError(what, where=out, remedy="free disk space and run again; the training resumes") from None
 
 
 def _merged(model: Any, adapter: Path, base: Path) -> PreTrainedModel:
-    """The whole model with its adapters added in; from full weights where the trained ones have four bits."""
+    """Merge the adapters into the model; if the model is loaded in 4 bits, merge into the base's full weights."""
     if getattr(model.get_base_model(), "is_loaded_in_4bit", False):
         peft = importlib.import_module("peft")
-        whole = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, local_files_only=True)
-        model = peft.PeftModel.from_pretrained(whole, adapter)
+        full = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16, local_files_only=True)
+        model = peft.PeftModel.from_pretrained(full, adapter)
     merged: PreTrainedModel = model.merge_and_unload()
     return merged
