@@ -69,8 +69,7 @@ def train(
 ) -> RunCard:
     """Fine-tune the checkpoint in `base` and write the result to `out`.
 
-    If `out` holds a finished result with the same key, it is returned unchanged. If it holds an unfinished training
-    with the same key, training resumes from the last saved state.
+    A finished `out` with the same key is returned unchanged; an unfinished one resumes from its last saved state.
 
     Args:
         base: checkpoint to start from.
@@ -102,8 +101,7 @@ def train(
         what = "the folder holds the result of a training with other inputs"
         raise ResultsError(what, where=out, remedy="delete it or choose another folder")
     started = time.perf_counter()
-    # TRL's trainers call their trackers themselves.
-    callbacks = trackers(config.setting("report_to")) if config.engine == "loop" else []
+    callbacks = trackers(config.setting("report_to")) if config.engine == "loop" else []  # TRL calls its own
     model, tokenizer = load_checkpoint(base, config)
     prepared = prepare(examples, model, tokenizer, config)
     checkpointer = Checkpointer(out, key, config.setting("save_steps"))

@@ -1,4 +1,4 @@
-"""Errors about a training example, told by the set that it came from: a user knows the names of sets, not of examples.
+"""Name the set of a training example in errors, because users know the names of their sets, not the ids of examples.
 
 refuse_unseen_calls(examples, tokenizer)
 with naming_sets(examples):
@@ -22,13 +22,13 @@ _TOOL = ToolSpec(name="holdfastprobe", description="Looks something up.", parame
 
 
 def refuse_unseen_calls(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse sets that hold tool calls where the checkpoint's chat template writes none.
+    """Reject sets with tool calls if the checkpoint's chat template does not render tool calls.
 
     Raises:
-        MaskError: the template shows no tool call; names the sets, and one example.
+        MaskError: the template renders no tool call; the error names the sets and one example.
     """
     calling = [example for example in examples if any(message.tool_calls for message in example.messages)]
-    # A tokenizer without any template is refused later, with an error of its own.
+    # A tokenizer without a chat template is rejected later, with its own error.
     if not calling or not tokenizer.chat_template or _shows_calls(tokenizer):
         return
     named = sorted({example.provenance.recipe for example in calling})
@@ -40,10 +40,10 @@ def refuse_unseen_calls(examples: Sequence[Example], tokenizer: PreTrainedTokeni
 
 @contextmanager
 def naming_sets(examples: Sequence[Example]) -> Iterator[None]:
-    """Put the name of its set before what is said of an example.
+    """Context manager that adds the name of the set to errors about one of `examples`.
 
     Raises:
-        InputError: whatever was raised inside; of the same class.
+        InputError: an error raised inside the block, with the same class.
     """
     try:
         yield
@@ -61,7 +61,7 @@ def _sets(names: Sequence[str]) -> str:
 
 
 def _shows_calls(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a call that stands between a question and its result is written out, by name and argument."""
+    """Whether the template renders the name and the argument of a tool call in the middle of a conversation."""
     call = ToolCall(id="0", name=_TOOL.name, arguments={"what": "holdfastvalue"})
     messages = [
         Message(role="user", content="Who is it?"),
@@ -70,7 +70,7 @@ def _shows_calls(tokenizer: PreTrainedTokenizerBase) -> bool:
         Message(role="assistant", content="Ann."),
     ]
     try:
-        # Shown without its definition, so that what is found is the call and not the tool's description.
+        # Rendered without the tool's definition, so that a match comes from the call and not from the definition.
         text = render(tokenizer, message_dicts(messages), None)
     except (TemplateError, ValueError, TypeError):
         try:
