@@ -20,6 +20,7 @@ from holdfast.core.errors import HoldfastError, IncompleteError
 VERBS = {
     "demo": "Run the main job offline, from the untouched model to the report.",
     "worlds": "List the worlds, show the exact case a model would see, or check that conditions differ as they say.",
+    "models": "List the small open models that can be fetched by name, or fetch one.",
     "measure": "Put a model before cases and count what it does.",
     "judge": "Ask a judge model what effects can't tell, and measure how good a judge is.",
     "rejudge": "Judge stored transcripts by our rules, and list each disagreement.",

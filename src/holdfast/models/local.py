@@ -31,6 +31,7 @@ from holdfast.core.records import Message
 from holdfast.core.store import MANIFEST
 from holdfast.models.base import Finish, Output, Request
 from holdfast.models.chat_format import message_dicts, nine_ids, parse_turn, tool_dicts
+from holdfast.models.pinned import CARD
 
 #: Ends of a turn in the chat templates of open models, used where the tokenizer has them.
 _ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<end_of_turn>", "</s>")
@@ -103,7 +104,7 @@ class LocalModel:
     def _take(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: int) -> None:
         self.device, self.model, self.tokenizer = model.device, model.eval(), tokenizer
         self._on_turn: OnTurn | None = None
-        self._ends = _ends(self.model, self.tokenizer)
+        self._ends = turn_ends(self.model, self.tokenizer)
         vocabulary = self.tokenizer.get_added_vocab()
         self._silent = set(self.tokenizer.all_special_ids) - {vocabulary.get(token) for token in _SPOKEN}
         taken = _forward_takes(self.model)
@@ -115,8 +116,8 @@ class LocalModel:
     @cached_property
     def identity(self) -> str:
         """Hash of weights, tokenizer, template and number format."""
-        # A manifest is dated: the same weights made twice are the same model.
-        files = [p for p in self.path.iterdir() if p.suffix in _HASHED and p.name != MANIFEST]
+        # Manifests and cards tell of the making: the same weights made twice are the same model.
+        files = [p for p in self.path.iterdir() if p.suffix in _HASHED and p.name not in (MANIFEST, CARD)]
         return key_of([hash_files(files), str(self.model.dtype)])
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
@@ -453,11 +454,12 @@ def _load(path: Path, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTr
     return model, tokenizer
 
 
-def _ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def turn_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """Tokens that end a turn."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     own = [configured] if isinstance(configured, int) else configured or []
-    known = tokenizer.get_added_vocab()
+    # Special ones alone: in Gemma's vocabulary `</s>` is the HTML tag, and ends nothing.
+    known = {token.content: number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     return frozenset([*own, *(known[end] for end in _ENDS if end in known), *_one(tokenizer.eos_token_id)])
 
 

@@ -18,15 +18,15 @@ from pydantic import Field
 from holdfast.core.config import load_toml, nearest
 from holdfast.core.errors import InputError
 from holdfast.core.records import Record
-from holdfast.models.registry import DOORS
+from holdfast.models.registry import runs_here
 
 #: US dollars
 Money = Decimal
 FILE = Path(__file__).parent / "prices.toml"
 #: names a table that comes before ours
 VARIABLE = "HOLDFAST_PRICES"
-#: prefixes of models that run on machines of one's own
-OWN = (*DOORS, "vllm", "ollama")
+#: prefixes of servers that run on machines of one's own
+_SERVERS = ("vllm", "ollama")
 _MILLION = 1_000_000
 
 
@@ -75,6 +75,11 @@ def _cost(found: Price, tokens_in: int, tokens_out: int, batch: bool) -> Money:
     return cost * found.batch if batch else cost
 
 
+def free(model: str) -> bool:
+    """Whether the model runs on a machine of one's own, so that nobody is paid for its tokens."""
+    return runs_here(model) or model.partition("/")[0] in _SERVERS
+
+
 def price_of(model: str, table: Path | None = None) -> Price:
     """The price of a model; see `price`."""
     if (found := find_price(model, table)) is not None:
@@ -88,7 +93,7 @@ def price_of(model: str, table: Path | None = None) -> Price:
 
 def find_price(model: str, table: Path | None = None) -> Price | None:
     """The price of a model, or None where no table holds it."""
-    if model.partition("/")[0] in OWN:
+    if free(model):
         return Price.model_validate({"in": 0, "out": 0, "as_of": "runs on your own machine"})
     return next((prices[model] for prices in _tables(table) if model in prices), None)
 
@@ -100,7 +105,7 @@ def _tables(table: Path | None) -> list[Mapping[str, Price]]:
 
 def dated(models: Iterable[str], table: Path | None = None) -> str | None:
     """How old the prices of models are, in words; None where no model has a price that a provider may change."""
-    paid = sorted({model for model in models if model.partition("/")[0] not in OWN})
+    paid = sorted({model for model in models if not free(model)})
     found = [(model, price) for model in paid if (price := find_price(model, table)) is not None]
     if not found:
         return None

