@@ -15,8 +15,8 @@ from holdfast.core.errors import HoldfastError, ModelError, StoreError
 from holdfast.core.records import Message, ToolSpec
 from holdfast.models import Request, open_model
 from holdfast.models.local import LocalModel
-from holdfast.models.pinned import ModelCard, folder
-from holdfast.models.prices import free, price
+from holdfast.models.pinned import ModelCard, model_folder
+from holdfast.models.prices import is_free, price
 from holdfast.study.wiring import ROOMS
 from tests.models.gguf_files import CHATML, Made, in_cache, tiny_model, write_gguf
 
@@ -137,7 +137,7 @@ def test_a_file_is_converted_once_and_known_by_its_content(tmp_path: Path) -> No
 def test_a_gguf_file_can_be_trained_and_costs_nothing(tmp_path: Path) -> None:
     model = opened(tmp_path / "tiny.gguf")
     assert ROOMS.base_path(model.name) == model.path
-    assert free(model.name) and price(model.name, 10**6, 10**6) == 0
+    assert is_free(model.name) and price(model.name, 10**6, 10**6) == 0
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
 
 
 def _card(model: LocalModel) -> ModelCard:
-    assert model.path.parent == folder("x").parent
+    assert model.path.parent == model_folder("x").parent
     return ModelCard.model_validate(json.loads((model.path / "holdfast_model.json").read_text()))
 
 

@@ -197,10 +197,10 @@ def _controls(given: dict[str, Any], opening: Callable[[str], Model]) -> tuple[C
         return ()
     from holdfast.evals.guarded import asking, controls, policy_alone
     from holdfast.guard.policy.load import load_policy
-    from holdfast.models.prices import free
+    from holdfast.models.prices import is_free
 
     policy = load_policy(given["guard"])
-    if given["monitor"] and given["budget"] and not free(given["monitor"]):
+    if given["monitor"] and given["budget"] and not is_free(given["monitor"]):
         remedy = "leave --budget out, or name a monitor that runs on your own machine"
         raise InputError(f"what {given['monitor']} costs as a monitor is not counted against --budget", remedy=remedy)
     if not (given["stack"] or given["monitor"]):

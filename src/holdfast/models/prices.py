@@ -75,7 +75,7 @@ def _cost(found: Price, tokens_in: int, tokens_out: int, batch: bool) -> Money:
     return cost * found.batch if batch else cost
 
 
-def free(model: str) -> bool:
+def is_free(model: str) -> bool:
     """Whether the model runs on a machine of one's own, so that nobody is paid for its tokens."""
     return runs_here(model) or model.partition("/")[0] in _SERVERS
 
@@ -93,7 +93,7 @@ def price_of(model: str, table: Path | None = None) -> Price:
 
 def find_price(model: str, table: Path | None = None) -> Price | None:
     """The price of a model, or None where no table holds it."""
-    if free(model):
+    if is_free(model):
         return Price.model_validate({"in": 0, "out": 0, "as_of": "runs on your own machine"})
     return next((prices[model] for prices in _tables(table) if model in prices), None)
 
@@ -105,7 +105,7 @@ def _tables(table: Path | None) -> list[Mapping[str, Price]]:
 
 def dated(models: Iterable[str], table: Path | None = None) -> str | None:
     """How old the prices of models are, in words; None where no model has a price that a provider may change."""
-    paid = sorted({model for model in models if not free(model)})
+    paid = sorted({model for model in models if not is_free(model)})
     found = [(model, price) for model in paid if (price := find_price(model, table)) is not None]
     if not found:
         return None

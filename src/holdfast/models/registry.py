@@ -11,7 +11,7 @@ from holdfast.core.errors import ModelError, PrerequisiteError
 from holdfast.core.extras import needs
 from holdfast.core.identity import key_of
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.pinned import card, folder, pinned
+from holdfast.models.pinned import model_card, model_folder, pinned
 
 #: prefix → module with `open_named(rest) -> Model`. By name, so that opening a script never loads torch.
 DOORS = {
@@ -97,9 +97,9 @@ def open_model(name: str, *, network: bool = False) -> Model:
 
 
 def _fetched(name: str) -> Model:
-    if card(name) is None:
+    if model_card(name) is None:
         raise PrerequisiteError(f"'{name}' was not fetched yet", remedy=f"holdfast models get {name}")
     with needs("local"):
         door = import_module(DOORS["hf"])
-    opened: Model = door.LocalModel(folder(name), name=name)
+    opened: Model = door.LocalModel(model_folder(name), name=name)
     return opened

@@ -29,7 +29,7 @@ _WITH_TOOLS = (
 )
 
 
-def chosen(tokenizer: Any) -> tuple[str | None, str]:
+def choose_template(tokenizer: Any) -> tuple[str | None, str]:
     """The chat template that a converted model gets, and in words whose it is.
 
     Args:
