@@ -216,7 +216,7 @@ def _reason(said: str) -> str:
 def _from_hub(row: PinnedModel, downloads: Path, tell: OnFetch) -> None:
     """Put the file into the folder; huggingface_hub goes on where it was interrupted."""
     assert row.hub is not None
-    require("", "huggingface_hub")
+    require("local", "huggingface_hub")
     tell(FetchStep("download", 0, row.size, row.hub.file))
     fetch = importlib.import_module("huggingface_hub").hf_hub_download
     try:
