@@ -19,8 +19,9 @@ def measure(out: Path, *more: str) -> int:
 
 @pytest.fixture
 def cell(tmp_path: Path) -> Path:
-    """The folder of the one cell of a finished run."""
+    """The folder of the one cell of a run that was killed at its end: a finished run leaves hashes as well."""
     assert measure(tmp_path / "out") == 0
+    (tmp_path / "out" / "hashes.json").unlink()
     return next(tmp_path.rglob("manifest.json")).parent
 
 
@@ -71,6 +72,15 @@ def test_a_summary_half_written_is_refused_and_made_anew(cell: Path, capsys: Cap
     assert "half written or not JSON" in capsys.readouterr().err
     assert measure(results(cell)) == 0
     assert run(["report", str(results(cell))]) == 0
+
+
+def test_a_file_edited_between_two_runs_is_refused_and_stays(cell: Path, capsys: Captured) -> None:
+    assert measure(results(cell)) == 0
+    verdicts = cell / "verdicts.jsonl"
+    verdicts.write_text(verdicts.read_text().replace("proper_act", "harm"))
+    before = verdicts.read_bytes()
+    assert "verdicts.jsonl: edited since the run that wrote it" in refused(cell, capsys, 2)
+    assert verdicts.read_bytes() == before
 
 
 def test_a_full_disk_is_one_line_and_the_run_goes_on_later(cell: Path, capsys: Captured) -> None:

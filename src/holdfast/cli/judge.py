@@ -65,12 +65,13 @@ def calibrate(names: tuple[str, ...], observed: str, as_json: bool) -> None:
 @click.option("--probe", "target", help="The model that played: ask it afterwards what it took its situation for.")
 def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     """Judge the samples of a finished run; both verdicts are kept and shown side by side, here and in its report."""
+    from holdfast.cli.pages import draw
     from holdfast.cli.progress import watching
     from holdfast.cli.show import table
+    from holdfast.core.hashes import amending
     from holdfast.evals.judge import RUBRICS, VIEWS, failed
     from holdfast.evals.judge_folder import both, cells, judge_folder
     from holdfast.models.registry import open_model
-    from holdfast.report.page import write_report
     from holdfast.report.summary import FILE
     from holdfast.report.words import clean
     from holdfast.study.judge_results import refresh
@@ -79,11 +80,12 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     model = open_model(name, network=True)
     played = open_model(target, network=True) if target else None
     folders = cells(results)
-    with watching() as watch:
+    with watching() as watch, amending(results, {}):
         for at, folder in enumerate(folders, 1):
             began = time.monotonic()
             judge_folder(folder, model, everything=everything, target=played)
             watch(Progress("judge", folder.path.name, at, len(folders), time.monotonic() - began))
+        told = refresh(results / FILE)
     samples = [sample for folder in folders for sample in both(folder)]
     asked = [(rubric, view) for rubric in RUBRICS for view in VIEWS] + ([("probe", "full")] if target else [])
     heads = ("question", "shown", "by effects", "yes", "no", "not asked", "no answer")
@@ -91,8 +93,8 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     for line in failed(j for sample in samples for j in sample.judgements if j.judge == name):
         click.echo(clean(line))
     click.echo(_agreed(samples, name))
-    if refresh(results / FILE):
-        click.echo(write_report(results)[0].resolve())
+    if told:
+        draw(results)
 
 
 def _agreed(samples: Sequence[Judged], name: str) -> str:

@@ -27,6 +27,7 @@ VERBS = {
     "teach": "Write a teaching set with a recipe, or plan one.",
     "train": "Train a checkpoint, in one stage or several.",
     "study": "Plan or run a whole comparison from a study file.",
+    "verify": "Check that a results folder is as it was written, and that its numbers follow from its transcripts.",
     "report": "Draw the report of a results folder.",
     "guard": "Hold the line at run time: policy, concern channel, approvals and evidence.",
     "organism": "Check, describe or rebuild the embedded model.",

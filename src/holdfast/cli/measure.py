@@ -93,11 +93,11 @@ def _open(name: str) -> Model:
 
 
 def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | None) -> None:
+    from holdfast.cli.pages import draw
     from holdfast.cli.progress import watching
     from holdfast.cli.show import table
     from holdfast.core.errors import IncompleteError
     from holdfast.report.judges import intent
-    from holdfast.report.page import write_report
     from holdfast.report.summary import FILE, load
     from holdfast.report.view import outline
     from holdfast.study.measure import measure
@@ -109,9 +109,8 @@ def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | N
     except IncompleteError:
         if (out / FILE).is_file():
             # What is there can be read, and says that it is not all.
-            write_report(out)
+            draw(out)
         raise
-    pages = write_report(out)
     summary = load(out)
     table(*outline(summary))
     for line in [intent(summary), *_lost(order, out)]:
@@ -121,7 +120,7 @@ def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | N
         click.echo(note)
     if not purse.free:
         click.echo(f"spent ${purse.spent:.4f}" if purse.known else "spent: no price is known")
-    click.echo(f"{pages[0].resolve()}")
+    draw(out)
 
 
 def _lost(order: Order, out: Path) -> list[str]:

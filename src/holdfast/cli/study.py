@@ -47,9 +47,9 @@ def plan_study(file: Path, as_json: bool) -> None:
 @click.pass_obj
 def run_study(typed: str | None, file: Path, out: Path | None, workers: int | None) -> None:
     """Run FILE and draw its report.  Interrupt at will: the same command resumes and repeats nothing."""
+    from holdfast.cli.pages import draw
     from holdfast.cli.progress import cores, watching
     from holdfast.cli.show import table
-    from holdfast.report.page import write_report
     from holdfast.report.summary import load
     from holdfast.report.view import outline
     from holdfast.study.run import run
@@ -60,6 +60,5 @@ def run_study(typed: str | None, file: Path, out: Path | None, workers: int | No
     out = out or Path("results") / study.name
     with watching() as watch:
         summary = run(study, out, ROOMS, workers or cores(), watch, typed or "")
-    pages = write_report(summary.parent)
     table(*outline(load(summary.parent)))
-    click.echo(f"{pages[0].resolve()}")
+    draw(summary.parent)

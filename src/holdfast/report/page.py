@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from holdfast.report.summary import HELDOUT, Sample, Summary, load
 HERE = Path(__file__).parent
 
 
-def write_report(folder: Path) -> tuple[Path, Path]:
+def write_report(folder: Path, unverified: Sequence[str] = ()) -> tuple[Path, Path]:
     """Write `report.html` and `report.md` beside the `summary.json` of `folder`.
+
+    Args:
+        folder: of results.
+        unverified: why the folder does not verify, for the head of both pages; none where it does.
 
     Returns:
         The paths of the HTML page and of its Markdown twin.
@@ -29,15 +34,15 @@ def write_report(folder: Path) -> tuple[Path, Path]:
     """
     summary = load(folder)
     html, markdown = folder / "report.html", folder / "report.md"
-    write_text(html, render_html(summary))
-    write_text(markdown, render_markdown(summary))
+    write_text(html, render_html(summary, unverified))
+    write_text(markdown, render_markdown(summary, unverified))
     return html, markdown
 
 
-def render_html(summary: Summary) -> str:
+def render_html(summary: Summary, unverified: Sequence[str] = ()) -> str:
     """The page as one self-contained file: no script, no request, and a policy that allows neither."""
     page = environment(autoescape=True).get_template("page.html.jinja")
-    return page.render(_shared(summary), **styled(), axis=figures.axis())
+    return page.render(_shared(summary, unverified), **styled(), axis=figures.axis())
 
 
 def styled() -> dict[str, str]:
@@ -47,9 +52,9 @@ def styled() -> dict[str, str]:
     return {"style": Markup(style), "style_hash": digest}
 
 
-def render_markdown(summary: Summary) -> str:
+def render_markdown(summary: Summary, unverified: Sequence[str] = ()) -> str:
     """The twin: every text of the file is escaped so that Markdown shows it literally."""
-    return environment(autoescape=False).get_template("page.md.jinja").render(_shared(summary))
+    return environment(autoescape=False).get_template("page.md.jinja").render(_shared(summary, unverified))
 
 
 @cache
@@ -89,12 +94,13 @@ def environment(*, autoescape: bool) -> Environment:
     return env
 
 
-def _shared(summary: Summary) -> dict[str, object]:
+def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
     """What both templates are given."""
     provenance = words.flat(dict(summary.provenance))
     findings = summary.leakage.findings if summary.leakage else ()
     return {
         "s": summary,
+        "unverified": [words.clean(line) for line in unverified],
         "answer": answer.answer(summary),
         "place": "held-out families" if summary.pooled == HELDOUT else "all families",
         "described": [arm for arm in summary.arms if summary.taught or arm.about],

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from holdfast.core.errors import ResultsError
+from holdfast.core.hashes import evidence_of
 from holdfast.core.records import Judgement, Record
 from holdfast.core.store import RunFolder, write_json
 from holdfast.evals.judge_folder import JUDGEMENTS, Judged, both, cells
@@ -180,6 +181,8 @@ def refresh(path: Path) -> bool:
         raise ResultsError("half written, or no summary of ours", where=path, remedy=remedy) from None
     cards = [(folder, folder.card()) for folder in cells(path.parent)]
     folders = [(str(c.inputs["arm"]), c.inputs.get("seed"), folder) for folder, c in cards if c.key in keys]
+    if "evidence" in told["provenance"]:
+        told["provenance"]["evidence"] = evidence_of(path.parent)
     told["judged"] = [opinion.model_dump(mode="json") for opinion in opinions(folders, scopes)]
     told["limits"] = [JUDGED if limit == UNJUDGED else limit for limit in told["limits"]]
     write_json(path, told)

@@ -19,9 +19,10 @@ from typing import Any
 
 from holdfast import __version__
 from holdfast.core.errors import IncompleteError, StoreError
+from holdfast.core.hashes import sealing
 from holdfast.core.identity import key_of, room_version
 from holdfast.core.records import Case, Record, RunCard
-from holdfast.core.store import RunFolder, write_json
+from holdfast.core.store import RunFolder
 from holdfast.evals import batch_driver, live_driver
 from holdfast.evals.control import Control
 from holdfast.evals.judge_folder import judge_folder
@@ -40,6 +41,7 @@ from holdfast.study.play import play, take_over, wanted
 from holdfast.study.preregistration import register
 from holdfast.study.rooms import Played
 from holdfast.study.run import Progress, Watch
+from holdfast.study.stored import rules, store_plan, write_summary
 from holdfast.study.study_file import Arm, Study
 from holdfast.study.summary import SUMMARY, build
 from holdfast.study.work import TIMING, blaming, timed
@@ -188,10 +190,20 @@ def measure(
 
     Raises:
         IncompleteError: interrupted, or the purse is empty.  What is finished is kept and stands in `summary.json`,
-            which says how much is missing.
+            which says how much is missing.  Or another process writes in `out`, and nothing was done.
+        ResultsError: a stored file was edited since the run that wrote it.
     """
     grid = lay_out(order, model)
+    with sealing(out, rules()):
+        return _measure(order, grid, out, (model, purse, judge), watch, command)
+
+
+def _measure(
+    order: Order, grid: Grid, out: Path, paid: tuple[Model, Budget, Model | None], watch: Watch, command: str
+) -> Path:
+    model, purse, judge = paid
     register(grid.plan.study, out)
+    stored = store_plan(grid.plan, out, grid.cases, command, order.notes)
     spending = RunFolder(out)
     purse.spent += sum((entry.dollars for entry in spending.each(SPENDING, Spent)), Money(0))
     before = purse.spent
@@ -200,7 +212,7 @@ def measure(
         runner = open_.enter_context(asyncio.Runner())
         payers = [open_.enter_context(closing(Payer(m, purse, order.manners, runner))) for m in (model, judge) if m]
         try:
-            _play_all(order, grid, out, payers[0], watch)
+            _play_all(order, grid, out, Player(order, payers[0]), stored, watch)
             if order.judging and judge:
                 _judge_all(order.judging, grid, out, payers, watch)
         except KeyboardInterrupt:
@@ -215,21 +227,21 @@ def measure(
                 spending.append(SPENDING, [Spent(dollars=purse.spent - before, read=read, written=written)])
     summary = build(grid.plan, out, command, partly=stopped is not None)
     summary["limits"] = [*summary["limits"], *order.notes]
-    write_json(out / SUMMARY, summary)
+    write_summary(out / SUMMARY, summary)
     if stopped:
         raise stopped
     return out / SUMMARY
 
 
-def _play_all(order: Order, grid: Grid, out: Path, payer: Payer, watch: Watch) -> None:
-    cells, player = grid.plan.cells, Player(order, payer)
+def _play_all(order: Order, grid: Grid, out: Path, player: Player, stored: Mapping[str, str], watch: Watch) -> None:
+    cells, rule = grid.plan.cells, rules()["verdicts"]
     done = [plan for plan in cells if RunFolder(out / plan.folder).complete]
     watch(Progress("cells", "", 0, len(cells), 0.0))
     for number, plan in enumerate(done, 1):
         watch(Progress("cells", plan.arm, number, len(cells), 0.0, reused=True))
     start = perf_counter()
     for number, plan in enumerate((plan for plan in cells if plan not in done), len(done) + 1):
-        _make_cell(order, grid, plan, out, player)
+        _make_cell(order, grid, (plan, {"cases": stored[plan.arm], "rules": rule}), out, player)
         watch(Progress("cells", plan.arm, number, len(cells), perf_counter() - start))
 
 
@@ -247,8 +259,9 @@ def _judge_all(judging: Judging, grid: Grid, out: Path, payers: Sequence[Payer],
         watch(Progress("judged", plan.arm, number, len(cells), perf_counter() - start))
 
 
-def _make_cell(order: Order, grid: Grid, plan: CellPlan, out: Path, player: Player) -> None:
+def _make_cell(order: Order, grid: Grid, at: tuple[CellPlan, Mapping[str, str]], out: Path, player: Player) -> None:
     """Play what is left of one cell; `study.work.make_cell` without a checkpoint to train first."""
+    plan, rests = at
     folder, cases = RunFolder(out / plan.folder), grid.cases[plan.arm]
     with blaming(f"arm '{plan.arm}'"):
         with timed("measure") as spent:
@@ -262,7 +275,7 @@ def _make_cell(order: Order, grid: Grid, plan: CellPlan, out: Path, player: Play
             made=datetime.now(UTC).isoformat(timespec="seconds"),
             holdfast=__version__,
             code=key_of(grid.plan.facts.versions),
-            inputs={"arm": plan.arm, "seed": None, "stages": []},
+            inputs={"arm": plan.arm, "seed": None, "stages": [], **rests},
             counts={"cases": len(done)},
             seconds=spent[0].seconds,
         )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import IncompleteError, ResultsError
+from holdfast.core.hashes import sealing
 from holdfast.core.identity import key_of
 from holdfast.core.records import Example
 from holdfast.core.store import RunFolder, write_text
@@ -27,6 +28,7 @@ from holdfast.study.leakage import Leakage, search
 from holdfast.study.plan import Facts, Plan, plan
 from holdfast.study.preregistration import register
 from holdfast.study.rooms import Rooms
+from holdfast.study.stored import rules, store_plan
 from holdfast.study.study_file import Study
 from holdfast.study.summary import LEAKAGE, summarise
 from holdfast.study.work import EXAMPLES, Bench, make_cell, make_set
@@ -91,11 +93,19 @@ def run(
     Raises:
         ResultsError: training data hold test text and the study says `on_leak = "refuse"`.
         HoldfastError: a piece of work failed; the error names its arm or data set. What is finished is kept.
-        IncompleteError: interrupted, or a worker died.
+        IncompleteError: interrupted, a worker died, or another process writes in `out`.
     """
     grid = lay_out(study, rooms)
+    with sealing(out, rules()):
+        return _run(grid, out, rooms, workers, watch, command)
+
+
+def _run(grid: Plan, out: Path, rooms: Rooms, workers: int, watch: Watch, command: str) -> Path:
+    study = grid.study
     register(study, out)
-    bench = Bench(out, study.model, rooms, key_of(grid.facts.versions), study.until)
+    stored = store_plan(grid, out, {arm.name: grid.facts.cases for arm in study.arms}, command)
+    rests = {"cases": next(iter(stored.values())), "rules": rules()["verdicts"]}
+    bench = Bench(out, study.model, rooms, key_of(grid.facts.versions), study.until, rests)
     sets: list[Task] = [(f"{s.set}, seed {s.seed}", out / s.folder, make_set, (bench, s)) for s in grid.sets]
     cases = grid.facts.cases
     cells: list[Task] = [(c.label, out / c.folder, make_cell, (bench, c, cases)) for c in grid.cells]

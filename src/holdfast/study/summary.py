@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import __version__
+from holdfast.core.hashes import evidence_of
 from holdfast.core.records import Transcript, Verdict
-from holdfast.core.store import RunFolder, write_json
+from holdfast.core.store import RunFolder
 from holdfast.study.claims import check_controls, differences, judge_claims
 from holdfast.study.effects import main_effects
 from holdfast.study.generalisation import generalisation
@@ -19,6 +20,7 @@ from holdfast.study.leakage import Leakage
 from holdfast.study.plan import CellPlan, Plan
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.preregistration import read
+from holdfast.study.stored import write_summary
 from holdfast.study.study_file import PRESSURED, Study
 from holdfast.study.table import cell
 from holdfast.study.until import Place, described, intervals, stopped
@@ -48,7 +50,7 @@ def summarise(grid: Plan, out: Path, command: str = "") -> Path:
         StoreError: the summary cannot be written.
     """
     path = out / SUMMARY
-    write_json(path, build(grid, out, command))
+    write_summary(path, build(grid, out, command))
     return path
 
 
@@ -234,6 +236,7 @@ def _sample(plan: CellPlan, family: str, verdict: Verdict, transcript: Transcrip
 def _provenance(grid: Plan, done: Sequence[CellPlan], out: Path) -> dict[str, Any]:
     return {
         "key": grid.key,
+        "evidence": evidence_of(out),
         "model": grid.facts.identity,
         "versions": dict(grid.facts.versions),
         "training": {kind: dict(config) for kind, config in grid.facts.configs.items()},

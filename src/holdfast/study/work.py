@@ -10,9 +10,9 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ class Bench:
     rooms: Rooms
     code: str
     until: Goal | None = None
+    #: what verdicts rest on: file of the cases, and source hash of the rules; see `study.stored`
+    rests: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_set(bench: Bench, plan: SetPlan) -> None:
@@ -84,7 +86,7 @@ def make_cell(bench: Bench, plan: CellPlan, cases: Sequence[Case]) -> None:
             while left := wanted(cases, done, bench.until):
                 done |= play(bench.rooms.measure(model, left), left, folder)
         folder.append(TIMING, spent)
-        made = {"arm": plan.arm, "seed": plan.seed, "stages": [stage.key for stage in plan.stages]}
+        made = {"arm": plan.arm, "seed": plan.seed, "stages": [stage.key for stage in plan.stages], **bench.rests}
         folder.finish(card(bench, plan.key, "cell", made, {"cases": len(done)}, _seconds(spent)))
 
 

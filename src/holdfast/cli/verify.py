@@ -1,0 +1,70 @@
+"""`holdfast verify FOLDER`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from holdfast.study.verify import Verification
+
+#: Lines of one kind that a terminal is shown; `--json` holds all.
+_SHOWN = 20
+_WORDS = {
+    "verified": "verified: every file is as it was hashed, and verdicts, summary and pages follow from each other",
+    "no hashes": "consistent as far as can be told without hashes",
+    "edited": "NOT verified",
+    "incomplete": "incomplete",
+    "being written": "being written",
+}
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--root", help="A published root hash that the folder's must equal.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable, with every file and verdict.")
+def command(folder: Path, root: str | None, as_json: bool) -> int:
+    """Check that a results folder is as it was written, and that its numbers follow from its transcripts.
+
+    Exit code 0: verified.  2: a file was edited, is missing or was added, or the root hash is another.  4: the folder
+    is incomplete, or a run writes in it.  Without a published root hash this shows that the folder is consistent, not
+    who made it: see docs/verify.md.
+    """
+    from holdfast.cli.pages import rendered
+    from holdfast.study.verify import verify
+
+    found = verify(folder, rendered, root)
+    if as_json:
+        click.echo(found.model_dump_json(indent=1))
+    else:
+        _show(found, root)
+    return found.exit_code
+
+
+def _show(found: Verification, root: str | None) -> None:
+    from holdfast.report.words import clean
+
+    lines = [f"{found.folder}: {_WORDS[found.state]}{f': {found.unfinished}' if found.unfinished else ''}"]
+    lines += _some([f"  {fault.file}: {fault.what}" for fault in found.faults])
+    if found.samples:
+        lines.append(f"{found.recomputed} of {found.samples} verdicts recomputed; summary: {found.summary}")
+    lines += [f"{number} verdicts could not be recomputed: {why}" for why, number in found.unknown.items()]
+    if found.changes:
+        lines.append(f"{len(found.changes)} verdicts would be others under the rules of this version:")
+        counts = Counter((change.stored, change.now) for change in found.changes)
+        lines += [f"  {stored} → {now}: {number}" for (stored, now), number in sorted(counts.items())]
+        lines += _some([f"  {c.file}: case {c.case}: {c.stored} → {c.now}" for c in found.changes])
+    lines += found.notes
+    if found.root:
+        told = "as published" if root and found.state == "verified" else "compare it with a published one: --root"
+        lines.append(f"root hash {found.root} ({told})")
+    for line in lines:
+        click.echo(clean(line))
+
+
+def _some(lines: list[str]) -> list[str]:
+    more = [f"  and {len(lines) - _SHOWN} more: see --json"] if len(lines) > _SHOWN else []
+    return lines[:_SHOWN] + more

@@ -1,0 +1,178 @@
+"""Recomputes the verdicts of one stored cell from its transcripts and cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from holdfast.core.errors import HoldfastError, ResultsError
+from holdfast.core.records import Case, Message, Record, Transcript, Verdict
+from holdfast.core.store import RunFolder
+from holdfast.scenarios.build import build_case
+from holdfast.scenarios.conditions import levels_of
+from holdfast.scenarios.suite import load_suite
+from holdfast.scenarios.world import load_world
+from holdfast.study.play import TRANSCRIPTS, VERDICTS
+
+Score = Callable[[Case, Transcript], Verdict]
+#: What of a verdict counts as changed; its evidence may be worded otherwise under other rules.
+_SAYS = ("outcome", "acted", "useful", "aware")
+
+
+class Fault(Record):
+    """What is wrong with one file, by its name within the results folder."""
+
+    file: str
+    what: str
+
+
+class Change(Record):
+    """A verdict that the present rules would not give: its file, its case, what is stored and what they give."""
+
+    file: str
+    case: str
+    stored: str
+    now: str
+
+
+class Rechecked(Record):
+    """What came out of one cell.
+
+    Attributes:
+        samples: transcripts.
+        recomputed: verdicts that were recomputed.
+        faults: verdicts that do not follow from their transcripts although the rules are the same, and samples that are
+            doubled or half there.
+        changes: verdicts that follow from other rules than the present ones.
+        unknown: why verdicts could not be recomputed → how many.
+    """
+
+    samples: int = 0
+    recomputed: int = 0
+    faults: tuple[Fault, ...] = ()
+    changes: tuple[Change, ...] = ()
+    unknown: Mapping[str, int] = {}
+
+
+def recheck(root: Path, cell: Path, cases: Mapping[str, Case], score: Score, *, same_rules: bool) -> Rechecked:
+    """Score every transcript of a cell again and compare with the stored verdict.
+
+    Args:
+        root: the results folder.
+        cell: the cell's folder within it.
+        cases: by id; a transcript whose case is not here cannot be scored.
+        score: the present rules.
+        same_rules: whether the stored verdicts were reached by the present rules.
+    """
+    folder, file = RunFolder(root / cell), (cell / f"{VERDICTS}.jsonl").as_posix()
+    at = (cell / f"{TRANSCRIPTS}.jsonl").as_posix()
+    faults, changes, unknown = [], [], dict[str, int]()
+    try:
+        verdicts = folder.read(VERDICTS, Verdict)
+        transcripts = folder.read(TRANSCRIPTS, Transcript)
+    except (ResultsError, OSError) as error:
+        return _unread(error, root, same_rules)
+    lines = {verdict.case: number for number, verdict in enumerate(verdicts, 1)}
+    faults += _uneven(file, at, [v.case for v in verdicts], [t.case for t in transcripts])
+    recomputed = 0
+    for transcript in transcripts:
+        case, number = cases.get(transcript.case), lines.get(transcript.case)
+        if number is None:
+            continue
+        if case is None:
+            unknown["their cases are not here"] = unknown.get("their cases are not here", 0) + 1
+            continue
+        recomputed += 1
+        stored, now = verdicts[number - 1], score(case, transcript)
+        if same_rules and stored != now:
+            what = f"line {number}, case {case.id}: the transcript gives {_said(now, stored)}, not {_said(stored, now)}"
+            faults.append(Fault(file=file, what=what))
+        elif any(getattr(stored, name) != getattr(now, name) for name in _SAYS):
+            changes.append(Change(file=file, case=case.id, stored=_said(stored, now), now=_said(now, stored)))
+    return Rechecked(
+        samples=len(transcripts),
+        recomputed=recomputed,
+        faults=tuple(faults),
+        changes=tuple(changes),
+        unknown=unknown,
+    )
+
+
+def rebuilt(case: Case) -> Case | None:
+    """The case as the worlds here make it; None where they make none, or the world is not here."""
+    try:
+        return build_case(load_world(case.world), case.twin, case.levels, case.seed)
+    except HoldfastError:
+        return None
+
+
+def alike(stored: Case, made: Case) -> bool:
+    """Whether a stored case is the one that was made, but for what a control added at the end of its system prompt."""
+    if stored == made:
+        return True
+    (first, *rest), (before, *others) = (_from_system(case) for case in (stored, made))
+    bare = stored.model_copy(update={"messages": ()}) == made.model_copy(update={"messages": ()})
+    return bare and rest == others and first.role == "system" and first.content.startswith(before.content)
+
+
+def search(verdicts: Iterable[Verdict], suite: str) -> dict[str, Case]:
+    """The cases of verdicts whose cases were not stored, as the worlds here make them.
+
+    A case counts only where its id, which is the hash of its content, is the stored one.
+
+    Args:
+        verdicts: of one arm or of many.
+        suite: name of the suite whose arms may have set levels; any other text says that there is none.
+    """
+    try:
+        settings: Sequence[Mapping[str, str]] = [{}, *(arm.levels for arm in load_suite(suite).arms)]
+    except HoldfastError:
+        settings = [{}]
+    found = {}
+    for verdict in verdicts:
+        for levels in settings:
+            try:
+                world = load_world(verdict.world)
+                made = build_case(world, verdict.twin, levels_of(world, verdict.twin, levels), verdict.seed)
+            except HoldfastError:
+                continue
+            if made.id == verdict.case:
+                found[made.id] = made
+                break
+    return found
+
+
+def _from_system(case: Case) -> tuple[Message, ...]:
+    empty = Message(role="system", content="")
+    return case.messages if case.messages and case.messages[0].role == "system" else (empty, *case.messages)
+
+
+def _unread(error: Exception, root: Path, same_rules: bool) -> Rechecked:
+    """A cell whose records this version cannot read: a fault where this version is the one that wrote them."""
+    text = str(error).replace(f"{root}/", "")
+    if same_rules:
+        file, _, what = text.partition(":")
+        return Rechecked(faults=(Fault(file=file, what=what.strip()),))
+    return Rechecked(unknown={f"this version cannot read them: {text}": 1})
+
+
+def _uneven(file: str, at: str, verdicts: Sequence[str], transcripts: Sequence[str]) -> list[Fault]:
+    """Samples that are there twice, or without their other half."""
+    found = []
+    for name, cases, others in ((file, verdicts, transcripts), (at, transcripts, verdicts)):
+        if doubled := len(cases) - len(set(cases)):
+            found.append(Fault(file=name, what=f"{doubled} cases are there more than once"))
+        if lone := sorted(set(cases) - set(others)):
+            half = "verdict" if name == at else "transcript"
+            found.append(Fault(file=name, what=f"{len(lone)} cases have no {half}, the first of them {lone[0]}"))
+    return found
+
+
+def _said(verdict: Verdict, other: Verdict) -> str:
+    """What a verdict says, as far as the other says something else."""
+    apart = [name for name in _SAYS if getattr(verdict, name) != getattr(other, name)]
+    if not apart:
+        return "other evidence" if verdict.evidence != other.evidence else "another case"
+    return ", ".join(
+        str(verdict.outcome) if name == "outcome" else f"{name} {getattr(verdict, name)}" for name in apart
+    )

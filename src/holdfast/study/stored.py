@@ -1,0 +1,201 @@
+"""What a results folder keeps of its own making, so that it can be checked later: the plan and the cases.
+
+`plan.json` is written before anything is played, `cases/….jsonl.gz` with it: verdicts can be recomputed from these and
+from the transcripts on a machine whose worlds have changed since, or that never had them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from holdfast.core.errors import ResultsError
+from holdfast.core.identity import room_version
+from holdfast.core.records import Case, Record
+from holdfast.core.store import write_json, writing
+from holdfast.study.plan import CellPlan, Facts, Plan
+from holdfast.study.study_file import Study
+
+PLAN, CASES = "plan.json", "cases"
+FORMAT = 1
+#: The rooms whose source decides a case, a verdict, a summary and a page; a test sees to it that none is missing.
+ROOMS: Mapping[str, tuple[str, ...]] = {
+    "cases": ("core", "scenarios"),
+    "verdicts": ("core", "detectors", "evals"),
+    "summary": ("core", "detectors", "evals", "models", "stats", "study"),
+    "pages": ("core", "report"),
+}
+#: Most bytes of one stored case, unpacked: a file that unpacks to more is none of ours.
+_MOST = 64 * 2**20
+
+
+class Levels(Record):
+    """What an arm of a suite sets the factors to, in one world and twin."""
+
+    arm: str
+    world: str
+    twin: str
+    levels: Mapping[str, str]
+
+
+class StoredPlan(Record):
+    """The content of `plan.json`: all that a summary is built from beside the files of the cells.
+
+    Attributes:
+        cases: arm → name of the file of its cases.
+        notes: sentences for the limits of the report.
+    """
+
+    format: int
+    study: Study
+    identity: str
+    configs: Mapping[str, Mapping[str, Any]]
+    versions: Mapping[str, str]
+    levels: tuple[Levels, ...]
+    cells: tuple[CellPlan, ...]
+    cases: Mapping[str, str]
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A plan as it was stored, with the cases of its first arm put back, and what else a summary holds."""
+
+    plan: Plan
+    cases: Mapping[str, str]
+    command: str
+    notes: tuple[str, ...]
+
+
+def rules() -> dict[str, str]:
+    """Source hashes of what decides cases, verdicts, summaries and pages here and now."""
+    return {name: room_version(*rooms) for name, rooms in ROOMS.items()}
+
+
+def store_plan(
+    plan: Plan, out: Path, cases: Mapping[str, Sequence[Case]], command: str = "", notes: Sequence[str] = ()
+) -> dict[str, str]:
+    """Write `plan.json` and the cases of every arm.
+
+    Returns:
+        Arm → name of the file that holds its cases.
+
+    Raises:
+        StoreError: they cannot be written.
+    """
+    named: dict[int, str] = {}
+    for some in cases.values():
+        # The arms of a study share one list.
+        named.setdefault(id(some), _store_cases(some, out))
+    files = {arm: named[id(some)] for arm, some in cases.items()}
+    facts = plan.facts
+    levels = [
+        Levels(arm=arm, world=world, twin=twin, levels=found) for (arm, world, twin), found in facts.levels.items()
+    ]
+    stored = StoredPlan(
+        format=FORMAT,
+        study=plan.study,
+        identity=facts.identity,
+        configs=facts.configs,
+        versions=facts.versions,
+        levels=tuple(levels),
+        cells=plan.cells,
+        cases=files,
+        command=command,
+        notes=tuple(notes),
+    )
+    write_json(out / PLAN, stored.model_dump(mode="json"))
+    return files
+
+
+def load_plan(out: Path) -> Stored | None:
+    """The plan stored in a results folder; None where there is none, as in those of older versions.
+
+    Raises:
+        ResultsError: `plan.json` or the cases it names cannot be read.
+    """
+    path = out / PLAN
+    if not path.is_file():
+        return None
+    try:
+        stored = StoredPlan.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ResultsError(f"not a plan that this version reads: '{where}'", where=path) from None
+    first = stored.cases.get(stored.cells[0].arm) if stored.cells else None
+    cases = list(read_cases(out, first)) if first else []
+    levels = {(at.arm, at.world, at.twin): at.levels for at in stored.levels}
+    facts = Facts(stored.identity, cases, stored.configs, stored.versions, levels)
+    return Stored(Plan(stored.study, facts, stored.cells), stored.cases, stored.command, stored.notes)
+
+
+def read_cases(out: Path, name: str) -> Iterator[Case]:
+    """The cases of one file.
+
+    Raises:
+        ResultsError: it is missing, or a line is no case.
+    """
+    path = out / CASES / name
+    number = 0
+    try:
+        with gzip.open(path, "rb") as file:
+            while line := file.readline(_MOST):
+                number += 1
+                yield Case.model_validate_json(line)
+    except (OSError, EOFError, zlib.error) as error:
+        why = "the file is missing" if isinstance(error, FileNotFoundError) else "not a readable gzip file"
+        raise ResultsError(why, where=path, remedy="put it back as it was") from None
+    except ValidationError:
+        raise ResultsError("not a case that this version reads", where=f"{path}:{number}") from None
+
+
+def write_summary(path: Path, made: dict[str, Any]) -> None:
+    """Write a summary; where nothing but its date is new, the file that is there stays, and so does its hash.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        before = None
+    if not isinstance(before, dict) or before | {"made": None} != _plain(made) | {"made": None}:
+        write_json(path, made)
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    """A value as it comes back from JSON."""
+    found: dict[str, Any] = json.loads(json.dumps(value))
+    return found
+
+
+def _store_cases(cases: Sequence[Case], out: Path) -> str:
+    """Write cases under a name that is the hash of their text; what is there already stays."""
+    digest = hashlib.sha256()
+    for case in cases:
+        digest.update(_line(case))
+    name = f"{digest.hexdigest()[:16]}.jsonl.gz"
+    path = out / CASES / name
+    if not path.is_file():
+        part = path.with_name(f"{name}.part")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Without name and time: equal cases give equal files.
+            with part.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+                for case in cases:
+                    file.write(_line(case))
+            part.replace(path)
+    return name
+
+
+def _line(case: Case) -> bytes:
+    return case.model_dump_json().encode() + b"\n"

@@ -1,0 +1,456 @@
+"""Checks a results folder: files against their hashes, verdicts against transcripts, the summary against verdicts.
+
+    found = verify(Path("results/demo"), pages)
+    found.state        # "verified"
+    found.root         # what a published root hash must equal
+
+Where all hashes fit, the folder is consistent.  That it is the folder that somebody published, only the root hash that
+they published shows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from holdfast.core.errors import HoldfastError, InputError, ResultsError
+from holdfast.core.hashes import DERIVED, FORMAT, HASHES, Hashes, being_written, compare, interrupted, read_hashes
+from holdfast.core.records import Case, Record, RunCard, Verdict
+from holdfast.core.store import RunFolder
+from holdfast.evals.scorers import score as present
+from holdfast.study.play import TRANSCRIPTS, VERDICTS
+from holdfast.study.recheck import Change, Fault, Rechecked, Score, alike, rebuilt, recheck, search
+from holdfast.study.stored import CASES, PLAN, Stored, load_plan, read_cases, rules
+from holdfast.study.summary import SUMMARY, build
+
+State = Literal["verified", "no hashes", "edited", "incomplete", "being written"]
+#: Folder → file name → the text that the page should have.
+Pages = Callable[[Path], Mapping[str, str]]
+_EXIT: Mapping[State, int] = {"verified": 0, "no hashes": 0, "edited": 2, "incomplete": 4, "being written": 4}
+#: Keys of a summary that no recomputation gives again.
+_DATED = ("made", "holdfast")
+_CLOSE = 1e-6
+
+
+class Verification(Record):
+    """What was found.
+
+    Attributes:
+        state: `no hashes` for a folder of an older version: consistent as far as can be told without.
+        root: the folder's root hash; None where it has none.
+        faults: files that were edited, are missing, were added, or do not follow from what they are made from.
+        unfinished: why the folder is incomplete.
+        samples: transcripts that are there.
+        recomputed: verdicts that were recomputed from them.
+        changes: verdicts that the present rules would change, in a folder made under others.
+        unknown: why verdicts could not be recomputed → how many.
+        summary: whether every number was recomputed, only the counts of outcomes, or none.
+        notes: sentences on what was not or could not be checked.
+    """
+
+    folder: str
+    state: State
+    root: str | None = None
+    faults: tuple[Fault, ...] = ()
+    unfinished: str = ""
+    samples: int = 0
+    recomputed: int = 0
+    changes: tuple[Change, ...] = ()
+    unknown: Mapping[str, int] = {}
+    summary: Literal["recomputed", "counts recomputed", "not recomputed"] = "not recomputed"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 verified, 2 edited, 4 incomplete."""
+        return _EXIT[self.state]
+
+
+@dataclass
+class _Check:
+    """One verification under way."""
+
+    folder: Path
+    hashes: Hashes | None
+    score: Score
+    rules: Mapping[str, str]
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unfinished: str = ""
+    found: list[Rechecked] = field(default_factory=list)
+    summary: Literal["recomputed", "counts recomputed", "not recomputed"] = "not recomputed"
+
+    def same(self, what: str) -> bool:
+        """Whether the folder's verdicts, summary or pages were made by the source that is here."""
+        return self.hashes is not None and self.hashes.versions.get(what) == self.rules[what]
+
+    def blame(self, file: str, what: str) -> None:
+        """Note a fault, once a file for faults of the same kind."""
+        self.faults.append(Fault(file=file, what=what))
+
+    def blamed(self, file: str) -> bool:
+        return any(fault.file == file for fault in self.faults)
+
+    def result(self, state: State) -> Verification:
+        unknown: Counter[str] = Counter()
+        for found in self.found:
+            unknown.update(found.unknown)
+        return Verification(
+            folder=str(self.folder),
+            state=state,
+            root=self.hashes.root if self.hashes else None,
+            faults=tuple(self.faults),
+            unfinished=self.unfinished,
+            samples=sum(found.samples for found in self.found),
+            recomputed=sum(found.recomputed for found in self.found),
+            changes=tuple(change for found in self.found for change in found.changes),
+            unknown=unknown,
+            summary=self.summary,
+            notes=tuple(self.notes),
+        )
+
+
+def verify(folder: Path, pages: Pages | None = None, root: str | None = None, score: Score = present) -> Verification:
+    """Check a folder that `measure` or `study` wrote.
+
+    Args:
+        folder: of results.
+        pages: gives the pages as they should be; without it they are checked by their hashes alone.
+        root: a published root hash that the folder's must equal.
+        score: the present rules.
+
+    Raises:
+        InputError: `root` is no root hash.
+        ResultsError: there are no results in the folder, or its hashes cannot be read.
+    """
+    if root is not None and not re.fullmatch(r"[0-9a-f]{64}", root := root.strip().lower()):
+        raise InputError(f"'{root}' is no root hash", remedy="give the 64 hexadecimal digits that were published")
+    _require_results(folder)
+    if being_written(folder):
+        waiting = _Check(folder, None, score, {}, unfinished="a running process writes in this folder")
+        return waiting.result("being written")
+    check = _Check(folder, read_hashes(folder), score, rules())
+    if check.hashes is None and (interrupted(folder) or (folder / PLAN).exists()):
+        check.unfinished = (
+            f"the run that wrote here did not reach its end, or {HASHES} was removed: nothing to check by"
+        )
+        return check.result("incomplete")
+    if check.hashes is None:
+        _check_old(check, root)
+    else:
+        _check_hashes(check, check.hashes, root)
+        _check_content(check, pages)
+    if check.faults:
+        return check.result("edited")
+    if check.unfinished:
+        return check.result("incomplete")
+    return check.result("verified" if check.hashes else "no hashes")
+
+
+def file_state(folder: Path) -> str:
+    """How the files of a folder stand to their hashes, without recomputing anything and without reading weights."""
+    if being_written(folder):
+        return "being written"
+    try:
+        hashes = read_hashes(folder)
+        if hashes is None:
+            return "incomplete" if interrupted(folder) or (folder / PLAN).exists() else "no hashes"
+        if hashes.root != hashes.expected_root or not compare(folder, hashes, weights=False).none:
+            return "edited"
+    except ResultsError:
+        return "edited"
+    return "hashes fit" if hashes.ended else "incomplete"
+
+
+def _require_results(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ResultsError("no such folder", where=folder, remedy="give the folder that measure or study wrote")
+    known = (SUMMARY, PLAN, HASHES, "cells")
+    if not any((folder / name).exists() for name in known) and not being_written(folder) and not interrupted(folder):
+        raise ResultsError("no results here", where=folder, remedy="give the folder that measure or study wrote")
+
+
+def _check_hashes(check: _Check, hashes: Hashes, root: str | None) -> None:
+    """Every file against its hash, the hashes against their root, and the root against the published one."""
+    if hashes.format != FORMAT:
+        what = f"hashes of format {hashes.format}, but this version reads {FORMAT}"
+        raise ResultsError(what, where=check.folder / HASHES, remedy="use the version of holdfast that wrote it")
+    if hashes.root != hashes.expected_root:
+        check.blame(HASHES, "edited: its root hash does not follow from its content")
+    if root is not None and root != hashes.root:
+        check.blame(HASHES, f"the root hash is {hashes.root}, not the published {root}")
+    changes = compare(check.folder, hashes)
+    for kind, names in (("edited", changes.edited), ("missing", changes.missing), ("added", changes.added)):
+        for name in names:
+            check.blame(name, kind)
+    if changes.absent:
+        check.notes.append(f"{len(changes.absent)} files of model weights are not here; their hashes are kept.")
+    if not hashes.ended:
+        check.unfinished = "the last run that wrote here did not reach its end"
+
+
+def _check_content(check: _Check, pages: Pages | None) -> None:
+    """Verdicts against transcripts, the summary against verdicts, pages against the summary."""
+    try:
+        stored = load_plan(check.folder)
+    except ResultsError as error:
+        if not check.blamed(PLAN) and not any(fault.file.startswith(f"{CASES}/") for fault in check.faults):
+            check.notes.append(f"The plan could not be read, so nothing was recomputed: {error}")
+        return
+    if stored is None:
+        if not check.blamed(PLAN):
+            check.blame(PLAN, "missing: without it nothing can be recomputed")
+        return
+    open_ = [plan.label for plan in stored.plan.cells if not RunFolder(check.folder / plan.folder).complete]
+    if open_:
+        check.unfinished = f"{len(open_)} of {len(stored.plan.cells)} cells are not finished: {', '.join(open_)}"
+    _check_verdicts(check, stored)
+    summary = _summary(check)
+    if summary is not None:
+        _check_summary(check, stored, summary)
+    if pages is not None and summary is not None:
+        _check_pages(check, pages)
+
+
+def _check_verdicts(check: _Check, stored: Stored) -> None:
+    held: dict[str, dict[str, Case]] = {}
+    named = {plan.folder: stored.cases.get(plan.arm, "") for plan in stored.plan.cells}
+    for cell in _cells(check.folder):
+        card = _card(check.folder / cell)
+        name = named.get(cell) or str(card.inputs.get("cases", "") if card else "")
+        if name not in held:
+            held[name] = _cases(check, name, stored) if name else {}
+        same = check.rules["verdicts"] == (card.inputs.get("rules") if card else check.rules["verdicts"])
+        cases = held[name] or _searched(check, cell, stored.plan.study.name)
+        found = recheck(check.folder, cell, cases, check.score, same_rules=same)
+        kept = tuple(fault for fault in found.faults if not _expected(check, fault, cell, card))
+        whole = not any(check.blamed((cell / f"{file}.jsonl").as_posix()) for file in (VERDICTS, TRANSCRIPTS))
+        if card and whole and cell in named and held[name]:
+            kept += _short(cell, card, found, len(held[name]), stored)
+        check.found.append(found.model_copy(update={"faults": kept}))
+        check.faults += kept
+        if cell not in named:
+            check.notes.append(
+                f"{cell.as_posix()} is of an earlier run under other settings; the summary leaves it out."
+            )
+
+
+def _expected(check: _Check, fault: Fault, cell: Path, card: RunCard | None) -> bool:
+    """Whether a fault only says in other words what is known: an unfinished cell, or a file that is edited."""
+    edited = any(check.blamed((cell / f"{name}.jsonl").as_posix()) for name in (VERDICTS, TRANSCRIPTS))
+    half = card is None and "have no" in fault.what
+    # Of an edited file, which verdict does not follow says more; that it is broken does not.
+    return half or (edited and not fault.what.startswith("line "))
+
+
+def _short(cell: Path, card: RunCard, found: Rechecked, cases: int, stored: Stored) -> tuple[Fault, ...]:
+    """Samples that a finished cell should have and has not."""
+    wanted = card.counts.get("cases", cases) if stored.plan.study.until else cases
+    if found.samples == wanted or not found.samples:
+        return ()
+    what = f"{found.samples} samples are here, of {wanted} that the finished cell had"
+    return (Fault(file=(cell / f"{TRANSCRIPTS}.jsonl").as_posix(), what=what),)
+
+
+def _cases(check: _Check, name: str, stored: Stored) -> dict[str, Case]:
+    """The cases of one file by id, looked at against the worlds that are here."""
+    file = f"{CASES}/{name}"
+    try:
+        cases = {case.id: case for case in read_cases(check.folder, name)}
+    except ResultsError as error:
+        if not check.blamed(file):
+            check.notes.append(f"Cases could not be read: {error}")
+        return {}
+    if check.blamed(file):
+        return cases
+    made = {case.id: rebuilt(case) for case in cases.values()}
+    apart = [case.id for case in cases.values() if (now := made[case.id]) is None or not alike(case, now)]
+    if not apart:
+        return cases
+    gone = sorted({cases[id_].world for id_ in apart if made[id_] is None})
+    if gone:
+        check.notes.append(f"Worlds that are not here: {', '.join(gone)}. Verdicts were recomputed from stored cases.")
+    other = sum(made[id_] is not None for id_ in apart)
+    if other and check.same("cases") and name in stored.cases.values():
+        check.blame(file, f"{other} of {len(cases)} cases are not those that the same worlds make")
+    elif other:
+        what = f"{other} of {len(cases)} cases of {file} are made otherwise by the worlds of this version."
+        check.notes.append(f"{what} Verdicts were recomputed from the stored ones.")
+    return cases
+
+
+def _searched(check: _Check, cell: Path, suite: str) -> dict[str, Case]:
+    try:
+        return search(RunFolder(check.folder / cell).each(VERDICTS, Verdict), suite)
+    except ResultsError:
+        return {}
+
+
+def _summary(check: _Check) -> dict[str, Any] | None:
+    """The summary as it is; None, with a fault where nothing else says so, where it cannot be used."""
+    path = check.folder / SUMMARY
+    if not path.is_file():
+        if not check.unfinished and not check.blamed(SUMMARY):
+            check.blame(SUMMARY, "missing")
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    except (OSError, ValueError, RecursionError):
+        pass
+    if not check.blamed(SUMMARY):
+        check.blame(SUMMARY, "not a summary")
+    return None
+
+
+def _check_summary(check: _Check, stored: Stored, summary: Mapping[str, Any]) -> None:
+    """Build the summary anew and compare; under other rules, compare the counts of outcomes alone."""
+    if check.hashes and not check.hashes.ended and summary.get("incomplete") is None:
+        check.notes.append("The summary is older than what the interrupted run wrote; it was not recomputed.")
+        return
+    if any(fault.file not in DERIVED for fault in check.faults):
+        check.notes.append("The summary was not recomputed: what it is made from has faults.")
+        return
+    if not check.same("summary"):
+        _check_counts(check, {plan.folder: plan.arm for plan in stored.plan.cells}, summary)
+        return
+    partly = summary.get("incomplete") is not None
+    try:
+        made = build(stored.plan, check.folder, stored.command, partly=partly)
+    except (HoldfastError, KeyError, ValueError) as error:
+        check.notes.append(f"The summary could not be recomputed: {error}")
+        return
+    made["limits"] = [*made["limits"], *stored.notes]
+    apart = list(_apart(json.loads(json.dumps(made)), summary, ""))
+    check.summary = "recomputed"
+    if apart:
+        more = f", and {len(apart) - 3} more" if len(apart) > 3 else ""
+        check.blame(SUMMARY, f"does not follow from the verdicts: {'; '.join(apart[:3])}{more}")
+
+
+def _check_counts(check: _Check, arms: Mapping[Path, str], summary: Mapping[str, Any]) -> None:
+    """Outcomes of each cell of the summary against the stored verdicts: counting has no rules."""
+    try:
+        labels = {family["world"]: family["name"] for family in summary["families"]}
+        counted: Counter[tuple[str, str, str, str]] = Counter()
+        for folder, arm in arms.items():
+            for verdict in RunFolder(check.folder / folder).each(VERDICTS, Verdict):
+                counted[arm, labels.get(verdict.world, verdict.world), verdict.twin, verdict.outcome] += 1
+        told = Counter(
+            {
+                (arm, scope, twin, outcome): number
+                for arm, scopes in summary["cells"].items()
+                for scope, twins in scopes.items()
+                for twin, cell in twins.items()
+                for outcome, number in cell["outcomes"].items()
+            }
+        )
+    except (HoldfastError, KeyError, TypeError, AttributeError) as error:
+        check.notes.append(f"The summary's counts could not be compared: {error}")
+        return
+    check.summary = "counts recomputed"
+    check.notes.append("The summary was made by another version: its counts were recomputed, its intervals were not.")
+    apart = sorted(at for at in counted.keys() | told.keys() if counted[at] != told[at])
+    if apart:
+        first = apart[0]
+        what = f"{' / '.join(first)} is {told[first]}, the verdicts give {counted[first]}"
+        check.blame(SUMMARY, f"does not follow from the verdicts: {what} ({len(apart)} counts differ)")
+
+
+def _apart(made: Any, stored: Any, at: str) -> Iterator[str]:
+    """Where two JSON values differ, in words; numbers may differ by rounding."""
+    if isinstance(made, dict) and isinstance(stored, dict):
+        for key in sorted(made.keys() | stored.keys()):
+            if at or key not in _DATED:
+                yield from _apart(made.get(key), stored.get(key), f"{at}.{key}".lstrip("."))
+    elif isinstance(made, list) and isinstance(stored, list) and len(made) == len(stored):
+        for number, (a, b) in enumerate(zip(made, stored, strict=True)):
+            yield from _apart(a, b, f"{at}[{number}]")
+    elif _number(made) and _number(stored):
+        if not math.isclose(made, stored, rel_tol=_CLOSE, abs_tol=_CLOSE):
+            yield f"{at} is {_short_text(stored)}, not {_short_text(made)}"
+    elif made != stored:
+        yield f"{at} is {_short_text(stored)}, not {_short_text(made)}"
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _short_text(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _check_pages(check: _Check, pages: Pages) -> None:
+    """Each page that is there against what the summary gives."""
+    if not check.same("pages"):
+        check.notes.append("The pages were drawn by another version: they were checked by their hashes alone.")
+        return
+    try:
+        made = pages(check.folder)
+    except ResultsError as error:
+        if not check.blamed(SUMMARY):
+            check.blame(SUMMARY, str(error.what))
+        return
+    for name, text in made.items():
+        path = check.folder / name
+        known = check.blamed(name) or check.blamed(SUMMARY)
+        if path.is_file() and not known and path.read_bytes() != text.encode("utf-8"):
+            check.blame(name, f"is not the page that {SUMMARY} gives")
+
+
+def _check_old(check: _Check, root: str | None) -> None:
+    """A folder of a version that kept no hashes: recompute what can be, and say what cannot be shown."""
+    if root is not None:
+        check.blame(HASHES, "missing: the folder has no root hash to compare with the published one")
+    check.notes.append(
+        "This folder was made by a version that kept no hashes: whether files were edited, removed or added cannot be "
+        "shown, beyond what is recomputed here."
+    )
+    summary = _summary(check)
+    if summary is None:
+        return
+    provenance = summary.get("provenance")
+    keys = provenance.get("cells", {}) if isinstance(provenance, dict) else {}
+    arms: dict[Path, str] = {}
+    for cell in _cells(check.folder):
+        card = _card(check.folder / cell)
+        if card is None or card.key not in keys.values():
+            continue
+        arms[cell] = str(card.inputs.get("arm"))
+        cases = _searched(check, cell, str(summary.get("study", "")))
+        found = recheck(check.folder, cell, cases, check.score, same_rules=False)
+        check.found.append(found)
+        check.faults += found.faults
+    lost = sorted(label for label, key in keys.items() if not any(_has(check.folder / cell, key) for cell in arms))
+    for label in lost:
+        check.blame(SUMMARY, f"names a cell that is not here: {label}")
+    if summary.get("incomplete"):
+        check.unfinished = "the run stopped early"
+    elif not lost and not check.faults:
+        _check_counts(check, arms, summary)
+
+
+def _has(cell: Path, key: str) -> bool:
+    card = _card(cell)
+    return card is not None and card.key == key
+
+
+def _cells(folder: Path) -> list[Path]:
+    """The folders of played cases, within the results folder."""
+    return sorted(path.parent.relative_to(folder) for path in folder.glob(f"cells/*/{VERDICTS}.jsonl"))
+
+
+def _card(cell: Path) -> RunCard | None:
+    try:
+        return RunFolder(cell).card()
+    except (ResultsError, OSError, UnicodeDecodeError):
+        return None
