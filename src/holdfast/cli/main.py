@@ -28,6 +28,7 @@ VERBS = {
     "train": "Train a checkpoint, in one stage or several.",
     "study": "Plan or run a whole comparison from a study file.",
     "verify": "Check that a results folder is as it was written, and that its numbers follow from its transcripts.",
+    "results": "List the results folders below a folder, or compare two of them.",
     "report": "Draw the report of a results folder.",
     "guard": "Hold the line at run time: policy, concern channel, approvals and evidence.",
     "organism": "Check, describe or rebuild the embedded model.",
@@ -41,6 +42,9 @@ _EXTRA = {
     "teach": "teach",
     "train": "train",
     "study": "local",
+    "verify": "measure",
+    "results": "measure",
+    "report": "measure",
     "guard": "guard",
     "organism": "local",
 }

@@ -27,13 +27,15 @@ def command(folder: Path, unverified: bool) -> None:
     from holdfast.report.curves import trained_folders, write_curves
     from holdfast.report.page import write_report
     from holdfast.report.summary import load
-    from holdfast.study.verify import verify
 
     if trained := trained_folders(folder):
         for pages in map(write_curves, trained):
             for page in pages:
                 click.echo(page)
         return
+    # Imported late: a training is drawn without what verification needs.
+    from holdfast.study.verify import verify
+
     # What is no summary of ours cannot be drawn, verified or not.
     stopped_early = load(folder).incomplete is not None
     found = verify(folder)
