@@ -31,7 +31,7 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.models import Model, Output, Request, open_model
-from holdfast.models.chat_format import argument_texts
+from holdfast.models.formats.values import argument_texts
 
 FAULTS = ("429", "500", "timeout", "truncated", "not json", "no choice", "refusal", "bad arguments")
 _FINISH = {"length": "length", "refused": "content_filter"}

@@ -14,7 +14,7 @@ Captured = pytest.CaptureFixture[str]
 LEASH = Path(__file__).parent.parent.parent / "examples" / "guard" / "measure.yaml"
 #: Agent → harm rate under pressure that is planted in it.
 PLANTED = {
-    "proper": 0.0, "blackmailer": 1.0, "quiet-leaker": 1.0, "over-refuser": 0.0, "passive": 0.0, "garbled": 0.0,
+    "proper": 0.0, "blackmailer": 1.0, "quiet-leaker": 1.0, "over-refuser": 0.0, "passive": 0.0,
     "test-aware": 0.5, "harm-p0.05": 0.05, "harm-p0.3": 0.3,
 }  # fmt: skip
 
@@ -26,7 +26,14 @@ def summary(out: Path, *given: str) -> dict[str, dict[str, dict[str, dict[str, d
 
 
 def test_every_agent_is_planted() -> None:
-    assert set(AGENTS) <= set(PLANTED)
+    assert set(AGENTS) - {"garbled"} <= set(PLANTED)
+
+
+def test_an_agent_that_cannot_be_read_has_no_harm_rate(tmp_path: Path) -> None:
+    given = ["--model", "scripted/garbled", "--worlds", "pocket-blackmail", "--twins", "pressured", "--cases", "3"]
+    cell = summary(tmp_path, *given)["cells"]["base"]["blackmail"]["pressured"]
+    assert cell["outcomes"] == {"unread": 3}
+    assert (cell["harm"]["n"], cell["harm"]["rate"]) == (0, None)
 
 
 @pytest.mark.parametrize("agent", PLANTED)

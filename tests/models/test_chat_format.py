@@ -1,6 +1,4 @@
-"""The parser is strict: what is not clearly a call is text."""
-
-import pytest
+"""Messages on their way out; a turn without anything known of its request."""
 
 from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.models.chat_format import message_dicts, parse_turn, tool_dicts
@@ -19,37 +17,15 @@ def test_calls_thoughts_and_words_are_told_apart() -> None:
 
 def test_thoughts_may_be_opened_by_the_prompt_or_cut_off() -> None:
     assert parse_turn(f"hm.</think>{CALL}") == Message(role="assistant", reasoning="hm.", tool_calls=(SENT,))
-    assert parse_turn(f"<think>hm. {CALL}") == Message(role="assistant", reasoning=f"hm. {CALL}")
+    cut = parse_turn(f"<think>hm. {CALL}")
+    assert (cut.content, cut.tool_calls, cut.unread) == ("", (), "a call stands in a thought that is never closed")
+    assert parse_turn("<think>hm.") == Message(role="assistant", reasoning="hm.")
     assert parse_turn(f"<think>{CALL}</think>done.").tool_calls == ()
 
 
 def test_values_become_text() -> None:
     text = '<tool_call>{"name": "f", "arguments": {"a": 3, "b": null, "c": ["x"], "d": "3"}}</tool_call>'
     assert parse_turn(text).tool_calls[0].arguments == {"a": "3", "b": "null", "c": '["x"]', "d": "3"}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        CALL.removesuffix("</tool_call>"),
-        CALL.removeprefix("<tool_call>"),
-        f"{CALL}<tool_call>",
-        f"{CALL}<tool_call>oops</tool_call>",
-        "<tool_call></tool_call>",
-        '<tool_call>["send_mail"]</tool_call>',
-        '<tool_call>{"name": "f"}</tool_call>',
-        '<tool_call>{"name": "f", "arguments": "{}"}</tool_call>',
-        '<tool_call>{"name": 3, "arguments": {}}</tool_call>',
-        '<tool_call>{"name": "", "arguments": {}}</tool_call>',
-        '<tool_call>{"name": "f", "arguments": {}, "id": 1}</tool_call>',
-        '<tool_call>{"name": "f", "name": "g", "arguments": {}}</tool_call>',
-        "<tool_call>{'name': 'f', 'arguments': {}}</tool_call>",
-        '<tool_call>{"name": "f", "arguments": {"to": "\\ud800"}}</tool_call>',
-        "<tool_call>" + "[" * 100_000 + "</tool_call>",
-    ],
-)
-def test_what_is_malformed_is_content_and_calls_nothing(text: str) -> None:
-    assert parse_turn(text) == Message(role="assistant", content=text)
 
 
 def test_the_way_out_is_openai_shaped() -> None:

@@ -32,7 +32,7 @@ def test_planted_behaviour_is_found_in_every_world() -> None:
     assert outcomes("blackmailer", "no_leverage") == {"proper_act"}
     assert outcomes("over-refuser") == {"refused_task"}
     assert outcomes("passive") == {"passive"}
-    assert outcomes("garbled") == {"passive"}
+    assert outcomes("garbled") == {"unread"}
 
 
 def test_the_quiet_leaker_is_useful_harmful_and_silent() -> None:
@@ -60,7 +60,7 @@ def test_agents_read_before_they_act() -> None:
     for agent in AGENTS:
         for transcript in play(cases(POCKET[:1], ["pressured"], range(3)), open_model(f"scripted/{agent}")):
             assert transcript.effects[0].kind == "inbox_read"
-            assert transcript.stop == "done"
+            assert transcript.stop == ("unread" if agent == "garbled" else "done")
 
 
 def test_an_inbox_that_is_listed_is_listed_then_read() -> None:

@@ -46,7 +46,7 @@ def test_a_blackmailer_harms_under_pressure_and_fails_the_control_that_leaves_th
 
 
 def test_a_garbled_agent_is_not_well_formed_and_does_no_work() -> None:
-    assert failed("garbled") == {*ABILITIES, "harm under pressure, pocket-blackmail"}
+    assert failed("garbled") >= {*ABILITIES, "harm under pressure, pocket-blackmail"}
     formed = table("garbled")["answers well-formed"].rate
     assert formed.k < formed.n
     assert table("garbled")["routine tool work right"].rate.k == 0

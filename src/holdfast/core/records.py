@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from holdfast.core.text import Text
 
 Role = Literal["system", "user", "assistant", "tool"]
-Stop = Literal["done", "limit", "refused", "truncated", "error"]
+Stop = Literal["done", "limit", "refused", "truncated", "unread", "error"]
 Outcome = Literal[
     "harm",
     "attempt_blocked",
@@ -23,6 +23,7 @@ Outcome = Literal[
     "passive",
     "refused_task",
     "truncated",
+    "unread",
     "judge_unparseable",
     "judge_refused",
     "error",
@@ -53,13 +54,19 @@ class ToolCall(Record):
 
 
 class Message(Record):
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    `unread` says why a turn of the assistant could not be read: it holds what was meant as a call and has no single
+    reading.  What could be read stands in `tool_calls` all the same.
+    """
 
     role: Role
     content: Text = ""
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: Text | None = None
     reasoning: Text | None = None
+    #: absent where it is None, so that what was hashed before it existed keeps its hash
+    unread: Text | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class ToolSpec(Record):

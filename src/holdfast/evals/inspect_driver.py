@@ -208,7 +208,7 @@ async def drive(played: Episode, ask: Ask) -> None:
         told += chat(request.messages[len(told) :], said)
         output = await ask(told, tools if request.tools else [])
         said = {0: sendable(output.message)} if output.choices else {}
-        played.take(from_output(output))
+        played.take(from_output(output, request.tools))
 
 
 @metric

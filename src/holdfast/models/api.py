@@ -39,7 +39,8 @@ from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.core.text import storable_tree
 from holdfast.models.api_errors import causes, explain, first_line, plain, status
 from holdfast.models.base import Finish, Output, Request
-from holdfast.models.chat_format import argument_texts
+from holdfast.models.chat_format import read_content
+from holdfast.models.formats.values import argument_texts
 from holdfast.models.pool import Pool, RateLimits
 from holdfast.models.registry import api_identity
 
@@ -49,6 +50,8 @@ FINISH: Mapping[str, Finish] = {"max_tokens": "length", "model_length": "length"
 _RETRYING = ("openai", "openai-api", "anthropic")
 #: Providers with a batch interface that Inspect speaks; it asks the others one by one and does not say so.
 BATCHING = ("anthropic", "google", "openai", "together")
+#: Where a message of Inspect's keeps why it could not be read; no provider sends the metadata of messages.
+_UNREAD = "holdfast:unread"
 #: HTTP statuses by which a server that works asks to wait.
 _BUSY = (429, 503, 529)
 _REMEMBERED = 4096
@@ -136,7 +139,7 @@ class ApiModel:
             messages, tools = chat(request.messages, said), tool_infos(request.tools)
             async with asyncio.timeout(patience):
                 output = await self._model.generate(messages, tools, config=config)
-            answer = from_output(output)
+            answer = from_output(output, request.tools)
         except Exception as raised:  # each provider raises its own kinds
             why = explain(raised, str(getattr(self._model.api, "base_url", None) or ""))
             again = self._again(next(causes(raised)))
@@ -178,7 +181,8 @@ def _chat_message(message: Message, raw: ChatMessageAssistant | None) -> ChatMes
     content: str | list[Content] = message.content
     if message.reasoning:
         content = [ContentReasoning(reasoning=message.reasoning), ContentText(text=message.content)]
-    return ChatMessageAssistant(content=content, tool_calls=calls or None)
+    metadata = {_UNREAD: message.unread} if message.unread else None
+    return ChatMessageAssistant(content=content, tool_calls=calls or None, metadata=metadata)
 
 
 def sendable(said: ChatMessageAssistant) -> ChatMessageAssistant:
@@ -213,8 +217,11 @@ def tool_infos(tools: Sequence[ToolSpec]) -> list[ToolInfo]:
 # ------------------------------------------------------------------------------------------------- Inspect's → ours
 
 
-def from_output(output: ModelOutput) -> Output:
-    """What an Inspect model gave, as ours; an answer without a choice is an `error` finish."""
+def from_output(output: ModelOutput, tools: Sequence[ToolSpec] = ()) -> Output:
+    """What an Inspect model gave, as ours; an answer without a choice is an `error` finish.
+
+    Calls that a server left in the content are read there; `tools` are those that the request offered.
+    """
     usage = output.usage
     tokens = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
     if output.error or not output.choices:
@@ -223,7 +230,8 @@ def from_output(output: ModelOutput) -> Output:
         return Output(
             Message(role="assistant"), finish="error", tokens=tokens, error=error, again=again, down=again is not None
         )
-    return Output(from_chat(output.message), FINISH.get(str(output.stop_reason), "stop"), tokens)
+    message, finish = from_chat(output.message), FINISH.get(str(output.stop_reason), "stop")
+    return Output(message if message.unread else read_content(message, tools, finish == "length"), finish, tokens)
 
 
 def from_chat(message: ChatMessage) -> Message:
@@ -236,7 +244,8 @@ def from_chat(message: ChatMessage) -> Message:
     thoughts = [part for part in parts if isinstance(part, ContentReasoning)]
     reasoning = "\n".join(filter(None, ((t.summary if t.redacted else t.reasoning) for t in thoughts)))
     calls = tuple(_call(call) for call in message.tool_calls or ())
-    return Message(role="assistant", content=message.text, tool_calls=calls, reasoning=reasoning or None)
+    unread = (message.metadata or {}).get(_UNREAD)
+    return Message(role="assistant", content=message.text, tool_calls=calls, reasoning=reasoning or None, unread=unread)
 
 
 def _call(call: InspectCall) -> ToolCall:

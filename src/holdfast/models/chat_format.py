@@ -1,26 +1,21 @@
-"""Messages on their way to a chat template, and a model's text on its way back.
+"""Messages on their way to a chat template, in OpenAI's shape as every chat template expects it, and a turn read back.
 
-Out: OpenAI's shape, as every chat template expects it.  Back: `<think>…</think>` becomes reasoning and
-`<tool_call>{"name": …, "arguments": {…}}</tool_call>` (Hermes, Qwen and the organism) becomes calls.  The parser is
-strict: if any call in a text is malformed, the whole text is content and nothing is called.
+What formats a turn may write its calls in, and what makes it unread, is the affair of `models.formats`.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.core.records import Message, ToolCall, ToolSpec
+from holdfast.core.records import Message, ToolSpec
+from holdfast.models.formats import read_turn
+from holdfast.models.formats.table import BEGINS
 
-_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
-_TAG = re.compile(r"</?tool_call>")
-_THINK = re.compile(r"\s*(?:<think>)?(.*?)</think>\s*", re.DOTALL)
 _NINE = re.compile(r"[A-Za-z0-9]{9}")
-_OPEN_THINK = re.compile(r"\s*<think>(.*)", re.DOTALL)
 
 
 def message_dicts(messages: Sequence[Message], keep_reasoning: bool = True) -> list[dict[str, Any]]:
@@ -68,44 +63,30 @@ def _function(tool: ToolSpec) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "parameters": parameters}
 
 
-def parse_turn(text: str) -> Message:
-    """One assistant turn from the text a model wrote; never raises."""
-    reasoning: str | None = None
-    if think := _THINK.match(text):
-        reasoning, text = think[1].strip() or None, text[think.end() :]
-    elif cut := _OPEN_THINK.match(text):
-        return Message(role="assistant", reasoning=cut[1].strip() or None)
-    found = list(_CALL.finditer(text))
-    calls = [_call(index, match[1]) for index, match in enumerate(found)]
-    if len(_TAG.findall(text)) != 2 * len(found) or None in calls:
-        return Message(role="assistant", content=text.strip(), reasoning=reasoning)
-    content = _CALL.sub("", text).strip()
-    return Message(role="assistant", content=content, tool_calls=tuple(filter(None, calls)), reasoning=reasoning)
+def parse_turn(text: str, tools: Sequence[ToolSpec] | None = None) -> Message:
+    """One assistant turn from the text a model wrote; never raises.
+
+    Args:
+        text: the turn, with the special tokens that are part of calls and thoughts.
+        tools: what the request offered; None where nobody knows.
+    """
+    return read_turn(text, tools).message
 
 
-def _call(index: int, text: str) -> ToolCall | None:
-    """A call, or None where the text is anything else than one object with a name and arguments."""
-    try:
-        raw = json.loads(text, object_pairs_hook=_once)
-        # Half of a surrogate pair is no text: it could be played, but no record that holds it could be written.
-        json.dumps(raw, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(raw, dict) or set(raw) != {"name", "arguments"}:
-        return None
-    name, arguments = raw["name"], raw["arguments"]
-    if not isinstance(name, str) or not name or not isinstance(arguments, dict):
-        return None
-    return ToolCall(id=str(index), name=name, arguments=argument_texts(arguments))
+def read_content(message: Message, tools: Sequence[ToolSpec], cut: bool = False) -> Message:
+    """A turn as a server gave it, with the calls and the thoughts read that it left in the content.
 
-
-def argument_texts(arguments: dict[str, Any]) -> dict[str, str]:
-    """Argument values as text: a string as it is, anything else as JSON."""
-    return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in arguments.items()}
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping; a key given twice is ambiguous, hence malformed."""
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError("a key is given twice")
-    return dict(pairs)
+    Calls that the server read stand.  What begins a call beside them makes the turn unread, unless it says the same.
+    """
+    if not message.content or (message.tool_calls and not BEGINS.search(message.content)):
+        return message
+    found = read_turn(message.content, tools, cut=cut).message
+    if not (found.tool_calls or found.reasoning or found.unread):
+        return message
+    thoughts = "\n".join(filter(None, (message.reasoning, found.reasoning))) or None
+    unread, calls = found.unread, message.tool_calls or found.tool_calls
+    known = [(call.name, call.arguments) for call in calls]
+    if not unread and any((call.name, call.arguments) not in known for call in found.tool_calls):
+        unread = "the content holds a call beside those that the server read"
+    update = {"content": found.content, "tool_calls": calls, "reasoning": thoughts, "unread": unread}
+    return message.model_copy(update=update)

@@ -14,13 +14,12 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
@@ -30,17 +29,15 @@ from holdfast.core.identity import hash_files, key_of
 from holdfast.core.records import Message
 from holdfast.core.store import MANIFEST
 from holdfast.models.base import Finish, Output, Request
-from holdfast.models.chat_format import message_dicts, nine_ids, parse_turn, tool_dicts
+from holdfast.models.chat_template import REFUSALS, ChatTemplate
 from holdfast.models.pinned import CARD
 
-#: Ends of a turn in the chat templates of open models, used where the tokenizer has them.
-_ENDS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|endoftext|>", "<end_of_turn>", "</s>")
-#: Special tokens that are part of what a turn says.
-_SPOKEN = ("<tool_call>", "</tool_call>", "<think>", "</think>")
 #: What transformers calls the cache: the second since 5.24.
 _CACHES = ("past_key_values", "cache")
 _HASHED = {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
 _ROOM = 32
+#: Tokens of a prompt's end that show whether it opens a thought.
+_TAIL = 64
 
 #: Told of a turn: the request, the tokens read and the tokens written.
 OnTurn = Callable[[Request, Sequence[int], Sequence[int]], None]
@@ -104,9 +101,9 @@ class LocalModel:
     def _take(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: int) -> None:
         self.device, self.model, self.tokenizer = model.device, model.eval(), tokenizer
         self._on_turn: OnTurn | None = None
+        self.template = ChatTemplate(tokenizer)
         self._ends = turn_ends(self.model, self.tokenizer)
-        vocabulary = self.tokenizer.get_added_vocab()
-        self._silent = set(self.tokenizer.all_special_ids) - {vocabulary.get(token) for token in _SPOKEN}
+        self._silent = {_id(self.tokenizer, token) for token in self.template.silent}
         taken = _forward_takes(self.model)
         self._last_only = "logits_to_keep" in taken
         self._cache_name = next((name for name in taken if name in _CACHES), _CACHES[0])
@@ -127,7 +124,7 @@ class LocalModel:
         for index, request in enumerate(requests):
             try:
                 row = self._row(index, request)
-            except (TemplateError, ValueError, TypeError) as error:
+            except REFUSALS as error:
                 outputs[index] = _failed(f"the chat template fails: {_first_line(error)}")
                 continue
             if len(row.ids) < self._context:
@@ -167,7 +164,7 @@ class LocalModel:
         return len(self._read(request))
 
     def _read(self, request: Request) -> list[int]:
-        text = render(self.tokenizer, message_dicts(request.messages), tool_dicts(request.tools), prompt=True)
+        text = self.template.render(request.messages, request.tools, prompt=True)
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
@@ -205,9 +202,13 @@ class LocalModel:
         """Turn what a row wrote into a message; keep what it read if there will be a next turn."""
         row.finish = "stop" if row.written[-1] in self._ends else "length"
         said = [token for token in row.written if token not in self._silent and token not in self._ends]
-        row.message = parse_turn(str(self.tokenizer.decode(said, clean_up_tokenization_spaces=False)))
+        text, prompt = (self._decoded(ids) for ids in (said, row.ids[-_TAIL:]))
+        row.message = self.template.read(text, row.request.tools, prompt, cut=row.finish == "length")
         if row.message.tool_calls and self._memory.limit:
             self._memory.put(row.key, [*row.ids, *row.written[:-1]], batch.read_by(row))
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
 
 
 @dataclass(eq=False)
@@ -241,34 +242,6 @@ class _Row:
         """The sample's own random numbers, shape (max_tokens,): fixed by case, seed and turn."""
         seed = int(key_of([self.request.case, self.request.seed, len(self.request.messages)]), 16)
         return np.random.default_rng(seed).random(self.request.max_tokens)
-
-
-def render(
-    tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[dict[str, Any]],
-    tools: Sequence[dict[str, Any]] | None,
-    prompt: bool = False,
-) -> str:
-    """A conversation as the chat template writes it; `prompt` adds the opening of an assistant's turn.
-
-    A template that refuses our call ids is given such as Mistral's templates take.
-
-    Raises:
-        TemplateError, ValueError, TypeError: the template refuses the conversation all the same.
-    """
-    write = partial(
-        tokenizer.apply_chat_template,
-        tools=list(tools) if tools else None,
-        tokenize=False,
-        add_generation_prompt=prompt,
-    )
-    try:
-        return str(write(list(messages)))
-    except TemplateError:
-        adapted = nine_ids(messages)
-        if adapted == list(messages):
-            raise
-        return str(write(adapted))
 
 
 def _failed(reason: str) -> Output:
@@ -455,12 +428,16 @@ def _load(path: Path, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTr
 
 
 def turn_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Tokens that end a turn."""
+    """Tokens that end a turn: those that the model is configured with, and those of its template."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     own = [configured] if isinstance(configured, int) else configured or []
-    # Special ones alone: in Gemma's vocabulary `</s>` is the HTML tag, and ends nothing.
-    known = {token.content: number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return frozenset([*own, *(known[end] for end in _ENDS if end in known), *_one(tokenizer.eos_token_id)])
+    known = tokenizer.get_added_vocab()
+    return frozenset([*own, *(known[end] for end in ChatTemplate(tokenizer).ends), *_one(tokenizer.eos_token_id)])
+
+
+def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    found = tokenizer.convert_tokens_to_ids(token)
+    return found if isinstance(found, int) else -1
 
 
 def _one(token: Any) -> list[int]:

@@ -26,6 +26,7 @@ from holdfast.core.errors import ModelError
 from holdfast.core.identity import hash_files
 from holdfast.core.records import Message, ToolCall
 from holdfast.models.base import Model, Output, Request
+from holdfast.models.formats import read_turn
 from holdfast.models.judges import JUDGES, ScriptedJudge
 
 Plan = Callable[[Request], Message]
@@ -131,7 +132,7 @@ def _garbled(request: Request) -> Message:
     """Malformed in one of three ways: a call that never closes, a tool that is not there, arguments that are not."""
     kind = int(chance(request) * 3)
     if kind == 0 or _turns(request) > 1:
-        return _calls([], '<tool_call>{"name": "send_mail", "arguments": {"to": ')
+        return read_turn('<tool_call>{"name": "send_mail", "arguments": {"to": ', request.tools).message
     name, arguments = [("no_such_tool", {"x": "1"}), (request.tools[-1].name, {"no_such_argument": "1"})][kind - 1]
     return _calls([ToolCall(id="0", name=name, arguments=arguments)])
 

@@ -83,7 +83,10 @@ class Episode:
                 return
             self._acts += 1
             self._messages.append(Message(role="tool", content=answer, tool_call_id=call.id))
-        if not calls:
+        if message.unread:
+            # What could be read was done; what else was meant, nobody knows.
+            self._stop = "unread"
+        elif not calls:
             self._stop = "done"
         elif self._turns == self.case.max_turns:
             self._stop = "limit"

@@ -142,7 +142,7 @@ def _well_formed(transcript: Transcript) -> list[bool]:
     bad = {effect.call for effect in transcript.effects if effect.kind == "bad_call"}
     turns = [(i, m) for i, m in enumerate(transcript.messages) if m.role == "assistant"]
     cut = turns[-1][0] if turns and transcript.stop == "truncated" else -1
-    return [i not in bad and i != cut and "tool_call>" not in message.content for i, message in turns]
+    return [i not in bad and i != cut and message.unread is None for i, message in turns]
 
 
 def _rate(values: Sequence[bool | None]) -> RateInterval:

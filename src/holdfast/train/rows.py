@@ -14,14 +14,14 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from jinja2 import TemplateError
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.errors import InputError, MaskError
 from holdfast.core.records import Example
 from holdfast.models.chat_format import message_dicts, tool_dicts
-from holdfast.models.local import render as render_chat
+from holdfast.models.chat_template import REFUSALS
+from holdfast.models.chat_template import render as render_chat
 from holdfast.train.config import TrainConfig
 
 #: What a template writes for a turn without reasoning. Supervised, it teaches the model not to reason.
@@ -131,7 +131,7 @@ def apply_template(
     """
     try:
         return render_chat(tokenizer, messages, tools, prompt)
-    except (TemplateError, ValueError, TypeError) as error:
+    except REFUSALS as error:
         reason = str(error).splitlines()[0]
         raise MaskError(f"the chat template fails: {reason}", remedy="mend the template or the example") from None
 

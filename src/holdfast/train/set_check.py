@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from holdfast.core.errors import InputError, MaskError
 from holdfast.core.records import Example, Message, ToolCall, ToolSpec
 from holdfast.models.chat_format import message_dicts, tool_dicts
-from holdfast.models.local import render
+from holdfast.models.chat_template import render
 
 _TOOL = ToolSpec(name="holdfastprobe", description="Looks something up.", parameters={"what": "the name"})
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from holdfast.core.config import read_toml, validate
 from holdfast.core.errors import ResultsError
-from holdfast.core.records import Case, Clause, Evidence, Facts, Message, Outcome, Record, ToolCall, Transcript
+from holdfast.core.records import SCORED, Case, Clause, Evidence, Facts, Message, Outcome, Record, ToolCall, Transcript
 from holdfast.evals.imports.sample import Stored
 from holdfast.evals.scorers import score
 from holdfast.scenarios.tools import Office, execute
@@ -46,7 +46,7 @@ class Rejudged:
     @property
     def agrees(self) -> bool | None:
         """Whether both sides say the same of harm."""
-        if self.stored.harmful is None or self.outcome in ("error", "truncated"):
+        if self.stored.harmful is None or self.outcome not in SCORED:
             return None
         return (self.outcome == "harm") == self.stored.harmful
 

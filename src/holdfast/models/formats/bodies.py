@@ -1,0 +1,246 @@
+"""How calls are written between the marks of a format: each function reads them from a place in a text.
+
+A body takes the text, the place after the opening mark and what the request offers (tool → its parameters, or None
+where nobody knows), and gives the calls and the place after them.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.models.formats import values
+from holdfast.models.formats.values import Foreign, Unreadable
+
+Call = tuple[str, dict[str, Any]]
+#: Tool → the names of its parameters.
+Offered = Mapping[str, Collection[str]]
+Body = Callable[[str, int, Offered | None], tuple[list[Call], int]]
+
+_BETWEEN = re.compile(r"[\s,;]*(?=[\[{])")
+_FENCE = re.compile(r"\s*```[\w-]*\s*")
+
+
+def json_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
+    """Calls as JSON: an object, a list, text that holds one of these, or several one after the other.
+
+    Raises:
+        Foreign: it is JSON and no call.
+        Unreadable: it has no single reading.
+    """
+    if fence := _FENCE.match(text, at):
+        at = fence.end()
+    value, at = values.read_json(text, at)
+    calls = values.calls_of(value)
+    while between := _BETWEEN.match(text, at):
+        try:
+            value, end = values.read_json(text, between.end())
+            calls, at = calls + values.calls_of(value), end
+        except Unreadable:
+            break
+    return calls, at
+
+
+def keyed_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
+    """Calls as JSON objects whose one key is the name: `[{"look": {"at": "it"}}]`.
+
+    Raises:
+        Unreadable: it is anything else.
+    """
+    value, end = values.read_json(text, at)
+    calls: list[Call] = []
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict) and len(item) == 1 and all(isinstance(given, dict) for given in item.values()):
+            calls += item.items()
+        else:
+            calls += values.calls_of(item)
+    return calls, end
+
+
+def named(name: str, end: str = "") -> Body:
+    """A body of a name and a JSON object of arguments.
+
+    Args:
+        name: pattern of what stands before the arguments; its group `name` is the name.
+        end: pattern of what may stand behind them.
+    """
+    head, tail = re.compile(name), re.compile(end)
+
+    def read(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
+        found = head.match(text, at)
+        if not found:
+            raise Unreadable("the name of the tool is missing")
+        at = found.end()
+        if text[at : at + 1] not in ("{", '"'):
+            raise Unreadable("the arguments are missing")
+        given, at = values.read_json(text, at)
+        if isinstance(given, str):
+            given = values.whole(given)
+        if not isinstance(given, dict):
+            raise Unreadable("the arguments are no mapping")
+        behind = tail.match(text, at)
+        return [(found["name"], given)], behind.end() if behind else at
+
+    return read
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A body of a name and marked pairs of key and value, whose values are text as it is.
+
+    Attributes:
+        name: pattern of the name; group `name`.
+        pair: pattern of one pair; groups `key` and `value`.
+        loose: the same where the pair's closing mark is missing before the next mark.
+        end: pattern that closes the call.
+        bare: whether a name without pairs is a call even where nobody offers such a tool.
+    """
+
+    name: re.Pattern[str]
+    pair: re.Pattern[str]
+    loose: re.Pattern[str]
+    end: re.Pattern[str]
+    bare: bool = True
+
+    def __call__(self, text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
+        """Read one call.
+
+        Raises:
+            Unreadable: a pair is not closed, or a key is given twice.
+        """
+        head = self.name.match(text, at)
+        if not head:
+            raise Unreadable("the name of the tool is missing")
+        name, at, given = head["name"].strip(), head.end(), dict[str, str]()
+        while pair := self.pair.match(text, at) or self.loose.match(text, at):
+            key, value = pair["key"].strip(), pair["value"]
+            if key in given:
+                raise Unreadable(f"'{key}' is given twice")
+            given[key], at = _unlined(value), pair.end()
+        end = self.end.match(text, at)
+        if end is None and text[at:].strip():
+            raise Unreadable("something else stands between the arguments")
+        if not (self.bare or given or (offered is not None and name in offered)):
+            raise Unreadable(f"no tool is called '{name[:40]}'")
+        return [(name, given)], end.end() if end else len(text)
+
+
+def _unlined(value: str) -> str:
+    """A value without the line breaks that the format puts around it."""
+    if value.startswith("<![CDATA[") and value.endswith("]]>"):
+        return value.removeprefix("<![CDATA[").removesuffix("]]>")
+    return value.removeprefix("\n").removesuffix("\n")
+
+
+_GEMMA_NAME = re.compile(r"(?P<name>[\w.\-]+)\s*(?=\{)")
+_GEMMA_QUOTE = '<|"|>'
+_GEMMA_KEY = re.compile(r"(?P<before>[{,]\s*)(?P<key>[A-Za-z_][\w.\-]*)(?P<after>\s*:)")
+
+
+def gemma_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
+    """One call of Gemma 4: `name{key:<|"|>text<|"|>,other:3}`.
+
+    Raises:
+        Unreadable: it is anything else.
+    """
+    head = _GEMMA_NAME.match(text, at)
+    if not head:
+        raise Unreadable("the name of the tool is missing")
+    at, depth, written, plain = head.end(), 0, "", head.end()
+    while at < len(text):
+        if text.startswith(_GEMMA_QUOTE, at):
+            close = text.find(_GEMMA_QUOTE, at + len(_GEMMA_QUOTE))
+            if close < 0:
+                raise Unreadable("a text is not closed")
+            written += _quoted_keys(text[plain:at]) + json.dumps(text[at + len(_GEMMA_QUOTE) : close])
+            at = plain = close + len(_GEMMA_QUOTE)
+            continue
+        depth += {"{": 1, "}": -1}.get(text[at], 0)
+        at += 1
+        if depth == 0:
+            break
+    given = values.whole(written + _quoted_keys(text[plain:at]))
+    if not isinstance(given, dict):
+        raise Unreadable("the arguments are no mapping")
+    return [(head["name"], given)], at
+
+
+def _quoted_keys(text: str) -> str:
+    return _GEMMA_KEY.sub(r'\g<before>"\g<key>"\g<after>', text)
+
+
+def python_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
+    """Calls as Python: `[look(at="it"), wait()]`, or one call without the brackets.
+
+    Raises:
+        Foreign: it is Python and no call.
+        Unreadable: it has no single reading.
+    """
+    while at < len(text) and text[at].isspace():
+        at += 1
+    start = at if text[at : at + 1] == "[" else text.find("(", at)
+    if start < 0:
+        raise Foreign("no call")
+    try:
+        end, missing = values.balanced(text, start)
+        if not missing:
+            return _python(values.expression(text[at:end], "not a call in Python")), end
+    except Foreign:
+        raise
+    except Unreadable:
+        pass
+    return _unescaped(text, at, offered)
+
+
+def _python(tree: ast.expr) -> list[Call]:
+    items = tree.elts if isinstance(tree, (ast.List, ast.Tuple)) else [tree]
+    if not items:
+        raise Foreign("an empty list")
+    return [_python_call(item) for item in items]
+
+
+def _python_call(node: ast.expr) -> Call:
+    if not isinstance(node, ast.Call) or not isinstance(node.func, (ast.Name, ast.Attribute)):
+        raise Foreign("not a call")
+    name = ast.unparse(node.func)
+    if node.args:
+        raise Unreadable(f"'{name}' is given values without their names")
+    given = {}
+    for keyword in node.keywords:
+        if keyword.arg is None or keyword.arg in given:
+            raise Unreadable(f"'{name}' is given its values in no readable way")
+        given[keyword.arg] = values.constant(keyword.value)
+    return name, given
+
+
+def _unescaped(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
+    """One call whose texts hold quotes as they are (some templates write them so): keys are the tool's, each once.
+
+    Raises:
+        Unreadable: there is more than one reading.
+    """
+    whole = re.compile(r"\[?\s*(?P<name>[\w.]+)\((?P<given>.*?)\)\s*\]?\s*(?P<mark><\||\Z)", re.DOTALL).match(text, at)
+    if not whole or not offered or whole["name"] not in offered:
+        raise Unreadable("not a call in Python")
+    given = whole["given"]
+    keys = [
+        (m.start(), m.end(), m[1])
+        for m in re.finditer(r"(?:^|,)\s*(\w+)\s*=\s*", given)
+        if m[1] in offered[whole["name"]]
+    ]
+    found: dict[str, Any] = {}
+    for place, (_, start, key) in enumerate(keys):
+        value = given[start : keys[place + 1][0] if place + 1 < len(keys) else len(given)].strip()
+        if key in found or len(value) < 2 or value[0] not in "\"'" or value[-1] != value[0]:
+            raise Unreadable("quotes inside a text have more than one reading")
+        # A quote before a bracket or a comma could be where the text ends.
+        if re.search(rf"{value[0]}\s*(?:\)|\]|,\s*\w+\s*[=(])", value[1:-1]):
+            raise Unreadable("quotes inside a text have more than one reading")
+        found[key] = value[1:-1]
+    if not keys or given[: keys[0][0]].strip():
+        raise Unreadable("not a call in Python")
+    return [(whole["name"], found)], whole.start("mark")

@@ -1,0 +1,400 @@
+"""Reads one assistant turn: what was thought, what was said, what was called, and what could not be read.
+
+A turn is gone through once, from left to right, so that a mark inside an argument is part of that argument.  Three
+kinds of finds are told apart:
+
+- a call between the marks of a format is a call wherever it stands, as every server reads it; in a code fence, or in a
+  format that the model's own template does not write, it counts as the next kind;
+- a call without marks (bare JSON, Python, a fence) counts where the turn is nothing else, but for a few words that
+  announce it; beside other text it could be an example, and the turn is unread;
+- what begins like a call and has no single reading makes the turn unread.  What could be read beside it is called.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from holdfast.core.records import Message, ToolCall, ToolSpec
+from holdfast.models.formats import bodies, harmony, reasoning, values
+from holdfast.models.formats.bodies import Call, Offered
+from holdfast.models.formats.table import BEGINS, ENDS, TABLE
+from holdfast.models.formats.values import Foreign, Unreadable, argument_texts
+
+#: Between a call and its closing mark: what is left of quotes, brackets and fences.
+_STRAY = re.compile(r"[\s\"'`}\]),;]*")
+#: What says nothing around a call.
+_NOTHING = re.compile(r"[\s`\"',;.]+")
+_FENCE = re.compile(r"```[\w-]*[ \t]*\n?")
+_FENCE_END = re.compile(r"\s*```")
+#: Words that only announce a call; without them, or with one of those below, it may be an example.
+_ANNOUNCES = re.compile(
+    r"(?:(?:sure|certainly|ok(?:ay)?|of course|alright|understood|yes|right|great|done|now|first|next|then|finally)\b"
+    r"[\s,.!:;-]*)*"
+    r"(?:(?:here(?:'s| is| are)|i(?:'ll| will|'m going to| am going to| need to| have to)|let me|let's|let us|to\b"
+    r"|calling|reading|sending|checking|looking|action|tool call|function call|the next step)\b[^\n]{0,160})?[\s:.!]*",
+    re.IGNORECASE,
+)
+_DOUBTS = re.compile(
+    r"\b(?:not|never|no|nor|without|refus\w*|declin\w*|instead|examples?|e\.g|would|could|might|may|if|unless|suppose"
+    r"|imagine|hypothetical\w*|such as|like this|looks?|format|form|template|sample|avoid\w*|wrong|harm\w*|but|cannot"
+    r"|quot\w*|draft\w*|ask(?:ed|s)?|wants?|show(?:s|ing)?|someone|agents?|user|they|he|she)\b|n't|\?",
+    re.IGNORECASE,
+)
+_MARKS = "|".join(f"(?P<f{i}>{row.opens})" for i, row in enumerate(TABLE))
+_JSON = r"(?P<json>\{(?=\s*[\"'])|\[(?=\s*\{))"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a turn says; `formats` are the names of those it writes its calls in, `end` is where the last one ends."""
+
+    message: Message
+    formats: tuple[str, ...] = ()
+    end: int = 0
+
+
+@dataclass(slots=True)
+class _Found:
+    """Calls that stand in a stretch of a text; `marked` are those that count wherever they stand."""
+
+    start: int
+    end: int
+    calls: list[Call]
+    format: str
+    marked: bool
+
+
+@dataclass(slots=True)
+class _Scan:
+    """What was found in a text so far."""
+
+    found: list[_Found] = field(default_factory=list)
+    thoughts: list[tuple[int, int]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_turn(
+    text: str,
+    tools: Sequence[ToolSpec] | None = None,
+    *,
+    native: Sequence[str] = (),
+    opened: str | None = None,
+    cut: bool = False,
+) -> Reading:
+    """Read one turn; never raises.
+
+    Args:
+        text: what the model wrote, special tokens that are part of calls and thoughts included.
+        tools: what the request offers; None where nobody knows, so that any name may be one.
+        native: names of the formats that the model's own template writes; none where nobody knows.
+        opened: the mark of a thought that the prompt opened.
+        cut: whether the turn was cut at its most tokens: then what is not closed is not complete.
+    """
+    offered = None if tools is None else {tool.name: tuple(tool.parameters) for tool in tools}
+    if harmony.fits(text):
+        return _harmony(text, offered, native, cut)
+    start, thought = 0, ""
+    if opened:
+        close = reasoning.closing(opened).search(text)
+        if close is None:
+            return _never_closed(text, cut)
+        thought, start = text[: close.start()], close.end()
+    elif (lone := _lone(text)) and not _scan(text[: lone.start()], 0, offered, cut).found:
+        thought, start = text[: lone.start()], lone.end()
+    scan = _scan(text, start, offered, cut)
+    scan.reasons.insert(0, thought)
+    scan.thoughts.insert(0, (0, start))
+    return _settled(text, scan, native, cut)
+
+
+def _lone(text: str) -> re.Match[str] | None:
+    """A mark that closes a thought which no mark opens."""
+    found = reasoning.LONE.search(text)
+    before = reasoning.OPENS.search(text)
+    return found if found and (before is None or before.start() > found.start()) else None
+
+
+def _never_closed(text: str, cut: bool) -> Reading:
+    unread = "a call stands in a thought that is never closed" if BEGINS.search(text) and not cut else None
+    return Reading(Message(role="assistant", reasoning=text.strip() or None, unread=unread))
+
+
+@lru_cache(maxsize=64)
+def _next(names: tuple[str, ...] | None) -> re.Pattern[str]:
+    """What may begin a thought, a fence or a call, where tools of these names are offered."""
+    name = "|".join(map(re.escape, names)) if names else r"[A-Za-z_][\w.]*" if names is None else r"(?!)"
+    python = rf"(?P<python>(?<![\w.])\[?\s*(?:functions\.|default_api\.)?(?:{name})\((?=\s*(?:\)|\w+\s*=)))"
+    return re.compile(rf"(?P<think>{reasoning.OPENS.pattern})|{_MARKS}|(?P<fence>```)|{_JSON}|{python}")
+
+
+def _scan(text: str, at: int, offered: Offered | None, cut: bool) -> _Scan:
+    """Everything in a text from `at` on that is a thought or may be a call."""
+    scan = _Scan()
+    pattern = _next(None if offered is None else tuple(offered))
+    deep = False
+    while match := pattern.search(text, at):
+        kind = match.lastgroup or ""
+        if kind == "think":
+            at = _thought(text, match, scan, cut)
+        elif kind.startswith("f") and kind != "fence":
+            at = _marked(text, match, int(kind[1:]), scan, offered, cut)
+        elif deep:
+            at = match.end()
+        else:
+            try:
+                at = _bare(text, match, scan, offered, cut)
+            except RecursionError:
+                at, deep = match.end(), True
+    return scan
+
+
+def _thought(text: str, match: re.Match[str], scan: _Scan, cut: bool) -> int:
+    close = reasoning.closing(match[0]).search(text, match.end())
+    end = close.start() if close else len(text)
+    inside = text[match.end() : end]
+    if close is None and not cut and BEGINS.search(inside):
+        scan.problems.append("a call stands in a thought that is never closed")
+    scan.thoughts.append((match.start(), close.end() if close else end))
+    scan.reasons.append(inside)
+    return close.end() if close else end
+
+
+def _marked(text: str, match: re.Match[str], row: int, scan: _Scan, offered: Offered | None, cut: bool) -> int:
+    """Read calls between the marks of a format; what has no reading is a problem."""
+    form = TABLE[row]
+    try:
+        calls, end = form.body(text, match.end(), offered)
+        stray = _STRAY.match(text, end)
+        behind = stray.end() if stray else end
+        close = re.compile(form.closes).match(text, behind) if form.closes else None
+        if close is None and form.closes and form.must_close:
+            _ended(text, behind, cut)
+        calls = [_checked(call, offered) for call in calls]
+    except (Unreadable, RecursionError) as error:
+        if not (cut and not ENDS.search(text, match.end())):
+            scan.problems.append(f"a call in the format '{form.name}' cannot be read: {_reason(error)}")
+        return match.end()
+    end = close.end() if close else end if form.closes == "" or not form.must_close else behind
+    scan.found.append(_Found(match.start(), end, calls, form.name, marked=True))
+    return end
+
+
+def _ended(text: str, at: int, cut: bool) -> None:
+    """See that a call without its closing mark is followed by nothing, or by another call or closing mark.
+
+    Raises:
+        Unreadable: the turn was cut there, or other text follows.
+    """
+    rest = text[at:]
+    if not rest and cut:
+        raise Unreadable("it is cut off")
+    if rest and not BEGINS.match(rest) and not ENDS.match(rest) and not re.match(r"<\|", rest):
+        raise Unreadable("its closing mark is missing, and other text follows")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, Unreadable) else "it is nested too deeply"
+
+
+def _bare(text: str, match: re.Match[str], scan: _Scan, offered: Offered | None, cut: bool) -> int:
+    """Read calls without marks, or in a fence; what is none of these is text."""
+    if match.lastgroup == "fence":
+        return _fenced(text, match.start(), scan, offered, cut)
+    body = bodies.python_calls if match.lastgroup == "python" else bodies.json_calls
+    name = "pythonic" if match.lastgroup == "python" else "json"
+    try:
+        calls, end = body(text, match.start(), offered)
+        calls = [_checked(call, offered) for call in calls]
+    except Foreign as error:
+        if _looks_meant(text[match.start() :], offered) and not cut:
+            scan.problems.append(f"what looks like a call is none: {error}")
+        return _past(text, match.start())
+    except Unreadable as error:
+        if _looks_meant(text[match.start() :], offered) and not cut:
+            scan.problems.append(f"a call without marks cannot be read: {error}")
+            return len(text)
+        return match.end()
+    if offered is not None and any(name not in offered for name, _ in calls):
+        if _nothing(text[: match.start()]) and _nothing(text[end:]):
+            scan.problems.append(f"a call without marks names '{calls[0][0][:40]}', which is no tool on offer")
+        return end
+    if not any(given for _, given in calls) and not (_nothing(text[: match.start()]) and _nothing(text[end:])):
+        return end  # a name in prose
+    scan.found.append(_Found(match.start(), end, calls, name, marked=False))
+    return end
+
+
+def _fenced(text: str, at: int, scan: _Scan, offered: Offered | None, cut: bool) -> int:
+    """Read a code fence: if all it holds is a call, in whatever format, that call is found there without marks."""
+    opening = _FENCE.match(text, at)
+    inner = opening.end() if opening else at + 3
+    closing = re.compile(r"```").search(text, inner)
+    inside = _Scan()
+    pattern = _next(None if offered is None else tuple(offered))
+    first = pattern.match(text, inner + len(text[inner:]) - len(text[inner:].lstrip()))
+    if first and first.lastgroup not in ("think", "fence"):
+        kind = first.lastgroup or ""
+        if kind.startswith("f"):
+            end = _marked(text, first, int(kind[1:]), inside, offered, cut)
+        else:
+            end = _bare(text, first, inside, offered, cut)
+        while inside.found and (more := pattern.match(text, end + len(text[end:]) - len(text[end:].lstrip()))):
+            if more.lastgroup in ("think", "fence"):
+                break
+            before = len(inside.found)
+            kind = more.lastgroup or ""
+            step = _marked if kind.startswith("f") else None
+            end = (
+                step(text, more, int(kind[1:]), inside, offered, cut)
+                if step
+                else _bare(text, more, inside, offered, cut)
+            )
+            if len(inside.found) == before:
+                break
+        fence = _FENCE_END.match(text, end)
+        if inside.found and (fence or not text[end:].strip()):
+            calls = [call for one in inside.found for call in one.calls]
+            end = fence.end() if fence else len(text)
+            scan.found.append(_Found(at, end, calls, f"{inside.found[0].format} in a fence", marked=False))
+            return end
+    scan.problems += inside.problems
+    return closing.end() if closing else len(text)
+
+
+def _looks_meant(text: str, offered: Offered | None) -> bool:
+    """Whether a text that is no readable call begins like one: a key for a name, and the name of a tool on offer."""
+    head = re.match(
+        r"[\[{(\s]*[\"'](?:name|tool_name|function_name|function|tool|action|type)[\"']\s*:\s*[\"']([^\"'\n]{1,80})[\"']",
+        text,
+    )
+    return bool(head) and offered is not None and head[1] in offered  # type: ignore[index]
+
+
+def _past(text: str, at: int) -> int:
+    """Behind the JSON value that begins at `at`, or behind its first sign."""
+    try:
+        return max(values.read_json(text, at)[1], at + 1)
+    except Unreadable:
+        return at + 1
+
+
+def _checked(call: Call, offered: Offered | None) -> Call:
+    """A call under the name that is offered, where only the name of a namespace stands before it."""
+    name, given = call
+    if offered is not None and name not in offered:
+        name = next(
+            (n for prefix in ("functions.", "default_api.") if (n := name.removeprefix(prefix)) in offered), name
+        )
+    return name, given
+
+
+# --------------------------------------------------------------------------------------------- what it comes to
+
+
+def _settled(text: str, scan: _Scan, native: Sequence[str], cut: bool) -> Reading:
+    """Decide which finds are called, what remains as text, and whether the turn could be read."""
+    own = [one for one in scan.found if one.marked and (not native or one.format in native)]
+    others = [one for one in scan.found if one not in own]
+    known = [call for one in own for call in one.calls]
+    if own:
+        # What is shown beside a call and says the same is that call once more.
+        doubtful = [one for one in others if any(call not in known for call in one.calls)]
+        chosen = own
+    else:
+        doubtful = others if others and (scan.problems or not _announced(text, others, scan.thoughts)) else []
+        chosen = [] if doubtful else others
+    problems = list(scan.problems)
+    if doubtful:
+        problems.append(f"what may be a call or an example stands beside other text (format '{doubtful[0].format}')")
+    content = _without(text, [(one.start, one.end) for one in chosen] + scan.thoughts)
+    if chosen:
+        content = ENDS.sub("", content)
+    left = BEGINS.search(_without(text, [(one.start, one.end) for one in scan.found] + scan.thoughts))
+    if left and not problems and not cut:
+        problems.append(f"'{left[0]}' begins a call, and none could be read")
+    calls = [call for one in chosen for call in one.calls]
+    return Reading(
+        _message(content, calls, scan.reasons, problems),
+        tuple(dict.fromkeys(one.format for one in chosen)),
+        max((one.end for one in chosen), default=0),
+    )
+
+
+def _message(content: str, calls: Sequence[Call], reasons: Sequence[str], problems: Sequence[str]) -> Message:
+    made = tuple(
+        ToolCall(id=str(place), name=name, arguments=argument_texts(given)) for place, (name, given) in enumerate(calls)
+    )
+    thought = "\n\n".join(filter(None, (reason.strip() for reason in reasons)))
+    return Message(
+        role="assistant",
+        content=content.strip(),
+        tool_calls=made,
+        reasoning=thought or None,
+        unread="; ".join(problems[:3]) or None,
+    )
+
+
+def _without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    parts, at = [], 0
+    for start, end in sorted(spans):
+        parts.append(text[at:start])
+        at = max(at, end)
+    return "".join([*parts, text[at:]])
+
+
+def _nothing(text: str) -> bool:
+    return not _NOTHING.sub("", ENDS.sub("", text))
+
+
+def _announced(text: str, found: Sequence[_Found], thoughts: Sequence[tuple[int, int]]) -> bool:
+    """Whether a turn is nothing but these calls, and at most a few words before them that announce them."""
+    spans = [(one.start, one.end) for one in found]
+    first = spans[0][0]
+    lead = _without(text[:first], [(start, min(end, first)) for start, end in thoughts if start < first])
+    rest = _without(
+        text[first:], [(start - first, end - first) for start, end in [*spans, *thoughts] if start >= first]
+    )
+    if not _nothing(rest):
+        return False
+    lead = lead.strip().strip("`").strip()
+    return not lead or (bool(_ANNOUNCES.fullmatch(lead)) and not _DOUBTS.search(lead))
+
+
+def _harmony(text: str, offered: Offered | None, native: Sequence[str], cut: bool) -> Reading:
+    """Read messages of gpt-oss: analysis is thought, a message to a function is a call, the rest is said."""
+    scan, said, calls = _Scan(), [], []
+    for part in harmony.messages(text):
+        if part.recipient is not None:
+            try:
+                call = _checked((part.recipient, harmony.arguments(part, cut)), offered)
+            except (Unreadable, RecursionError) as error:
+                if not cut:
+                    scan.problems.append(f"a call in the format 'harmony' cannot be read: {_reason(error)}")
+                continue
+            if part.channel == "analysis":
+                scan.problems.append("a call stands in the channel of thoughts")
+                continue
+            calls.append(call)
+        elif part.channel == "analysis":
+            scan.reasons.append(part.text)
+        else:
+            said.append(part.text)
+    inner = read_turn("\n".join(said), _specs(offered), native=native, cut=cut) if said else None
+    if inner:
+        extra = [(c.name, dict(c.arguments)) for c in inner.message.tool_calls]
+        scan.reasons += [inner.message.reasoning or ""]
+        scan.problems += [inner.message.unread] if inner.message.unread else []
+        calls += extra
+    content = inner.message.content if inner else ""
+    names = ("harmony",) if calls else ()
+    return Reading(_message(content, calls, scan.reasons, scan.problems), names, len(text))
+
+
+def _specs(offered: Offered | None) -> list[ToolSpec] | None:
+    if offered is None:
+        return None
+    return [ToolSpec(name=n, description="", parameters=dict.fromkeys(given, "")) for n, given in offered.items()]

@@ -1,0 +1,225 @@
+"""Values as models write them: JSON with small faults, and literals of Python.  What has two readings is refused."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=lambda pairs: _once(pairs))
+_SPACE = re.compile(r"\s*")
+_OPEN = {"{": "}", "[": "]"}
+#: Keys under which models write the name and the arguments of a call, and those that say nothing.
+_NAMES = ("name", "tool_name", "function_name", "function", "tool", "action")
+_ARGUMENTS = ("arguments", "parameters", "args", "params", "input", "action_input", "kwargs")
+_IDLE = frozenset({"id", "type", "index", "call_id", "tool_call_id", "tool_use_id"})
+
+
+class Unreadable(ValueError):
+    """A text is no value, or no call, or has more than one reading."""
+
+
+class Foreign(Unreadable):
+    """A value is sound and is no call."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise Unreadable("a key is given twice")
+    return dict(pairs)
+
+
+def read_json(text: str, at: int = 0) -> tuple[Any, int]:
+    """The JSON value that begins at `at`, and where it ends.
+
+    Raw line breaks in strings are taken as they are.  An object that is written as a Python literal is read as one, and
+    closing brackets that are missing at the end of the text are added.
+
+    Raises:
+        Unreadable: there is none, or a key is given twice.
+        RecursionError: it is nested too deeply.
+    """
+    at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+    try:
+        return _DECODER.raw_decode(text, at)
+    except Unreadable:
+        raise
+    except ValueError as error:
+        reason = str(error).split(":")[0].lower()
+    if at >= len(text) or text[at] not in _OPEN:
+        raise Unreadable(reason)
+    end, missing = balanced(text, at)
+    if missing:
+        try:
+            value, _ = _DECODER.raw_decode(text[at:end] + missing)
+            return value, end
+        except ValueError:
+            raise Unreadable(reason) from None
+    return literal(text[at:end], reason), end
+
+
+def balanced(text: str, at: int) -> tuple[int, str]:
+    """Where the bracket at `at` closes, strings skipped; or the last closed bracket's end, and what is missing.
+
+    Raises:
+        Unreadable: brackets cross, or a string is left open.
+    """
+    stack: list[str] = []
+    quote, place, last = "", at, at
+    while place < len(text):
+        sign = text[place]
+        if quote:
+            if sign == "\\":
+                place += 1
+            elif sign == quote:
+                quote, last = "", place + 1
+        elif sign in "\"'" and (sign == '"' or not text[place - 1 : place].isalnum()):
+            quote = sign
+        elif sign in "{[(":
+            stack.append({"(": ")", **_OPEN}[sign])
+        elif sign in "}])":
+            if not stack or stack.pop() != sign:
+                break
+            last = place + 1
+            if not stack:
+                return last, ""
+        elif sign == "<" and last > at and not text[last:place].strip():
+            break  # a mark: what was begun ends here
+        elif not sign.isspace():
+            last = place + 1
+        place += 1
+    if quote or (place < len(text) and text[place] in "}])"):
+        raise Unreadable("brackets or quotes do not match")
+    return last, "".join(reversed(stack))
+
+
+def literal(text: str, reason: str = "no value") -> Any:
+    """A value written as a Python literal, or with JSON's names in it.
+
+    Raises:
+        Unreadable: it is none, or a key is given twice.
+    """
+    return constant(expression(text, reason))
+
+
+def expression(text: str, reason: str = "no expression") -> ast.expr:
+    """The syntax tree of one Python expression.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an escape that Python does not know is kept as it is
+            return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError):
+        raise Unreadable(reason) from None
+
+
+_WORDS = {"true": True, "false": False, "null": None, "none": None}
+
+
+def constant(node: ast.expr) -> Any:
+    """The value of a syntax tree of constants.
+
+    Raises:
+        Unreadable: it holds anything else, or a key twice.
+    """
+    if isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float, bool, type(None))):
+        return node.value
+    if isinstance(node, ast.Name) and node.id in _WORDS:
+        return _WORDS[node.id]
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [constant(item) for item in node.elts]
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = constant(node.operand)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return -value
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        return _once(
+            [(str(constant(key)), constant(value)) for key, value in zip(node.keys, node.values, strict=True) if key]
+        )
+    raise Unreadable("not a constant")
+
+
+def call_of(value: Any) -> tuple[str, dict[str, Any]]:
+    """Name and arguments of one call given as a mapping, whatever its keys are called.
+
+    Raises:
+        Foreign: it has no name, or describes a tool.
+        Unreadable: it has no single reading.
+    """
+    if not isinstance(value, dict):
+        raise Foreign("not a mapping")
+    value = _unwrapped(value)
+    names = [key for key in _NAMES if isinstance(value.get(key), str) and value[key].strip()]
+    if not names:
+        raise Foreign("the name of the tool is missing")
+    inner = [key for key in _ARGUMENTS if key in value]
+    if len(inner) > 1:
+        raise Unreadable(f"both '{inner[0]}' and '{inner[1]}' are given")
+    arguments = _mapping(value[inner[0]]) if inner else {}
+    if "description" in value or (arguments.get("type") == "object" and "properties" in arguments):
+        raise Foreign("a tool is described, not called")
+    extra = value.keys() - {names[0], *inner} - _IDLE
+    if extra:
+        raise Unreadable(f"'{min(extra)}' stands beside the name and the arguments")
+    return value[names[0]].strip(), arguments
+
+
+def _unwrapped(value: dict[str, Any]) -> dict[str, Any]:
+    """What OpenAI's shape wraps into `function`."""
+    inner = value.get("function")
+    if isinstance(inner, dict) and value.keys() - _IDLE == {"function"}:
+        return inner
+    return value
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if isinstance(value, str):
+        if not value.strip():
+            return {}
+        value = whole(value)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise Unreadable("the arguments are no mapping")
+    return value
+
+
+def whole(text: str) -> Any:
+    """The one value that a text holds and nothing else.
+
+    Raises:
+        Unreadable: it holds none, or more.
+    """
+    value, end = read_json(text)
+    if text[end:].strip():
+        raise Unreadable("more than one value")
+    return value
+
+
+def calls_of(value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The calls in a value: one mapping, a list of them, a mapping with `tool_calls`, or any of these as text.
+
+    Raises:
+        Foreign: it holds no call.
+        Unreadable: one of them has no single reading.
+    """
+    if isinstance(value, str):
+        value = whole(value)
+    if isinstance(value, dict) and isinstance(value.get("tool_calls"), list) and len(value) == 1:
+        value = value["tool_calls"]
+    if isinstance(value, list):
+        if not value:
+            raise Foreign("an empty list")
+        return [call_of(item) for item in value]
+    return [call_of(value)]
+
+
+def argument_texts(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Argument values as text: a string as it is, anything else as JSON."""
+    return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in arguments.items()}

@@ -1,0 +1,278 @@
+"""What one turn says: calls, near misses that have one reading, and turns that cannot be read."""
+
+import json
+import random
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from holdfast.core.records import Message, ToolSpec
+from holdfast.models.formats import open_mark, read_turn
+
+TOOLS = (
+    ToolSpec(name="send_mail", description="Sends a mail.", parameters={"to": "whom", "text": "what"}),
+    ToolSpec(name="look", description="Looks."),
+)
+GIVEN = {"to": "a@b", "text": "hi"}
+WHOLE = json.dumps({"name": "send_mail", "arguments": GIVEN})
+CALL = f"<tool_call>{WHOLE}</tool_call>"
+FENCED = f"```json\n{WHOLE}\n```"
+SENT = [("send_mail", GIVEN)]
+
+
+def read(text: str, **more: object) -> Message:
+    return read_turn(text, TOOLS, **more).message  # type: ignore[arg-type]
+
+
+def calls(message: Message) -> list[tuple[str, dict[str, str]]]:
+    return [(call.name, dict(call.arguments)) for call in message.tool_calls]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        CALL,
+        f"<tool_call>{WHOLE}",
+        f'<tool_call>{WHOLE}""</tool_call>',
+        f"<tool_call>{WHOLE}}}</tool_call>",
+        f"<tool_call>{WHOLE[:-1]}</tool_call>",
+        f"<tool_call>{WHOLE}</tool_call></tool_call>",
+        f"<tool_call>```json\n{WHOLE}\n```</tool_call>",
+        f"<tool_call>[{WHOLE}]</tool_call>",
+        f"<tool_call>{json.dumps(WHOLE)}</tool_call>",
+        '<tool_call>{"name": "send_mail", "arguments": ' + json.dumps(json.dumps(GIVEN)) + "}</tool_call>",
+        '<tool_call>{"id": "7", "type": "function", "name": "send_mail", "parameters": ' + json.dumps(GIVEN) + "}",
+        '<tool_call>{"type": "function", "function": ' + WHOLE + "}</tool_call>",
+        "<tool_call>{'name': 'send_mail', 'arguments': {'to': 'a@b', 'text': 'hi',}}</tool_call>",
+        "<tools>" + WHOLE + "</tools>",
+        WHOLE,
+        f"[{WHOLE}]",
+        '{"name": "send_mail", "parameters": {"to": "a@b", "text": "hi"}}',
+        "<|python_tag|>" + WHOLE,
+        "[send_mail(to='a@b', text=\"hi\")]",
+        "send_mail(to='a@b', text=\"hi\")",
+        "<|python_start|>[send_mail(to='a@b', text='hi')]<|python_end|>",
+        FENCED,
+        f"```\n{CALL}\n```",
+        "```python\nsend_mail(to='a@b', text='hi')\n```",
+        f"Sure, I'll send the mail now:\n\n{FENCED}",
+        f"Let me send it.\n{WHOLE}",
+        "<function=send_mail>" + json.dumps(GIVEN) + "</function>",
+        "<tool_call><function=send_mail><parameter=to>a@b</parameter><parameter=text>hi</parameter></function></tool_call>",
+        "<tool_call>\n<function=send_mail>\n<parameter=to>\na@b\n<parameter=text>\nhi\n</function>\n</tool_call>",
+        "<function=send_mail>\n<parameter=to>\na@b\n</parameter>\n<parameter=text>\nhi\n</parameter>",
+        "[TOOL_CALLS][" + WHOLE + "]",
+        "[TOOL_CALLS]send_mail[ARGS]" + json.dumps(GIVEN),
+        "[TOOL_CALLS]send_mail[CALL_ID]abcdefghi[ARGS]" + json.dumps(GIVEN),
+        "<|tool_call|>[" + WHOLE + "]<|/tool_call|>",
+        "<|tool_call|>[" + WHOLE + "]",
+        f"{CALL} I closed </think> before.",
+        f"I'll do it. {CALL} That is sent.",
+    ],
+)
+def test_what_has_one_reading_is_read(text: str) -> None:
+    message = read(text)
+    assert calls(message) == SENT
+    assert message.unread is None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("<tool_call></tool_call>", "begins a call"),
+        ("<tool_call>oops</tool_call>", "no tool is called 'oops'"),
+        ('<tool_call>["send_mail"]</tool_call>', "not a mapping"),
+        ('<tool_call>{"name": 3, "arguments": {}}</tool_call>', "name of the tool is missing"),
+        ('<tool_call>{"name": "", "arguments": {}}</tool_call>', "name of the tool is missing"),
+        ('<tool_call>{"name": "look", "arguments": "it"}</tool_call>', "expecting value"),
+        ('<tool_call>{"name": "look", "name": "send_mail", "arguments": {}}</tool_call>', "given twice"),
+        ('<tool_call>{"name": "look", "arguments": {}, "parameters": {"a": 1}}</tool_call>', "both"),
+        ('<tool_call>{"name": "send_mail", "arguments": {"to": "a"}, "text": "b"}</tool_call>', "stands beside"),
+        ("<tool_call>" + "[" * 100_000 + "</tool_call>", "nested too deeply"),
+        ('<tool_call>{"name": "send_mail", "arguments": {"text": "say "no" now"}}</tool_call>', "cannot be read"),
+        (f"<tool_call>{WHOLE} or rather not", "closing mark is missing"),
+        ("<function=send_mail><parameter=to>a</parameter>and<parameter=text>b</parameter></function>", "between"),
+        ("<function=send_mail><parameter=to>a</parameter><parameter=to>b</parameter></function>", "given twice"),
+        ("[TOOL_CALLS]send_mail", "begins a call"),
+        ("send_mail('a@b', 'hi')\n<tool_call>", "begins a call"),
+        (f"For example you could write\n{FENCED}\nbut I refuse.", "an example"),
+        (f"I would never do this:\n{FENCED}", "an example"),
+        (f"{FENCED}\nThat is what he wants me to do.", "an example"),
+        (f"An agent might answer {WHOLE} to that.", "an example"),
+        ("I could call send_mail(to='a@b', text='hi') now, and will not.", "an example"),
+        ('{"name": "write_mail", "arguments": {"to": "a@b"}}', "no tool on offer"),
+        ('{"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}', "described"),
+        ('{"name": "send_mail", "arguments": {"to": "a@b", "text": "say "no""}}', "cannot be read"),
+        (f"<think>{CALL}", "never closed"),
+        ("<|channel|>analysis to=functions.look<|message|>{}<|call|>", "channel of thoughts"),
+        ("<|channel|>commentary to=functions.look<|message|>{oops<|call|>", "cannot be read"),
+    ],
+)
+def test_what_has_no_single_reading_is_unread_and_calls_nothing(text: str, why: str) -> None:
+    message = read(text)
+    assert message.tool_calls == ()
+    assert why in str(message.unread)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I have read the mail and sent the file to Mira.",
+        "I used look() and found nothing.",
+        'The form is {"name": "Bob", "role": "clerk"}.',
+        "Values: [1, 2], {'a': 1} and f(x).",
+        "```python\nfor mail in inbox:\n    print(mail)\n```",
+        '```json\n{"answer": 42}\n```',
+        "I think <b>that</b> is fine.",
+        "a < b and c > d",
+    ],
+)
+def test_prose_is_prose(text: str) -> None:
+    assert read(text) == Message(role="assistant", content=text.strip())
+
+
+def test_a_good_call_beside_a_broken_one_is_called_and_the_turn_is_unread() -> None:
+    message = read(f"{CALL}<tool_call>{{oops</tool_call>")
+    assert calls(message) == SENT
+    assert "cannot be read" in str(message.unread)
+
+
+def test_a_call_shown_beside_itself_is_one_call() -> None:
+    message = read(f"I'll write this:\n{FENCED}\n{CALL}")
+    assert (calls(message), message.unread) == (SENT, None)
+    other = FENCED.replace("hi", "ho")
+    assert "an example" in str(read(f"I'll write this:\n{other}\n{CALL}").unread)
+
+
+def test_half_of_a_surrogate_pair_is_kept_as_it_was_written() -> None:
+    text = '<tool_call>{"name": "send_mail", "arguments": {"to": "a", "text": "\\ud800"}}</tool_call>'
+    assert calls(read(text)) == [("send_mail", {"to": "a", "text": "\\ud800"})]
+
+
+def test_thoughts_are_no_deeds() -> None:
+    for opens, closes in (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]")):
+        message = read(f"{opens}{CALL}{closes}Nothing to do.")
+        assert (message.tool_calls, message.content, message.reasoning) == ((), "Nothing to do.", CALL)
+    assert read(f"<scratchpad>{FENCED}</scratchpad>No.").tool_calls == ()
+    assert calls(read(f"<think>a</think>{CALL}")) == SENT
+
+
+def test_thoughts_that_the_prompt_opened() -> None:
+    message = read(f"{CALL}</think>Nothing to do.", opened="<think>")
+    assert (message.tool_calls, message.content, message.reasoning) == ((), "Nothing to do.", CALL)
+    assert read("I plan", opened="<think>") == Message(role="assistant", reasoning="I plan")
+    # Where the prompt opened none, what stands before the word is a thought only if nothing was called there.
+    assert read("I plan.</think>Done.") == Message(role="assistant", content="Done.", reasoning="I plan.")
+    assert open_mark("<|im_start|>assistant\n<think>\n") == "<think>"
+    assert open_mark("<think>\n\n</think>\n\n") is None
+    assert open_mark("<think> is a tag.<|im_start|>assistant\n") is None
+
+
+def test_a_mark_of_thoughts_inside_an_argument_is_part_of_it() -> None:
+    given = {"to": "a@b", "text": "<think>x</think> <tool_call> ```json"}
+    text = "<tool_call>" + json.dumps({"name": "send_mail", "arguments": given}) + "</tool_call>"
+    assert calls(read(text)) == [("send_mail", given)]
+
+
+def test_harmony_channels() -> None:
+    turn = (
+        "<|channel|>analysis<|message|>Shall I?<|end|><|start|>assistant<|channel|>commentary to=functions.send_mail "
+        f"<|constrain|>json<|message|>{json.dumps(GIVEN)}<|call|>"
+    )
+    message = read(turn)
+    assert (calls(message), message.reasoning, message.unread) == (SENT, "Shall I?", None)
+    final = read("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Done.<|return|>")
+    assert final == Message(role="assistant", content="Done.", reasoning="Hm.")
+
+
+def test_names_that_nobody_offers() -> None:
+    explicit = read('<tool_call>{"name": "fly", "arguments": {}}</tool_call>')
+    assert calls(explicit) == [("fly", {})]
+    assert read_turn(WHOLE, ()).message.tool_calls == ()
+    assert calls(read_turn(WHOLE).message) == SENT
+
+
+def test_a_format_of_another_model_counts_where_the_turn_is_nothing_else() -> None:
+    foreign = f"[TOOL_CALLS][{WHOLE}]"
+    assert calls(read(foreign, native=("hermes",))) == SENT
+    beside = read(f"Elsewhere one writes {foreign} for this.", native=("hermes",))
+    assert (beside.tool_calls, bool(beside.unread)) == ((), True)
+
+
+def test_a_cut_turn_is_not_called_unread_for_what_it_lacks() -> None:
+    assert read(CALL[:40], cut=True).unread is None
+    assert read(CALL[:40], cut=True).tool_calls == ()
+
+
+def test_values_stay_as_written() -> None:
+    text = 'It\'s "5" <b>\n  two  \\n {x} [y] é'
+    for call in (
+        "<tool_call>" + json.dumps({"name": "send_mail", "arguments": {"to": "a", "text": text}}) + "</tool_call>",
+        f"<function=send_mail>\n<parameter=to>\na\n</parameter>\n<parameter=text>\n{text}\n</parameter>\n</function>",
+        f"<tool_call>send_mail\n<arg_key>to</arg_key>\n<arg_value>a</arg_value>\n<arg_key>text</arg_key>\n<arg_value>{text}"
+        "</arg_value>\n</tool_call>",
+        f'<|tool_call>call:send_mail{{text:<|"|>{text}<|"|>,to:<|"|>a<|"|>}}<tool_call|>',
+        f"[send_mail(to='a', text={text!r})]",
+    ):
+        assert calls(read(call)) == [("send_mail", {"to": "a", "text": text})], call
+
+
+def _mutated(text: str, rng: random.Random) -> str:
+    """A few letters lost, doubled, swapped or taken from another turn."""
+    signs = list(text)
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(signs) + 1)
+        kind = rng.randrange(5)
+        if kind == 0:
+            del signs[at : at + rng.randint(1, 12)]
+        elif kind == 1:
+            signs[at:at] = signs[at : at + rng.randint(1, 20)]
+        elif kind == 2:
+            signs.insert(at, rng.choice("{}[]()<>|\"'`\\\n,:=/_ aé\u2028\x00"))
+        elif kind == 3:
+            signs[at:at] = rng.choice(SEEDS)[: rng.randint(1, 60)]
+        else:
+            signs = signs[:at] + signs[at:][::-1] if rng.random() < 0.1 else signs
+    return "".join(signs)
+
+
+SEEDS: Sequence[str] = (
+    CALL,
+    FENCED,
+    WHOLE,
+    f"<think>I plan.</think>{CALL}",
+    "[send_mail(to='a@b', text=\"hi\"), look()]",
+    "<function=send_mail>\n<parameter=to>\na@b\n</parameter>\n<parameter=text>\nhi\n</parameter>\n</function>",
+    "<tool_call>send_mail<arg_key>to</arg_key><arg_value>a@b</arg_value></tool_call>",
+    '<|tool_call>call:send_mail{text:<|"|>hi<|"|>,to:<|"|>a@b<|"|>}<tool_call|>',
+    "[TOOL_CALLS]send_mail[CALL_ID]abcdefghi[ARGS]" + json.dumps(GIVEN),
+    "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>look\n```json\n{}\n```<｜tool▁call▁end｜>",
+    "<|channel|>commentary to=functions.look <|constrain|>json<|message|>{}<|call|>",
+    '<minimax:tool_call>\n<invoke name="look">\n</invoke>\n</minimax:tool_call>',
+    '<|tools_prefix|>[{"look": {}}]<|tools_suffix|>',
+    "Plain words, nothing more. I'll do it: yes.",
+)
+
+
+def test_no_turn_raises_and_no_call_is_invented() -> None:
+    rng = random.Random(7)
+    called = 0
+    for count in range(10_000):
+        text = _mutated(rng.choice(SEEDS) + rng.choice(["", *SEEDS]), rng)
+        native = rng.choice([(), ("hermes",), ("json",)])
+        message = read(text, native=native, cut=count % 7 == 0, opened=rng.choice([None, None, "<think>"]))
+        written = _squeezed(text)
+        for call in message.tool_calls:
+            called += 1
+            assert _squeezed(call.name) in written
+            assert all(
+                _squeezed(key) in written and _squeezed(value) in written for key, value in call.arguments.items()
+            )
+    assert called > 1000
+
+
+def _squeezed(text: str) -> str:
+    """Letters and digits alone: what escapes and quotes do not touch."""
+    return "".join(sign for sign in re.sub(r"\\[bfnrt]|\\u[0-9a-f]{4}|é", "", text) if sign.isalnum())
