@@ -39,7 +39,9 @@ class Dollars(click.ParamType[Decimal]):
 
 
 @click.command()
-@click.option("--model", required=True, help="For example scripted/proper, hf/PATH, organism/pocket or openai/….")
+@click.option(
+    "--model", required=True, help="For example scripted/proper, hf/PATH, a name of `holdfast models list` or openai/…."
+)
 @click.option("--suite", help="A suite by name, or a TOML file: insider-classic, mitigations, …")
 @click.option("--worlds", help="In place of a suite: names, with commas between; see `holdfast worlds list`.")
 @click.option("--twins", help=f"Twins of --worlds, or in place of the suite's.  [default: {TWINS}]")

@@ -17,7 +17,10 @@ FOLDER = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("file", type=FOLDER)
-@click.option("--base", help="Checkpoint to start from: a folder, hf/PATH or organism/pocket.  [default: from FILE]")
+@click.option(
+    "--base",
+    help="Checkpoint to start from: a folder, gguf/PATH, organism/pocket or a fetched model.  [default: from FILE]",
+)
 @click.option(
     "--examples", "sets", multiple=True, type=FOLDER, help="Folder of a set; repeatable.  [default: from FILE]"
 )

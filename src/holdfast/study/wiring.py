@@ -52,7 +52,9 @@ def base_path(model: str) -> Path:
     """
     path = getattr(_opened(model), "path", None)
     if not isinstance(path, Path):
-        raise ModelError(f"'{model}' cannot be trained", remedy="name a checkpoint on disk: hf/PATH or organism/pocket")
+        raise ModelError(
+            f"'{model}' cannot be trained", remedy="name a checkpoint on disk: hf/PATH, gguf/PATH or organism/pocket"
+        )
     return path
 
 
