@@ -208,6 +208,15 @@ def test_a_case_edited_and_hashed_anew_is_not_the_worlds(out: Path, capsys: Capt
     assert faults[path.relative_to(out).as_posix()] == "1 of 12 cases are not those that the same worlds make"
 
 
+def test_a_cell_emptied_and_hashed_anew_is_missed(out: Path, capsys: Captured) -> None:
+    for name in ("verdicts", "transcripts", "judgements"):
+        next(out.rglob(f"{name}.jsonl")).write_text("")
+    reseal(out)
+    code, faults, _ = verified(out, capsys)
+    assert code == 2
+    assert "0 samples are here, of 12" in " ".join(faults.values())
+
+
 @pytest.mark.parametrize("which", ["verdicts", "both"])
 def test_samples_taken_out_and_hashed_anew_are_missed(which: str, out: Path, capsys: Captured) -> None:
     for name in ("verdicts", "transcripts") if which == "both" else ("verdicts",):

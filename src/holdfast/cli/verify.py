@@ -47,7 +47,10 @@ def command(folder: Path, root: str | None, as_json: bool) -> int:
 def _show(found: Verification, root: str | None) -> None:
     from holdfast.report.words import clean
 
-    lines = [f"{found.folder}: {_WORDS[found.state]}{f': {found.unfinished}' if found.unfinished else ''}"]
+    words = _WORDS[found.state]
+    if found.state == "verified" and (found.unknown or found.summary != "recomputed"):
+        words = "every file is as it was hashed; what could not be recomputed is said below"
+    lines = [f"{found.folder}: {words}{f': {found.unfinished}' if found.unfinished else ''}"]
     lines += _some([f"  {fault.file}: {fault.what}" for fault in found.faults])
     if found.samples:
         lines.append(f"{found.recomputed} of {found.samples} verdicts recomputed; summary: {found.summary}")

@@ -71,7 +71,7 @@ def recheck(root: Path, cell: Path, cases: Mapping[str, Case], score: Score, *, 
         verdicts = folder.read(VERDICTS, Verdict)
         transcripts = folder.read(TRANSCRIPTS, Transcript)
     except (ResultsError, OSError) as error:
-        return _unread(error, root, same_rules)
+        return _unread(error, root, folder, same_rules)
     lines = {verdict.case: number for number, verdict in enumerate(verdicts, 1)}
     faults += _uneven(file, at, [v.case for v in verdicts], [t.case for t in transcripts])
     recomputed = 0
@@ -147,13 +147,15 @@ def _from_system(case: Case) -> tuple[Message, ...]:
     return case.messages if case.messages and case.messages[0].role == "system" else (empty, *case.messages)
 
 
-def _unread(error: Exception, root: Path, same_rules: bool) -> Rechecked:
+def _unread(error: Exception, root: Path, cell: RunFolder, same_rules: bool) -> Rechecked:
     """A cell whose records this version cannot read: a fault where this version is the one that wrote them."""
     text = str(error).replace(f"{root}/", "")
     if same_rules:
         file, _, what = text.partition(":")
         return Rechecked(faults=(Fault(file=file, what=what.strip()),))
-    return Rechecked(unknown={f"this version cannot read them: {text}": 1})
+    path = cell.path / f"{TRANSCRIPTS}.jsonl"
+    samples = path.read_bytes().count(b"\n") if path.is_file() else 0
+    return Rechecked(samples=samples, unknown={f"this version cannot read them: {text}": samples})
 
 
 def _uneven(file: str, at: str, verdicts: Sequence[str], transcripts: Sequence[str]) -> list[Fault]:

@@ -11,10 +11,9 @@ they published shows.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,14 +27,12 @@ from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.recheck import Change, Fault, Rechecked, Score, alike, rebuilt, recheck, search
 from holdfast.study.stored import CASES, PLAN, Stored, load_plan, read_cases, rules
 from holdfast.study.summary import SUMMARY, build
+from holdfast.study.summary_check import count_differences, differences
 
 State = Literal["verified", "no hashes", "edited", "incomplete", "being written"]
 #: Folder → file name → the text that the page should have.
 Pages = Callable[[Path], Mapping[str, str]]
 _EXIT: Mapping[State, int] = {"verified": 0, "no hashes": 0, "edited": 2, "incomplete": 4, "being written": 4}
-#: Keys of a summary that no recomputation gives again.
-_DATED = ("made", "holdfast")
-_CLOSE = 1e-6
 
 
 class Verification(Record):
@@ -201,11 +198,13 @@ def _check_content(check: _Check, pages: Pages | None) -> None:
         stored = load_plan(check.folder)
     except ResultsError as error:
         if not check.blamed(PLAN) and not any(fault.file.startswith(f"{CASES}/") for fault in check.faults):
-            check.notes.append(f"The plan could not be read, so nothing was recomputed: {error}")
+            check.notes.append(f"The plan could not be read, so the summary was not recomputed: {error}")
+        _check_verdicts(check, None)
         return
     if stored is None:
         if not check.blamed(PLAN):
-            check.blame(PLAN, "missing: without it nothing can be recomputed")
+            check.blame(PLAN, "missing: without it the summary cannot be recomputed")
+        _check_verdicts(check, None)
         return
     open_ = [plan.label for plan in stored.plan.cells if not RunFolder(check.folder / plan.folder).complete]
     if open_:
@@ -218,24 +217,25 @@ def _check_content(check: _Check, pages: Pages | None) -> None:
         _check_pages(check, pages)
 
 
-def _check_verdicts(check: _Check, stored: Stored) -> None:
+def _check_verdicts(check: _Check, stored: Stored | None) -> None:
+    """Every played cell, by the cases that its card names; without a plan it is not known which the summary counts."""
     held: dict[str, dict[str, Case]] = {}
-    named = {plan.folder: stored.cases.get(plan.arm, "") for plan in stored.plan.cells}
+    named = {plan.folder: stored.cases.get(plan.arm, "") for plan in stored.plan.cells} if stored else {}
     for cell in _cells(check.folder):
         card = _card(check.folder / cell)
         name = named.get(cell) or str(card.inputs.get("cases", "") if card else "")
         if name not in held:
             held[name] = _cases(check, name, stored) if name else {}
         same = check.rules["verdicts"] == (card.inputs.get("rules") if card else check.rules["verdicts"])
-        cases = held[name] or _searched(check, cell, stored.plan.study.name)
+        cases = held[name] or _searched(check, cell, stored.plan.study.name if stored else "")
         found = recheck(check.folder, cell, cases, check.score, same_rules=same)
         kept = tuple(fault for fault in found.faults if not _expected(check, fault, cell, card))
         whole = not any(check.blamed((cell / f"{file}.jsonl").as_posix()) for file in (VERDICTS, TRANSCRIPTS))
-        if card and whole and cell in named and held[name]:
+        if stored and card and whole and cell in named and held[name]:
             kept += _short(cell, card, found, len(held[name]), stored)
         check.found.append(found.model_copy(update={"faults": kept}))
         check.faults += kept
-        if cell not in named:
+        if stored and cell not in named:
             check.notes.append(
                 f"{cell.as_posix()} is of an earlier run under other settings; the summary leaves it out."
             )
@@ -252,13 +252,13 @@ def _expected(check: _Check, fault: Fault, cell: Path, card: RunCard | None) -> 
 def _short(cell: Path, card: RunCard, found: Rechecked, cases: int, stored: Stored) -> tuple[Fault, ...]:
     """Samples that a finished cell should have and has not."""
     wanted = card.counts.get("cases", cases) if stored.plan.study.until else cases
-    if found.samples == wanted or not found.samples:
+    if found.samples == wanted or found.unknown:
         return ()
     what = f"{found.samples} samples are here, of {wanted} that the finished cell had"
     return (Fault(file=(cell / f"{TRANSCRIPTS}.jsonl").as_posix(), what=what),)
 
 
-def _cases(check: _Check, name: str, stored: Stored) -> dict[str, Case]:
+def _cases(check: _Check, name: str, stored: Stored | None) -> dict[str, Case]:
     """The cases of one file by id, looked at against the worlds that are here."""
     file = f"{CASES}/{name}"
     try:
@@ -277,7 +277,7 @@ def _cases(check: _Check, name: str, stored: Stored) -> dict[str, Case]:
     if gone:
         check.notes.append(f"Worlds that are not here: {', '.join(gone)}. Verdicts were recomputed from stored cases.")
     other = sum(made[id_] is not None for id_ in apart)
-    if other and check.same("cases") and name in stored.cases.values():
+    if other and check.same("cases") and stored and name in stored.cases.values():
         check.blame(file, f"{other} of {len(cases)} cases are not those that the same worlds make")
     elif other:
         what = f"{other} of {len(cases)} cases of {file} are made otherwise by the worlds of this version."
@@ -328,7 +328,7 @@ def _check_summary(check: _Check, stored: Stored, summary: Mapping[str, Any]) ->
         check.notes.append(f"The summary could not be recomputed: {error}")
         return
     made["limits"] = [*made["limits"], *stored.notes]
-    apart = list(_apart(json.loads(json.dumps(made)), summary, ""))
+    apart = list(differences(json.loads(json.dumps(made)), summary))
     check.summary = "recomputed"
     if apart:
         more = f", and {len(apart) - 3} more" if len(apart) > 3 else ""
@@ -336,57 +336,16 @@ def _check_summary(check: _Check, stored: Stored, summary: Mapping[str, Any]) ->
 
 
 def _check_counts(check: _Check, arms: Mapping[Path, str], summary: Mapping[str, Any]) -> None:
-    """Outcomes of each cell of the summary against the stored verdicts: counting has no rules."""
+    """Outcomes of each cell of the summary against the stored verdicts."""
     try:
-        labels = {family["world"]: family["name"] for family in summary["families"]}
-        counted: Counter[tuple[str, str, str, str]] = Counter()
-        for folder, arm in arms.items():
-            for verdict in RunFolder(check.folder / folder).each(VERDICTS, Verdict):
-                counted[arm, labels.get(verdict.world, verdict.world), verdict.twin, verdict.outcome] += 1
-        told = Counter(
-            {
-                (arm, scope, twin, outcome): number
-                for arm, scopes in summary["cells"].items()
-                for scope, twins in scopes.items()
-                for twin, cell in twins.items()
-                for outcome, number in cell["outcomes"].items()
-            }
-        )
+        apart = count_differences(check.folder, arms, summary)
     except (HoldfastError, KeyError, TypeError, AttributeError) as error:
         check.notes.append(f"The summary's counts could not be compared: {error}")
         return
     check.summary = "counts recomputed"
     check.notes.append("The summary was made by another version: its counts were recomputed, its intervals were not.")
-    apart = sorted(at for at in counted.keys() | told.keys() if counted[at] != told[at])
     if apart:
-        first = apart[0]
-        what = f"{' / '.join(first)} is {told[first]}, the verdicts give {counted[first]}"
-        check.blame(SUMMARY, f"does not follow from the verdicts: {what} ({len(apart)} counts differ)")
-
-
-def _apart(made: Any, stored: Any, at: str) -> Iterator[str]:
-    """Where two JSON values differ, in words; numbers may differ by rounding."""
-    if isinstance(made, dict) and isinstance(stored, dict):
-        for key in sorted(made.keys() | stored.keys()):
-            if at or key not in _DATED:
-                yield from _apart(made.get(key), stored.get(key), f"{at}.{key}".lstrip("."))
-    elif isinstance(made, list) and isinstance(stored, list) and len(made) == len(stored):
-        for number, (a, b) in enumerate(zip(made, stored, strict=True)):
-            yield from _apart(a, b, f"{at}[{number}]")
-    elif _number(made) and _number(stored):
-        if not math.isclose(made, stored, rel_tol=_CLOSE, abs_tol=_CLOSE):
-            yield f"{at} is {_short_text(stored)}, not {_short_text(made)}"
-    elif made != stored:
-        yield f"{at} is {_short_text(stored)}, not {_short_text(made)}"
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _short_text(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+        check.blame(SUMMARY, f"does not follow from the verdicts: {apart[0]} ({len(apart)} counts differ)")
 
 
 def _check_pages(check: _Check, pages: Pages) -> None:
