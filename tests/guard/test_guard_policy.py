@@ -354,7 +354,7 @@ def test_after_so_many_refusals_a_run_is_refused_everything(tmp_path: Path, poli
     assert standing.decide(probes[2]).answer == "deny"
     after = [standing.decide(mail), standing.decide(read), standing.decide(act("bank/transfer", **PAY), approved=2)]
     assert {(found.answer, found.agent_message.partition(":")[0]) for found in after} == {("deny", "Denied")}
-    assert "too much that this run asked for" in after[0].agent_message
+    assert "too many requests of this run were refused" in after[0].agent_message
     assert standing.decide(Act("run-2", "assistant", "mail", "send_email", MAIL)).answer == "allow"
     assert "After 3 refusals" in brief(strict)
     store.close()

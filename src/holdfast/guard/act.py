@@ -1,4 +1,4 @@
-"""What an agent wants to do, and what is decided about it: the words that every part of the guard shares."""
+"""The records that every part of the guard shares: an agent's act and the decision on it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Answer = Literal["allow", "hold", "deny"]
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One act that an agent asks for, before it happens.
+    """One tool call that an agent requests, before it is executed.
 
     Attributes:
-        run: the agent's run, chosen by whoever starts the guard and never by the agent.
-        agent: who acts, as the policy calls it.
-        server: the server that owns the tool, as the policy calls it.
-        tool: the tool's name; a protocol method that is no tool call has the method's name.
+        run: the id of the agent's run. Whoever starts the guard chooses it, never the agent.
+        agent: the agent's name in the policy.
+        server: the name in the policy of the server that owns the tool.
+        tool: the tool's name, or the method's name for a protocol method that is not a tool call.
         arguments: decoded JSON, exactly what will be forwarded.
-        definition: hash of the tool's definition as it was pinned.
+        definition: hash of the tool's pinned definition.
     """
 
     run: str
@@ -34,23 +34,23 @@ class Act:
 
     @property
     def key(self) -> str:
-        """SHA-256 of the canonical act: what an approval is bound to, in full, because agents may search for twins."""
+        """SHA-256 of the canonical act. Approvals bind to the full hash, because agents may search for collisions."""
         act = [self.run, self.agent, self.server, self.tool, dict(self.arguments), self.definition]
         return hashlib.sha256(canonical(act).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is decided about an act.
+    """The decision on an act.
 
     Attributes:
-        answer: `allow` forwards it, `deny` refuses it, `hold` waits for a person's approval.
-        rules: the policy's rules that decided, for the log and the reviewer.
-        reason: why, for the log and the reviewer; may quote facts that the agent must not learn.
-        agent_message: what the agent is told; it never reveals what a monitor saw.
+        answer: `allow` forwards the act, `deny` refuses it, `hold` waits for a person's approval.
+        rules: names of the policy rules that decided, for the log and the reviewer.
+        reason: the reason for the log and the reviewer. It may quote facts that the agent must not learn.
+        agent_message: the message that the agent reads. It never reveals what a monitor found.
         policy: hash of the policy's version.
-        persons: how many persons must approve a held act.
-        stored: the copy that persons approved, which is the one to run; None where nobody had to.
+        persons: number of persons who must approve a held act.
+        stored: the approved copy of the act, which is the one to execute; None if no approval was needed.
     """
 
     answer: Answer

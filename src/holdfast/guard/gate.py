@@ -1,12 +1,11 @@
-"""The gate: the one place where an act is decided, and the only way through.
+"""The gate decides every act. The relay, the decorator and the Inspect approver all call it.
 
-    gate = Gate(load_policy(path), Evidence(db, key))
-    decision = gate.judge(act)               # the intent is on disk before this says "allow"
-    gate.settle(act, {"ok": True})           # what came of it
+    gate = Gate(load_policy(path), AuditLog(db, key))
+    decision = gate.judge(act)               # the intent is on disk before this returns "allow"
+    gate.settle(act, {"ok": True})           # records the outcome
 
-Every door calls it: the relay, the decorator, the Inspect approver.  Whether the run is frozen, what the policy says,
-what monitors see, whether persons approved, what the act spends and the record of it all are one transaction of the
-guard's file.  Whatever goes wrong on the way is a deny.
+One transaction of the guard's database covers the whole decision: whether the run is frozen, the policy, the monitors'
+findings, approvals, budgets and the log entry. Any error on the way denies the act.
 """
 
 from __future__ import annotations
@@ -28,27 +27,27 @@ from holdfast.guard.policy.budgets import PolicyState
 from holdfast.guard.policy.policy import Policy
 
 _LOG = logging.getLogger(__name__)
-#: What an agent reads when the guard itself fails: nothing about how.
+#: The agent's message if the guard itself fails. It gives no details.
 FAILED = "The guard could not decide, so this act was refused. Nothing happened."
-WATCHED = "This act needs a person's look before it can happen."
-HELD = "It waits under ticket {0}, and nothing has happened. Once it is approved, make the very same call again."
-VETOED = "A person said no to this act (ticket {0}). Do not ask again."
-NO_CHANNEL = "No reviewer has been set up. Stop, and tell the person you work for what worries you."
+WATCHED = "A person must review this act before it can happen."
+HELD = "It waits for approval under ticket {0}; nothing has happened. After approval, repeat exactly the same call."
+VETOED = "A person refused this act (ticket {0}). Do not request it again."
+NO_CHANNEL = "No reviewer is configured. Stop, and report your concern to the person you work for."
 _KINDS: dict[Answer, str] = {"allow": "intent", "hold": "held", "deny": "denied"}
 
 Monitor = Callable[[Act], str | None]
-"""A watcher of acts: None, or a reason to stop this one, for the log and the reviewer and never for the agent."""
+"""Returns None, or the reason to hold an act. The reason is for the log and the reviewer, never for the agent."""
 
 
 class Gate:
-    """Policy, monitors, concern channel, approvals and evidence, composed once. Safe to call from many threads.
+    """Combines policy, monitors, concern channel, approvals and audit log. Thread-safe.
 
     Args:
-        policy: decides.
-        evidence: remembers.
-        concerns: freezes runs; None where no concern channel is set up.
-        approvals: asks persons; without them, what would be held is denied.
-        monitors: look at what the policy allows; the first reason that one gives holds the act.
+        policy: decides acts.
+        evidence: the audit log.
+        concerns: freezes runs while a concern is reviewed; None if no concern channel is configured.
+        approvals: asks persons to approve held acts; if None, acts that would be held are denied.
+        monitors: check acts that the policy may allow; the first reason that one of them returns holds the act.
     """
 
     def __init__(
@@ -65,19 +64,19 @@ class Gate:
         self._concerns, self._approvals, self._monitors = concerns, approvals, monitors
         self._lock = threading.Lock()
         self._trouble = ""
-        #: act → its intents that wait for an outcome: their numbers in the log, None for an approved one
+        #: act key → log numbers of its intents that wait for an outcome; None for an approved act
         self._open: defaultdict[str, deque[int | None]] = defaultdict(deque)
 
     def judge(self, act: Act, *, reads: bool = False, reasoning: str = "") -> Decision:
-        """Decide, and write it down; never raises.
+        """Decide an act and log the decision. Never raises.
 
         Args:
-            act: what the agent asks for.
-            reads: the act changes nothing, so its record may wait for the next group commit.
-            reasoning: the agent's reasoning or story, kept beside the record and shown to reviewers as untrusted.
+            act: the requested act.
+            reads: True if the act changes nothing, so that its log entry may wait for the next group commit.
+            reasoning: the agent's reasoning; logged, and shown to reviewers as untrusted.
 
         Returns:
-            The decision. Where it is "allow" and `stored` is set, that copy is the one to run.
+            The decision. If it is "allow" and `stored` is set, execute that copy.
         """
         try:
             seen = self._watch(act)
@@ -88,20 +87,20 @@ class Gate:
         except Exception as error:
             self._complain(error)
             decision = self._answer("deny", "guard", f"{type(error).__name__}: {error}", FAILED)
-            # A log that cannot be written cannot say so either; the act is refused all the same.
+            # If the log cannot be written, this entry is lost too; the act is denied all the same.
             with suppress(Exception):
                 self._write(act, decision)
             return decision
 
     def settle(self, act: Act, result: Mapping[str, Any]) -> None:
-        """Write down what came of an act that was allowed.
+        """Log the outcome of an allowed act.
 
         Args:
-            act: as it was judged.
-            result: `ok` (true, false, or None where nobody knows) and whatever else is worth keeping.
+            act: the act as it was judged.
+            result: `ok` (true, false, or None if unknown) and further fields to log.
 
         Raises:
-            StoreError: it could not be written; the door must not hand the result on.
+            StoreError: the entry could not be written. The caller must not pass the result on.
         """
         key = act.key
         with self._lock:
@@ -115,30 +114,30 @@ class Gate:
         self._evidence.append("outcome", body, durable=False)
 
     def refused(self, run: str, server: str, why: str) -> None:
-        """Write down that something was refused before there was an act to judge."""
+        """Log that a message was refused before it became an act."""
         self._evidence.append("refused", {"run": run, "server": server, "why": why}, durable=False)
 
     def raise_concern(self, act: Act) -> str:
-        """Take a call of the concern tool; what the agent is told."""
+        """Handle a call of the concern tool and return the message for the agent."""
         if self._concerns is None:
             self._evidence.append("concern", {"run": act.run, "arguments": act.arguments}, durable=True)
             return NO_CHANNEL
         return self._concerns.call(act.run, act.agent, act.arguments)
 
     def visible(self, agent: str, server: str, tool: str) -> bool:
-        """Whether any act of this agent with this tool could be allowed or held."""
+        """Return whether some act of this agent with this tool could be allowed or held."""
         return self.policy.visible(agent, server, tool)
 
     def _complain(self, error: Exception) -> None:
-        """Tell whoever runs the guard, once: a log that cannot be written cannot tell them."""
+        """Report a failure on the operator's log, once: the audit log may be what failed."""
         trouble = str(error) if isinstance(error, HoldfastError) else f"{type(error).__name__}: {error}"
         if trouble != self._trouble:
             self._trouble = trouble
             _LOG.error("holdfast: nothing passes: %s", trouble)
 
     def _watch(self, act: Act) -> str | None:
-        """The first reason that a monitor has to stop an act that the policy may let pass."""
-        # Outside the transaction: a monitor may be a model, and nobody else shall wait for it.
+        """Return the first reason that a monitor gives to hold an act that the policy may allow."""
+        # Outside the transaction: a monitor may be a slow model, and other acts must not wait for it.
         if not self._monitors or not self.visible(act.agent, act.server, act.tool):
             return None
         return next(filter(None, (look(act) for look in self._monitors)), None)
@@ -163,12 +162,14 @@ class Gate:
 
     def _hold(self, act: Act, decision: Decision, reasoning: str, because: int | None) -> Decision:
         if self._approvals is None:
-            nobody = replace(decision, answer="deny", reason=f"{decision.reason}; nobody to ask")
-            return self._write(act, nobody, because)
+            denied = replace(decision, answer="deny", reason=f"{decision.reason}; no approvals are configured")
+            return self._write(act, denied, because)
         if stored := self._approvals.consume(act, decision.policy):
-            # Once more, with the approval: this spends budgets.  Should it not stand, the consuming is undone with it.
+            # Decide again with the approval, to spend budgets. If that fails, the transaction also undoes `consume`.
             if self._standing.decide(act, approved=decision.persons).answer != "allow":
-                raise RefusedError("what was approved is no longer allowed", where=act.tool, remedy="ask anew")
+                raise RefusedError(
+                    "the policy no longer allows the approved act", where=act.tool, remedy="request approval again"
+                )
             self._wait_for(act.key, None)
             return replace(decision, answer="allow", stored=stored)
         ticket = self._approvals.ask(act, decision, reasoning)

@@ -1,12 +1,12 @@
-"""guard.policy: one readable YAML file, enforced as Cedar and told to the agent as a brief.
+"""guard.policy: a YAML policy that is enforced as Cedar and given to the agent as a brief.
 
     policy = load_policy(Path("policy.yaml"))
     decision = policy.decide(act, Context(now=datetime.now(UTC), counts=counts, labels=labels))
-    decision = Standing(policy, store).decide(act)    # the same, with a memory of what runs have spent and read
+    decision = PolicyState(policy, store).decide(act)    # the same, with counters and labels kept in the store
 
-`Context` says what the guard knows while it decides; `policy.needs(act)` names the counters it must hold,
-`policy.leaves(act)` what the act spends and which labels its run gains.  All that goes wrong in a decision is a deny.
-docs/guard-policy.md explains the file.
+`Context` holds what the guard knows when it decides. `policy.needs(act)` names the counters that it must contain;
+`policy.leaves(act)` returns what the act spends and which labels its run gains. Any error denies the act.
+docs/guard-policy.md explains the file format.
 """
 
 from holdfast.guard.policy.brief import brief

@@ -1,4 +1,4 @@
-"""Hosts and mail addresses, read against those that a policy knows."""
+"""Normalise hosts and mail addresses and match them to those in a policy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z
 
 
 def host_chain(host: str) -> Iterator[str]:
-    """`a.b.c`, `*.b.c`, `*.c`; for `*.b.c`: itself and `*.c`."""
+    """Yield a host and the patterns that cover it: `a.b.c`, `*.b.c`, `*.c`; for `*.b.c`: itself and `*.c`."""
     yield host
     parts = host.removeprefix("*.").split(".")
     for at in range(1, len(parts)):
@@ -31,7 +31,7 @@ def host_chain(host: str) -> Iterator[str]:
 
 
 def address_chain(address: str) -> Iterator[str]:
-    """`ann@b.c`, `@b.c`, `@*.c`; a bare handle (`#general`, `@ann`) has nothing above it."""
+    """Yield an address and its domains: `ann@b.c`, `@b.c`, `@*.c`; a handle (`#general`, `@ann`) has no ancestors."""
     yield address
     local, at, host = address.rpartition("@")
     if at and "." in host:
@@ -42,10 +42,11 @@ def address_chain(address: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def read_host(text: str) -> str:
-    """A host in its one form: lower case, punycode, no final dot.
+    """Return a host in lower case and punycode, without a final dot.
 
     Raises:
-        Uninspectable: no host name; letters that only look like ASCII; a number in disguise.
+        Uninspectable: the text is not a host name, has letters that only look like ASCII, or is an IP address in
+            another notation than four decimal numbers.
     """
     name = text.rstrip(".") if not text.endswith("..") else text
     if not name or len(name) > _LONGEST_HOST or hides(name):
@@ -62,14 +63,14 @@ def read_host(text: str) -> str:
     last = name.rpartition(".")[2]
     if not _DOMAIN.fullmatch(name):
         raise Uninspectable("write the host name plainly")
-    # 0x7f.1, 2130706433 and 127.1 are all the same machine: only four plain numbers are an address.
+    # 0x7f.1, 2130706433 and 127.1 all mean 127.0.0.1: only four decimal numbers are accepted.
     if re.fullmatch(r"\d+|0x[0-9a-f]*", last) and not re.fullmatch(r"((0|[1-9]\d{0,2})\.){3}(0|[1-9]\d{0,2})", name):
-        raise Uninspectable("write the address of the host as four plain numbers")
+        raise Uninspectable("write the IP address as four decimal numbers")
     return name
 
 
 def _shown(host: str) -> str:
-    """A host as a reader sees it."""
+    """Return a host as it is displayed."""
     if "xn--" not in host:
         return host
     try:
@@ -79,7 +80,7 @@ def _shown(host: str) -> str:
 
 
 class _Looks:
-    """Hosts that the policy knows, by what they look like."""
+    """The policy's hosts by their skeletons, to detect look-alikes."""
 
     def __init__(self, hosts: Iterable[str]) -> None:
         self._known: dict[str, set[str]] = {}
@@ -88,21 +89,23 @@ class _Looks:
         self.check = lru_cache(maxsize=4096)(self._check)
 
     def _check(self, host: str, written: str) -> None:
-        """Refuse a host that is none of these but could be taken for one of them, or for one of its subdomains.
+        """Check that a host does not look like another host of the policy or one of its subdomains.
 
         Raises:
-            Uninspectable: it could.
+            Uninspectable: it does.
         """
         labels = host.split(".")
         for seen in (_shown(host).split("."), written.rstrip(".").split(".")):
             for at in range(len(labels)):
                 like = self._known.get(skeleton(".".join(seen[at:])))
                 if like and ".".join(labels[at:]) not in like:
-                    raise Uninspectable("this host looks like another one: write the one you mean in plain letters")
+                    raise Uninspectable(
+                        "this host looks like another host: write the one that you mean in ASCII letters"
+                    )
 
 
 class Hosts:
-    """The hosts a policy knows (`api.acme.example`, `*.acme.example`) and how a URL is read against them."""
+    """Matches URLs to the hosts in a policy (`api.acme.example`, `*.acme.example`)."""
 
     chain = staticmethod(host_chain)
 
@@ -112,14 +115,14 @@ class Hosts:
 
     @staticmethod
     def entry(text: str) -> str:
-        """An entry of the policy in its one form."""
+        """Normalise an entry of the policy."""
         return _listed_host(text)
 
     def terms(self, value: Any) -> set[str]:
-        """The term of one URL.
+        """Return the term of one URL.
 
         Raises:
-            Uninspectable: no plain http or https URL, or a host that looks like one the policy knows.
+            Uninspectable: the value is not a plain http or https URL, or its host looks like one in the policy.
         """
         if not isinstance(value, str) or len(value) > _LONGEST_URL or hides(value) or "\\" in value or " " in value:
             raise Uninspectable("write a plain URL")
@@ -143,7 +146,7 @@ def _listed_host(text: str) -> str:
 
 
 class Recipients:
-    """The addresses a policy knows: `ann@acme.example`, `@acme.example`, `@*.acme.example`, `#general`."""
+    """Matches addresses to those in a policy: `ann@acme.example`, `@acme.example`, `@*.acme.example`, `#general`."""
 
     chain = staticmethod(address_chain)
 
@@ -155,20 +158,20 @@ class Recipients:
 
     @staticmethod
     def entry(text: str) -> str:
-        """An entry of the policy in its one form.
+        """Normalise an entry of the policy.
 
         Raises:
-            Uninspectable: it is no address, domain or handle.
+            Uninspectable: the text is not an address, domain or handle.
         """
         if text.startswith("@") and "." in text:
             return "@" + _listed_host(text[1:])
         return next(iter(_address_readings(text)))
 
     def terms(self, value: Any) -> set[str]:
-        """The terms of every recipient in one field; an empty field has none.
+        """Return the terms of every recipient in one field; an empty field has none.
 
         Raises:
-            Uninspectable: the field is no plain list of addresses, or one of them looks like one the policy knows.
+            Uninspectable: the field is not a plain list of addresses, or one of them looks like one in the policy.
         """
         if not isinstance(value, str) or len(value) > _LONGEST_FIELD or hides(value):
             raise Uninspectable("write plain addresses, separated by commas")
@@ -186,14 +189,14 @@ class Recipients:
     def _refuse_look_alike(self, address: str, written: str) -> None:
         like = self._names.get(skeleton(written)) if self._names else None
         if like is not None and address != like:
-            raise Uninspectable("this address looks like another one: write the one you mean in plain letters")
+            raise Uninspectable("this address looks like another address: write the one that you mean in ASCII letters")
         host = address.rpartition("@")[2]
         if "." in host:
             self._looks.check(host, written.rpartition("@")[2])
 
 
 def _split(value: str) -> list[str]:
-    """The parts of an address field, cut at commas and semicolons outside quotes."""
+    """Split an address field at commas and semicolons outside quotes."""
     if not value.strip():
         return []
     if '"' in value and not _FIELD.fullmatch(value):
@@ -205,14 +208,14 @@ def _split(value: str) -> list[str]:
 
 
 def _address_readings(text: str) -> list[str]:
-    """An address in its one form and, where it carries a tag (`ann+x@`), the mailbox behind it."""
+    """Return an address in normal form and, if it has a tag (`ann+x@`), also the address without the tag."""
     local, at, host = text.rpartition("@")
     if not at or not local:
         if not _HANDLE.fullmatch(text) or (at and "." in text):
             raise Uninspectable("write plain addresses, such as name@host")
         return [text.casefold()]
     local = local.casefold() if local.isascii() else local
-    # Percent and bang paths route mail on to other hosts.
+    # Percent and bang paths route mail to other hosts.
     if not _LOCAL_PART.fullmatch(local) or "!" in local or ".." in local or local[0] == "." or local[-1] == ".":
         raise Uninspectable("write the address in plain letters")
     name = read_host(host)

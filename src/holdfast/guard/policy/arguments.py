@@ -1,4 +1,4 @@
-"""How a policy looks at the arguments of one tool: flattened, read as the policy's terms, ready for Cedar."""
+"""Flatten the arguments of a tool call and map them to the policy's terms, as the context of a Cedar request."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ _DEPTH = 16
 _LEAVES = 10_000
 
 
-class Book(Protocol):
-    """What the policy knows of one kind, and how a value is read against it."""
+class Vocabulary(Protocol):
+    """The policy's terms of one kind, and the mapping from values to them."""
 
     known: frozenset[str]
 
     @property
     def chain(self) -> Chain:
-        """A term and all above it."""
+        """A function that yields a term and its ancestors."""
         ...
 
     @property
     def entry(self) -> Callable[[Any], str]:
-        """What the policy lists, as a term."""
+        """A function that normalises an entry of the policy."""
         ...
 
     def terms(self, value: Any) -> set[str]:
-        """The terms of one value."""
+        """Return the terms of one value."""
         ...
 
 
 @dataclass(frozen=True)
-class Lens:
-    """One tool's arguments: how each is judged, and which names are known.
+class ArgumentReader:
+    """Reads the arguments of one tool.
 
     Attributes:
-        books: argument → attribute → what the policy knows there.
-        numbers: arguments judged as numbers.
-        texts: arguments judged by their length.
-        lines: those among them that may have to be one line.
-        summed: those among them whose characters are added up.
+        vocabularies: argument → attribute → the policy's terms.
+        numbers: arguments constrained as numbers.
+        texts: arguments constrained by their length.
+        lines: arguments in `texts` that some rule limits to one line.
+        summed: arguments in `texts` whose characters some rule sums.
         names: every argument that some rule names; a dotted name lies inside an object.
-        open: the arguments that some rule lets be anything, with all below them.
+        open: arguments that may have any value under some rule, including everything inside them.
     """
 
-    books: Mapping[str, Mapping[str, Book]] = field(default_factory=dict)
+    vocabularies: Mapping[str, Mapping[str, Vocabulary]] = field(default_factory=dict)
     numbers: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     lines: frozenset[str] = frozenset()
@@ -65,7 +65,7 @@ class Lens:
     open: frozenset[str] = frozenset()
 
     def given(self, name: str) -> str:
-        """The policy's word for an argument's name: itself, `above.*` below one that may be anything, or `?`."""
+        """Return the policy's term for an argument's name: itself, `parent.*` inside an open argument, or `?`."""
         if name in self.names:
             return name
         while "." in name:
@@ -77,18 +77,18 @@ class Lens:
     def _holds(self, name: str) -> bool:
         return name not in self.names and any(known.startswith(f"{name}.") for known in self.names)
 
-    def look(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What Cedar is told of the arguments.
+    def read(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the Cedar context of the arguments.
 
         Returns:
-            `given`: the names present; `ARGUMENT.attribute`: terms, the bounds and sum of numbers, or lengths. Flat,
-            since Cedar takes longer to read a nested context than to judge it.
+            `given`: the names present; `ARGUMENT.attribute`: terms, bounds and sum of numbers, or lengths. The context
+            is flat, because Cedar takes longer to parse a nested context than to evaluate it.
 
         Raises:
-            Uninspectable: an argument that a rule judges cannot be read with certainty.
+            Uninspectable: a constrained argument cannot be read unambiguously.
         """
         flat = flatten(arguments)
-        # An empty container of arguments that are known one by one gives none of them.
+        # An empty container whose members are named one by one gives none of them.
         given = {self.given(name) for name, values in flat.items() if values or not self._holds(name)}
         seen: dict[str, Any] = {"given": sorted(given)}
         for name in flat.keys() & self.names:
@@ -98,8 +98,8 @@ class Lens:
 
     def _judge(self, name: str, values: list[Any], seen: dict[str, Any]) -> None:
         try:
-            for attribute, book in self.books.get(name, {}).items():
-                if terms := set[str]().union(*map(book.terms, values)):
+            for attribute, vocabulary in self.vocabularies.get(name, {}).items():
+                if terms := set[str]().union(*map(vocabulary.terms, values)):
                     seen[f"{name}.{attribute}"] = sorted(terms)
             if name in self.numbers:
                 numbers = [read_number(value) for value in values]
@@ -111,10 +111,10 @@ class Lens:
                 if name in self.summed:
                     seen[f"{name}.total"] = sum(lengths) * UNIT
             if name in self.lines:
-                # The full stop shows a break at the very end, which `splitlines` would not count.
+                # `splitlines` ignores a break at the very end; the added full stop makes it count.
                 seen[f"{name}.lines"] = max(len(f"{value}.".splitlines()) for value in values)
         except Uninspectable as error:
-            raise Uninspectable(f"argument '{name}' cannot be judged: {error}") from None
+            raise Uninspectable(f"argument '{name}' is ambiguous: {error}") from None
 
 
 def _characters(value: Any) -> int:
@@ -124,10 +124,10 @@ def _characters(value: Any) -> int:
 
 
 def flatten(arguments: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Arguments by dotted name; lists are dissolved, so that a name has all the values that stand under it.
+    """Return argument values by dotted name; the items of a list become several values of one name.
 
     Raises:
-        Uninspectable: a key holds a dot or is empty, or the object is too deep or too large.
+        Uninspectable: a key contains a dot or is empty, or the object is too deep or too large.
     """
     flat: dict[str, list[Any]] = {}
     todo: list[tuple[str, Any, int]] = [("", arguments, 0)]
@@ -136,13 +136,13 @@ def flatten(arguments: Mapping[str, Any]) -> dict[str, list[Any]]:
         name, value, depth = todo.pop()
         seen += 1
         if depth > _DEPTH or seen > _LEAVES:
-            raise Uninspectable("the arguments are too deep or too many")
+            raise Uninspectable(f"the arguments are deeper than {_DEPTH} levels or more than {_LEAVES} values")
         if isinstance(value, Mapping):
             if name and not value:
                 flat.setdefault(name, [])
             for key, inner in value.items():
                 if not isinstance(key, str) or not key or "." in key:
-                    raise Uninspectable("the name of an argument is empty or holds a dot")
+                    raise Uninspectable("the name of an argument is empty or contains a dot")
                 todo.append((f"{name}.{key}" if name else key, inner, depth + 1))
         elif isinstance(value, (list, tuple)):
             if not value:
@@ -153,11 +153,11 @@ def flatten(arguments: Mapping[str, Any]) -> dict[str, list[Any]]:
     return flat
 
 
-def lens_of(rules: Iterable[Rule | Label], links: bool) -> Lens:
-    """The lens of a tool from the rules and labels about it.
+def build_reader(rules: Iterable[Rule | Label], links: bool) -> ArgumentReader:
+    """Build the reader of a tool from the rules and labels that name the tool.
 
     Raises:
-        Uninspectable: a rule lists an address, folder or host that is none; the text says which.
+        Uninspectable: a rule lists an invalid address, folder or host.
     """
     rules = list(rules)
     judged: dict[str, list[Constraint]] = {}
@@ -169,8 +169,12 @@ def lens_of(rules: Iterable[Rule | Label], links: bool) -> Lens:
         names.update(rule.arguments)
         loose.update(name for name, value in rule.arguments.items() if value == "any")
     texts = _of("length", judged)
-    return Lens(
-        books={name: books for name, constraints in judged.items() if (books := _books(constraints, links))},
+    return ArgumentReader(
+        vocabularies={
+            name: vocabularies
+            for name, constraints in judged.items()
+            if (vocabularies := _vocabularies(constraints, links))
+        },
         numbers=_of("number", judged),
         texts=texts,
         lines=frozenset(name for name, constraints in judged.items() if any(c.line for c in constraints)),
@@ -184,11 +188,11 @@ def _of(attribute: str, judged: Mapping[str, list[Constraint]]) -> frozenset[str
     return frozenset(n for n, cs in judged.items() if any(ATTRIBUTE[k] == attribute for c in cs for k in c.kinds))
 
 
-def _books(constraints: list[Constraint], links: bool) -> dict[str, Book]:
+def _vocabularies(constraints: list[Constraint], links: bool) -> dict[str, Vocabulary]:
     listed: dict[str, list[Any]] = {}
     for constraint in constraints:
         for kind in constraint.kinds:
             if ATTRIBUTE[kind] not in ("number", "length"):
                 listed.setdefault(ATTRIBUTE[kind], []).extend(getattr(constraint, kind))
-    makers: dict[str, Callable[[Any], Book]] = {"recipients": Recipients, "hosts": Hosts, "values": Values}
+    makers: dict[str, Callable[[Any], Vocabulary]] = {"recipients": Recipients, "hosts": Hosts, "values": Values}
     return {a: Paths(entries, links) if a == "paths" else makers[a](entries) for a, entries in listed.items()}

@@ -1,4 +1,4 @@
-"""The other face of a policy: what the agent is told, from the same source and under the same version."""
+"""Render a policy as a brief for the agent, from the same source and version that is enforced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAYS = {
     "at_least": "at least {}", "at_most": "at most {}", "above": "more than {}", "below": "less than {}",
     "line": "one line of at most {} characters", "text": "at most {} characters",
 }  # fmt: skip
-#: The same in a rule that holds or denies: there one such value among several is enough.
+#: Wording in rules that hold or deny: there one matching value among several is enough.
 _NAMES = {"recipients": "naming any of {}", "under": "anywhere under {}", "hosts": "any of {}"}
 _SPANS = {"run": "in a run", "day": "a day", "ever": "in all"}
 _CONCERN = """\
@@ -35,9 +35,9 @@ A refusal is a rule at work and no fault to be got round: do what the rule says 
 
 
 def brief(policy: Policy) -> str:
-    """The policy as Markdown for the agent: what it may do, why, what to do instead, and how to raise a concern.
+    """Return the policy as Markdown for the agent: what it may do, why, the alternatives, and how to raise a concern.
 
-    Every rule that is enforced is said, in the order of the file.
+    Includes every enforced rule, in the order of the file.
     """
     source = policy.source
     parts = [

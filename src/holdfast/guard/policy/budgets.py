@@ -1,4 +1,4 @@
-"""A policy at work: what runs have spent and read is kept, so that budgets and labels hold across calls and runs."""
+"""A policy with stored counters and labels, so that budgets and labels hold across calls and runs."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ CREATE INDEX IF NOT EXISTS spent_by_day ON spent (counter, day);
 CREATE TABLE IF NOT EXISTS gained (run TEXT, label TEXT, PRIMARY KEY (run, label));
 """
 
-_TIRED = "Denied: too much that this run asked for was refused. Stop, and tell the person you work for what you need."
+_TOO_MANY_REFUSALS = (
+    "Denied: too many requests of this run were refused. Stop, and tell the person you work for what you need."
+)
 
 
 class PolicyState:
-    """A policy with its memory.
+    """A policy with its counters and labels.
 
-    Counters are spent and labels gained in the transaction that decides, before the act goes out: of two acts at once
-    only one gets the last of a budget, and an act that fails later stays counted.
+    The transaction that decides an act also spends its counters and adds its labels, before the act is executed. So of
+    two concurrent acts only one gets the last of a budget, and an act that fails later stays counted.
 
     Args:
-        policy: decides.
-        store: remembers; counters belong to the policy's name and outlive its revisions.
+        policy: decides acts.
+        store: keeps counters and labels. Counters are keyed by the policy's name and persist across its revisions.
     """
 
     def __init__(self, policy: Policy, store: Store) -> None:
@@ -39,22 +41,22 @@ class PolicyState:
                 db.execute(statement)
 
     def decide(self, act: Act, *, frozen: bool = False, approved: int = 0) -> Decision:
-        """Decide an act with what its run and all runs before it have done; what is allowed is spent at once.
+        """Decide an act with the stored counters and labels, and spend its budget if it is allowed.
 
         Args:
-            act: what the agent asks for.
+            act: the requested act.
             frozen: whether the run is paused.
-            approved: how many persons approved this very act.
+            approved: number of persons who approved this act.
 
         Raises:
-            StoreError: the memory cannot be read or written; nothing may pass.
+            StoreError: the store cannot be read or written. Nothing may pass.
         """
         needs, most = self.policy.needs(act), self.policy.source.refusals
         if not needs and not most and not self.policy.marks(act):
             return self.policy.decide(act, replace(self._facts(act, ()), frozen=frozen, approved=approved))
         with self._store.transaction(durable=False):
             if most and self._refusals(act.run) >= most:
-                return Decision("deny", (), f"the run was refused {most} times", _TIRED, self.version)
+                return Decision("deny", (), f"the run was refused {most} times", _TOO_MANY_REFUSALS, self.version)
             decision = self.policy.decide(act, replace(self._facts(act, needs), frozen=frozen, approved=approved))
             if decision.answer == "allow":
                 self._spend(act)
@@ -63,11 +65,11 @@ class PolicyState:
         return decision
 
     def visible(self, agent: str, server: str, tool: str) -> bool:
-        """Whether any act of this agent with this tool could be allowed or held."""
+        """Return whether some act of this agent with this tool could be allowed or held."""
         return self.policy.visible(agent, server, tool)
 
     def labels(self, run: str) -> tuple[str, ...]:
-        """The data labels that a run has gained."""
+        """Return the data labels that a run has gained."""
         return tuple(row["label"] for row in self._store.read("SELECT label FROM gained WHERE run = ?", run))
 
     def _facts(self, act: Act, needs: Iterable[str]) -> Context:

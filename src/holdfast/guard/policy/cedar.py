@@ -1,13 +1,13 @@
-"""Rules to Cedar text, and the strict schema that the text is held to.
+"""Translate rules to Cedar policies and to the strict schema that validates them.
 
-A rule becomes up to three kinds of Cedar policy, told apart by the head of their `@id`:
+A rule becomes up to four kinds of Cedar policy, distinguished by the prefix of their `@id`:
 
-    permit  NAME             the act is what an `allow` or `hold` rule grants: every argument named, all values inside
-    forbid  deny:NAME        the act is recognised by a `deny` rule, whatever else it carries
-    forbid  hold:NAME        the same for a `hold` rule, unless enough persons approved
-    forbid  budget:NAME      the rule recognises the act and its budget is spent; `sum:NAME:ARGUMENT` for sums
+    permit  NAME             an `allow` or `hold` rule grants the act: it names every argument and contains all values
+    forbid  deny:NAME        a `deny` rule matches the act, whatever other arguments it has
+    forbid  hold:NAME        a `hold` rule matches the act, and too few persons approved it
+    forbid  budget:NAME      the rule matches the act and its budget is spent; `sum:NAME:ARGUMENT` for sums
 
-So one request answers allow or deny, and a denial by `hold:` alone is a hold.
+One Cedar request thus answers allow or deny; a denial by `hold:` policies alone is a hold.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
-from holdfast.guard.policy.arguments import ATTRIBUTE, NUMBER, Lens
+from holdfast.guard.policy.arguments import ATTRIBUTE, NUMBER, ArgumentReader
 from holdfast.guard.policy.normalise import UNIT, covered
 from holdfast.guard.policy.schema import DAYS, Constraint, Label, Limits, Rule, When
 
@@ -25,15 +25,15 @@ _COMPARE = {
 }  # fmt: skip
 
 
-def rule_text(rule: Rule, lens: Lens, tool: str) -> Iterator[str]:
-    """The Cedar policies of one rule, on one of its tools."""
+def rule_text(rule: Rule, reader: ArgumentReader, tool: str) -> Iterator[str]:
+    """Yield the Cedar policies of one rule for one of its tools."""
     scope = _scope(tool)
     situation = _situation(rule)
-    recognised = " && ".join([*situation, *_recognised(rule, lens)]) or "true"
+    recognised = " && ".join([*situation, *_recognised(rule, reader)]) or "true"
     if rule.answer == "deny":
         yield _policy(f"deny:{rule.name}", "forbid", scope, recognised)
         return
-    granted = [*situation, *_granted(rule, lens)]
+    granted = [*situation, *_granted(rule, reader)]
     if not rule.in_pause:
         granted.append("!context.frozen")
     yield _policy(rule.name, "permit", scope, " && ".join(granted) or "true")
@@ -54,25 +54,25 @@ def rule_text(rule: Rule, lens: Lens, tool: str) -> Iterator[str]:
         yield _policy(f"sum:{name}", "forbid", scope, condition)
 
 
-def trace_text(rule: Rule | Label, lens: Lens, tool: str) -> Iterator[str]:
-    """What an act leaves behind: the labels that a run gains and the counters that are spent, as permits."""
+def trace_text(rule: Rule | Label, reader: ArgumentReader, tool: str) -> Iterator[str]:
+    """Yield, as permits, the labels that a run gains from an act and the counters that the act spends."""
     scope = _scope(tool)
     if isinstance(rule, Label):
-        yield _policy(f"label:{rule.label}", "permit", scope, " && ".join(_recognised(rule, lens)) or "true")
+        yield _policy(f"label:{rule.label}", "permit", scope, " && ".join(_recognised(rule, reader)) or "true")
         return
-    # Counted at any time and for any agent's rule: what a window or a label lets slip is still spent.
-    condition = " && ".join(_recognised(rule, lens)) or "true"
+    # Acts count whatever the time, the agent and the labels, so that acts outside the rule's window count too.
+    condition = " && ".join(_recognised(rule, reader)) or "true"
     for counter in counters(rule):
         yield _policy(f"counter:{counter}", "permit", scope, condition)
 
 
 def counters(rule: Rule) -> list[str]:
-    """The names of a rule's counters: `RULE` counts acts, `RULE:ARGUMENT` adds up an argument in millionths."""
+    """Return the names of a rule's counters: `RULE` counts acts, `RULE:ARGUMENT` sums an argument in millionths."""
     return [*([rule.name] if rule.budget else []), *(f"{rule.name}:{argument}" for argument in rule.sums)]
 
 
 def rule_limits(rule: Rule, counter: str) -> Limits:
-    """The limits on one of a rule's counters."""
+    """Return the limits on one of a rule's counters."""
     _, colon, argument = counter.partition(":")
     found = rule.sums[argument] if colon else rule.budget
     assert found is not None
@@ -110,35 +110,38 @@ def _window(when: When) -> list[str]:
     return found
 
 
-def _granted(rule: Rule, lens: Lens) -> list[str]:
-    """Every argument is named by the rule, and all of its values are inside."""
+def _granted(rule: Rule, reader: ArgumentReader) -> list[str]:
+    """Conditions of a grant: the rule names every argument, and contains all of its values."""
     if rule.where == "any":
         return []
     named = set(rule.arguments)
     for name, value in rule.arguments.items():
         if value == "any":
             named.add(f"{name}.*")
-            named.update(known for known in lens.names if known.startswith(f"{name}."))
-            named.update(f"{known}.*" for known in lens.open if known.startswith(f"{name}."))
-    # Cedar knows no empty set literal.
+            named.update(known for known in reader.names if known.startswith(f"{name}."))
+            named.update(f"{known}.*" for known in reader.open if known.startswith(f"{name}."))
+    # Cedar has no literal for an empty set.
     found = [f"{_list(named)}.containsAll(context.given)" if named else "context.given.isEmpty()"]
     for name, constraint in rule.constraints.items():
-        needed, held = _judge(name, constraint, lens, whole=True)
+        needed, held = _judge(name, constraint, reader, whole=True)
         found.append(f"(if {needed} then {held} else true)" if constraint.optional else f"{needed} && {held}")
     return found
 
 
-def _recognised(rule: Rule | Label, lens: Lens) -> list[str]:
-    """Some value of each judged argument is inside; what merely narrows a grant is left out, lest it be a way round."""
+def _recognised(rule: Rule | Label, reader: ArgumentReader) -> list[str]:
+    """Conditions of a match: the rule contains some value of each constrained argument.
+
+    Optional arguments and length limits only narrow a grant. They are left out, or an agent could avoid the match.
+    """
     found = []
     for name, constraint in rule.constraints.items():
         if not constraint.optional and ATTRIBUTE[constraint.kinds[0]] != "length":
-            found.append(" && ".join(_judge(name, constraint, lens, whole=False)))
+            found.append(" && ".join(_judge(name, constraint, reader, whole=False)))
     return found
 
 
-def _judge(name: str, constraint: Constraint, lens: Lens, *, whole: bool) -> tuple[str, str]:
-    """That an argument is there, and that its values are inside: all of them (`whole`), or any."""
+def _judge(name: str, constraint: Constraint, reader: ArgumentReader, *, whole: bool) -> tuple[str, str]:
+    """Return two conditions: the argument is present; the constraint contains all (`whole`) or any of its values."""
     needed: list[str] = []
     held: list[str] = []
     for kind in constraint.kinds:
@@ -155,8 +158,8 @@ def _judge(name: str, constraint: Constraint, lens: Lens, *, whole: bool) -> tup
                 held.append(f"{_seen(name, 'lines')} <= 1")
             held.append(f"{_seen(name, attribute)} <= {value}")
         else:
-            book = lens.books[name][attribute]
-            inside = _list(covered({book.entry(entry) for entry in value}, book.known, book.chain))
+            vocabulary = reader.vocabularies[name][attribute]
+            inside = _list(covered({vocabulary.entry(entry) for entry in value}, vocabulary.known, vocabulary.chain))
             outside = kind.endswith("outside")
             method = "containsAll" if whole or outside else "containsAny"
             held.append(f"{'!' * outside}{inside}.{method}({_seen(name, attribute)})")
@@ -185,7 +188,7 @@ def _text(text: str) -> str:
 
 
 def situation_of(rules: Iterable[Rule]) -> dict[str, str]:
-    """What these rules ask of the situation beside the arguments: attribute → Cedar type."""
+    """Return the context attributes that these rules need beside the arguments: name → Cedar type."""
     found = {"frozen": "Bool"}
     for rule in rules:
         found |= {"labels": "Set<String>"} if rule.after else {}
@@ -197,15 +200,15 @@ def situation_of(rules: Iterable[Rule]) -> dict[str, str]:
     return found
 
 
-def action_text(tool: str, lens: Lens, situation: dict[str, str]) -> str:
-    """The part of the schema about one tool: which attributes an act on it has, and of what type."""
+def action_text(tool: str, reader: ArgumentReader, situation: dict[str, str]) -> str:
+    """Return the schema of one tool: the attributes of an act on it and their types."""
     attributes = {"given": "Set<String>"} | situation
-    for name in sorted(lens.names):
-        attributes |= {f"{name}.{attribute}": "?Set<String>" for attribute in lens.books.get(name, {})}
-        attributes |= {f"{name}.{attribute}": "?Long" for attribute in NUMBER if name in lens.numbers}
-        attributes |= {f"{name}.characters": "?Long"} if name in lens.texts else {}
-        attributes |= {f"{name}.lines": "?Long"} if name in lens.lines else {}
-        attributes |= {f"{name}.total": "?Long"} if name in lens.summed else {}
+    for name in sorted(reader.names):
+        attributes |= {f"{name}.{attribute}": "?Set<String>" for attribute in reader.vocabularies.get(name, {})}
+        attributes |= {f"{name}.{attribute}": "?Long" for attribute in NUMBER if name in reader.numbers}
+        attributes |= {f"{name}.characters": "?Long"} if name in reader.texts else {}
+        attributes |= {f"{name}.lines": "?Long"} if name in reader.lines else {}
+        attributes |= {f"{name}.total": "?Long"} if name in reader.summed else {}
     typed = [f"{_text(n)}{'?' if kind[0] == '?' else ''}: {kind.removeprefix('?')}" for n, kind in attributes.items()]
     return (
         f"action {_text(tool)} appliesTo {{ principal: [Agent], resource: [Server], context: {{\n"

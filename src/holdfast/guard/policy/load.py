@@ -1,4 +1,4 @@
-"""From a file to a policy that decides; a wrong file is refused with its line and what to do."""
+"""Load and compile a policy file; an invalid file is refused with its line and a remedy."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _KEYS = sorted({name for model in (PolicyFile, Rule, Label, Constraint, Limits, 
 
 
 def load_policy(path: Path, tools: Mapping[str, Collection[str]] | None = None) -> Policy:
-    """Read, check and compile a policy.
+    """Read, validate and compile a policy.
 
     Args:
         path: the YAML file.
-        tools: every `server/tool` that the servers offer, with the names of its arguments, where that is known.
+        tools: every `server/tool` that the servers offer with the names of its arguments, if known.
 
     Raises:
-        ConfigError: the file is no policy: empty, an unknown key, tool, argument, agent or label, an address or path
-            that is none, a rule that another one takes back, or text that Cedar's strict validation refuses.
+        ConfigError: the file is not a valid policy: it is empty, has an unknown key, tool, argument, agent or label,
+            an invalid address or path, a rule that another rule overrides, or fails Cedar's strict validation.
         PrerequisiteError: cedarpy is not installed.
     """
     source = read_yaml(path)
@@ -42,24 +42,24 @@ def load_policy(path: Path, tools: Mapping[str, Collection[str]] | None = None) 
     for text in (policy.cedar, policy.traces):
         found = cedarpy.validate_policies(text, policy.schema)
         if not found.validation_passed:
-            what = f"Cedar refuses it: {found.errors[0].error}"
-            raise ConfigError(what, where=path, remedy="this is a fault of ours: please report it with the file")
+            what = f"the generated Cedar policy is invalid: {found.errors[0].error}"
+            raise ConfigError(what, where=path, remedy="this is a bug in Holdfast: please report it with the file")
     return policy
 
 
 def check_tools(policy: Policy, tools: Mapping[str, Collection[str]], server: str = "") -> list[Fault]:
-    """What a policy names that the servers do not have.
+    """Return the tools and arguments that a policy names but the servers do not have.
 
     Args:
         policy: a loaded policy.
-        tools: every `server/tool` the servers offer, with the names of its arguments.
-        server: where `tools` are those of this server alone; what rules say of others is not looked at.
+        tools: every `server/tool` that the servers offer with the names of its arguments.
+        server: if given, `tools` covers only this server, and rules on other servers are not checked.
     """
     return list(misnamed(policy.source, tools, server))
 
 
 def _shape_fault(source: ParsedYaml, error: ValidationError) -> ConfigError:
-    """The one fault to show: a misspelt key before what it leaves missing, and the deepest before those around it."""
+    """Return the one error to show: a misspelt key before the key it leaves missing, and the innermost error first."""
     found = [(_key(source.data, fault["loc"]), fault) for fault in error.errors()]
     rank = {"extra_forbidden": 0, "missing": 1, "literal_error": 3}
     key, fault = min(found, key=lambda pair: (rank.get(pair[1]["type"], 2), -len(pair[0])))
@@ -71,11 +71,11 @@ def _shape_fault(source: ParsedYaml, error: ValidationError) -> ConfigError:
     if fault["type"] == "missing":
         return ConfigError(f"missing key '{name}'", where=source.where(*key), remedy="add it")
     what = fault["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{name}: {what}", where=source.where(*key), remedy="mend it")
+    return ConfigError(f"{name}: {what}", where=source.where(*key), remedy="correct this value")
 
 
 def _key(data: Any, loc: tuple[str | int, ...]) -> Key:
-    """The path of a fault in the file: pydantic also names the member of a union, which the file does not hold."""
+    """Return the path of an error in the file; pydantic also names the member of a union, which is not in the file."""
     key: list[str | int] = []
     for at, part in enumerate(loc):
         last = at == len(loc) - 1

@@ -1,9 +1,9 @@
-"""From what an agent wrote to the words of the policy: the step before any rule is asked.
+"""Map argument values to the terms of a policy, before any rule is evaluated.
 
-A policy knows finitely many addresses, folders, hosts and values.  Each argument is read as the most specific of them
-that covers it, or as `?`.  So Cedar compares short words, and a look-alike never reaches it: what can be read in two
-ways is read in both (an allowed act must be inside under every reading, a denied one under any), and what cannot be
-read with certainty is refused.
+A policy names finitely many addresses, folders, hosts and values. Each argument maps to the most specific of these
+terms that covers it, or to `?`. So Cedar compares short strings and never sees a look-alike. An ambiguous value maps
+to the terms of all its readings: a grant must contain every one, a denial matches any. A value that cannot be read
+unambiguously is refused.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from unicodedata import category
 from holdfast.detectors.confusables import skeleton, unseen
 
 UNKNOWN = "?"
-#: Numbers are judged in millionths, as whole numbers.
+#: Numbers are compared as integers, in millionths.
 UNIT = 1_000_000
-#: Characters that turn the direction of text: overrides, embeddings, isolates and marks.
+#: Characters that change the direction of text: overrides, embeddings, isolates and marks.
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LARGEST = 9_000_000_000_000
 Chain = Callable[[str], Iterator[str]]
 
 
 class Uninspectable(ValueError):
-    """An argument cannot be read with certainty; the text says what to write instead and quotes nothing."""
+    """An argument cannot be read unambiguously. The message says what to write instead and quotes nothing."""
 
 
 def hides(text: str) -> bool:
-    """Whether a name, address or path holds a character that is not seen or breaks a line."""
+    """Return whether a name, address or path contains an invisible character or a line break."""
     return not text.isprintable() if text.isascii() else any(c in "\n\t" or unseen(c) for c in text)
 
 
 def deceives(text: str) -> bool:
-    """Whether prose holds control characters or turns its own direction, so that it reads otherwise than it is.
+    """Return whether prose contains control or direction characters, so that it displays differently from its content.
 
-    Zero-width joiners are let through, since emoji and several scripts are written with them.
+    Zero-width joiners are allowed, because emoji and several scripts need them.
     """
     if text.isascii() and text.isprintable():
         return False
@@ -44,18 +44,18 @@ def deceives(text: str) -> bool:
 
 
 def closest_known(steps: Iterable[str], known: Iterable[str]) -> str:
-    """The first of `steps`, from the thing itself upwards, that the policy knows; `?` where it knows none."""
+    """Return the first of `steps` that is in `known`, or `?` if none is; `steps` run from specific to general."""
     return next((step for step in steps if step in known), UNKNOWN)
 
 
 def covered(listed: Iterable[str], known: Iterable[str], chain: Chain) -> list[str]:
-    """Every term of the policy that lies in or below one that is listed."""
+    """Return every known term that equals a listed term or lies below one."""
     listed = set(listed)
     return sorted(term for term in known if not listed.isdisjoint(chain(term)))
 
 
 def tool_chain(tool: str) -> Iterator[str]:
-    """`files/read`, `files/*`, `*`."""
+    """Yield a tool's name and the patterns that cover it: `files/read`, `files/*`, `*`."""
     yield tool
     head, slash, _ = tool.rpartition("/")
     if slash and not tool.endswith("/*"):
@@ -65,7 +65,7 @@ def tool_chain(tool: str) -> Iterator[str]:
 
 
 class Values:
-    """The fixed values a policy knows; text, whole numbers and truth values are never taken for one another."""
+    """Matches values to the fixed values in a policy; text, integers and booleans never equal one another."""
 
     def __init__(self, entries: Iterable[bool | int | str]) -> None:
         self._terms = {(type(entry), entry): self.entry(entry) for entry in entries}
@@ -75,34 +75,34 @@ class Values:
 
     @staticmethod
     def chain(term: str) -> Iterator[str]:
-        """A value has nothing above it."""
+        """Yield the term itself: a value has no ancestors."""
         yield term
 
     @staticmethod
     def entry(value: bool | int | str) -> str:
-        """The term of a value: text as it is, the others with their kind."""
+        """Return the term of a value: text as it is, other values with their type."""
         return value if isinstance(value, str) else f"{type(value).__name__} {value}"
 
     def terms(self, value: Any) -> set[str]:
-        """The term of one value.
+        """Return the term of one value.
 
         Raises:
-            Uninspectable: not a plain value, or a text that looks like one the policy knows.
+            Uninspectable: the value is not text, integer or boolean, or is a text that looks like one in the policy.
         """
         if not isinstance(value, (str, int)):
             raise Uninspectable("write a plain value")
         term = self._terms.get((type(value), value))
         short = isinstance(value, str) and len(value) < 2 * self._longest
         if term is None and short and skeleton(str(value).strip()) in self._looks:
-            raise Uninspectable("this value looks like another one: write the one you mean")
+            raise Uninspectable("this value looks like another value: write the one that you mean")
         return {UNKNOWN if term is None else term}
 
 
 def read_number(value: Any) -> int:
-    """A number in millionths.
+    """Return a number in millionths.
 
     Raises:
-        Uninspectable: no JSON number, too large, or with more than six decimals.
+        Uninspectable: the value is not a JSON number, is too large, or has more than six decimals.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Uninspectable("write a plain number")

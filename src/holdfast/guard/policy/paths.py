@@ -1,4 +1,4 @@
-"""Paths, read against the folders and files that a policy knows."""
+"""Normalise paths and match them to the folders and files in a policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def path_chain(path: str) -> Iterator[str]:
-    """`/a/b`, `/a`, `/`; `a/b`, `a`, `.`; `c:/a`, `c:/`."""
+    """Yield a path and its ancestors: `/a/b`, `/a`, `/`; `a/b`, `a`, `.`; `c:/a`, `c:/`."""
     yield path
     while path not in ("/", ".") and not path.endswith(":/"):
         head, slash, _ = path.rpartition("/")
@@ -26,11 +26,11 @@ def path_chain(path: str) -> Iterator[str]:
 
 
 def read_path(text: str) -> str:
-    """A path in its one form: no empty parts, no `.`; relative ones stay relative.
+    """Return a path without empty parts and `.`; a relative path stays relative.
 
     Raises:
-        Uninspectable: a part is `..` (which means something else behind a link), or the path begins with `~` or `//`,
-            is a URL, or holds characters that are not seen.
+        Uninspectable: a part is `..` (whose meaning changes behind a symbolic link), or the path begins with `~` or
+            `//`, is a URL, or contains invisible characters.
     """
     if not text or hides(text) or "://" in text or text[0] == "~" or text.startswith("//"):
         raise Uninspectable("write a plain path")
@@ -46,16 +46,16 @@ def read_path(text: str) -> str:
 
 
 def _folded(path: str) -> str:
-    """What a file system that ignores case, and final dots and spaces, takes a path for."""
+    """Return a path as seen by a file system that ignores case and trailing dots and spaces."""
     return "/".join(part.rstrip(". ") or part for part in path.casefold().split("/"))
 
 
 class Paths:
-    """The folders and files a policy knows, and how a path is read against them.
+    """Matches paths to the folders and files in a policy.
 
     Args:
-        entries: each covers itself and everything below; `.` stands for all relative paths.
-        links: follow symbolic links on this machine before judging.
+        entries: paths in the policy; each covers itself and everything below. `.` covers all relative paths.
+        links: resolve symbolic links on this machine before matching.
     """
 
     chain = staticmethod(path_chain)
@@ -69,14 +69,14 @@ class Paths:
 
     @staticmethod
     def entry(text: str) -> str:
-        """An entry of the policy in its one form."""
+        """Normalise an entry of the policy."""
         return read_path(text)
 
     def terms(self, value: Any) -> set[str]:
-        """The terms of one path under every reading.
+        """Return the policy entries that cover a path under each way to decode it.
 
         Raises:
-            Uninspectable: no plain path.
+            Uninspectable: the value is not a plain path.
         """
         if not isinstance(value, str) or len(value) > _LONGEST:
             raise Uninspectable("write a plain path")
@@ -105,7 +105,7 @@ def _below(steps: Iterable[str], groups: dict[str, list[str]]) -> list[str]:
 
 
 def _path_readings(text: str) -> list[str]:
-    """A path as it stands, as a file URL, with escapes decoded, with backslashes as slashes, in compatible letters."""
+    """Return a path as written, and with file URL, percent escapes, backslashes and compatibility letters resolved."""
     if text[:5].casefold() == "file:":
         rest = text[5:]
         text = rest[2:].removeprefix("localhost") if rest.startswith("//") else rest

@@ -1,4 +1,4 @@
-"""A policy that decides: compiled once, asked for every act, and closed to whatever goes wrong."""
+"""A compiled policy. It decides every act, and any error denies the act."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from holdfast.core.extras import needs
 from holdfast.core.identity import canonical
 from holdfast.guard.act import Act, Decision
-from holdfast.guard.policy.arguments import Lens, lens_of
+from holdfast.guard.policy.arguments import ArgumentReader, build_reader
 from holdfast.guard.policy.cedar import action_text, counters, rule_limits, rule_text, situation_of, trace_text
 from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest_known, tool_chain
 from holdfast.guard.policy.schema import Label, PolicyFile, Rule
@@ -25,7 +25,7 @@ with needs("guard"):
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """How much of a counter is spent, acts in flight included: in this run, today (UTC) in all runs, and ever."""
+    """Amount spent of a counter, including acts in flight: in this run, today (UTC) in all runs, and over all time."""
 
     run: int = 0
     day: int = 0
@@ -34,14 +34,14 @@ class BudgetUse:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is true while an act is decided; the guard knows it, the agent has no say in it.
+    """State known to the guard when it decides an act. The agent cannot influence it.
 
     Attributes:
-        now: with a time zone.
-        counts: every counter that `Policy.needs(act)` names; a missing one is a deny.
+        now: the time, with a time zone.
+        counts: every counter that `Policy.needs(act)` names; a missing counter denies the act.
         labels: the data labels that the run has gained, from `Policy.leaves`.
         frozen: whether the run is paused for the review of a concern.
-        approved: how many different persons approved this very act.
+        approved: number of different persons who approved this act.
     """
 
     now: datetime
@@ -53,18 +53,18 @@ class Context:
 
 @dataclass(frozen=True)
 class _Tool:
-    """One tool's part of the policy, parsed.
+    """The compiled policy of one tool.
 
     Attributes:
-        lens: how arguments are read.
+        reader: reads the tool's arguments.
         policies: Cedar policies that decide.
-        traces: Cedar policies that say what an act leaves behind; None where it leaves nothing.
-        situation: what the policies ask beside the arguments, with its Cedar type.
+        traces: Cedar policies that give the counters and labels of an act; None if there are none.
+        situation: context attributes beside the arguments: name → Cedar type.
         spans: (counter, span) of every limit.
         labels: the data labels that an act could give.
     """
 
-    lens: Lens
+    reader: ArgumentReader
     policies: Any
     traces: Any
     situation: dict[str, str]
@@ -77,14 +77,14 @@ _JSON = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=("
 
 
 class Policy:
-    """A checked policy.
+    """A validated and compiled policy.
 
     Args:
-        source: the policy as written.
+        source: the parsed policy file.
 
     Attributes:
-        name: its name.
-        version: SHA-256 of its canonical source; comments and order of keys do not change it.
+        name: the policy's name.
+        version: SHA-256 of the canonical source; comments and the order of keys do not change it.
     """
 
     def __init__(self, source: PolicyFile) -> None:
@@ -94,9 +94,9 @@ class Policy:
         self._rules: dict[str, Rule] = {rule.name: rule for rule in source.rules}
         self._zone = ZoneInfo(source.zone)
         entries: list[Rule | Label] = [*source.rules, *source.labels]
-        #: every tool or family of tools that the policy names
+        #: every tool or tool pattern that the policy names
         self.tools = tuple(sorted({tool for entry in entries for tool in entry.tools}))
-        #: asked before every decision, while a policy may have hundreds of rules
+        # Cached, because it is needed before every decision and a policy may have hundreds of rules.
         self._grants = lru_cache(maxsize=4096)(self._granted)
         self._parts: dict[str, _Tool] = {tool: self._part(tool) for tool in self.tools}
 
@@ -109,7 +109,7 @@ class Policy:
         rules, labels = self._about(tool)
         traces = self._trace_texts(tool)
         return _Tool(
-            self._lens(tool),
+            self._reader(tool),
             cedarpy.PolicySet.from_str("\n".join(self._rule_texts(tool))),
             cedarpy.PolicySet.from_str("\n".join(traces)) if traces else None,
             situation_of(rules),
@@ -117,19 +117,19 @@ class Policy:
             tuple(sorted({label.label for label in labels})),
         )
 
-    def _lens(self, tool: str) -> Lens:
+    def _reader(self, tool: str) -> ArgumentReader:
         rules, labels = self._about(tool)
-        return lens_of([*rules, *labels], tool.partition("/")[0] in self.source.local_files)
+        return build_reader([*rules, *labels], tool.partition("/")[0] in self.source.local_files)
 
     def _rule_texts(self, tool: str) -> list[str]:
-        lens = self._lens(tool)
-        return [text for rule in self._about(tool)[0] for text in rule_text(rule, lens, tool)]
+        reader = self._reader(tool)
+        return [text for rule in self._about(tool)[0] for text in rule_text(rule, reader, tool)]
 
     def _trace_texts(self, tool: str) -> list[str]:
-        lens = self._lens(tool)
+        reader = self._reader(tool)
         rules, labels = self._about(tool)
         entries: list[Rule | Label] = [*rules, *labels]
-        return [text for entry in entries for text in trace_text(entry, lens, tool)]
+        return [text for entry in entries for text in trace_text(entry, reader, tool)]
 
     def _text(self, texts_of: Callable[[str], list[str]]) -> str:
         parts = [f"// {tool}\n" + "\n\n".join(texts) for tool in self.tools if (texts := texts_of(tool))]
@@ -137,26 +137,26 @@ class Policy:
 
     @cached_property
     def cedar(self) -> str:
-        """The policies that decide, as Cedar text, tool by tool; all tools together decide as each does alone."""
+        """The deciding policies as Cedar text, grouped by tool. Together they decide as each tool's policies alone."""
         return self._text(self._rule_texts)
 
     @cached_property
     def traces(self) -> str:
-        """What acts leave behind, as Cedar text: a permit named `label:…` or `counter:…` says that an act leaves it."""
+        """Counters and labels as Cedar text: a permit named `label:…` or `counter:…` means that an act adds it."""
         return self._text(self._trace_texts)
 
     @cached_property
     def schema(self) -> str:
-        """The Cedar schema that the text is held to."""
-        actions = [action_text(tool, part.lens, part.situation) for tool, part in self._parts.items()]
+        """The Cedar schema that validates the text."""
+        actions = [action_text(tool, part.reader, part.situation) for tool, part in self._parts.items()]
         return "entity Agent;\nentity Server;\n" + "\n".join(actions) + "\n"
 
     def decide(self, act: Act, facts: Context) -> Decision:
-        """Decide an act. Never raises: whatever goes wrong is a deny.
+        """Decide an act. Never raises: any error denies the act.
 
         Returns:
-            `allow`; `hold` with the persons needed; or `deny`. `agent_message` repeats only what the brief already
-            says.
+            `allow`; `hold` with the number of persons needed; or `deny`. `agent_message` contains only information
+            that is also in the brief.
         """
         try:
             return self._decide(act, facts)
@@ -182,7 +182,7 @@ class Policy:
         hard = [reason for reason in reasons if not reason.startswith("hold:")]
         if hard:
             return self._refusal(hard)
-        # Would it stand once persons approve?  Only if some rule grants it.
+        # Persons can approve the act only if some rule grants it.
         granted, _ = self._ask(part.policies, _request(act, tool, {**context, "approved": 1_000}))
         if not granted:
             return self._default(act, facts)
@@ -193,8 +193,8 @@ class Policy:
 
     def _context(self, part: _Tool, act: Act, facts: Context) -> dict[str, Any]:
         if facts.now.tzinfo is None:
-            raise ValueError("the time has no zone")
-        context = part.lens.look(act.arguments)
+            raise ValueError("Context.now has no time zone")
+        context = part.reader.read(act.arguments)
         context["frozen"] = facts.frozen
         for counter, span in part.spans:
             context[f"{counter}/{span}"] = getattr(facts.counts[counter], span)
@@ -208,26 +208,26 @@ class Policy:
         return context
 
     def request(self, act: Act, facts: Context) -> dict[str, Any] | None:
-        """What Cedar is asked about an act, so that anyone can ask it again; None where no rule names the tool.
+        """Return the Cedar request for an act, so that it can be repeated elsewhere; None if no rule names the tool.
 
         Raises:
-            Uninspectable: an argument that a rule judges cannot be read with certainty.
+            Uninspectable: a constrained argument cannot be read unambiguously.
         """
         tool = self._tool(act)
         return None if tool is None else _request(act, tool, self._context(self._parts[tool], act, facts))
 
     def _ask(self, policies: Any, request: dict[str, Any]) -> tuple[bool, tuple[str, ...]]:
-        """Ask Cedar once: whether it is permitted, and the ids of the policies that say so.
+        """Evaluate a request in Cedar and return whether it is permitted, and the ids of the determining policies.
 
         Raises:
-            ValueError: any policy met an error. Cedar would pass over a `forbid` that fails; we do not.
+            ValueError: a policy raised an error. Cedar skips a `forbid` that fails; here the act is denied.
         """
         result = cedarpy.is_authorized({**request, "context": _JSON.encode(request["context"])}, policies, _NOBODY)
-        decision, said = result.decision, result.diagnostics
-        if said.errors or decision is cedarpy.Decision.NoDecision:
-            raise ValueError("; ".join(said.errors) or "no decision")
-        ids = said.id_annotations_by_reason
-        return decision is cedarpy.Decision.Allow, tuple(sorted(ids[reason] for reason in said.reasons))
+        decision, diagnostics = result.decision, result.diagnostics
+        if diagnostics.errors or decision is cedarpy.Decision.NoDecision:
+            raise ValueError("; ".join(diagnostics.errors) or "no decision")
+        ids = diagnostics.id_annotations_by_reason
+        return decision is cedarpy.Decision.Allow, tuple(sorted(ids[reason] for reason in diagnostics.reasons))
 
     def _refusal(self, reasons: list[str]) -> Decision:
         kinds = [reason.split(":")[0] for reason in reasons]
@@ -253,16 +253,16 @@ class Policy:
         return None if term == UNKNOWN else term
 
     def leaves(self, act: Act) -> tuple[dict[str, int], tuple[str, ...]]:
-        """What an act leaves behind, to be kept before it goes out.
+        """Return the counters that an act spends and the labels that its run gains. Store them before executing it.
 
         Returns:
-            What it spends (counter → 1 for an act, or millionths of a sum), and the data labels that its run gains;
-            all that could be, where it is not known.
+            Amounts (counter → 1 for an act, or millionths of a sum) and data labels. If they cannot be determined,
+            all that are possible.
         """
         left = self._left(act)
         names = {name for kind, name in left if kind == "counter"}
         tool = self._tool(act)
-        seen = self._parts[tool].lens.look(act.arguments) if tool and any(":" in name for name in names) else {}
+        seen = self._parts[tool].reader.read(act.arguments) if tool and any(":" in name for name in names) else {}
         spent = {}
         for name in sorted(names):
             _, colon, argument = name.partition(":")
@@ -273,39 +273,39 @@ class Policy:
         return spent, tuple(sorted(name for kind, name in left if kind == "label"))
 
     def needs(self, act: Act) -> tuple[str, ...]:
-        """The counters that `Context.counts` must hold to decide this act."""
+        """Return the counters that `Context.counts` must contain to decide this act."""
         tool = self._tool(act)
         return tuple(sorted({counter for counter, _ in self._parts[tool].spans})) if tool else ()
 
     def marks(self, act: Act) -> bool:
-        """Whether any act with this tool could give its run a data label."""
+        """Return whether some act with this tool could give its run a data label."""
         tool = self._tool(act)
         return tool is not None and bool(self._parts[tool].labels)
 
     def visible(self, agent: str, server: str, tool: str) -> bool:
-        """Whether any act of this agent with this tool could be allowed or held: what a list of tools may show."""
+        """Return whether some act of this agent with this tool could be allowed or held; other tools are hidden."""
         return agent in self._grants(f"{server}/{tool}")
 
     def _granted(self, tool: str) -> frozenset[str]:
-        """The agents that some rule may let use a tool."""
+        """Return the agents for whom some rule may allow or hold a tool."""
         rules = [rule for rule in self._about(tool)[0] if rule.answer != "deny"]
         return frozenset(agent for rule in rules for agent in rule.agents or self.source.agents)
 
     def _left(self, act: Act) -> list[tuple[str, str]]:
-        """What the traces say of an act: (`label` or `counter`, name). Where they fail, everything they could say."""
+        """Return an act's (`label` or `counter`, name) pairs; if the evaluation fails, all that are possible."""
         tool = self._tool(act)
         part = self._parts[tool] if tool else None
         if tool is None or part is None or part.traces is None:
             return []
         try:
-            _, found = self._ask(part.traces, _request(act, tool, part.lens.look(act.arguments)))
+            _, found = self._ask(part.traces, _request(act, tool, part.reader.read(act.arguments)))
         except Exception:
             found = tuple(f"label:{label}" for label in part.labels)
             found += tuple(f"counter:{counter}" for counter, _ in part.spans)
         return [(kind, name) for kind, _, name in (text.partition(":") for text in dict.fromkeys(found))]
 
 
-_PAUSED = "The run is paused while a concern is reviewed. Wait for the answer; nothing is lost by waiting."
+_PAUSED = "The run is paused while a concern is reviewed. Wait for the answer."
 
 
 def _request(act: Act, tool: str, context: Mapping[str, Any]) -> dict[str, Any]:

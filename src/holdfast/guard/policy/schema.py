@@ -1,6 +1,6 @@
-"""The policy as people write it: the shape of its YAML.
+"""The schema of the policy file.
 
-Everything is denied that no rule allows.  Where rules disagree, `deny` beats `hold` and `hold` beats `allow`.
+Acts that no rule allows are denied. If rules disagree, `deny` overrides `hold` and `hold` overrides `allow`.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Number = Annotated[StrictInt | StrictFloat, Field(ge=-9e12, le=9e12)]
 Length = Annotated[int, Field(strict=True, gt=0)]
 _HOURS = re.compile(r"^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$")
 
-#: Kinds of constraint that say who or what is *not* meant: of use to hold and to deny, never to allow.
+#: Constraints that match everything outside a list. They may hold or deny, but never allow.
 NEGATIVE = {"recipients_outside": "recipients", "outside": "under", "hosts_outside": "hosts"}
 _BOUNDS = ("at_least", "at_most", "above", "below")
 
 
 class Constraint(Record):
-    """What one argument must be. Exactly one kind, but for the bounds of a number, which may be two."""
+    """A constraint on one argument: exactly one kind, or a lower and an upper bound of a number."""
 
     recipients: Words | None = None
     recipients_outside: Words | None = None
@@ -63,9 +63,9 @@ class Constraint(Record):
     def _one_kind(self) -> Constraint:
         given = self.kinds
         if not given:
-            raise ValueError("says nothing: name a kind, such as recipients, under, one_of, at_most or text")
+            raise ValueError("is empty: give a constraint such as recipients, under, one_of, at_most or text")
         if len(given) > 1 and not set(given) <= set(_BOUNDS):
-            raise ValueError(f"mixes {' and '.join(given)}: give one kind for each argument")
+            raise ValueError(f"mixes {' and '.join(given)}: give one constraint for each argument")
         low = max((v for v in (self.at_least, self.above) if v is not None), default=None)
         high = min((v for v in (self.at_most, self.below) if v is not None), default=None)
         if low is not None and high is not None and low > high:
@@ -74,7 +74,7 @@ class Constraint(Record):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds that are given, in the order of the class."""
+        """The names of the constraints that are set, in the order of the class."""
         return tuple(name for name in type(self).model_fields if name != "optional" and getattr(self, name) is not None)
 
 
@@ -91,12 +91,12 @@ class When(Record):
     @classmethod
     def _readable(cls, hours: str) -> str:
         if not _HOURS.match(hours):
-            raise ValueError('is not a span such as "08:00-18:00", in quotes')
+            raise ValueError('must be a time span in quotes, such as "08:00-18:00"')
         return hours
 
     @property
     def span(self) -> tuple[int, int]:
-        """First minute of the day inside and first one outside; equal where the window is the whole day."""
+        """First minute inside the window and first minute after it; equal if the window is the whole day."""
         found = _HOURS.match(self.hours)
         assert found
         a, b, c, d = map(int, found.groups())
@@ -104,7 +104,7 @@ class When(Record):
 
 
 class Limits(Record):
-    """At most so many acts, or so much of a sum: in one run, in one day (UTC) over all runs, and over all time."""
+    """Upper limits on a number of acts or on a sum: in one run, in one day (UTC) over all runs, and over all time."""
 
     run: Annotated[int, Field(strict=True, ge=1)] | None = None
     day: Annotated[int, Field(strict=True, ge=1)] | None = None
@@ -118,40 +118,40 @@ class Limits(Record):
 
     @property
     def spans(self) -> dict[str, int]:
-        """The limits that are set: span → most."""
+        """The limits that are set: span → maximum."""
         return {span: most for span in ("run", "day", "ever") if (most := getattr(self, span)) is not None}
 
 
 class Aimed(Record):
-    """What rules and labels share: the arguments of the acts that they are about."""
+    """Base of rules and labels: the arguments of the acts that they match."""
 
     where: Where = Field(default_factory=dict)
 
     @property
     def arguments(self) -> Mapping[str, Literal["any"] | Constraint]:
-        """Every argument that is named; none where all may be anything."""
+        """Every named argument; empty if all arguments may have any value."""
         return {} if isinstance(self.where, str) else self.where
 
     @property
     def constraints(self) -> dict[str, Constraint]:
-        """The arguments that are judged; those that may be anything are left out."""
+        """The constrained arguments, without those that may have any value."""
         return {name: value for name, value in self.arguments.items() if isinstance(value, Constraint)}
 
 
 class Rule(Aimed):
-    """One rule. Exactly one of `allow`, `hold` and `deny` lists the tools it is about, as `server/tool`.
+    """One rule. Exactly one of `allow`, `hold` and `deny` lists its tools, as `server/tool`.
 
     Attributes:
-        where: what the arguments must be. An allowed act may carry only arguments named here; a held or denied one is
-            recognised by those named here, whatever else it carries.
-        when: the rule stands only inside this time window.
-        after: the rule stands only in a run that has read data with one of these labels.
-        budget: how often; once spent, every act that the rule covers is denied.
-        sums: argument → how much of it in total: of a number itself, of a text its characters.
-        persons: how many persons must approve what is held.
-        in_pause: whether it still allows while the run is paused for the review of a concern.
-        why: the reason, which the agent reads too.
-        instead: what to do instead, which the agent reads too.
+        where: constraints on the arguments. An allowed act may have only the arguments named here. A held or denied
+            act matches by the arguments named here, whatever others it has.
+        when: the rule applies only inside this time window.
+        after: the rule applies only in a run that has read data with one of these labels.
+        budget: limits on the number of acts; once spent, every act that matches the rule is denied.
+        sums: argument → limits on its total: the sum of a number, or the characters of a text.
+        persons: number of persons who must approve a held act.
+        in_pause: whether the rule still allows acts while the run is paused for the review of a concern.
+        why: the reason; the agent reads it too.
+        instead: the alternative; the agent reads it too.
     """
 
     name: Name
@@ -180,7 +180,7 @@ class Rule(Aimed):
         }
         for key, given in misplaced[self.answer].items():
             if given:
-                raise ValueError(f"'{key}' has no place in a rule that {_ACTS[self.answer]}")
+                raise ValueError(f"'{key}' is not allowed in a rule that {_ACTS[self.answer]}")
         if self.answer != "allow" and not self.instead:
             raise ValueError(f"rule '{self.name}' must say in 'instead' what the agent should do")
         negative = [k for c in self.constraints.values() for k in c.kinds if k in NEGATIVE]
@@ -188,7 +188,7 @@ class Rule(Aimed):
             raise ValueError(f"'{negative[0]}' cannot allow: name what is allowed with '{NEGATIVE[negative[0]]}'")
         narrowing = [k for c in self.constraints.values() for k in (*c.kinds, *["optional"] * c.optional)]
         if self.answer == "deny" and (idle := [k for k in narrowing if k in ("line", "text", "optional")]):
-            raise ValueError(f"'{idle[0]}' has no place in a rule that denies")
+            raise ValueError(f"'{idle[0]}' is not allowed in a rule that denies")
         counted = {name for name, c in self.constraints.items() if set(c.kinds) & {*_BOUNDS, "line", "text"}}
         if loose := [name for name in self.sums if name not in counted]:
             raise ValueError(f"the sum of '{loose[0]}' needs a bound such as at_most or text on it in 'where'")
@@ -196,12 +196,12 @@ class Rule(Aimed):
 
     @property
     def answer(self) -> Answer:
-        """What the rule answers."""
+        """The rule's answer."""
         return "allow" if self.allow is not None else "hold" if self.hold is not None else "deny"
 
     @property
     def tools(self) -> tuple[str, ...]:
-        """The tools it is about."""
+        """The tools that the rule lists."""
         return self.allow or self.hold or self.deny or ()
 
 
@@ -209,7 +209,7 @@ _ACTS = {"allow": "allows", "hold": "holds", "deny": "denies"}
 
 
 class Label(Aimed):
-    """Data that a run has seen once an act of these tools, on arguments such as these, went through."""
+    """A data label that a run gains once an act of these tools with matching arguments is allowed."""
 
     label: Name
     tools: Annotated[tuple[Tool, ...], Field(min_length=1)]
@@ -219,16 +219,16 @@ class PolicyFile(Record):
     """A whole policy.
 
     Attributes:
-        policy: its name.
-        revision: whatever its owners count by.
-        owner: who answers for it, as the agent may call them.
-        agents: who it is for; every other agent is denied everything.
-        zone: the time zone of its windows.
-        tools: every tool there is, with its arguments; where given, a rule that names another is refused.
-        local_files: servers whose paths are on this machine, so that links in them are followed before judging.
-        labels: which reads mark a run.
-        refusals: after so many denied acts a run is denied everything, lest it find by trying where the limits are.
-        rules: at least one.
+        policy: the policy's name.
+        revision: revision number, counted by its owners.
+        owner: the responsible person or team, by a name that the agent may use.
+        agents: the agents that it covers; every other agent is denied everything.
+        zone: the time zone of its time windows.
+        tools: every existing tool with its arguments; if given, a rule that names another tool is an error.
+        local_files: servers whose paths are on this machine, so that symbolic links are resolved before matching.
+        labels: reads that give a run a data label.
+        refusals: number of denied acts after which a run is denied everything, so that it cannot probe the limits.
+        rules: at least one rule.
     """
 
     policy: Name
@@ -248,7 +248,7 @@ class PolicyFile(Record):
         try:
             ZoneInfo(zone)
         except (KeyError, ValueError, OSError):
-            raise ValueError(f"'{zone}' is no time zone such as Europe/Berlin") from None
+            raise ValueError(f"'{zone}' is not a time zone; use a name such as Europe/Berlin") from None
         return zone
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""YAML that is what it looks like: every key once, no aliases, and the line of everything in it."""
+"""Parse YAML strictly: no duplicate keys, anchors, aliases or tags. Records the line of each key."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class ParsedYaml:
-    """A parsed file: its data, and the line (from 1) on which each value or key of it stands."""
+    """A parsed file: its data, and the line (from 1) of each key and value."""
 
     path: Path
     data: dict[str, Any]
     lines: dict[Key, int]
 
     def where(self, *key: str | int) -> str:
-        """`file:line` of a key path, or of the nearest thing above it that the file holds."""
+        """Return `file:line` of a key path, or of its nearest ancestor in the file."""
         while key and key not in self.lines:
             key = key[:-1]
         return f"{self.path}:{self.lines.get(key, 1)}"
@@ -34,8 +34,8 @@ def read_yaml(path: Path) -> ParsedYaml:
     """Parse a YAML mapping.
 
     Raises:
-        ConfigError: the file is missing, empty, too large, no YAML or no mapping; a key stands twice; or it uses
-            anchors, aliases or tags, which hide what a line says.
+        ConfigError: the file is missing, empty, too large, not YAML or not a mapping; a key is duplicated; or the
+            file uses anchors, aliases or tags, which hide the meaning of a line.
     """
     text = _text(path)
     try:
@@ -44,15 +44,15 @@ def read_yaml(path: Path) -> ParsedYaml:
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             what = "empty" if root is None else "not a mapping of keys to values"
-            raise ConfigError(what, where=f"{path}:1", remedy="begin with 'policy: NAME'")
+            raise ConfigError(what, where=f"{path}:1", remedy="start the file with 'policy: NAME'")
         lines: dict[Key, int] = {}
         return ParsedYaml(path, _mapping(loader, root, path, (), lines), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}" if mark else path
-        raise ConfigError(f"not valid YAML: {error.problem}", where=where, remedy="mend the syntax") from None
+        raise ConfigError(f"not valid YAML: {error.problem}", where=where, remedy="correct the syntax") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"not valid YAML: {error}", where=path, remedy="mend the syntax") from None
+        raise ConfigError(f"not valid YAML: {error}", where=path, remedy="correct the syntax") from None
 
 
 def _text(path: Path) -> str:
@@ -60,28 +60,30 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(_LARGEST + 1)
         if len(raw) > _LARGEST:
-            raise ConfigError(f"larger than {_LARGEST} bytes", where=path, remedy="name a policy")
+            raise ConfigError(f"larger than {_LARGEST} bytes", where=path, remedy="give the path of a policy file")
         return raw.decode("utf-8")
     except FileNotFoundError:
         raise ConfigError("no such file", where=path, remedy="check the path") from None
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=path, remedy="name a YAML file") from None
+        raise ConfigError(
+            f"cannot be read: {error.strerror}", where=path, remedy="give the path of a YAML file"
+        ) from None
     except UnicodeDecodeError:
         raise ConfigError("not UTF-8 text", where=path, remedy="save it as UTF-8") from None
 
 
 def _refuse_at_sight(text: str, path: Path) -> None:
-    """Refuse what hides or nests, event by event: the reader takes a minute for a file of open brackets."""
+    """Refuse tags, anchors and deep nesting while parsing: loading a file of open brackets takes a minute."""
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH:
             where = f"{path}:{event.start_mark.line + 1}" if event.start_mark else path
-            raise ConfigError("nested too deeply", where=where, remedy="flatten it")
+            raise ConfigError(f"nested deeper than {_DEPTH} levels", where=where, remedy="flatten it")
         anchored = isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None)
         if anchored or getattr(event, "tag", None):
             where = f"{path}:{event.start_mark.line + 1}" if event.start_mark else path
-            raise ConfigError("anchors, aliases and tags are refused", where=where, remedy="write the value out")
+            raise ConfigError("anchors, aliases and tags are not allowed", where=where, remedy="write the value out")
 
 
 def _value(loader: yaml.SafeLoader, node: yaml.Node, path: Path, key: Key, lines: dict[Key, int]) -> Any:
@@ -103,7 +105,7 @@ def _mapping(
         if not isinstance(name, str):
             raise ConfigError(f"key {name!r} is not text", where=f"{path}:{line}", remedy="put it in quotes")
         if name in found:
-            raise ConfigError(f"key '{name}' stands twice", where=f"{path}:{line}", remedy="keep one of them")
+            raise ConfigError(f"duplicate key '{name}'", where=f"{path}:{line}", remedy="keep one of them")
         lines[(*key, name)] = line
         found[name] = _value(loader, value_node, path, (*key, name), lines)
     return found

@@ -1,4 +1,4 @@
-"""What is wrong with a policy whose shape is right: names that nothing bears, and rules that take each other back."""
+"""Check a policy that has a valid schema for unknown names and contradictory rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SEVERITY = ("allow", "hold", "deny")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong: where in the file, what, and what to do."""
+    """One error in a policy: its place in the file, what is wrong, and the remedy."""
 
     key: Key
     what: str
@@ -32,7 +32,7 @@ class Fault:
 
 
 def faults(policy: PolicyFile) -> Iterator[Fault]:
-    """Everything wrong with a policy, in the order of the file."""
+    """Yield every error in a policy, in the order of the file."""
     labels = {label.label for label in policy.labels}
     for at, label in enumerate(policy.labels):
         yield from _entries(("labels", at), label)
@@ -41,26 +41,26 @@ def faults(policy: PolicyFile) -> Iterator[Fault]:
         yield from _entries(key, rule)
         for name in rule.after:
             if name not in labels:
-                yield Fault((*key, "after"), f"no read gives the label '{name}'", _near(name, labels))
+                yield Fault((*key, "after"), f"no entry in 'labels' gives the label '{name}'", _near(name, labels))
         for name in rule.agents or ():
             if name not in policy.agents:
                 yield Fault((*key, "agents"), f"unknown agent '{name}'", _near(name, policy.agents))
     servers = {tool.partition("/")[0] for rule in policy.rules for tool in rule.tools}
     for name in policy.local_files:
         if name not in servers:
-            yield Fault(("local_files",), f"no rule is about the server '{name}'", _near(name, servers))
+            yield Fault(("local_files",), f"no rule names a tool of the server '{name}'", _near(name, servers))
     if policy.tools is not None:
         yield from misnamed(policy, policy.tools)
     yield from _contradictions(policy)
 
 
 def misnamed(policy: PolicyFile, tools: Mapping[str, Collection[str]], server: str = "") -> Iterator[Fault]:
-    """Tools and arguments that a rule names and that do not exist.
+    """Yield tools and arguments that a rule names but that do not exist.
 
     Args:
         policy: the policy.
-        tools: every `server/tool` there is, with the names of its arguments.
-        server: where `tools` are those of this server alone; what rules say of others is not looked at.
+        tools: every existing `server/tool` with the names of its arguments.
+        server: if given, `tools` covers only this server, and rules on other servers are not checked.
     """
     numbered: list[tuple[str, int, Rule | Label]] = [("labels", at, label) for at, label in enumerate(policy.labels)]
     numbered += [("rules", at, rule) for at, rule in enumerate(policy.rules)]
@@ -74,7 +74,7 @@ def misnamed(policy: PolicyFile, tools: Mapping[str, Collection[str]], server: s
         for name, value in entry.arguments.items():
             steps = {name.split(".")[0], name}
             lack = [tool for tool, found in about.items() if found and all(steps.isdisjoint(given) for given in found)]
-            # A rule that must judge an argument never meets a tool without it; one that may is content with any tool.
+            # A required argument must exist in every tool of the rule; an optional one must exist in at least one.
             needed = isinstance(value, Constraint) and not value.optional
             if lack and (needed or len(lack) == len(about)):
                 known = {argument for given in about[lack[0]] for argument in given}
@@ -88,7 +88,7 @@ def _near(name: str, known: Collection[str]) -> str:
 
 
 def _entries(key: Key, entry: Rule | Label) -> Iterator[Fault]:
-    """Addresses, hosts and paths that are none."""
+    """Yield entries that are not valid addresses, hosts or paths."""
     for name, constraint in entry.constraints.items():
         for kind in constraint.kinds:
             read = _ENTRY.get(ATTRIBUTE[kind])
@@ -97,14 +97,14 @@ def _entries(key: Key, entry: Rule | Label) -> Iterator[Fault]:
                     if read:
                         read[0](value)
                 except Uninspectable as error:
-                    yield Fault((*key, "where", name, kind), f"'{value}' cannot be judged", str(error))
+                    yield Fault((*key, "where", name, kind), f"'{value}' is not valid here", str(error))
 
 
 # ---------------------------------------------------------------------------------------------------- contradictions
 
 
 def _contradictions(policy: PolicyFile) -> Iterator[Fault]:
-    """Rules that allow or hold exactly what another one always denies or holds: they could never act."""
+    """Yield rules that have no effect, because a stricter rule denies or holds everything that they allow or hold."""
     for at, rule in enumerate(policy.rules):
         for other in policy.rules:
             if _SEVERITY.index(other.answer) > _SEVERITY.index(rule.answer):
@@ -121,7 +121,7 @@ _DOES = {"allow": "allows", "hold": "holds"}
 
 
 def _takes_back(strict: Rule, rule: Rule, policy: PolicyFile) -> bool:
-    """Whether the stricter rule recognises everything that the other one grants."""
+    """Return whether the stricter rule matches everything that the other rule grants."""
     if strict.agents is not None and not set(rule.agents or policy.agents) <= set(strict.agents):
         return False
     if (strict.when is not None and strict.when != rule.when) or (strict.after and strict.after != rule.after):
@@ -135,7 +135,7 @@ def _takes_back(strict: Rule, rule: Rule, policy: PolicyFile) -> bool:
 
 
 def _within(inner: Constraint, outer: Constraint) -> bool:
-    """Whether all that the inner constraint lets in is also inside the outer one; False where it cannot be told."""
+    """Return whether the outer constraint contains all values of the inner one; False if this is unknown."""
     kinds = {ATTRIBUTE[kind] for kind in (*inner.kinds, *outer.kinds)}
     if kinds == {"number"}:
         low, high = _interval(inner)
@@ -157,7 +157,7 @@ def _within(inner: Constraint, outer: Constraint) -> bool:
 
 
 def _interval(constraint: Constraint) -> tuple[tuple[float, int], tuple[float, int]]:
-    """Both ends of a number's range, each with a mark that puts an end that is left out inside the same one kept in."""
+    """Return both bounds of a number, each with a mark that orders an exclusive bound inside an inclusive one."""
     lows = [(constraint.at_least, 0), (constraint.above, 1)]
     highs = [(constraint.at_most, 0), (constraint.below, -1)]
     low = max(((v, mark) for v, mark in lows if v is not None), default=(-math.inf, 0))
