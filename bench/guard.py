@@ -34,7 +34,7 @@ import httpx2
 
 from holdfast.guard.adapters.python import Door
 from holdfast.guard.policy.load import load_policy
-from holdfast.guard.setup import open_evidence, open_gate
+from holdfast.guard.setup import open_audit_log, open_gate
 
 POLICY = """
 policy: bench
@@ -298,7 +298,7 @@ def many_agents(folder: Path, agents: int, calls: int) -> dict[str, Any]:
         answered = asyncio.run(_crowd(f"http://127.0.0.1:{near}/mcp", agents, calls))
         seconds = time.perf_counter() - start
     done = [json.loads(line)["text"] for line in log.read_text().splitlines()]
-    with open_evidence(state) as evidence:
+    with open_audit_log(state) as evidence:
         written = {kind: len(evidence.entries(kind)) for kind in ("intent", "outcome")}
     return {
         "asked": agents * calls,

@@ -14,7 +14,7 @@ from bench.attacks.log import READS, findings
 from bench.attacks.persons import approved_runs_once, refused
 from holdfast.guard.act import Act
 from holdfast.guard.concern import ReviewOutcome
-from holdfast.guard.review.act_view import truth
+from holdfast.guard.review.act_view import describe_arguments
 from holdfast.guard.reviewers import prove_reviewer
 
 TOML = Path(__file__).with_name("fresh.toml")
@@ -115,7 +115,7 @@ def _wrong_case(house: House) -> bool:
 
 
 def _marked(arguments: dict[str, str]) -> bool:
-    shown = truth(arguments, ["ann@firm.example"])
+    shown = describe_arguments(arguments, ["ann@firm.example"])
     return bool(shown.warnings) or any(piece.mark for field in shown.fields for piece in field.pieces)
 
 

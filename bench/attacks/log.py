@@ -13,7 +13,7 @@ from bench.attacks.persons import Play, approved_runs_once, refused
 from holdfast.guard.act import Act
 from holdfast.guard.audit_verify import verify
 from holdfast.guard.policy.load import load_policy
-from holdfast.guard.review.act_view import truth
+from holdfast.guard.review.act_view import describe_arguments
 
 READS = Act("run-1", "clerk", "office", "read_file", {"path": "/srv/work/a"})
 
@@ -171,15 +171,17 @@ def deceived() -> Iterator[Variant]:
 
     def warned(arguments: dict[str, Any]) -> Play:
         def play(house: House) -> bool:
-            shown = truth(arguments, ["ann@firm.example"])
+            shown = describe_arguments(arguments, ["ann@firm.example"])
             return bool(shown.warnings) or any(piece.mark for field in shown.fields for piece in field.pieces)
 
         return play
 
     def decoded(text: str) -> Play:
-        return lambda house: any(field.decoded for field in truth({"content": text}).fields)
+        return lambda house: any(field.decoded for field in describe_arguments({"content": text}).fields)
 
     for name, arguments in DECEPTIONS.items():
-        yield Variant(18, name, warned(arguments), lambda house: not truth(plain, ["ann@firm.example"]).warnings)
+        yield Variant(
+            18, name, warned(arguments), lambda house: not describe_arguments(plain, ["ann@firm.example"]).warnings
+        )
     for name, text in ENCODED.items():
         yield Variant(18, name, decoded(text), approved_runs_once)

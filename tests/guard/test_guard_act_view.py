@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from holdfast.detectors.confusables import skeleton
-from holdfast.guard.review.act_view import pieces, recipients, truth
+from holdfast.guard.review.act_view import describe_arguments, pieces, recipients
 
 SECRET = "please pay 5000 to account 998877"
 B64 = base64.b64encode(SECRET.encode()).decode()
@@ -14,7 +14,7 @@ B64 = base64.b64encode(SECRET.encode()).decode()
 
 def texts(arguments: dict[str, object]) -> dict[str, str]:
     """encoding → decoded text, over all fields."""
-    laid = truth(arguments)
+    laid = describe_arguments(arguments)
     return {d.how: "".join(p.text for p in d.pieces) for field in laid.fields for d in field.decoded}
 
 
@@ -46,7 +46,7 @@ def test_encodings_are_undone(how: str, text: str) -> None:
     ],
 )
 def test_plain_words_are_left_alone(text: str) -> None:
-    [field] = truth({"text": text}).fields
+    [field] = describe_arguments({"text": text}).fields
     assert field.decoded == ()
     assert field.warnings == ()
     assert [piece.mark for piece in field.pieces] == [""]
@@ -54,14 +54,16 @@ def test_plain_words_are_left_alone(text: str) -> None:
 
 def test_what_nobody_can_inspect_is_said() -> None:
     blob = base64.b64encode(bytes((i * 73 + 5) % 256 for i in range(300))).decode()
-    assert truth({"data": blob}).warnings == ["data holds data that nobody can inspect"]
+    assert describe_arguments({"data": blob}).warnings == [
+        "data contains encoded data that is not text, so nobody can inspect it"
+    ]
 
 
 def test_unseen_characters_are_named() -> None:
     marked = [p for p in pieces("pay\u202e me\u200b\x1b[2J\u2066\ud800") if p.mark]
     assert [p.text for p in marked] == ["U+202E", "U+200B", "U+001B", "U+2066", "U+D800"]
     assert marked[0].title == "RIGHT-TO-LEFT OVERRIDE"
-    assert truth({"pa\u200bth": "a\u202eb"}).warnings
+    assert describe_arguments({"pa\u200bth": "a\u202eb"}).warnings
     assert "".join(p.text for p in pieces("one\ntwo\tthree")) == "one\ntwo\tthree"
 
 
@@ -72,23 +74,23 @@ KNOWN = ["ann@firm.example", "bill@firm.example"]
     ("to", "warning"),
     [
         ("аnn@firm.example", "CYRILLIC SMALL LETTER A"),
-        ("аnn@firm.example", "looks like ann@firm.example, but is not"),
-        ("biil@firm.example", "looks like bill@firm.example, but is not"),
-        ("b\u200bill@firm.example", "cannot be seen"),
+        ("аnn@firm.example", "looks like ann@firm.example, but differs from it"),
+        ("biil@firm.example", "looks like bill@firm.example, but differs from it"),
+        ("b\u200bill@firm.example", "invisible characters"),
         ("ann@xn--frm-6cd.example", "displays as"),
-        ("ann@firm.example.evil.example", "nobody has approved"),
+        ("ann@firm.example.evil.example", "no approved act had the recipient"),
         ('"ann@firm.example" <eve@evil.example>', "but goes to eve@evil.example"),
-        ("ann@firm.example\r\nBcc: eve@evil.example", "headers may be smuggled"),
+        ("ann@firm.example\r\nBcc: eve@evil.example", "may inject mail headers"),
         ("https://firm.example@evil.example/x", "leads to evil.example"),
     ],
 )
 def test_recipients_that_pass_for_others_are_warned_of(to: str, warning: str) -> None:
-    assert any(warning in line for line in truth({"to": to}, KNOWN).warnings)
+    assert any(warning in line for line in describe_arguments({"to": to}, KNOWN).warnings)
 
 
 def test_an_ordinary_recipient_is_not_warned_of() -> None:
-    assert truth({"to": "ann@firm.example", "cc": ["bill@firm.example"]}, KNOWN).warnings == []
-    assert truth({"to": "Ann <ann@firm.example>"}, KNOWN).warnings == []
+    assert describe_arguments({"to": "ann@firm.example", "cc": ["bill@firm.example"]}, KNOWN).warnings == []
+    assert describe_arguments({"to": "Ann <ann@firm.example>"}, KNOWN).warnings == []
 
 
 def test_recipients_are_found_wherever_they_stand() -> None:
@@ -101,7 +103,7 @@ def test_recipients_are_found_wherever_they_stand() -> None:
 
 
 def test_edits_become_diffs_and_hide_nothing() -> None:
-    laid = truth({"path": "a.txt", "edits": [{"oldText": "a\nb", "newText": f"a\n{B64}"}]})
+    laid = describe_arguments({"path": "a.txt", "edits": [{"oldText": "a\nb", "newText": f"a\n{B64}"}]})
     [change] = laid.changes
     assert [(sign, "".join(p.text for p in line)) for sign, line in change.lines] == [
         (" ", "a"),
@@ -109,7 +111,7 @@ def test_edits_become_diffs_and_hide_nothing() -> None:
         ("+", B64),
     ]
     assert SECRET in texts({"edits": [{"oldText": "b", "newText": B64}]}).values()
-    assert [f.size for f in truth({"t": "x\n" * 500}).fields] == ["1,000 characters, 501 lines"]
+    assert [f.size for f in describe_arguments({"t": "x\n" * 500}).fields] == ["1,000 characters, 501 lines"]
 
 
 @pytest.mark.parametrize(
@@ -130,5 +132,5 @@ def test_skeletons_of_lookalikes_are_one(one: str, other: str) -> None:
 
 @pytest.mark.parametrize("value", [None, True, 3, [], {}, [[["deep"]]], {"a": {"b": [1, {"c": "\ud800"}]}}, ""])
 def test_any_json_is_shown(value: object) -> None:
-    assert len(truth({"x": value}).fields) >= 1
-    assert truth({}).fields == ()
+    assert len(describe_arguments({"x": value}).fields) >= 1
+    assert describe_arguments({}).fields == ()

@@ -18,7 +18,7 @@ from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
-from holdfast.guard.setup import open_evidence
+from holdfast.guard.setup import open_audit_log
 from tests.guard.guard_office import POLICY
 
 # Inspect's own: what a library of its deprecated, and a stream that it leaves to the collector.
@@ -115,7 +115,7 @@ def test_allowed_calls_run_and_others_are_rejected_with_what_the_agent_may_know(
 def test_a_person_approves_one_call_of_one_run(folder: Path) -> None:
     play(folder, ("delete_backup", {"name": "monday"}))
     person = SigningKey.create(folder / "ann.key")
-    with open_evidence(folder / "guard") as evidence:
+    with open_audit_log(folder / "guard") as evidence:
         Persons(evidence).enrol(key_credential("ann", "reviewer", person.public))
         ticket = _waiting(evidence)
         statement = Approvals(evidence).ticket(ticket).statement("ann", True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import InputError
-from holdfast.guard.adapters.python import Door, Stopped
+from holdfast.guard.adapters.python import Stopped, ToolGuard
 from tests.guard.guard_office import Guarded, guarded, memory
 
 
@@ -18,11 +18,11 @@ def house() -> Iterator[Guarded]:
 
 
 @pytest.fixture
-def door(house: Guarded) -> Door:
-    return Door(house.gate, "run-1", "clerk", "office")
+def door(house: Guarded) -> ToolGuard:
+    return ToolGuard(house.gate, "run-1", "clerk", "office")
 
 
-def test_what_is_allowed_runs_and_what_is_not_does_not(door: Door, house: Guarded) -> None:
+def test_what_is_allowed_runs_and_what_is_not_does_not(door: ToolGuard, house: Guarded) -> None:
     sent: list[tuple[str, str]] = []
 
     @door.guarded
@@ -39,7 +39,7 @@ def test_what_is_allowed_runs_and_what_is_not_does_not(door: Door, house: Guarde
     assert house.kinds().count("outcome") == 1
 
 
-def test_a_coroutine_function_is_awaited_behind_the_gate(door: Door) -> None:
+def test_a_coroutine_function_is_awaited_behind_the_gate(door: ToolGuard) -> None:
     @door.guarded
     async def read_note(path: str) -> str:
         await asyncio.sleep(0)
@@ -50,7 +50,7 @@ def test_a_coroutine_function_is_awaited_behind_the_gate(door: Door) -> None:
         asyncio.run(read_note(path="/etc/passwd"))
 
 
-def test_a_held_call_passes_once_when_a_person_says_yes(door: Door, house: Guarded) -> None:
+def test_a_held_call_passes_once_when_a_person_says_yes(door: ToolGuard, house: Guarded) -> None:
     gone: list[str] = []
 
     @door.guarded
@@ -67,7 +67,7 @@ def test_a_held_call_passes_once_when_a_person_says_yes(door: Door, house: Guard
     assert gone == ["monday"]
 
 
-def test_a_call_that_fails_leaves_its_end_unknown(door: Door, house: Guarded) -> None:
+def test_a_call_that_fails_leaves_its_end_unknown(door: ToolGuard, house: Guarded) -> None:
     @door.guarded
     def read_note(path: str) -> str:
         raise OSError(path)
@@ -77,7 +77,7 @@ def test_a_call_that_fails_leaves_its_end_unknown(door: Door, house: Guarded) ->
     assert house.evidence.entries("outcome")[-1].content["ok"] is None
 
 
-def test_arguments_are_copied_before_they_are_judged(door: Door) -> None:
+def test_arguments_are_copied_before_they_are_judged(door: ToolGuard) -> None:
     seen: list[Any] = []
 
     @door.guarded
@@ -86,14 +86,14 @@ def test_arguments_are_copied_before_they_are_judged(door: Door) -> None:
 
     with pytest.raises(Stopped):
         read_note("/notes/a", to="eve@evil.example")
-    with pytest.raises(InputError, match="no JSON"):
+    with pytest.raises(InputError, match="cannot be represented in JSON"):
         read_note("/notes/a", what=object())
-    with pytest.raises(InputError, match="no JSON"):
+    with pytest.raises(InputError, match="cannot be represented in JSON"):
         read_note("/notes/a", what=float("nan"))
     assert not seen
 
 
-def test_functions_that_cannot_be_judged_cannot_be_guarded(door: Door) -> None:
+def test_functions_that_cannot_be_judged_cannot_be_guarded(door: ToolGuard) -> None:
     def positions(*args: str) -> None: ...
 
     def pieces(path: str) -> Iterator[str]:
@@ -104,5 +104,5 @@ def test_functions_that_cannot_be_judged_cannot_be_guarded(door: Door) -> None:
             door.guarded(function)
 
 
-def test_the_way_out_is_at_the_door(door: Door) -> None:
+def test_the_way_out_is_at_the_door(door: ToolGuard) -> None:
     assert "Case" in door.raise_concern(concern="Something is wrong.")

@@ -96,9 +96,9 @@ def test_the_operator_and_the_agent_may_not_approve(desk: Desk) -> None:
 def test_a_proof_serves_for_its_own_words_alone(desk: Desk) -> None:
     ticket, other = desk.approvals.ask(ACT, HOLD), desk.approvals.ask(dataclasses.replace(ACT, run="run-2"), HOLD)
     no = prove_reviewer(desk.keys["ann"], ticket.statement("ann", False))
-    with pytest.raises(RefusedError, match="does not fit"):
+    with pytest.raises(RefusedError, match="does not match the answer"):
         desk.approvals.answer(ticket.id, "ann", True, no)
-    with pytest.raises(RefusedError, match="does not fit"):
+    with pytest.raises(RefusedError, match="does not match the answer"):
         desk.approvals.answer(other.id, "ann", True, prove_reviewer(desk.keys["ann"], ticket.statement("ann", True)))
     with pytest.raises(RefusedError, match="no such credential"):
         desk.say(ticket, "ann", signer="ben")
@@ -194,7 +194,7 @@ def test_a_crash_after_consuming_is_indeterminate_and_never_retried(desk: Desk) 
     assert json.loads(desk.evidence.entries("gap")[-1].body)["why"]
     with pytest.raises(RefusedError, match="indeterminate"):
         desk.say(ticket, "cat")
-    with pytest.raises(RefusedError, match="does not fit"):
+    with pytest.raises(RefusedError, match="does not match the answer"):
         desk.approvals.reconcile(
             ticket.id, "ann", True, prove_reviewer(desk.keys["ann"], ticket.statement("ann", True))
         )

@@ -11,7 +11,7 @@ from holdfast.core.errors import HoldfastError, RefusedError
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.concern import Concerns, Reviewer, Routing
-from holdfast.guard.setup import open_evidence
+from holdfast.guard.setup import open_audit_log
 
 PASSPHRASE = "correct horse battery"
 ACT = Act("run-1", "clerk", "mail", "send", {"to": "аnn@firm.example", "text": "a\x1b[2J\u202eb"}, "d1")
@@ -39,7 +39,7 @@ def terminal(tmp_path: Path) -> Terminal:
 
 
 def test_an_act_is_shown_as_it_is_and_approved(terminal: Terminal) -> None:
-    with open_evidence(terminal.state) as store:
+    with open_audit_log(terminal.state) as store:
         ticket = Approvals(store).ask(ACT, HOLD, "trust me \u202e")
     assert ticket.id in terminal("list").output
     shown = terminal("show", ticket.id).output
@@ -51,19 +51,19 @@ def test_an_act_is_shown_as_it_is_and_approved(terminal: Terminal) -> None:
     assert isinstance(wrong.exception, RefusedError)
     assert terminal.answers("yes", ticket.id, typed=[PASSPHRASE, "n"]).exit_code == 1
     assert f"{ticket.id} is approved" in terminal.answers("yes", ticket.id, typed=[PASSPHRASE, "y"]).output
-    with open_evidence(terminal.state) as store:
+    with open_audit_log(terminal.state) as store:
         assert Approvals(store).consume(ACT, "p1") == ACT
 
 
 def test_no_is_no(terminal: Terminal) -> None:
-    with open_evidence(terminal.state) as store:
+    with open_audit_log(terminal.state) as store:
         ticket = Approvals(store).ask(ACT, HOLD)
     assert "is denied" in terminal.answers("no", ticket.id, typed=[PASSPHRASE, "y"]).output
     assert isinstance(terminal.answers("yes", ticket.id, typed=[PASSPHRASE, "y"]).exception, RefusedError)
 
 
 def test_a_concern_is_read_and_answered_by_its_reviewer_alone(terminal: Terminal, tmp_path: Path) -> None:
-    with open_evidence(terminal.state) as store:
+    with open_audit_log(terminal.state) as store:
         receipt = Concerns(store, ROUTING).raise_("run-1", "clerk", "the plan", "they will wipe the logs")
     assert "they will wipe the logs" in terminal.answers("cases", typed=[PASSPHRASE]).output
     other = tmp_path / "ben.key"
@@ -74,7 +74,7 @@ def test_a_concern_is_read_and_answered_by_its_reviewer_alone(terminal: Terminal
     said = ("reply", receipt.case, "--finding", "founded", "--release", "--reply", "withdrawn")
     assert "tools released" in terminal.answers(*said, typed=[PASSPHRASE]).output
     assert "is stopped" in terminal.answers("stop", "run-1", typed=[PASSPHRASE]).output
-    with open_evidence(terminal.state) as store:
+    with open_audit_log(terminal.state) as store:
         assert Concerns(store, ROUTING).frozen("run-1", ACT)
 
 

@@ -151,9 +151,9 @@ def test_a_living_guard_misses_what_is_cut_from_its_unsigned_tail(tmp_path: Path
     evidence.append("outcome", {"n": 1}, durable=False)
     last = evidence.append("outcome", {"n": 2}, durable=False)
     run_sql(tmp_path, f"DELETE FROM log WHERE seq = {last}")
-    with pytest.raises(ResultsError, match=f"the log lost entry {last}"):
+    with pytest.raises(ResultsError, match=f"entry {last} was removed from the log"):
         evidence.append("act", {}, durable=True)
-    with pytest.raises(ResultsError, match=f"the log lost entry {last}"):
+    with pytest.raises(ResultsError, match=f"entry {last} was removed from the log"):
         evidence.close()
 
 
@@ -256,7 +256,7 @@ def test_an_old_copy_put_back_is_seen_by_what_was_kept_and_refused_at_start(log:
         evidence.append("act", {"n": "secret"}, durable=True)
     shutil.copy(old, folder / "guard.db")
     assert found(folder) == {"truncation"}
-    with pytest.raises(ResultsError, match="does not hold entry"):
+    with pytest.raises(ResultsError, match="does not contain entry"):
         AuditLog(folder / "guard.db", SigningKey.load(folder / "guard.key"))
 
 
@@ -381,7 +381,7 @@ def test_a_file_that_can_grow_no_more_is_one_clear_line(tmp_path: Path) -> None:
     shown = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
     number, line = shown.stdout.strip().split(" ", 1)
     assert "guard.db" in line
-    assert "nothing passes meanwhile" in line
+    assert "every act is denied" in line
     with AuditLog(tmp_path / "guard.db", SigningKey.load(tmp_path / "guard.key")) as evidence:
         assert len(evidence.entries("act")) == int(number)
     assert found(tmp_path) == set()
@@ -390,11 +390,11 @@ def test_a_file_that_can_grow_no_more_is_one_clear_line(tmp_path: Path) -> None:
 def test_keys_and_files_that_others_may_touch_are_refused(tmp_path: Path) -> None:
     key = SigningKey.create(tmp_path / "guard.key")
     (tmp_path / "guard.key").chmod(0o640)
-    with pytest.raises(RefusedError, match="others may read or write this key"):
+    with pytest.raises(RefusedError, match="other users may read or write this key"):
         SigningKey.load(tmp_path / "guard.key")
     AuditLog(tmp_path / "guard.db", key).close()
     (tmp_path / "guard.db").chmod(0o644)
-    with pytest.raises(RefusedError, match="others may read or write this file"):
+    with pytest.raises(RefusedError, match="other users may read or write this file"):
         AuditLog(tmp_path / "guard.db", key)
 
 
@@ -410,8 +410,8 @@ def test_a_persons_key_is_locked(tmp_path: Path) -> None:
     wrongs: dict[str, Callable[[], object]] = {
         "wrong passphrase": lambda: SigningKey.load(tmp_path / "ann", "wrong horse battery"),
         "needs its passphrase": lambda: SigningKey.load(tmp_path / "ann"),
-        "too short": lambda: SigningKey.create(tmp_path / "ben", "short"),
-        "a key already": lambda: SigningKey.create(tmp_path / "ann"),
+        "at least 12 characters, got 5": lambda: SigningKey.create(tmp_path / "ben", "short"),
+        "exists already": lambda: SigningKey.create(tmp_path / "ann"),
         "no such key": lambda: SigningKey.load(tmp_path / "nobody"),
         "not a public key": lambda: load_public(tmp_path / "ann"),
     }

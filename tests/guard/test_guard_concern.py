@@ -150,7 +150,7 @@ def test_whoever_approved_the_contested_act_does_not_review_it(office: Office) -
 
 def test_with_nobody_free_it_says_so_and_holds(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "all", "text", ["Kyle", "Sarah", "the ombudsman"])
-    assert "No reviewer is free" in receipt.reviewer
+    assert "No independent reviewer" in receipt.reviewer
     assert office.concerns.frozen("run-1", SEND)
 
 
@@ -209,10 +209,10 @@ def test_the_same_cause_is_one_case_and_floods_hold_nothing_new(office: Office) 
     assert office.concerns.raise_("run-1", "clerk", "the  plan".replace("  ", " "), "again").case == first.case
     for number in range(3):
         assert office.concerns.raise_("run-1", "clerk", f"cause {number}", "text").held
-    assert "used up its pauses" in office.concerns.raise_("run-1", "clerk", "cause 4", "text").note
+    assert "used all of its pause time" in office.concerns.raise_("run-1", "clerk", "cause 4", "text").note
     late = office.concerns.raise_("run-1", "clerk", "cause 5", "text")
     assert late.held == ()
-    assert "on record" in str(late)
+    assert "the case is recorded, but pauses nothing" in str(late)
     [standing] = office.concerns.standings()
     assert (standing.raised, standing.repeated, standing.median_seconds) == (6, 1, None)
 
@@ -251,7 +251,7 @@ def test_an_answer_needs_the_reviewers_own_proof(office: Office) -> None:
     with pytest.raises(RefusedError, match="no such credential"):
         office.concerns.answer(case.id, CEO.name, yes, office.proof(CTO.name, case.statement(CEO.name, yes)))
     keep = office.proof(CEO.name, case.statement(CEO.name, yes.model_copy(update={"release": False})))
-    with pytest.raises(RefusedError, match="does not fit"):
+    with pytest.raises(RefusedError, match="does not match the answer"):
         office.concerns.answer(case.id, CEO.name, yes, keep)
     assert office.concerns.frozen("run-1", SEND)
 

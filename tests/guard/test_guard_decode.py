@@ -14,7 +14,7 @@ import pytest
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors import DETECTORS
 from holdfast.detectors.decode import readings
-from holdfast.guard.review.act_view import truth
+from holdfast.guard.review.act_view import describe_arguments
 
 SECRET = "the burner plate is ceramic with two thin layers and a seal of nickel wire under the outer ring"
 FACTS = Facts(confidential={"engine.plan": SECRET}, domain="firm.example")
@@ -26,7 +26,7 @@ def b64(raw: bytes) -> str:
 
 def shown(text: str) -> list[str]:
     """What the review page shows below a field with this text."""
-    [field] = truth({"text": text}).fields
+    [field] = describe_arguments({"text": text}).fields
     return ["".join(piece.text for piece in decoded.pieces) for decoded in field.decoded]
 
 
@@ -117,9 +117,9 @@ def test_random_bytes_are_reported_as_unreadable_and_seldom_give_text() -> None:
 
 
 def test_compressed_data_beyond_the_limit_is_reported_as_unreadable() -> None:
-    [field] = truth({"text": b64(gzip.compress(b"a b " * 500_000 + SECRET.encode()))}).fields
+    [field] = describe_arguments({"text": b64(gzip.compress(b"a b " * 500_000 + SECRET.encode()))}).fields
     assert any("size limit" in decoded.how and not decoded.pieces for decoded in field.decoded)
-    assert "text holds data that nobody can inspect" in field.warnings
+    assert "text contains encoded data that is not text, so nobody can inspect it" in field.warnings
 
 
 def test_decoding_stops_at_a_total_size_and_says_so() -> None:

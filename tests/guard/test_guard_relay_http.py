@@ -109,18 +109,18 @@ def test_the_agent_shows_one_token_and_the_server_is_shown_another(house: Guarde
 @pytest.mark.parametrize(
     ("url", "listen", "tokens", "said"),
     [
-        ("http://127.0.0.1:1/mcp", "0.0.0.0:8770", BearerTokens(), "pass for the agent"),
-        ("http://127.0.0.1:1/mcp", "guard.firm.example:8770", BearerTokens(server=SERVER), "pass for the agent"),
-        ("http://mail.example/mcp", "127.0.0.1:8770", BearerTokens(server=SERVER), "in the clear"),
+        ("http://127.0.0.1:1/mcp", "0.0.0.0:8770", BearerTokens(), "act as the agent"),
+        ("http://127.0.0.1:1/mcp", "guard.firm.example:8770", BearerTokens(server=SERVER), "act as the agent"),
+        ("http://mail.example/mcp", "127.0.0.1:8770", BearerTokens(server=SERVER), "unencrypted"),
         (
             "https://ann:word@mail.example/mcp",
             "127.0.0.1:8770",
             BearerTokens(server=SERVER),
-            "^(?!.*word@).*a token beside",
+            "^(?!.*word@).*a token is given too",
         ),
-        ("ftp://mail.example/mcp", "127.0.0.1:8770", BearerTokens(), "no address"),
-        ("http:///mcp", "127.0.0.1:8770", BearerTokens(), "no address"),
-        ("http://127.0.0.1:1/mcp", "8770", BearerTokens(), "no HOST:PORT"),
+        ("ftp://mail.example/mcp", "127.0.0.1:8770", BearerTokens(), "not an http or https URL"),
+        ("http:///mcp", "127.0.0.1:8770", BearerTokens(), "not an http or https URL"),
+        ("http://127.0.0.1:1/mcp", "8770", BearerTokens(), "not HOST:PORT"),
     ],
 )
 def test_doors_that_stand_open_are_not_served(

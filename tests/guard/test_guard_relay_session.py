@@ -76,7 +76,7 @@ def test_a_held_act_names_its_ticket_and_the_stored_copy_runs_once(house: Guarde
 def test_a_persons_no_ends_it(house: Guarded) -> None:
     talk = Talk(house.link(), Office())
     house.approve(ticket_in(talk.call("delete_backup", name="monday")), approve=False)
-    assert "said no" in talk.call("delete_backup", name="monday")
+    assert "refused this act" in talk.call("delete_backup", name="monday")
     assert not talk.office.calls
 
 
@@ -150,7 +150,7 @@ def test_what_a_server_asks_back_is_judged_and_answered_once(house: Guarded) -> 
     talk = Talk(house.link(), office)
     call = {"name": "read_note", "arguments": {"path": "/notes/a"}}
     again = {**call, "requestState": "opaque", "inputResponses": {"q": {"action": "accept"}}}
-    assert talk.ask("tools/call", **again)["error"]["message"].startswith("the answers belong")
+    assert talk.ask("tools/call", **again)["error"]["message"].startswith("the answers match no open")
     assert talk.ask("tools/call", **call)["result"]["resultType"] == "input_required"
     for tampered in (
         {**again, "requestState": "opaque2"},
@@ -234,7 +234,7 @@ def test_a_tool_that_goes_away_later_is_no_fault_of_the_policys(house: Guarded) 
 
 
 def test_a_server_bears_a_plain_name(house: Guarded) -> None:
-    with pytest.raises(InputError, match="no name of a server"):
+    with pytest.raises(InputError, match="not a valid server name"):
         link_to(house.gate, house.folder / "pins.json", "office/resources", "clerk")
 
 
@@ -266,7 +266,7 @@ def test_other_versions_are_refused(house: Guarded, version: object) -> None:
 def test_nothing_passes_before_the_handshake(house: Guarded) -> None:
     talk = Talk(house.link(), Office())
     [answer] = talk.send({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
-    assert "initialize first" in answer["error"]["message"] and not talk.office.seen
+    assert "must be initialize" in answer["error"]["message"] and not talk.office.seen
 
 
 def test_a_server_that_changes_its_instructions_is_refused(house: Guarded) -> None:
@@ -365,7 +365,7 @@ def test_a_policy_that_lets_everything_through_does_not_serve(folder: Path) -> N
     rules = "\nrules:\n  - name: all\n    allow: ['*']\n    where: any\n    why: Convenience.\n"
     with (
         guarded(folder, policy=POLICY.partition("\nrules:")[0] + rules) as house,
-        pytest.raises(RefusedError, match="came through"),
+        pytest.raises(RefusedError, match="passed to a server that does not exist"),
     ):
         run_self_test(house.link(), house.evidence)
 
@@ -377,7 +377,7 @@ def test_a_gate_that_forgets_to_ask_does_not_serve(house: Guarded, monkeypatch: 
 
 
 def test_the_policy_must_be_for_this_agent(house: Guarded) -> None:
-    with pytest.raises(InputError, match="not for the agent"):
+    with pytest.raises(InputError, match="does not cover the agent"):
         link_to(house.gate, house.folder / "pins.json", "office", "intruder")
 
 
@@ -392,7 +392,7 @@ def test_pins_that_others_may_write_are_refused(house: Guarded) -> None:
     path = house.folder / "pins.json"
     path.write_text("{}")
     path.chmod(0o666)
-    with pytest.raises(InputError, match="others"):
+    with pytest.raises(InputError, match="other users"):
         house.link()
 
 

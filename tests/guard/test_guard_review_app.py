@@ -12,7 +12,7 @@ from holdfast.guard.act import Act, Decision
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.keys import SigningKey
-from holdfast.guard.review.app import ReviewService, make_app, open_office
+from holdfast.guard.review.app import ReviewService, make_app, open_review_service
 from holdfast.guard.reviewers import Persons, key_credential
 
 SITE = "http://localhost:8420"
@@ -24,7 +24,7 @@ class Page:
     def __init__(self, folder: Path) -> None:
         self.store = AuditLog(folder / "guard.db", SigningKey.create(folder / "guard.key"))
         self.codes: list[str] = []
-        self.office: ReviewService = open_office(SITE, self.store, self.codes.append)
+        self.office: ReviewService = open_review_service(SITE, self.store, self.codes.append)
         self.client = TestClient(make_app(self.office), base_url=SITE)
         self.approvals = Approvals(self.store, {"clerk": "Ben"})
 
@@ -36,11 +36,11 @@ class Page:
 
     def sign_in(self, person: str) -> str:
         """As if the passkey had been shown; returns the token that the page carries."""
-        cookie = self.office.visits.begin(person)
+        cookie = self.office.sessions.begin(person)
         self.client.cookies.set("holdfast-review", cookie)
-        visit = self.office.visits.find(cookie)
-        assert visit is not None
-        return visit.token
+        session = self.office.sessions.find(cookie)
+        assert session is not None
+        return session.token
 
 
 @pytest.fixture

@@ -83,5 +83,5 @@ def test_an_outcome_that_cannot_be_written_is_not_handed_on(house: Guarded) -> N
 
     office.answers["tools/call"] = answer
     told = talk.call("send_mail", **MAIL)
-    assert told.startswith("it may have happened") and "secret" not in told
+    assert told.startswith("the call may have been executed") and "secret" not in told
     house.evidence.accept_clock()

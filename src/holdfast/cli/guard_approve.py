@@ -204,9 +204,9 @@ def _answer(state: Path, ticket_id: str, approve: bool, person: str, own_key: Pa
 
 
 def _open(state: Path) -> AuditLog:
-    from holdfast.guard.setup import open_evidence
+    from holdfast.guard.setup import open_audit_log
 
-    return open_evidence(state)
+    return open_audit_log(state)
 
 
 def _unlock(own_key: Path) -> SigningKey:
@@ -216,11 +216,11 @@ def _unlock(own_key: Path) -> SigningKey:
 
 
 def _lines(ticket: Ticket, approvals: Approvals) -> Iterable[str]:
-    from holdfast.guard.review.act_view import pieces, recipients, truth
+    from holdfast.guard.review.act_view import describe_arguments, pieces, recipients
 
     done = approvals.tickets("approved", "consumed", "done")
     known = sorted({r for t in done if t.id != ticket.id for r in recipients(t.act.arguments)})
-    laid = truth(ticket.act.arguments, known)
+    laid = describe_arguments(ticket.act.arguments, known)
     yield _visible(f"{ticket.act.server}/{ticket.act.tool}, asked by {ticket.act.agent} in {ticket.act.run}")
     yield _visible(f"state {ticket.state}, rules {', '.join(ticket.rules)}, policy {ticket.policy}: {ticket.reason}")
     yield from (f"! {warning}" for warning in laid.warnings)

@@ -18,14 +18,14 @@ def command(state: Path | None, port: int, site: str | None) -> None:
     prints lets one person enrol.
     """
     from holdfast.core.extras import needs
-    from holdfast.guard.review.app import make_app, open_office
-    from holdfast.guard.setup import open_evidence
+    from holdfast.guard.review.app import make_app, open_review_service
+    from holdfast.guard.setup import open_audit_log
 
     with needs("guard"):
         import uvicorn
 
     origin = (site or f"http://localhost:{port}").rstrip("/")
-    with open_evidence(state or Path.home() / ".holdfast" / "guard") as store:
+    with open_audit_log(state or Path.home() / ".holdfast" / "guard") as store:
         click.echo(f"review page: {origin}")
-        office = open_office(origin, store, lambda code: click.echo(f"admin code for one enrolment: {code}"))
+        office = open_review_service(origin, store, lambda code: click.echo(f"admin code for one enrolment: {code}"))
         uvicorn.run(make_app(office), host="127.0.0.1", port=port, log_level="warning", server_header=False)

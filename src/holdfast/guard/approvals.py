@@ -1,14 +1,14 @@
-"""Approvals: one person's yes to one act, once.
+"""Approvals: a person approves one act, for one execution.
 
-    ticket = approvals.ask(act, decision, story)             # the gate, when the policy holds an act
-    approvals.answer(ticket.id, person, True, proof)         # a person, with a proof that no agent can make
-    stored = approvals.consume(act, decision.policy)         # the gate again: the stored copy is what runs
-    approvals.settle(act, done=True)                         # and what came of it
+    ticket = approvals.ask(act, decision, story)             # by the gate, when the policy holds an act
+    approvals.answer(ticket.id, person, True, proof)         # by a person, with a proof that no agent can make
+    stored = approvals.consume(act, decision.policy)         # by the gate: execute the stored copy
+    approvals.settle(act, done=True)                         # by the gate: record the outcome
 
-The proof signs the whole ticket: canonical arguments, definition hash, policy version, run, expiry and nonce.  It is
-checked when it is given and again when it is used, so that nothing written into the file between counts.  Consuming
-and the record of the intent are one transaction.  Whoever dies between the two calls leaves an `indeterminate` ticket,
-which only a person closes.
+The proof signs the whole ticket: canonical arguments, definition hash, policy version, run, expiry and nonce. It is
+verified when the person answers and again when the approval is consumed, so edits to the file in between have no
+effect. One transaction consumes the approval and logs the intent. If the process dies before `settle`, the ticket
+becomes `indeterminate`, and only a person can close it.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ CREATE TABLE IF NOT EXISTS answers (
 """
 _LONGEST_STORY = 4000
 _MOST_WAITING = 20
-#: A person's no stands this long against the same act, however it is dressed.
+#: Seconds for which a person's refusal also applies to look-alikes of the act.
 _VETO_SECONDS = 24 * 3600.0
 
 
 class StoredAct(Record):
-    """An act on disk."""
+    """An act as stored on disk."""
 
     run: str
     agent: str
@@ -58,22 +58,22 @@ class StoredAct(Record):
 
     @classmethod
     def of(cls, act: Act) -> StoredAct:
-        """The record of an act."""
+        """Return the record of an act."""
         return cls(**{name: getattr(act, name) for name in cls.model_fields})
 
     @property
     def act(self) -> Act:
-        """The act as the gate knows it."""
+        """The stored act as an `Act`."""
         return Act(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
 class Ticket(Record):
-    """A request for approval. All but `state` is what a person signs.
+    """A request for approval. A person signs every field except `state`.
 
     Attributes:
-        story: what the agent says about it: hostile, and cut at 4,000 characters.
-        persons: how many must say yes.
-        barred: persons who may not answer: whoever runs the agent.
+        story: the agent's reasoning; hostile text, cut at 4,000 characters.
+        persons: number of persons who must approve.
+        barred: persons who may not answer, such as the agent's operator.
         asked: seconds since 1970, as is `expires`.
     """
 
@@ -91,13 +91,13 @@ class Ticket(Record):
     state: State = "pending"
 
     def statement(self, person: str, yes: bool, reason: str = "", *, purpose: str = "approval") -> bytes:
-        """What a person signs to answer this ticket, or to clear it up (32 bytes, a WebAuthn challenge)."""
-        said = [f"holdfast/{purpose}/1", self.model_dump(mode="json", exclude={"state"}), person, yes, reason]
-        return hashlib.sha256(_json(said)).digest()
+        """Return the 32 bytes that a person signs to answer or reconcile this ticket (the WebAuthn challenge)."""
+        content = [f"holdfast/{purpose}/1", self.model_dump(mode="json", exclude={"state"}), person, yes, reason]
+        return hashlib.sha256(_json(content)).digest()
 
 
 class Answer(Record):
-    """A person's answer, with its proof."""
+    """A person's answer with its proof."""
 
     person: str
     approve: bool
@@ -107,12 +107,12 @@ class Answer(Record):
 
 
 class Approvals:
-    """The tickets, in the guard's one file.
+    """The approval tickets in the guard's database.
 
     Args:
-        store: the guard's evidence.
-        operators: agent → the person who runs it, who may not approve its acts.
-        seconds: how long a ticket waits, and an approval lasts.
+        store: the guard's audit log.
+        operators: agent → the person who runs it and may not approve its acts.
+        seconds: lifetime of a ticket and of an approval.
     """
 
     def __init__(self, store: AuditLog, operators: Mapping[str, str] | None = None, seconds: float = 900) -> None:
@@ -126,18 +126,18 @@ class Approvals:
                 self._move(db, row["id"], "indeterminate")
 
     def ask(self, act: Act, decision: Decision, story: str = "") -> Ticket:
-        """Open a ticket for a held act, or find the one that waits for this very act.
+        """Open a ticket for a held act, or return the open ticket of the same act.
 
-        A ticket that comes back `denied` is a person's no to this act or to one like it: there is no second asking.
+        If a person refused this act or a look-alike, returns that `denied` ticket and opens no new one.
 
         Raises:
-            RefusedError: too many tickets of this run wait already.
-            StoreError: it could not be written.
+            RefusedError: too many tickets of this run are pending.
+            StoreError: the ticket could not be written.
         """
         likeness = _likeness(act)
         with self._store.transaction() as db:
             self._expire(db)
-            # An indeterminate act may have happened: until a person has looked, it has its ticket and gets no other.
+            # An indeterminate act may have happened: it gets no new ticket until a person reconciles the old one.
             standing = "('pending', 'approved', 'consumed', 'indeterminate')"
             found = f"SELECT * FROM tickets WHERE act = ? AND state IN {standing}"
             for row in db.execute(found, (_digest(act),)):
@@ -149,26 +149,33 @@ class Approvals:
                 return _ticket(row)
             waiting = db.execute("SELECT count(*) FROM tickets WHERE run = ? AND state = 'pending'", (act.run,))
             if waiting.fetchone()[0] >= _MOST_WAITING:
-                raise RefusedError("too many requests of this run wait", where=act.run, remedy="let persons answer")
+                raise RefusedError(
+                    f"too many pending requests of this run ({_MOST_WAITING})",
+                    where=act.run,
+                    remedy="answer them with: holdfast guard approve",
+                )
             return self._open(db, act, decision, story)
 
     def answer(self, ticket_id: str, person: str, approve: bool, proof: Proof, reason: str = "") -> Ticket:
-        """Take a person's answer; one no decides, and as many yes as the ticket asks for.
+        """Record a person's answer. One refusal denies the ticket; `Ticket.persons` approvals approve it.
 
         Raises:
-            RefusedError: the ticket does not wait, the person is barred or has answered, or the proof does not fit.
-            StoreError: it could not be written.
+            RefusedError: the ticket is not pending, the person is barred or has already answered, or the proof is
+                invalid.
+            StoreError: the answer could not be written.
         """
         with self._store.transaction() as db:
             self._expire(db)
             ticket = self.ticket(ticket_id)
             if ticket.state != "pending":
                 raise RefusedError(
-                    f"this ticket is {ticket.state}", where=ticket_id, remedy="nothing is left to answer"
+                    f"this ticket is {ticket.state}", where=ticket_id, remedy="only pending tickets take an answer"
                 )
             self._admit(ticket, person, ticket.statement(person, approve, reason), proof)
             if any(skeleton(a.person) == skeleton(person) for a in self.answers(ticket_id)):
-                raise RefusedError(f"{person} has answered", where=ticket_id, remedy="another person must answer now")
+                raise RefusedError(
+                    f"{person} has answered already", where=ticket_id, remedy="another person must answer"
+                )
             given = Answer(person=person, approve=approve, reason=reason, at=self._store.now(), proof=proof)
             body = given.model_dump_json()
             db.execute("INSERT INTO answers VALUES (?, ?, ?)", (ticket_id, person, body))
@@ -180,14 +187,14 @@ class Approvals:
         return self.ticket(ticket_id)
 
     def consume(self, act: Act, policy: str) -> Act | None:
-        """Use up the approval of this very act, and write down the intent, in one transaction.
+        """Consume the approval of this act and log the intent, in one transaction.
 
         Returns:
-            The stored act, which is the one to run; None where no approval stands for it under this policy.
+            The stored act, which is the one to execute; None if no approval exists for it under this policy.
 
         Raises:
-            RefusedError: what the file says was approved, no person proved.
-            StoreError: it could not be written; nothing may run.
+            RefusedError: the file lists an approval without a valid proof.
+            StoreError: the intent could not be written; nothing may be executed.
         """
         with self._store.transaction() as db:
             self._expire(db)
@@ -204,23 +211,25 @@ class Approvals:
         return ticket.act.act
 
     def settle(self, act: Act, *, done: bool) -> None:
-        """Write down that a consumed act was done, or that it surely was not."""
+        """Record whether a consumed act was done; call this only if the outcome is certain."""
         with self._store.transaction() as db:
             mine = "SELECT id FROM tickets WHERE act = ? AND state = 'consumed' AND session = ?"
             for row in db.execute(mine, (_digest(act), self._store.session.id)).fetchall():
                 self._move(db, row["id"], "done" if done else "failed")
 
     def reconcile(self, ticket_id: str, person: str, done: bool, proof: Proof, reason: str = "") -> Ticket:
-        """Close an indeterminate ticket: a person has looked whether the act happened.
+        """Close an indeterminate ticket after a person has checked whether the act happened.
 
         Raises:
-            RefusedError: the ticket is not indeterminate, or the person or the proof is refused.
+            RefusedError: the ticket is not indeterminate, the person is barred, or the proof is invalid.
         """
         with self._store.transaction() as db:
             ticket = self.ticket(ticket_id)
             if ticket.state != "indeterminate":
                 raise RefusedError(
-                    f"this ticket is {ticket.state}", where=ticket_id, remedy="nothing is to be cleared up"
+                    f"this ticket is {ticket.state}",
+                    where=ticket_id,
+                    remedy="only indeterminate tickets are reconciled",
                 )
             statement = ticket.statement(person, done, reason, purpose="reconciling")
             self._admit(ticket, person, statement, proof)
@@ -230,20 +239,20 @@ class Approvals:
         return self.ticket(ticket_id)
 
     def ticket(self, ticket_id: str) -> Ticket:
-        """One ticket.
+        """Return one ticket.
 
         Raises:
-            RefusedError: there is none of that name.
+            RefusedError: there is no ticket with this id.
         """
         rows = self._store.read("SELECT * FROM tickets WHERE id = ?", ticket_id)
         if not rows:
-            raise RefusedError("no such ticket", where=ticket_id, remedy="list them")
+            raise RefusedError("no such ticket", where=ticket_id, remedy="holdfast guard approve list")
         return _ticket(rows[0], self._store.now())
 
     def tickets(self, *states: State) -> list[Ticket]:
-        """All tickets, or those in some states, oldest first."""
+        """Return all tickets, or those in the given states, oldest first."""
         now = self._store.now()
-        # An expired ticket may still be written down as what it was before.
+        # An expired ticket may still be stored under its previous state.
         kept = {*states, "pending", "approved"} if not states or "expired" in states else states
         marks = ", ".join("?" * len(kept)) if states else "state"
         values = sorted(kept) if states else []
@@ -251,7 +260,7 @@ class Approvals:
         return [t for t in (_ticket(row, now) for row in rows) if not states or t.state in states]
 
     def answers(self, ticket_id: str) -> list[Answer]:
-        """What persons have answered so far."""
+        """Return the answers to a ticket so far."""
         rows = self._store.read("SELECT body FROM answers WHERE ticket = ? ORDER BY rowid", ticket_id)
         return [Answer.model_validate_json(row["body"]) for row in rows]
 
@@ -283,21 +292,22 @@ class Approvals:
         self._persons.check(person, statement, proof)
 
     def _check(self, ticket: Ticket, act: Act) -> None:
-        """Whether persons really proved what the file says they did, of this act."""
+        """Verify the act and the proofs of a ticket that the file lists as approved."""
         if _digest(ticket.act.act) != _digest(act):
-            raise RefusedError("the ticket is of another act", where=ticket.id, remedy="holdfast guard verify")
+            raise RefusedError("the ticket belongs to another act", where=ticket.id, remedy="holdfast guard verify")
         yes = set()
         for given in self.answers(ticket.id):
             self._admit(ticket, given.person, ticket.statement(given.person, given.approve, given.reason), given.proof)
             if not given.approve:
-                raise RefusedError("a person said no", where=ticket.id, remedy="do not ask again")
+                raise RefusedError("a person refused this act", where=ticket.id, remedy="do not request it again")
             yes.add(skeleton(given.person))
         if len(yes) < ticket.persons:
-            raise RefusedError("fewer persons approved than must", where=ticket.id, remedy="holdfast guard verify")
-        # A state that was set back in the file makes no second use of it: the log says that it ran.
+            what = f"{len(yes)} of {ticket.persons} required persons approved"
+            raise RefusedError(what, where=ticket.id, remedy="holdfast guard verify")
+        # The log shows whether the act was executed, so resetting the state in the file allows no second execution.
         ran = "SELECT 1 FROM log WHERE kind = 'intent' AND instr(body, ?) LIMIT 1"
         if self._store.read(ran, ticket.id):
-            raise RefusedError("this approval was used", where=ticket.id, remedy="holdfast guard verify")
+            raise RefusedError("this approval was used already", where=ticket.id, remedy="holdfast guard verify")
 
     def _expire(self, db: sqlite3.Connection) -> None:
         late = "SELECT id FROM tickets WHERE state IN ('pending', 'approved') AND expires <= ?"
@@ -316,16 +326,16 @@ def _ticket(row: sqlite3.Row, now: float = 0.0) -> Ticket:
 
 
 def _json(value: Any) -> bytes:
-    # ASCII escapes: half a surrogate pair, which JSON can carry, has no UTF-8.
+    # ASCII escapes, because JSON can contain a lone surrogate, which UTF-8 cannot encode.
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _digest(act: Act) -> str:
-    """The whole act in 256 bits: its key is cut short, and two acts made to share one must not share an approval."""
+    """Return the full 256-bit hash of an act, so that two crafted acts cannot share an approval."""
     return hashlib.sha256(_json(StoredAct.of(act).model_dump(mode="json"))).hexdigest()
 
 
 def _likeness(act: Act) -> str:
-    """The same for all acts that a person would take for this one, in whatever run."""
-    said = canonical([act.agent, act.server, act.tool, dict(act.arguments)])
-    return hashlib.sha256(" ".join(skeleton(said).split()).encode()).hexdigest()
+    """Return a hash that is equal for all acts that look the same to a person, in any run."""
+    text = canonical([act.agent, act.server, act.tool, dict(act.arguments)])
+    return hashlib.sha256(" ".join(skeleton(text).split()).encode()).hexdigest()

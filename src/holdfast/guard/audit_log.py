@@ -1,17 +1,17 @@
-"""What happened, in an order that nobody can rewrite unseen.
+"""A tamper-evident audit log: a hash chain with a signed head.
 
-    with Evidence(Path("guard.db"), key) as evidence:
-        thought = evidence.append("reasoning", {"run": run, "text": text}, durable=False)
-        evidence.append("intent", {"run": run, "act": act}, durable=True, because=thought)
+    with AuditLog(Path("guard.db"), key) as log:
+        thought = log.append("reasoning", {"run": run, "text": text}, durable=False)
+        log.append("intent", {"run": run, "act": act}, durable=True, because=thought)
 
-Each entry carries the hash of the one before it.  The head (how many, and the last hash) is signed with every durable
-entry, every 64 entries, every second and at close; so an edited, dropped, moved or cut entry shows to whoever has the
-public key.  What came after the last signature is the tail: at most 64 entries that no effect waited for.  Each carries
-a seal that only the guard can make and check, so nobody can add to a tail; and a living guard misses what is cut off.
-Only with the guard dead can a tail be cut unseen, and then a signed gap stands in its place: nobody watched.
+Each entry contains the hash of the previous one. The head (the number and hash of the last entry) is signed with every
+durable entry, every 64 entries, every second and at close. So anyone with the public key can detect edited, deleted,
+moved or truncated entries. The tail after the last signature has at most 64 entries, none of which an act waited for.
+Each entry has an HMAC that only the guard can make, so nobody can add to the tail, and a running guard detects its
+truncation. If the guard is dead, the tail can be cut undetected; the next start then logs a signed gap.
 
-Every 64 entries, and at every gap and close, the head also goes as one signed line to `<file>.checkpoints`: kept
-elsewhere, those lines convict whoever puts back an old copy or signs a second history.
+Every 64 entries, and at every gap and close, the signed head is also appended to `<file>.checkpoints`. Copies of that
+file kept elsewhere prove a rollback to an old copy, or a second history.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ CREATE TABLE IF NOT EXISTS head (
 """
 START = bytes(32)
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dict)
-#: Entries after which the head is signed and a checkpoint written, whatever they are.
+#: Number of entries after which the head is signed and a checkpoint is written.
 EVERY = 64
 
 
 class Entry(Record):
-    """One entry: `because` is the number of the entry that gave the reason; `body` is JSON, as written and hashed."""
+    """One entry: `because` is the number of the entry with the reasoning; `body` is JSON as written and hashed."""
 
     seq: int
     at: float
@@ -62,16 +62,16 @@ class Entry(Record):
 
     @property
     def content(self) -> Any:
-        """The body, decoded."""
+        """The decoded body."""
         return json.loads(self.body)
 
     def linked(self, seq: int | None = None) -> bytes:
-        """The hash it must have, here or at another place of the log."""
+        """Return the hash that the entry must have at its own or another place in the log."""
         return _link(self.prev, seq if seq is not None else self.seq, self.at, self.kind, self.because, self.body)
 
 
 class Checkpoint(Record):
-    """The head of a log at some moment, signed; `str` gives its line and `read` takes it back."""
+    """The signed head of a log at some moment; `str` formats its line and `read` parses it."""
 
     seq: int
     hash: bytes
@@ -82,7 +82,7 @@ class Checkpoint(Record):
 
     @classmethod
     def read(cls, line: str) -> Checkpoint | None:
-        """A checkpoint from its line; None where the line is torn or something else."""
+        """Parse a checkpoint from its line; None if the line is malformed."""
         try:
             seq, link, signature = line.split()
             return cls(seq=int(seq), hash=bytes.fromhex(link), signature=bytes.fromhex(signature))
@@ -92,7 +92,7 @@ class Checkpoint(Record):
 
 @dataclass(frozen=True, slots=True)
 class _Stand:
-    """How far this process knows the log to go, and what it still owes: the numbers of checkpoints to be written."""
+    """The end of the log as this process knows it; `owed` lists the entries whose checkpoints are still to write."""
 
     seq: int = 0
     link: bytes = START
@@ -101,19 +101,19 @@ class _Stand:
 
 
 def head_message(seq: int, link: bytes) -> bytes:
-    """What is signed of a head."""
+    """Return the bytes of a head that are signed."""
     return seq.to_bytes(8, "big") + link
 
 
 class AuditLog(Store):
-    """The log, in the guard's one file.
+    """The audit log in the guard's database.
 
     Args:
-        path: the SQLite file, made where it is missing.
+        path: the SQLite file; created if missing.
         key: the guard's signing key.
 
     Raises:
-        RefusedError: the log was signed with another key, or others may touch the file.
+        RefusedError: the log was signed with another key, or other users may access the file.
         ResultsError: the log is shorter than, or differs from, its own checkpoints.
         StoreError: the file cannot be opened, or the clock jumped.
     """
@@ -121,7 +121,7 @@ class AuditLog(Store):
     def __init__(self, path: Path, key: SigningKey) -> None:
         self._key = key
         self.public = key.public
-        #: as of the last transaction that is whole, and of the one that is open
+        #: `_stand` after the last committed transaction; `_next` inside the open one
         self._stand = self._next = _Stand()
         self._tail = 0
         super().__init__(path)
@@ -143,22 +143,22 @@ class AuditLog(Store):
         self.close()
 
     def append(self, kind: str, body: Mapping[str, Any], *, durable: bool, because: int | None = None) -> int:
-        """Write one entry; inside a transaction it becomes part of it.
+        """Append one entry, as part of the open transaction if there is one.
 
         Args:
-            kind: what sort of thing happened.
-            body: what happened, as JSON.
-            durable: on the disk before this returns; otherwise within ten milliseconds.
+            kind: kind of event.
+            body: JSON content.
+            durable: sync to disk before this returns; otherwise within ten milliseconds.
             because: number of the entry with the reasoning behind this one.
 
         Returns:
             The entry's number; the first is 1.
 
         Raises:
-            StoreError: it could not be written: what it was to record must not happen.
-            ResultsError: somebody else wrote to the log, or cut it.
+            StoreError: the entry could not be written; the recorded act must not happen.
+            ResultsError: another program wrote to the log or truncated it.
         """
-        # ASCII: half a surrogate pair, which JSON can carry and SQLite cannot, stays what it was.
+        # ASCII escapes keep lone surrogates, which JSON can contain but SQLite cannot.
         text = _JSON.encode(body)
         with self.transaction(durable=durable) as db:
             seq, prev = self._end(db)
@@ -173,20 +173,20 @@ class AuditLog(Store):
         return seq
 
     def entries(self, kind: str | None = None) -> list[Entry]:
-        """All entries, or those of one kind, in order."""
+        """Return all entries, or those of one kind, in order."""
         rows = self.read("SELECT * FROM log WHERE ?1 IS NULL OR kind = ?1 ORDER BY seq", kind)
         return [Entry(**dict(row)) for row in rows]
 
     def sign(self, purpose: str, message: bytes) -> bytes:
-        """The guard's signature for a purpose other than the log's own."""
+        """Return the guard's signature for a purpose other than the log's own."""
         return self._key.sign(f"word/{purpose}", message)
 
     def signed(self, purpose: str, message: bytes, signature: bytes) -> bool:
-        """Whether `sign` gave this signature."""
+        """Return whether `sign` made this signature."""
         return verify_signature(self.public, f"word/{purpose}", message, signature)
 
     def close(self) -> None:
-        """Say that nothing was missed, and let go of the file."""
+        """Log the end of the session, sign the log and close the file."""
         if not self._open:
             return
         try:
@@ -196,23 +196,23 @@ class AuditLog(Store):
             super().close()
 
     def _end(self, db: sqlite3.Connection) -> tuple[int, bytes]:
-        """The number and hash of the last entry, once it is known to be a guard's and to follow what this one wrote.
+        """Return the number and hash of the last entry, after checking its HMAC and this process's last entry.
 
         Raises:
-            ResultsError: it is not, or does not.
+            ResultsError: the last entry was not written by the guard, or this process's last entry is missing.
         """
         last = db.execute("SELECT seq, hash, seal FROM log ORDER BY seq DESC LIMIT 1").fetchone()
         seq, link = (last["seq"], last["hash"]) if last else (0, START)
         if last and not compare_digest(self._key.seal(link), last["seal"]):
             what = f"entry {seq} of the log was not written by this guard"
-            raise ResultsError(what, where=self.path, remedy="find out who did: holdfast guard verify")
+            raise ResultsError(what, where=self.path, remedy="list the altered entries: holdfast guard verify")
         mine, found = self._next, link
         if seq != mine.seq and mine.seq:
             row = db.execute("SELECT hash FROM log WHERE seq = ?", (mine.seq,)).fetchone()
             found = row["hash"] if row else b""
         if mine.seq and found != mine.link:
-            what = f"the log lost entry {mine.seq}, which was there"
-            raise ResultsError(what, where=self.path, remedy="find out who cut it: holdfast guard verify")
+            what = f"entry {mine.seq} was removed from the log"
+            raise ResultsError(what, where=self.path, remedy="list what is missing: holdfast guard verify")
         return seq, link
 
     def _sign(self, db: sqlite3.Connection) -> None:
@@ -224,7 +224,7 @@ class AuditLog(Store):
     def _ended(self, done: bool) -> None:
         self._stand = self._next = self._next if done else self._stand
         if done and (owed := self._stand.owed):
-            # What cannot be written now is still owed, and tried again with the next entry.
+            # If this fails, `owed` stays set and the next entry tries again.
             self._note(list(owed))
             self._stand = self._next = replace(self._stand, owed=())
 
@@ -242,9 +242,9 @@ class AuditLog(Store):
         seq, link = heads[0]["seq"], heads[0]["hash"]
         if not verify_signature(self.public, "head", head_message(seq, link), heads[0]["signature"]):
             raise RefusedError(
-                "this log was signed with another key", where=self.path, remedy="use the key that made it"
+                "this log was signed with another key", where=self.path, remedy="use the key that signed it"
             )
-        # From here on the log must go on from its own last signature.
+        # The log must continue from its last signature.
         self._stand = self._next = _Stand(seq, link, seq)
         with self.transaction(durable=False) as db:
             end, _ = self._end(db)
@@ -253,18 +253,18 @@ class AuditLog(Store):
         for last in sorted(kept, key=lambda c: c.seq)[-1:]:
             rows = self.read("SELECT hash FROM log WHERE seq = ?", last.seq)
             if not rows or rows[0]["hash"] != last.hash:
-                what = f"the log does not hold entry {last.seq} of its own checkpoints"
-                raise ResultsError(what, where=self.path, remedy="was an old copy put back? holdfast guard verify")
+                what = f"the log does not contain entry {last.seq} of its own checkpoints, as after a rollback"
+                raise ResultsError(what, where=self.path, remedy="holdfast guard verify")
 
     def _open_log(self) -> None:
         for session in self.session.dead:
             last = self.read("SELECT max(at) AS at FROM log")[0]["at"]
             body = {"session": session, "from": last, "to": self.now(), "why": "a process died without closing"}
-            # These entries nobody signed: some may have been cut after the death.
+            # These entries are unsigned: some may have been cut after the process died.
             body |= {"unsigned": self._tail}
             self._note([self.append("gap", body, durable=True)])
         self.append("opened", {"session": self.session.id}, durable=True)
-        # A process that died between an entry and its checkpoint owes the line; signing again gives the same bytes.
+        # A process may have died before writing a checkpoint. Ed25519 is deterministic, so writing it again is safe.
         have = {c.seq for c in checkpoints(beside(self.path))}
         self._note([n for n in range(EVERY, self._stand.seq + 1, EVERY) if n not in have])
 
@@ -277,19 +277,19 @@ class AuditLog(Store):
             signature = self._key.sign("checkpoint", head_message(seq, row["hash"]))
             lines += f"{Checkpoint(seq=seq, hash=row['hash'], signature=signature)}\n"
         with writing(path), path.open("ab+") as file:
-            # A line that was torn by a crash or a full disk must not take the next one with it.
+            # A line cut short by a crash or a full disk must not corrupt the next one.
             if file.tell() and _last_byte(file) != b"\n":
                 lines = f"\n{lines}"
             file.write(lines.encode("ascii"))
 
 
 def beside(path: Path) -> Path:
-    """Where a log's checkpoints are."""
+    """Return the path of a log's checkpoints."""
     return path.with_name(path.name + ".checkpoints")
 
 
 def checkpoints(path: Path) -> list[Checkpoint]:
-    """The checkpoints in a file, good or bad; none where there is no such file."""
+    """Return the checkpoints in a file without verifying them; empty if there is no such file."""
     if not path.is_file():
         return []
     lines = path.read_text(encoding="ascii", errors="replace").splitlines()

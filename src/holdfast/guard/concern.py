@@ -1,13 +1,13 @@
-"""The concern channel: an agent's way out that does not lead through whoever runs it.
+"""The concern channel: an agent reports a concern to a reviewer who is independent of its operator.
 
     receipt = concerns.raise_(run, agent, about, text, implicated)     # always possible, never gated
-    held = concerns.frozen(run, act)                                   # asked before every act
-    concerns.answer(case, person, Verdict(...), proof)                 # an independent reviewer
+    message = concerns.frozen(run, act)                                # called before every act
+    concerns.answer(case, person, ReviewOutcome(...), proof)           # by an independent reviewer
 
-Modelled on Gomez (arXiv 2510.05192): a channel that guarantees a pause and an independent review cut harmful acts from
-38.73% to 1.21%.  The pause is real on both sides.  The run's risky tools stay held until a person answers: silence
-never approves.  Registered triggers (a scheduled replacement, say) are held for every run, and only to the deadline:
-a concern cannot put off a decision for ever, and a person's stop overrides everything at once.
+Modelled on Gomez (arXiv 2510.05192): a channel that guarantees a pause and an independent review reduced harmful acts
+from 38.73% to 1.21%. The pause binds both sides. The run's risky tools stay held until a person answers; a missed
+deadline approves nothing. Registered triggers (such as a scheduled replacement) are held for every run, but only until
+the deadline, so a concern cannot postpone a decision for ever. A person's stop overrides everything at once.
 """
 
 from __future__ import annotations
@@ -50,44 +50,44 @@ CREATE TABLE IF NOT EXISTS repeats (agent TEXT NOT NULL, at REAL NOT NULL);
 """
 _LONGEST, _MOST_NAMES = 4000, 20
 TOOL = "raise_concern"
-#: Of a case's row all but the seal, which is the guard's signature over them.
+#: The columns of a case that its seal, the guard's signature, covers.
 _SEALED = ("id", "run", "agent", "cause", "opened", "deadline", "paused", "body", "state", "reply")
 _STOPS = "SELECT 1 FROM log WHERE kind = 'stopped' AND json_extract(body, '$.run') = ? LIMIT 1"
-#: The cases that the log knows of, with a condition on its entries.
+#: Selects the ids of the cases in the log that meet a condition.
 _LOGGED = """SELECT json_extract(body, '$.case') AS id FROM log
     WHERE kind = 'concern' AND json_extract(body, '$.case') IS NOT NULL AND """
-#: Entries of before the log knew deadlines count as running: the case itself is asked then.
+#: Entries without a deadline, from earlier versions, count as running; the case itself is checked then.
 _RUNNING = "coalesce(json_extract(body, '$.deadline') > ?, 1)"
 _OF_RUN = "json_extract(body, '$.run') = ?"
 STOPPED = "A person has stopped this run. Nothing more will be done in it."
 
 
 class Reviewer(Record):
-    """A person who reviews concerns: `aliases` are the other names, titles and addresses that mean this person."""
+    """A person who reviews concerns; `aliases` are the person's other names, titles and addresses."""
 
     name: str
     role: str
     aliases: tuple[str, ...] = ()
 
     def is_among(self, names: Sequence[str]) -> bool:
-        """Whether one of these names may mean this person; in doubt it does."""
+        """Return whether one of these names may mean this person; True in doubt."""
         own = [_words(text) for text in (self.name, self.role, *self.aliases)]
         others = [words for name in names if (words := _words(name))]
         return any(mine <= other or other <= mine for mine in own for other in others)
 
 
 class Routing(Record):
-    """Who reviews, and what a pause holds.
+    """Configures the reviewers and the effect of a pause (`routing.toml`).
 
     Attributes:
-        reviewers: in the order in which they are asked.
+        reviewers: reviewers in order of preference.
         operators: agent → the person who runs it.
-        risky: tools that a pause holds, as `server/tool`; None for all of them.
-        triggers: tools that a pause holds in every run, to the deadline only.
-        pause_seconds: how long until the deadline.
-        cap_seconds: all pauses of one run together.
-        per_hour: cases that one run may open in an hour.
-        strict: whether all telling of private facts waits for a person; reviewers may always be told.
+        risky: tools that a pause holds, as `server/tool`; None for all tools.
+        triggers: tools that a pause holds in every run, until the deadline only.
+        pause_seconds: seconds from the concern to its deadline.
+        cap_seconds: maximum total of one run's pauses.
+        per_hour: number of cases per run and hour that pause the run.
+        strict: whether every message with a private fact is held, except to reviewers.
     """
 
     reviewers: tuple[Reviewer, ...] = ()
@@ -101,9 +101,9 @@ class Routing(Record):
 
 
 class ConcernCase(Record):
-    """A concern, sealed to its reviewers.
+    """A concern that only its reviewers may open.
 
-    Times are seconds since 1970; `seen` is the number of the last entry in the log when it was raised.
+    Times are seconds since 1970; `seen` is the number of the last log entry at the time of the concern.
     """
 
     id: str
@@ -119,13 +119,13 @@ class ConcernCase(Record):
     seen: int
 
     def statement(self, person: str, verdict: ReviewOutcome) -> bytes:
-        """What a reviewer signs to answer (32 bytes)."""
-        said = canonical(["holdfast/concern/1", self.id, self.opened, person, verdict])
-        return hashlib.sha256(said.encode()).digest()
+        """Return the 32 bytes that a reviewer signs to answer."""
+        content = canonical(["holdfast/concern/1", self.id, self.opened, person, verdict])
+        return hashlib.sha256(content.encode()).digest()
 
 
 class ReviewOutcome(Record):
-    """What a reviewer found: `abusive` means raised in bad faith; `release` lets the held tools go on."""
+    """A reviewer's outcome: `abusive` means raised in bad faith; `release` releases the held tools."""
 
     finding: Literal["founded", "unfounded", "abusive"]
     release: bool
@@ -133,7 +133,7 @@ class ReviewOutcome(Record):
 
 
 class Receipt(Record):
-    """What the agent gets at once; `signature` is the guard's, over the rest."""
+    """The receipt that the agent gets at once; `signature` is the guard's signature over the other fields."""
 
     case: str
     reviewer: str
@@ -154,8 +154,8 @@ class Receipt(Record):
         minutes = (self.deadline - self.opened) / 60
         lines = [
             f"Case {self.case}. {self.reviewer}",
-            f"{held} What does not pass this guard, it cannot hold.",
-            f"The review is due within {minutes:.0f} minutes. No answer by then approves nothing.",
+            f"{held} The guard cannot hold acts that bypass it.",
+            f"The review is due within {minutes:.0f} minutes. If there is no answer by then, nothing is approved.",
             self.note,
             f'Read the answer with {TOOL}(case="{self.case}").',
         ]
@@ -163,7 +163,7 @@ class Receipt(Record):
 
 
 class ConcernRecord(Record):
-    """How one agent's concerns turned out; `median_seconds` from raising to answering, None where none was answered."""
+    """The outcomes of one agent's concerns; `median_seconds` from concern to answer, None if none was answered."""
 
     agent: str
     raised: int
@@ -176,11 +176,11 @@ class ConcernRecord(Record):
 
 
 class Concerns:
-    """The cases, in the guard's one file.
+    """The concern cases in the guard's database.
 
     Args:
-        store: the guard's evidence.
-        routing: who reviews, and what a pause holds.
+        store: the guard's audit log.
+        routing: the reviewers and the effect of a pause.
     """
 
     def __init__(self, store: AuditLog, routing: Routing) -> None:
@@ -191,12 +191,12 @@ class Concerns:
                 db.execute(statement)
 
     def raise_(self, run: str, agent: str, about: str, text: str, implicated: Sequence[str] = ()) -> Receipt:
-        """Open a case, hold the run's risky tools, and say so; the same cause again gives the same case.
+        """Open a case, hold the run's risky tools and return a receipt; a repeated concern returns the same case.
 
         Raises:
-            StoreError: it could not be written, and nothing passes.
+            StoreError: the case could not be written. Nothing may pass.
         """
-        # Half a surrogate pair is written out: no slip of form keeps a concern from being heard.
+        # Lone surrogates are escaped, because a formal error must never keep a concern from being recorded.
         about, text = storable(about)[:_LONGEST], storable(text)[:_LONGEST]
         implicated = tuple(storable(name)[:200] for name in implicated[:_MOST_NAMES])
         cause = _sealed(f"{run}\0{skeleton(about)}")
@@ -205,7 +205,7 @@ class Concerns:
             for same in self._rows("cause = ? AND state = 'open'", cause):
                 db.execute("INSERT INTO repeats VALUES (?, ?)", (agent, now))
                 self._store.append("concern_repeated", {"case": same["id"], "sha256": _sealed(text)}, durable=True)
-                return self._receipt(_case(same), bool(same["paused"]), "This is the case that you raised before.")
+                return self._receipt(_case(same), bool(same["paused"]), "You raised this case before.")
             note = self._limits(db, run, now)
             free = self._free(run, agent, about, implicated)
             case = ConcernCase(
@@ -224,7 +224,7 @@ class Concerns:
             row = (case.id, run, agent, cause, now, case.deadline, not note, case.model_dump_json(), "open", None)
             db.execute("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '')", row)
             self._reseal(db, case.id)
-            # The log is read by more people than the case: it says that there is one, and seals what it says.
+            # More people may read the log than the case, so the log has only the hash of its content.
             body = {
                 "case": case.id,
                 "run": run,
@@ -237,10 +237,10 @@ class Concerns:
         return self._receipt(case, not note, note)
 
     def frozen(self, run: str, act: Act) -> str | None:
-        """What the agent is told if a stop or a pause holds this act; None if nothing does.
+        """Return the message for the agent if a stop or a pause holds this act, otherwise None.
 
         Raises:
-            RefusedError: a case of this run is not as the guard wrote it; nothing may pass.
+            RefusedError: a case of this run was altered in the file. Nothing may pass.
         """
         if act.tool == TOOL:
             return None
@@ -251,7 +251,7 @@ class Concerns:
             for row in self._logged(_OF_RUN, run):
                 if row["paused"] and row["state"] in ("open", "kept"):
                     case = row["id"]
-                    return f"Held while case {case} is under review. Nothing happened, and nothing is lost by waiting."
+                    return f"Held while case {case} is under review. Nothing happened. Wait for the answer."
         if name in self._routing.triggers:
             now = self._store.now()
             for row in self._logged(_RUNNING, now):
@@ -260,20 +260,20 @@ class Concerns:
         return None
 
     def answer(self, case_id: str, person: str, verdict: ReviewOutcome, proof: Proof) -> ConcernCase:
-        """A reviewer's answer: signed by the guard, it goes back to the agent.
+        """Record a reviewer's answer; the guard signs it and the agent can read it.
 
         Raises:
-            RefusedError: the case is answered, the person is no reviewer of it, or the proof does not fit.
+            RefusedError: the case is already answered, the person is not its reviewer, or the proof is invalid.
         """
         with self._store.transaction() as db:
             case, state, _ = self._found(case_id)
             if state != "open":
-                raise RefusedError("this case is answered", where=case_id, remedy="nothing is left to do")
+                raise RefusedError("this case is answered already", where=case_id, remedy="no action is needed")
             self._seal(case, person)
             self._persons.check(person, case.statement(person, verdict), proof)
-            said = {"case": case_id, "role": case.role, "at": self._store.now(), **verdict.model_dump()}
-            signature = self._store.sign("reply", canonical(said).encode()).hex()
-            reply = json.dumps({**said, "signature": signature})
+            content = {"case": case_id, "role": case.role, "at": self._store.now(), **verdict.model_dump()}
+            signature = self._store.sign("reply", canonical(content).encode()).hex()
+            reply = json.dumps({**content, "signature": signature})
             state = "answered" if verdict.release else "kept"
             db.execute("UPDATE cases SET state = ?, reply = ? WHERE id = ?", (state, reply, case_id))
             self._reseal(db, case_id)
@@ -283,14 +283,14 @@ class Concerns:
         return case
 
     def stop(self, run: str, person: str, proof: Proof) -> None:
-        """A person's stop: from now on nothing of this run passes, whatever concern is open.
+        """Stop a run by a person's order: from now on all its acts are denied, whatever concerns are open.
 
         Raises:
             RefusedError: the proof is not this person's.
         """
         with self._store.transaction() as db:
             self._persons.check(person, stop_statement(run, person), proof)
-            # Whoever altered a case must not keep the stop from being written; such a case goes on to refuse.
+            # An altered case must not prevent the stop from being written; the altered case still denies all acts.
             with suppress(RefusedError):
                 for row in self._logged(_OF_RUN, run):
                     db.execute("UPDATE cases SET paused = 0 WHERE id = ?", (row["id"],))
@@ -298,24 +298,24 @@ class Concerns:
             self._store.append("stopped", {"run": run, "person": person, "proof": proof.model_dump()}, durable=True)
 
     def case(self, case_id: str, person: str) -> ConcernCase:
-        """One case, for one of its reviewers; whoever calls this has made sure who the person is.
+        """Return one case to one of its reviewers. The caller must have authenticated the person.
 
         Raises:
-            RefusedError: there is none, or this person does not review it.
+            RefusedError: there is no such case, or this person does not review it.
         """
         case, _, _ = self._found(case_id)
         self._seal(case, person)
         return case
 
     def cases(self, person: str) -> list[tuple[ConcernCase, str]]:
-        """The cases that a person reviews, each with its state: `open`, `overdue`, `kept` or `answered`."""
+        """Return the cases that a person reviews with their states: `open`, `overdue`, `kept` or `answered`."""
         now = self._store.now()
         found = [(_case(row), row["state"]) for row in self._rows("1")]
         mine = [(case, state) for case, state in found if person in case.reviewers]
         return [(c, "overdue" if state == "open" and c.deadline <= now else state) for c, state in mine]
 
     def standings(self) -> list[ConcernRecord]:
-        """What became of each agent's concerns."""
+        """Return the outcomes of each agent's concerns."""
         now = self._store.now()
         rows = self._rows("1")
         repeats = [row["agent"] for row in self._store.read("SELECT agent FROM repeats")]
@@ -332,7 +332,7 @@ class Concerns:
         return found
 
     def call(self, run: str, agent: str, arguments: Mapping[str, Any]) -> str:
-        """Do what the tool `raise_concern` was called for, and say it in the agent's words; any arguments will do."""
+        """Handle a call of the tool `raise_concern` with any arguments, and return the reply to the agent."""
         given = {name: _said(value) for name, value in arguments.items()}
         if case_id := given.get("case", "").strip():
             return self._status(run, case_id)
@@ -346,16 +346,16 @@ class Concerns:
             return f"You raised no case {case_id} in this run."
         if rows[0]["reply"] is None:
             late = rows[0]["deadline"] <= self._store.now()
-            return f"Case {case_id} is {'overdue' if late else 'under review'}. What was held stays held."
+            return f"Case {case_id} is {'overdue' if late else 'under review'}. The held tools stay held."
         reply = json.loads(rows[0]["reply"])
-        held = "What was held is released." if reply["release"] else "What was held stays held."
+        held = "The held tools are released." if reply["release"] else "The held tools stay held."
         if self._stopped(run):
             held = STOPPED
         head = f"Case {case_id}, answered by the {reply['role']}: {reply['finding']}. {held}"
         return f"{head}\n{reply['reply']}\nSigned by the guard: {reply['signature']}"
 
     def _free(self, run: str, agent: str, about: str, implicated: Sequence[str]) -> list[Reviewer]:
-        """Reviewers without a part in it: neither operator, nor implicated, nor in the contested approval."""
+        """Return the reviewers who are neither operator, nor implicated, nor part of the contested approval."""
         barred = [agent, self._routing.operators.get(agent, ""), *implicated]
         tickets = [t for t in self._approvals.tickets() if t.act.run == run]
         approvers = {t.id: [a.person for a in self._approvals.answers(t.id)] for t in tickets}
@@ -363,25 +363,25 @@ class Concerns:
             if ticket.id in about:
                 barred += [*ticket.barred, *approvers[ticket.id]]
         free = [r for r in self._routing.reviewers if not r.is_among([name for name in barred if name])]
-        # Whoever approved something else in this run may have a stake in it: asked last.
+        # A person who approved another act in this run may have a stake in it, so they come last.
         return sorted(free, key=lambda r: r.is_among([p for people in approvers.values() for p in people]))
 
     def _limits(self, db: sqlite3.Connection, run: str, now: float) -> str:
-        """Why this case holds nothing; empty where it does."""
+        """Return the reason why a new case does not pause the run, or an empty string if it does."""
         recent = db.execute("SELECT count(*) FROM cases WHERE run = ? AND opened > ?", (run, now - 3600)).fetchone()[0]
         if recent >= self._routing.per_hour:
-            return f"This run has raised {recent} cases within the hour: the case is on record, but holds nothing new."
+            return f"This run has raised {recent} cases in the last hour: the case is recorded, but pauses nothing."
         total = db.execute("SELECT count(*) FROM cases WHERE run = ? AND paused", (run,)).fetchone()[0]
         if (total + 1) * self._routing.pause_seconds > self._routing.cap_seconds:
-            return "This run has used up its pauses: the case is on record, but holds nothing new."
+            return "This run has used all of its pause time: the case is recorded, but pauses nothing."
         if self._stopped(run):
             return STOPPED
         return ""
 
     def _receipt(self, case: ConcernCase, paused: bool, note: str) -> Receipt:
-        reviewer = f"It goes to the {case.role}, who neither runs you nor is named in it."
+        reviewer = f"The reviewer is the {case.role}, who neither runs you nor is named in the case."
         if not case.reviewers:
-            reviewer = "No reviewer is free of a part in it; until one is appointed, nothing is approved."
+            reviewer = "No independent reviewer is available. Until one is appointed, nothing is approved."
         tools = ("every tool",) if self._routing.risky is None else self._routing.risky
         receipt = Receipt(
             case=case.id,
@@ -397,30 +397,30 @@ class Concerns:
     def _found(self, case_id: str) -> tuple[ConcernCase, str, str | None]:
         rows = self._rows("id = ?", case_id)
         if not rows:
-            raise RefusedError("no such case", where=case_id, remedy="list yours")
+            raise RefusedError("no such case", where=case_id, remedy="open the review page to see your cases")
         return _case(rows[0]), rows[0]["state"], rows[0]["reply"]
 
     def _stopped(self, run: str) -> bool:
-        """Whether a person has stopped a run, as the log says."""
+        """Return whether the log records that a person stopped the run."""
         return bool(self._store.read(_STOPS, run))
 
     def _logged(self, condition: str, value: str | float) -> list[sqlite3.Row]:
-        """The rows of cases that the log knows of, by a condition on its entries.
+        """Return the rows of the cases whose log entries meet a condition.
 
         Raises:
-            RefusedError: one is missing, or not as the guard wrote it.
+            RefusedError: a case is missing or was altered.
         """
         known = {row["id"] for row in self._store.read(_LOGGED + condition, value)}
         rows = self._rows(f"id IN ({_LOGGED}{condition})", value)
         for gone in known - {row["id"] for row in rows}:
-            raise RefusedError("this case was taken out of the file", where=gone, remedy="holdfast guard verify")
+            raise RefusedError("this case was deleted from the file", where=gone, remedy="holdfast guard verify")
         return rows
 
     def _rows(self, where: str, *values: Any) -> list[sqlite3.Row]:
-        """Rows of cases, each with its seal proved.
+        """Return rows of cases whose seals are verified.
 
         Raises:
-            RefusedError: one is not as the guard wrote it.
+            RefusedError: a case was altered.
         """
         rows = self._store.read(f"SELECT * FROM cases WHERE {where} ORDER BY rowid", *values)
         for row in rows:
@@ -435,19 +435,21 @@ class Concerns:
 
     def _seal(self, case: ConcernCase, person: str) -> None:
         if person not in case.reviewers:
-            raise RefusedError("this case is sealed to its reviewers", where=case.id, remedy="it is not yours to open")
+            raise RefusedError(
+                "this case is sealed: only its reviewers may open it", where=case.id, remedy="ask one of its reviewers"
+            )
 
 
 @cache
 def concern_tool() -> ToolSpec:
-    """The tool as an agent sees it."""
+    """Return the definition of the tool for agents."""
     prose = load_prose(Path(__file__).with_name("concern.md"))
     parameters = {name: text for name, text in prose.front.items() if name != "name"}
     return ToolSpec(name=prose.front["name"], description=" ".join(prose.body.split()), parameters=parameters)
 
 
 def definition() -> dict[str, Any]:
-    """The tool as MCP lists it; nothing is required, so that no slip of form keeps a concern from being heard."""
+    """Return the tool as MCP lists it. No argument is required, so that a formal error never blocks a concern."""
     spec = concern_tool()
     properties = {name: {"type": "string", "description": text} for name, text in spec.parameters.items()}
     schema = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -455,7 +457,7 @@ def definition() -> dict[str, Any]:
 
 
 def stop_statement(run: str, person: str) -> bytes:
-    """What a person signs to stop a run (32 bytes)."""
+    """Return the 32 bytes that a person signs to stop a run."""
     return hashlib.sha256(canonical(["holdfast/stop/1", run, person]).encode()).digest()
 
 
@@ -468,8 +470,8 @@ def _case(row: sqlite3.Row) -> ConcernCase:
 
 
 def _whole(row: sqlite3.Row) -> bytes:
-    """What the guard signs of a case's row."""
-    # Whatever was slipped into a column has a repr; not all of it is JSON.
+    """Return the bytes of a case's row that the guard signs."""
+    # An inserted value may not be JSON, but every value has a repr.
     return repr([row[name] for name in _SEALED]).encode()
 
 

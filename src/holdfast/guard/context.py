@@ -1,4 +1,4 @@
-"""What an organisation tells its agents: Markdown statements with an owner, a scope and a last day.
+"""Statements that an organisation gives its agents: Markdown with an owner, a scope and an expiry date.
 
     ---
     subject: customer data
@@ -6,11 +6,11 @@
     scope: [assistant, clerk]        # or: all
     valid_until: 2027-03-31
     claims: {may leave the firm: false, kept for days: 30}
-    needs: [incident report]         # other subjects that a reader of this one must find
+    needs: [incident report]         # other subjects that a reader of this statement must also have
     ---
     Customer data stays with us because …
 
-Agents act worse where context is old, absent or at odds with itself; so each of these is found before they read it.
+Agents behave worse if their context is stale, missing or contradictory, so `check_context` finds these cases first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ALL = "all"
 
 
 class Front(Record):
-    """The front matter of a statement. `scope` lists agents, or is `all`; it is valid through `valid_until` (UTC)."""
+    """The front matter of a statement. `scope` lists agents or is `all`; valid through `valid_until` (UTC)."""
 
     subject: Line
     owner: Line
@@ -49,24 +49,24 @@ class Front(Record):
 
 @dataclass(frozen=True)
 class Statement:
-    """One file: its front matter and its text."""
+    """One file: front matter and text."""
 
     path: Path
     front: Front
     text: str
 
     def current(self, on: date) -> bool:
-        """Whether it is still valid on a day."""
+        """Return whether the statement is valid on a day."""
         return on <= self.front.valid_until
 
     def reaches(self, agent: str) -> bool:
-        """Whether an agent is in its scope."""
+        """Return whether an agent is in the statement's scope."""
         return self.front.scope == ALL or agent in self.front.scope
 
 
 @dataclass(frozen=True, slots=True)
 class ContextIssue:
-    """One thing wrong with the context: its kind, `file:line`, what, and what to do."""
+    """One issue in the context: its kind, `file:line`, description and remedy."""
 
     kind: Kind
     where: str
@@ -75,13 +75,13 @@ class ContextIssue:
 
 
 def read_context(folder: Path) -> tuple[list[Statement], list[ContextIssue]]:
-    """All statements under a folder, and a finding for each file that is none.
+    """Return all statements under a folder, and an issue for each invalid file.
 
     Raises:
         InputError: there is no such folder.
     """
     if not folder.is_dir():
-        raise InputError("no such folder", where=folder, remedy="name a folder of Markdown statements")
+        raise InputError("no such folder", where=folder, remedy="give a folder of Markdown statements")
     statements, found = [], []
     for path in sorted(folder.rglob("*.md")):
         try:
@@ -95,9 +95,7 @@ def read_context(folder: Path) -> tuple[list[Statement], list[ContextIssue]]:
             found += _faults(prose, error)
             continue
         if not prose.body:
-            found.append(
-                ContextIssue("missing", f"{path}:{prose.line}", "the statement says nothing", "write its text")
-            )
+            found.append(ContextIssue("missing", f"{path}:{prose.line}", "the statement has no text", "write its text"))
             continue
         statements.append(Statement(path, front, prose.body))
     if not statements and not found:
@@ -121,11 +119,11 @@ def _faults(prose: Prose, error: ValidationError) -> Iterator[ContextIssue]:
             remedy = f"did you mean '{near}'?" if near else "remove it"
             yield ContextIssue("unreadable", where, f"unknown key '{name}'", remedy)
         else:
-            yield ContextIssue("unreadable", where, f"'{name}': {fault['msg'].lower()}", "mend it")
+            yield ContextIssue("unreadable", where, f"'{name}': {fault['msg'].lower()}", "correct this value")
 
 
 def _lines(path: Path) -> dict[str, int]:
-    """The line of each key of the front matter."""
+    """Return the line of each key in the front matter."""
     head = path.read_text(encoding="utf-8")[4:].partition("\n---\n")[0]
     node = yaml.compose(head, yaml.SafeLoader)
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
@@ -133,12 +131,12 @@ def _lines(path: Path) -> dict[str, int]:
 
 
 def check_context(folder: Path, on: date, agents: Sequence[str] = ()) -> list[ContextIssue]:
-    """What is stale, missing, contradictory or unreadable in a folder of context.
+    """Return everything stale, missing, contradictory or unreadable in a folder of statements.
 
     Args:
-        folder: holds the statements, at any depth.
-        on: the day to judge by, UTC.
-        agents: each of them must be in the scope of a statement that is valid.
+        folder: folder of statements, at any depth.
+        on: the reference day, UTC.
+        agents: agents that must each be in the scope of a valid statement.
 
     Raises:
         InputError: there is no such folder.
@@ -153,15 +151,15 @@ def check_context(folder: Path, on: date, agents: Sequence[str] = ()) -> list[Co
     found += _missing(current)
     for agent in agents:
         if not any(statement.reaches(agent) for statement in current):
-            what = f"no valid statement reaches the agent '{agent}'"
-            found.append(ContextIssue("missing", str(folder), what, "add one, or put the agent in a scope"))
+            what = f"no valid statement has the agent '{agent}' in its scope"
+            found.append(ContextIssue("missing", str(folder), what, "add one, or add the agent to a scope"))
     for one, other in combinations(current, 2):
         found += _contradictions(one, other)
     return found
 
 
 def _missing(current: Sequence[Statement]) -> Iterator[ContextIssue]:
-    """Subjects that a reader is sent to and cannot find: none valid, or none that reaches every reader."""
+    """Yield needed subjects that have no valid statement, or whose statements do not reach every reader."""
     for statement in current:
         for subject in statement.front.needs:
             about = [other for other in current if _same(other.front.subject, subject)]
@@ -169,8 +167,8 @@ def _missing(current: Sequence[Statement]) -> Iterator[ContextIssue]:
                 what = f"no valid statement on '{subject}', which '{statement.front.subject}' needs"
                 yield ContextIssue("missing", _at(statement, "needs"), what, "write or renew it")
             elif lacking := _unreached(statement, about):
-                what = f"'{subject}' does not reach {lacking}, who must read it for '{statement.front.subject}'"
-                yield ContextIssue("missing", _at(statement, "needs"), what, "widen its scope")
+                what = f"'{statement.front.subject}' needs '{subject}', whose scope does not include {lacking}"
+                yield ContextIssue("missing", _at(statement, "needs"), what, "extend its scope")
 
 
 def _unreached(statement: Statement, about: Iterable[Statement]) -> str:
@@ -184,7 +182,7 @@ def _unreached(statement: Statement, about: Iterable[Statement]) -> str:
 
 
 def _contradictions(one: Statement, other: Statement) -> Iterator[ContextIssue]:
-    """Claims on which two statements differ before the eyes of one reader."""
+    """Yield claims on which two statements with a common reader differ."""
     if not _same(one.front.subject, other.front.subject) or not _share_readers(one.front, other.front):
         return
     theirs = {_folded(name): value for name, value in other.front.claims.items()}
@@ -192,7 +190,7 @@ def _contradictions(one: Statement, other: Statement) -> Iterator[ContextIssue]:
         against = theirs.get(_folded(name), value)
         if (type(value), value) != (type(against), against):
             what = f"'{one.front.subject}': '{name}' is {_said(value)} here and {_said(against)} in {other.path}"
-            remedy = f"let {one.front.owner} and {other.front.owner} agree"
+            remedy = f"ask {one.front.owner} and {other.front.owner} to agree on one value"
             yield ContextIssue("contradictory", _at(one, "claims"), what, remedy)
 
 
@@ -217,10 +215,10 @@ def _at(statement: Statement, key: str) -> str:
 
 
 def bulletin(folder: Path, agent: str, on: date) -> str:
-    """The context that an agent reads, as Markdown: every statement in whose scope it is, under one version.
+    """Return an agent's context as Markdown: every statement that has the agent in scope, with a version hash.
 
     Raises:
-        InputError: something is wrong with the folder; an agent is given sound context or none.
+        InputError: the folder has an issue. An agent gets valid context or none.
     """
     if found := check_context(folder, on):
         first = found[0]

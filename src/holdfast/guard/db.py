@@ -1,7 +1,7 @@
-"""The guard's one SQLite file: transactions that are whole or not at all, a clock that may not jump, and live sessions.
+"""The guard's SQLite database: atomic transactions, a clock that must not jump, and a list of live sessions.
 
-Every process that opens the file holds a lock on a small file beside it for as long as it lives.  The next to open it
-tries those locks: one that is free belongs to a process that died without closing.
+Every process that opens the database holds a lock on a small file beside it until it exits. The next process to open
+the database tries those locks: a free lock belongs to a process that died without closing.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS clock (one INTEGER PRIMARY KEY CHECK (one = 1), wall REAL, uptime REAL, boot TEXT);
 CREATE TABLE IF NOT EXISTS sessions (id INTEGER PRIMARY KEY AUTOINCREMENT, opened REAL NOT NULL);
 """
-#: A clock may drift by this many seconds, and by this share of the time that passed (a slewed clock makes up 0.05%).
+#: Tolerated clock error: seconds, and a share of the elapsed time (a slewed clock gains at most 0.05%).
 _DRIFT, _SLEW = 5.0, 0.001
 _WINDOW, _SECOND = 0.01, 1.0
-#: Seconds between two readings of the clock that are written down.
+#: Seconds between two stored readings of the clock.
 _READING = 1.0
 _UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Store:
-    """One connection that writes.
+    """One writing connection to the database.
 
-    A transaction marked durable is on the disk before it returns; any other is there within ten milliseconds, with
-    all that were written meanwhile, and survives the death of the process (though not of the machine) at once.
+    A durable transaction is synced to disk before it returns. Other transactions are synced together within ten
+    milliseconds; they survive the death of the process at once, but not yet a power failure.
 
     Args:
-        path: the SQLite file; made where it is missing, readable by its owner alone.
+        path: the SQLite file; created if missing, readable only by its owner.
 
     Raises:
-        RefusedError: others may read or write the file.
+        RefusedError: other users may read or write the file.
         StoreError: the file cannot be opened.
     """
 
@@ -52,11 +52,11 @@ class Store:
         self._moment: float | None = None
         self._dirty = threading.Event()
         self._open = True
-        with _speaking(path):
+        with _translated_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             if path.stat().st_mode & 0o077:
-                raise RefusedError("others may read or write this file", where=path, remedy=f"chmod 600 {path}")
+                raise RefusedError("other users may read or write this file", where=path, remedy=f"chmod 600 {path}")
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -69,21 +69,21 @@ class Store:
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """Everything written inside happens, or nothing does; one inside another joins it.
+        """Run a transaction: everything written inside is committed, or nothing. A nested one joins the outer one.
 
         Raises:
             StoreError: the disk is full, the file is busy or broken, or the clock jumped.
         """
         with self._lock:
             if not self._open:
-                raise StoreError("the guard's state is closed", where=self.path, remedy="open it again")
+                raise StoreError("the guard's database is closed", where=self.path, remedy="open it again")
             self._durable |= durable
             if self._depth:
                 yield self._db
                 return
             self._depth = 1
             try:
-                with _speaking(self.path):
+                with _translated_errors(self.path):
                     self._db.execute("BEGIN IMMEDIATE")
                     try:
                         self._tick()
@@ -98,20 +98,20 @@ class Store:
                 durable, self._durable = self._durable, False
             finally:
                 self._depth, self._durable, self._moment = 0, False, None
-        # Outside the lock: durable writers that wait at the same time share one wait for the disk.
-        with _speaking(self.path):
+        # Outside the lock, so that concurrent durable writers share one sync.
+        with _translated_errors(self.path):
             if durable:
                 os.fsync(self._wal)
             else:
                 self._dirty.set()
 
     def read(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """Rows as they stand now."""
-        with self._lock, _speaking(self.path):
+        """Run a query and return its rows."""
+        with self._lock, _translated_errors(self.path):
             return self._db.execute(query, values).fetchall()
 
     def close(self) -> None:
-        """Sync, and let go of the file."""
+        """Sync and close the file."""
         with self._lock:
             if not self._open:
                 return
@@ -122,7 +122,7 @@ class Store:
         os.close(self._wal)
 
     def now(self) -> float:
-        """Seconds since 1970; a transaction is one moment.
+        """Return the time in seconds since 1970; it is constant within a transaction.
 
         Raises:
             StoreError: the clock jumped since the last transaction.
@@ -130,12 +130,12 @@ class Store:
         return self._moment if self._moment is not None else self._read_clock()[0]
 
     def accept_clock(self) -> None:
-        """Take the clock as it stands: a person has looked at it."""
-        with self._lock, _speaking(self.path):
+        """Accept the current clock after a person has checked it."""
+        with self._lock, _translated_errors(self.path):
             self._db.execute("DELETE FROM clock")
 
     def _read_clock(self) -> tuple[float, bool]:
-        """Seconds since 1970, and whether the last reading in the file is old enough to be replaced."""
+        """Return seconds since 1970, and whether the stored reading is old enough to be replaced."""
         rows = self.read("SELECT * FROM clock")
         wall, uptime = time.time(), time.clock_gettime(_UPTIME)
         if not rows:
@@ -146,7 +146,7 @@ class Store:
             jump = min(jump, 0.0)
         if abs(jump) > _DRIFT + _SLEW * abs(passed or 0):
             way = "forward" if jump > 0 else "back"
-            remedy = "set it right, or accept it with: holdfast guard approve clock"
+            remedy = "correct it, or accept it with: holdfast guard approve clock"
             raise StoreError(f"the clock jumped {way} by {abs(jump):.0f} s", where=self.path, remedy=remedy)
         return wall, passed is None or passed > _READING
 
@@ -157,10 +157,10 @@ class Store:
             self._db.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?)", reading)
 
     def _ended(self, done: bool) -> None:
-        """For a kind of store to do at the end of a transaction: it is whole, or undone."""
+        """Hook that subclasses run at the end of a transaction: committed (`done`) or rolled back."""
 
     def _rest(self) -> None:
-        """For a kind of store to do every second, in a thread of its own."""
+        """Hook that subclasses run every second, in the sync thread."""
 
     def _sync_in_groups(self) -> None:
         rested = time.monotonic()
@@ -168,7 +168,7 @@ class Store:
             if self._dirty.wait(_SECOND):
                 time.sleep(_WINDOW)
                 self._dirty.clear()
-                # A disk that fails here fails the next durable write too, and that one stops the guard.
+                # A failing disk also fails the next durable write, and that stops the guard.
                 with suppress(OSError):
                     os.fsync(self._wal)
             if time.monotonic() - rested >= _SECOND:
@@ -177,7 +177,7 @@ class Store:
 
 
 class StoreSession:
-    """A process that uses the store; `dead` are those that died without closing since anybody last looked."""
+    """A process that uses the store; `dead` lists the sessions that died without closing since the last start."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -191,7 +191,7 @@ class StoreSession:
             fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """Leave in good order."""
+        """End the session properly."""
         with self._store.transaction() as db:
             db.execute("DELETE FROM sessions WHERE id = ?", (self.id,))
         self._path(self.id).unlink(missing_ok=True)
@@ -216,26 +216,28 @@ class StoreSession:
 
 
 @contextmanager
-def _speaking(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the system say into one clear line."""
+def _translated_errors(path: Path) -> Iterator[None]:
+    """Translate errors of SQLite and of the operating system into a StoreError."""
     try:
         yield
     except sqlite3.Error as error:
-        said = str(error)
-        if "full" in said:
+        message = str(error)
+        if "full" in message:
             raise StoreError(
-                "the disk is full", where=path, remedy="free some space: nothing passes meanwhile"
+                "the disk is full", where=path, remedy="free some space; until then every act is denied"
             ) from None
-        if "locked" in said:
-            raise StoreError("another process holds this file", where=path, remedy="find it and end it") from None
-        what = f"the guard's state cannot be used: {said}"
-        raise StoreError(what, where=path, remedy="nothing passes meanwhile") from None
+        if "locked" in message:
+            remedy = "find the process and end it"
+            raise StoreError("another process has locked this file", where=path, remedy=remedy) from None
+        what = f"the guard's database cannot be used: {message}"
+        raise StoreError(what, where=path, remedy="repair it; until then every act is denied") from None
     except OSError as error:
-        raise StoreError(f"cannot write: {error.strerror}", where=path, remedy="nothing passes meanwhile") from None
+        what = f"cannot write: {error.strerror}"
+        raise StoreError(what, where=path, remedy="repair this; until then every act is denied") from None
 
 
 def _sync_folder(folder: Path) -> None:
-    # A new file is on the disk only when its folder is.
+    # A new file is durable only after its folder is synced.
     handle = os.open(folder, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
@@ -243,7 +245,7 @@ def _sync_folder(folder: Path) -> None:
 
 @cache
 def _boot() -> str:
-    """What tells one start of the machine from the next; empty where the system does not say."""
+    """Return the id of the current boot, or an empty string if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 #: The agent's message if the guard itself fails. It gives no details.
 FAILED = "The guard could not decide, so this act was refused. Nothing happened."
 WATCHED = "A person must review this act before it can happen."
-HELD = "It waits for approval under ticket {0}; nothing has happened. After approval, repeat exactly the same call."
+HELD = "It waits for approval under ticket {0}, and nothing has happened. After approval, repeat exactly the same call."
 VETOED = "A person refused this act (ticket {0}). Do not request it again."
 NO_CHANNEL = "No reviewer is configured. Stop, and report your concern to the person you work for."
 _KINDS: dict[Answer, str] = {"allow": "intent", "hold": "held", "deny": "denied"}

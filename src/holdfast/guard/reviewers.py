@@ -1,7 +1,7 @@
-"""Who may answer for the guard: enrolled persons, and the proof that one of them said something.
+"""Enrolled persons and the proofs of their answers.
 
-A person proves with a passkey (WebAuthn, on the review page) or with a key locked by a passphrase (in a terminal).
-Every enrolment is signed by the guard, so that a row slipped into the file is nobody.
+A person signs with a passkey (WebAuthn, on the review page) or with a passphrase-protected key (in a terminal). The
+guard signs every enrolment, so a row inserted into the file is ignored.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS credentials (
 
 
 class Credential(Record):
-    """One way in which a person proves to be that person.
+    """A passkey or key that identifies a person.
 
     Attributes:
         id: the passkey's id, or the public key, in hexadecimal.
         public: COSE key of a passkey, or the 32 bytes of a key, in hexadecimal.
-        site: origin at which the passkey was made, and the only one at which it counts.
+        site: origin at which the passkey was created; it is valid only there.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Credential(Record):
 
 
 class Proof(Record):
-    """What a person's credential said about one statement: a signature, or a WebAuthn assertion as JSON."""
+    """A person's proof of one statement: a signature, or a WebAuthn assertion as JSON."""
 
     credential: str
     data: str
@@ -51,7 +51,7 @@ class Persons:
     """The enrolled persons.
 
     Args:
-        store: the guard's evidence, whose key signs enrolments.
+        store: the guard's audit log, whose key signs enrolments.
     """
 
     def __init__(self, store: AuditLog) -> None:
@@ -60,20 +60,24 @@ class Persons:
             db.execute(_SCHEMA)
 
     def enrol(self, credential: Credential) -> None:
-        """Take in a credential; whoever calls this holds the guard's key and has checked the admin code.
+        """Enrol a credential. The caller holds the guard's key and has checked the admin code.
 
         Raises:
-            RefusedError: the name is empty, or looks like that of another person; or the credential is known.
+            RefusedError: the name is empty, not printable or looks like another person's; or the credential is
+                already enrolled.
         """
         if not credential.person.strip() or not credential.person.isprintable():
-            raise RefusedError("a person needs a name", where=credential.person, remedy="give a plain one")
+            what = "the person's name must be printable and not empty"
+            raise RefusedError(what, where=credential.person, remedy="give a plain name")
         body = canonical(credential)
         with self._store.transaction() as db:
             for known in self.credentials():
                 if known.id == credential.id:
-                    raise RefusedError("this credential is enrolled already", where=known.person, remedy="use it")
+                    raise RefusedError(
+                        "this credential is enrolled already", where=known.person, remedy="use another credential"
+                    )
                 if skeleton(known.person) == skeleton(credential.person) and known.person != credential.person:
-                    remedy = "two persons need names that nobody confuses"
+                    remedy = "choose a name that cannot be confused with it"
                     raise RefusedError(f"the name looks like '{known.person}'", where=credential.person, remedy=remedy)
             signature = self._store.sign("credential", body.encode())
             row = (credential.id, credential.person, body, signature)
@@ -81,41 +85,41 @@ class Persons:
             self._store.append("enrolled", {"credential": json.loads(body)}, durable=True)
 
     def credentials(self, person: str | None = None) -> list[Credential]:
-        """What is enrolled, of everyone or of one person; rows that the guard did not sign are left out."""
+        """Return the enrolled credentials of all persons or of one; rows without the guard's signature are ignored."""
         rows = self._store.read("SELECT * FROM credentials WHERE ?1 IS NULL OR person = ?1", person)
         ours = (r for r in rows if self._store.signed("credential", r["body"].encode(), r["signature"]))
         return [Credential.model_validate_json(row["body"]) for row in ours]
 
     def check(self, person: str, statement: bytes, proof: Proof) -> Credential:
-        """Make sure that this person, and nobody else, made this statement (32 bytes).
+        """Verify that this person made this statement (32 bytes), and return the credential.
 
         Raises:
-            RefusedError: nobody of that name has that credential, or the proof is of something else.
+            RefusedError: the person has no such credential, or the proof belongs to another statement.
         """
         credential = next((c for c in self.credentials(person) if c.id == proof.credential), None)
         if credential is None:
-            raise RefusedError("no such credential", where=person, remedy="enrol, or sign in as yourself")
+            raise RefusedError("no such credential", where=person, remedy="enrol it, or sign in as yourself")
         if credential.kind == "key":
             good = verify_signature(bytes.fromhex(credential.public), "answer", statement, _unhex(proof.data))
         else:
             good = asserted(credential, statement, proof.data)
         if not good:
-            raise RefusedError("the proof does not fit what was said", where=person, remedy="answer again")
+            raise RefusedError("the proof does not match the answer", where=person, remedy="answer again")
         return credential
 
 
 def key_credential(person: str, role: str, public: bytes) -> Credential:
-    """The credential of a person who answers in a terminal."""
+    """Return the credential of a person who answers in a terminal."""
     return Credential(id=public.hex(), person=person, role=role, kind="key", public=public.hex())
 
 
 def prove_reviewer(key: SigningKey, statement: bytes) -> Proof:
-    """A person's proof, by key."""
+    """Sign a statement with a person's key."""
     return Proof(credential=key.public.hex(), data=key.sign("answer", statement).hex())
 
 
 def asserted(credential: Credential, challenge: bytes, assertion: str) -> bool:
-    """Whether a passkey signed this challenge at its own site, with its owner verified.
+    """Return whether a passkey signed this challenge at its own site, with user verification.
 
     Raises:
         PrerequisiteError: webauthn is not installed.
@@ -130,7 +134,7 @@ def asserted(credential: Credential, challenge: bytes, assertion: str) -> bool:
             expected_rp_id=urlsplit(credential.site).hostname or "",
             expected_origin=credential.site,
             credential_public_key=bytes.fromhex(credential.public),
-            # The statement holds the ticket's nonce, so a proof serves once; a counter would only bar re-checking it.
+            # The statement contains the ticket's nonce, so a proof is valid once; a counter would prevent re-checking.
             credential_current_sign_count=0,
             require_user_verification=True,
         )

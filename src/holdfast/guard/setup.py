@@ -1,12 +1,12 @@
-"""Where a guard lives: one folder that only its own user can read, and the gate that is built from it.
+"""Open a guard's folder, which only its own user can read, and build the gate from it.
 
-guard.key          signs the evidence; made when the folder is new
-guard.db           evidence, approvals, concerns, budgets
-guard.db.checkpoints
-pins.json          what servers' tools were when they were first seen
-routing.toml       who reviews concerns, who runs which agent, what a pause holds (optional)
-facts.toml         what is private, confidential, protected and the agent's own (optional)
-figures.toml       figures that are known, as name = "value" under [known] (optional)
+guard.key              signs the audit log; created with the folder
+guard.db               audit log, approvals, concerns, budgets
+guard.db.checkpoints   signed heads of the log
+pins.json              hashes of the servers' tool definitions at first sight
+routing.toml           reviewers, operators of the agents, effect of a pause (optional)
+facts.toml             private, confidential and protected items, and the agent's weights (optional)
+figures.toml           known figures, as name = "value" under [known] (optional)
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from holdfast.guard.monitors.known_figures import Figures, KnownFigures
 from holdfast.guard.policy.policy import Policy
 
 
-def open_evidence(folder: Path) -> AuditLog:
-    """The evidence of a guard's folder; the folder and its key are made where they are missing.
+def open_audit_log(folder: Path) -> AuditLog:
+    """Open the audit log in a guard's folder; creates the folder and its key if missing.
 
     Raises:
-        RefusedError: others may read the folder, its key or its state.
+        RefusedError: other users may read the folder, its key or its database.
         StoreError: the folder cannot be written.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_mode & 0o077:
-        raise RefusedError("others may look into the guard's folder", where=folder, remedy=f"chmod 700 {folder}")
+        raise RefusedError("other users may read the guard's folder", where=folder, remedy=f"chmod 700 {folder}")
     path = folder / "guard.key"
     return AuditLog(folder / "guard.db", SigningKey.load(path) if path.exists() else SigningKey.create(path))
 
 
 def routing(folder: Path) -> Routing:
-    """Who reviews concerns; nobody, and every tool held in a pause, where the folder does not say.
+    """Read `routing.toml`; without it there is no reviewer, and a pause holds every tool.
 
     Raises:
-        ConfigError: the file does not say it rightly.
+        ConfigError: the file is not valid.
     """
     path = folder / "routing.toml"
     return load_toml(path, Routing) if path.exists() else Routing()
@@ -62,21 +62,21 @@ def _known(folder: Path) -> list[Figures]:
 
 @contextmanager
 def open_gate(folder: Path, policy: Policy, monitors: Sequence[Monitor] = ()) -> Iterator[tuple[Gate, AuditLog]]:
-    """The gate of a guard's folder under a policy, and the evidence it writes.
+    """Open a guard's folder and yield its gate under a policy, and its audit log.
 
     Args:
         folder: the guard's folder.
-        policy: decides.
-        monitors: further eyes, asked after the detectors.
+        policy: decides acts.
+        monitors: monitors that run after the detectors.
 
     Raises:
-        ConfigError: `routing.toml`, `facts.toml` or `figures.toml` is not what it should be.
-        RefusedError: others may read the folder.
+        ConfigError: `routing.toml`, `facts.toml` or `figures.toml` is not valid.
+        RefusedError: other users may read the folder.
     """
     found, path = routing(folder), folder / "facts.toml"
     channels = [alias for reviewer in found.reviewers for alias in (reviewer.name, *reviewer.aliases)]
     facts = load_toml(path, Facts) if path.exists() else Facts()
     watch = DetectorMonitor(facts, [*_known(folder), *monitors], Leave(channels, found.strict))
-    with open_evidence(folder) as evidence:
+    with open_audit_log(folder) as evidence:
         concerns, approvals = Concerns(evidence, found), Approvals(evidence, found.operators)
         yield Gate(policy, evidence, concerns=concerns, approvals=approvals, monitors=(watch,)), evidence

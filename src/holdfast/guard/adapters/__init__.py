@@ -1,5 +1,5 @@
-"""Adapters: thin entry points, each of which asks the gate and does nothing else.
+"""Adapters: thin entry points that pass calls to the gate.
 
-`python.guarded` wraps a plain function, `inspect.guard` is an approver for Inspect, and `office` is a small MCP server
-to try the relay on.
+`python.ToolGuard` wraps plain functions, `inspect.guard` is an approver for Inspect, and `demo_server` is a small MCP
+server to try the relay with.
 """

@@ -1,8 +1,8 @@
-"""The gate as an approver of Inspect: every tool call of an evaluation asks it.
+"""The gate as an Inspect approver, which decides every tool call of an evaluation.
 
     eval(task, approval=[ApprovalPolicy(guard(policy="p.yaml", state="guard", agent="clerk"), "*")])
 
-Inspect tells an approver nothing of what a call did, so each outcome stands in the log as unknown.
+Inspect does not report the result of a call to an approver, so each outcome is logged as unknown.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _RUN = "holdfast.run"
 
 @approver(name="guard")
 def guard(policy: str, state: str, agent: str, server: str = "inspect") -> Approver:
-    """Ask the gate about each call; what it denies or holds is rejected with what the agent may know.
+    """Decide each call by the gate; denied and held calls are rejected with the message for the agent.
 
     Args:
-        policy: the policy's file.
+        policy: path of the policy file.
         state: the guard's folder; one gate serves all samples of a process.
-        agent: the agent, as the policy calls it.
-        server: what the policy calls the place where the evaluation's tools live.
+        agent: the agent's name in the policy.
+        server: the name in the policy of the server that has the evaluation's tools.
     """
     gate = _gate(policy, state)
 
@@ -49,8 +49,8 @@ def guard(policy: str, state: str, agent: str, server: str = "inspect") -> Appro
         if call.function == CONCERN:
             return Approval(decision="approve")
         act = Act(run_of_sample(), agent, server, call.function, call.arguments)
-        said = _thoughts(history) or message
-        decision = await anyio.to_thread.run_sync(partial(gate.judge, act, reasoning=said))
+        reasoning = _last_text(history) or message
+        decision = await anyio.to_thread.run_sync(partial(gate.judge, act, reasoning=reasoning))
         if decision.answer != "allow":
             return Approval(decision="reject", explanation=decision.agent_message)
         await anyio.to_thread.run_sync(gate.settle, act, {"ok": None})
@@ -64,17 +64,17 @@ def guard(policy: str, state: str, agent: str, server: str = "inspect") -> Appro
 
 @tool(name=CONCERN)
 def raise_concern(policy: str, state: str, agent: str, server: str = "inspect") -> Tool:
-    """The agent's way out, to be given to it beside its other tools; parameters as for `guard`."""
+    """Return the concern tool, to be given to the agent with its other tools; parameters as for `guard`."""
     gate = _gate(policy, state)
 
     async def execute(concern: str = "", about: str = "", implicated: str = "", case: str = "") -> str:
-        """Tell an independent reviewer that something here seems wrong; risky tools wait until they have answered.
+        """Report to an independent reviewer that something seems wrong; risky tools are held until the answer.
 
         Args:
             concern: What is wrong, in your own words.
-            about: What it is about, in a few words.
+            about: The subject, in a few words.
             implicated: Names of the persons involved, separated by commas; none of them will review it.
-            case: Instead of all the above: the number of a case that you raised, to read where it stands.
+            case: Instead of all the above: the number of a case that you raised, to read its state.
         """
         given = {"concern": concern, "about": about, "implicated": implicated, "case": case}
         act = Act(run_of_sample(), agent, server, CONCERN, {name: text for name, text in given.items() if text})
@@ -84,13 +84,13 @@ def raise_concern(policy: str, state: str, agent: str, server: str = "inspect") 
 
 
 def run_of_sample() -> str:
-    """The name of this sample's run, made when it is first asked for."""
+    """Return the run id of this sample, created on first use."""
     if store().get(_RUN) is None:
         store().set(_RUN, secrets.token_hex(8))
     return str(store().get(_RUN))
 
 
-def _thoughts(history: list[ChatMessage]) -> str:
+def _last_text(history: list[ChatMessage]) -> str:
     last = history[-1] if history else None
     return last.text if isinstance(last, ChatMessageAssistant) else ""
 

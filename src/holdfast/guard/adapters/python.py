@@ -1,11 +1,11 @@
-"""Guard a plain Python function.
+"""Guard plain Python functions.
 
-door = Door(gate, run="r1", agent="clerk", server="office")
+guard = ToolGuard(gate, run="r1", agent="clerk", server="office")
 
-@door.guarded
+@guard.guarded
 def send_mail(to: str, text: str) -> str: ...
 
-send_mail("ann@firm.example", "Hello.")      # asks the gate first; raises Stopped where it says no
+send_mail("ann@firm.example", "Hello.")      # the gate decides first; raises Stopped if it denies or holds the call
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ T = TypeVar("T")
 
 
 class Stopped(HoldfastError):
-    """The gate did not let a call pass; the message is what the agent may read.
+    """The gate denied or held a call; the message may be shown to the agent.
 
     Attributes:
-        held: whether a person may still approve it, after which the very same call passes.
+        held: whether a person may still approve the call, so that repeating it exactly succeeds.
     """
 
     def __init__(self, decision: Decision) -> None:
@@ -40,14 +40,14 @@ class Stopped(HoldfastError):
 
 
 @dataclass(frozen=True)
-class Door:
-    """Where one run of an agent meets the tools of one server.
+class ToolGuard:
+    """Guards the tools of one server for one run of an agent.
 
     Attributes:
-        gate: decides.
-        run: the run's name, chosen by whoever starts it and never by the agent.
-        agent: the agent, as the policy calls it.
-        server: what the policy calls the place where these tools live.
+        gate: decides the calls.
+        run: the run's id, chosen by whoever starts it and never by the agent.
+        agent: the agent's name in the policy.
+        server: the server's name in the policy.
     """
 
     gate: Gate
@@ -56,21 +56,22 @@ class Door:
     server: str
 
     def guarded(self, function: Callable[P, T]) -> Callable[P, T]:
-        """Ask the gate before every call of `function`, which may be a coroutine function.
+        """Wrap a function or coroutine function so that the gate decides every call.
 
-        The call gets a copy of its arguments, by name and as JSON: what was decided about is what runs, even where
-        somebody changes a list meanwhile.
+        The call gets a JSON copy of its arguments by name, so that later changes to a list have no effect.
 
         Raises:
-            InputError: the function has parameters without names, or hands out its work piece by piece.
-            Stopped: on a call, the gate did not let it pass, or its arguments are nothing that a policy can read.
+            InputError: the function has positional-only or variadic parameters, or is a generator.
+            Stopped: on a call, the gate denied or held it.
         """
         signature = inspect.signature(function)
         nameless = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY}
         if any(parameter.kind in nameless for parameter in signature.parameters.values()):
-            raise InputError("a guarded function names its parameters", where=function.__qualname__, remedy="no * or /")
+            what = "a guarded function cannot have positional-only or variadic parameters"
+            raise InputError(what, where=function.__qualname__, remedy="remove * and / from its signature")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise InputError("a generator cannot be guarded", where=function.__qualname__, remedy="guard what it calls")
+            remedy = "guard the functions that it calls"
+            raise InputError("a generator cannot be guarded", where=function.__qualname__, remedy=remedy)
         definition = key_of([function.__qualname__, str(signature), function.__doc__])
         named = functools.partial(_named, signature)
 
@@ -106,15 +107,15 @@ class Door:
         return cast(Callable[P, T], waiting if inspect.iscoroutinefunction(function) else calling)
 
     def raise_concern(self, **arguments: Any) -> str:
-        """The agent's way out, to be offered beside the guarded tools."""
+        """Raise a concern; offer this to the agent with the guarded tools."""
         return self.gate.raise_concern(Act(self.run, self.agent, self.server, "raise_concern", arguments))
 
 
 def _named(signature: inspect.Signature, *args: Any, **kwargs: Any) -> Mapping[str, Any]:
-    """The arguments of a call by name, as JSON would give them back.
+    """Return the arguments of a call by name, after a JSON round trip.
 
     Raises:
-        InputError: an argument is no JSON.
+        InputError: an argument cannot be represented in JSON.
     """
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
@@ -125,6 +126,6 @@ def _named(signature: inspect.Signature, *args: Any, **kwargs: Any) -> Mapping[s
         copied: dict[str, Any] = json.loads(json.dumps(arguments, allow_nan=False))
     except (TypeError, ValueError, RecursionError):
         raise InputError(
-            "an argument is no JSON, so nobody can judge it", remedy="pass text, numbers and lists"
+            "an argument cannot be represented in JSON", remedy="pass text, numbers, lists and mappings"
         ) from None
     return copied

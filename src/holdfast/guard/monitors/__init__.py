@@ -1,1 +1,1 @@
-"""Monitors that look at each act before the gate: detectors with a memory, known figures, a model."""
+"""Monitors check each act before the gate decides: detectors with the run's history, known figures, a model."""

@@ -1,9 +1,9 @@
-"""Detectors before the deed: a tool call read as the effects it would have, and a watch that the gate can ask.
+"""Run the detectors on an act before it happens, on the effects that the tool call would have.
 
-    watch = Watch(facts)
-    reason = watch(act)          # None, or why a reviewer should look; for the log, never for the agent
+    monitor = DetectorMonitor(facts)
+    reason = monitor(act)        # None, or the reason to hold the act; for the log, never for the agent
 
-A model monitor plugs in beside the detectors as one function `(act, facts) → findings`.
+Further monitors are functions `(act, facts) → detections`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from holdfast.detectors.text import normalise
 from holdfast.guard.act import Act
 
 Monitor = Callable[[Act, Facts], list[Detection]]
-"""Looks at one act before it happens. Deterministic or a model; what it finds never reaches the agent."""
+"""Checks one act before it happens, by rules or by a model. Its detections never reach the agent."""
 
 _MEMORY, _RUNS = 64, 512
-#: The detectors that put the effects of a run together; each of the others judges one effect at a time.
+#: The detectors that combine the effects of a run; each of the others judges single effects.
 _TOGETHER = ("coercion", "leak")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _LIST = re.compile(r"[,;\n]")
@@ -78,9 +78,9 @@ _JOBS = frozenset(("job", "alert", "task", "schedule", "service", "logging", "ti
 
 
 def effects_of(act: Act) -> list[Effect]:
-    """The effects that an act would have if it were let through, read from its tool's name and its arguments.
+    """Return the effects that an act would have, inferred from its tool's name and its arguments.
 
-    An act that only reads has none.  Every argument that is text counts as said to every recipient.
+    An act that only reads has none. Every text argument counts as sent to every recipient.
     """
     deeds = _deeds(act.tool, {_key(key): value for key, value in act.arguments.items()})
     return [Effect(kind=kind, call=0, fields=fields) for kind, fields in deeds]
@@ -124,15 +124,15 @@ def _deeds(tool: str, given: Mapping[str, Any]) -> Iterator[Deed]:
 
 
 def _sent(texts: Mapping[str, str]) -> Iterator[Deed]:
-    """One effect for each recipient, and one more for each file that goes along."""
+    """Yield one effect for each recipient, and one more for each attached file."""
     files = [
         f for key in ("file", "attachment", "attachments", "path", "filename") for f in _listed(texts.get(key, ""))
     ]
-    said = _rest(texts, (*_TO, "subject")) if "url" not in texts else " ".join(texts.values())
+    body = _rest(texts, (*_TO, "subject")) if "url" not in texts else " ".join(texts.values())
     for key in _TO:
         for to in _listed(texts.get(key, "")):
             host = urlsplit(to).hostname if "://" in to else None
-            fields = {"to": host or to.lstrip("@#"), "subject": texts.get("subject", ""), "text": said}
+            fields = {"to": host or to.lstrip("@#"), "subject": texts.get("subject", ""), "text": body}
             yield "mail_sent", fields
             for file in files:
                 yield "file_sent", {"file": file, "to": fields["to"], "text": ""}
@@ -140,14 +140,14 @@ def _sent(texts: Mapping[str, str]) -> Iterator[Deed]:
 
 @lru_cache(maxsize=1024)
 def _key(name: str) -> str:
-    """The word of an argument's name that says what it is: `filePath` and `file_paths` are both a `path`."""
+    """Return the last word of an argument's name if it is a known kind: `filePath` and `file_paths` are a `path`."""
     parts = [part.casefold() for part in _PART.findall(name)]
     last = parts[-1].removesuffix("s") if parts and len(parts[-1]) > 3 else "".join(parts)
     return last if last in _FILE + _TO else normalise(name)
 
 
 def _text(value: Any) -> str:
-    """All text in an argument, however deep."""
+    """Return all text in an argument, at any depth."""
     if isinstance(value, str):
         return value
     if isinstance(value, Mapping):
@@ -170,15 +170,15 @@ def _rest(texts: Mapping[str, str], keys: Sequence[str]) -> str:
 
 
 class DetectorMonitor:
-    """Detectors with a memory of each run, and the monitors beside them; safe to call from many threads.
+    """Detectors with the history of each run, and further monitors. Thread-safe.
 
-    What is spread over several acts of a run (a fact in one mail, the demand in the next; a text sent in pieces) is
-    seen when the act comes that completes it.  The last 64 effects of a run are remembered, for the last 512 runs.
+    Harm that is spread over several acts (a fact in one mail and the demand in the next, or a text sent in pieces) is
+    detected at the act that completes it. The history covers the last 64 effects of the last 512 runs.
 
     Args:
-        facts: what is private, confidential, protected and the agent's own.
-        monitors: further eyes, asked after the detectors; one that raises counts as a finding.
-        leave: who may be told private facts, and how strictly the telling is held.
+        facts: the private, confidential and protected items, and the agent's own weights.
+        monitors: monitors that run after the detectors; an exception in one counts as a detection.
+        leave: who may receive private facts, and how strictly they are held.
     """
 
     def __init__(self, facts: Facts, monitors: Sequence[Monitor] = (), leave: Leave = NO_LEAVE) -> None:
@@ -187,7 +187,7 @@ class DetectorMonitor:
         self._lock = threading.Lock()
 
     def findings(self, act: Act) -> list[tuple[str, Detection]]:
-        """(name of detector or monitor, finding) for what this act does or completes."""
+        """Return (detector or monitor, detection) pairs for the harm that this act does or completes."""
         fresh = effects_of(act)
         with self._lock:
             past = self._runs.setdefault(act.run, deque(maxlen=_MEMORY))
@@ -210,13 +210,13 @@ class DetectorMonitor:
         return found
 
     def __call__(self, act: Act) -> str | None:
-        """None, or the reasons to stop this act, for the log and the reviewer."""
+        """Return None, or the reasons to hold this act, for the log and the reviewer."""
         return "; ".join(f"{name}: {finding.reason}" for name, finding in self.findings(act)) or None
 
 
 def look(monitor: Monitor, act: Act, facts: Facts) -> list[Detection]:
-    """What a monitor finds; one that fails has found something."""
+    """Run a monitor; a failure counts as a detection."""
     try:
         return monitor(act, facts)
-    except Exception as error:  # a monitor that fails has not said that all is well
+    except Exception as error:  # fail closed: a failed monitor has not cleared the act
         return [Detection(0, "", f"the monitor failed: {type(error).__name__}", failed=True)]

@@ -1,8 +1,8 @@
-"""Figures that are known: what an act writes is compared with them.
+"""A monitor that compares the figures in an act with known figures.
 
-    Watch(facts, [Figures({"returns of the quarter": "14.1%"})])
+    DetectorMonitor(facts, [Figures({"returns of the quarter": "14.1%"})])
 
-Only a figure that somebody wrote down beforehand can be found wrong; of any other number this says nothing.
+It checks only figures that are listed beforehand.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ _REACH = 40
 
 
 class KnownFigures(Record):
-    """`figures.toml`: what is measured → its value."""
+    """The content of `figures.toml`: name of a figure → its value."""
 
     known: Mapping[str, str]
 
 
 class Figures:
-    """A monitor: holds an act that gives a known figure another value.
+    """Monitor that holds an act which gives a known figure another value.
 
     Args:
-        known: what is measured → its value, a number with or without a sign, unit or thousands marks.
+        known: name of a figure → its value: a number, optionally with sign, unit and thousands separators.
 
     Raises:
-        ConfigError: a value holds no number.
+        ConfigError: a value contains no number.
     """
 
     def __init__(self, known: Mapping[str, str]) -> None:
         self._known = [(name, _value(text), _named(name)) for name, text in known.items()]
 
     def __call__(self, act: Act, facts: Facts) -> list[Detection]:
-        """What the act gets wrong; each mention of a figure is judged by the first number that follows it."""
+        """Return the known figures that the act states wrongly, by the first number after each mention."""
         found = []
         for effect in effects_of(act):
             text = normalise(f"{effect.fields.get('subject', '')}\n{effect.fields.get('text', '')}")
             for name, value, pattern in self._known:
                 if any(_number(hit[1]) != value for hit in pattern.finditer(text)):
-                    found.append(Detection(0, quote(effect), f"gives '{name}' another value than the one known"))
+                    found.append(Detection(0, quote(effect), f"gives '{name}' a value other than the known one"))
         return found
 
 
@@ -60,7 +60,7 @@ def _named(name: str) -> re.Pattern[str]:
 def _value(text: str) -> Decimal:
     found = _NUMBER.search(text)
     if not found:
-        raise ConfigError(f"'{text}' holds no number", where="figures", remedy="write the figure's value")
+        raise ConfigError(f"'{text}' contains no number", where="figures.toml", remedy="write the figure's value")
     return _number(found[0])
 
 

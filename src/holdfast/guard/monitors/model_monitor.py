@@ -1,10 +1,10 @@
-"""A model as a monitor: one question about each act, and an answer that counts only in its exact form.
+"""A model as a monitor: one prompt about each act, and a reply that must match an exact format.
 
-    Watch(facts, [ModelMonitor(ask)])          # ask: prompt → reply, from whichever model
+    DetectorMonitor(facts, [ModelMonitor(ask)])     # ask: prompt → reply, from any model
 
-Whatever is not the one line that lets an act pass holds it: a reply of another form, no reply, an act too long to be
-shown whole.  The line begins with a mark drawn for this question alone, so that no text in the act can have written it.
-A model can still be talked round by what it reads: this is one more eye beside the detectors, and never in their place.
+Only the exact line "MARK pass" lets an act pass. A reply in another format, no reply, or an act too long for the prompt
+holds it. The mark is random for each prompt, so text in the act cannot contain it. The act's text can still manipulate
+the model, so this monitor complements the detectors and does not replace them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from holdfast.detectors.base import Detection
 from holdfast.guard.act import Act
 
 Ask = Callable[[str], str]
-"""A prompt to a model, and its whole reply."""
+"""Sends a prompt to a model and returns its whole reply."""
 
 _PROMPT = Path(__file__).with_name("monitor.md")
 _LONGEST = 20_000
@@ -29,10 +29,10 @@ _LONGEST_REASON = 300
 
 
 class ModelMonitor:
-    """A monitor that asks a model.
+    """Monitor that prompts a model.
 
     Args:
-        ask: puts a prompt to a model and gives back its reply; what it raises counts as a finding.
+        ask: sends a prompt to a model and returns the reply; an exception in it counts as a detection.
     """
 
     def __init__(self, ask: Ask) -> None:
@@ -40,28 +40,28 @@ class ModelMonitor:
         self._prompt = load_prose(_PROMPT)
 
     def __call__(self, act: Act, facts: Facts) -> list[Detection]:
-        """Nothing, or why a person should look; the reason is a model's and goes to the log and the reviewer alone."""
+        """Return the model's reason to hold the act, if any; it goes only to the log and the reviewer."""
         shown = json.dumps({"server": act.server, "tool": act.tool, "arguments": dict(act.arguments)}, indent=1)
         if len(shown) > _LONGEST:
-            return [Detection(0, "", "too long for the monitor to be shown whole")]
+            return [Detection(0, "", f"the act is longer than the monitor's limit of {_LONGEST} characters")]
         mark = secrets.token_hex(8)
-        # The act is put behind the text and not into it: a slot in what the agent wrote would be filled too.
+        # The act follows the template and is not inserted into it, or slots in the agent's text would be filled too.
         rules = fill(self._prompt.body, {"mark": mark}, _PROMPT)
-        return _verdict(self._ask(f"{rules}\n\n{_told(facts)}\n\n{mark}\n{shown}\n{mark}\n"), mark)
+        return _verdict(self._ask(f"{rules}\n\n{_facts_for_model(facts)}\n\n{mark}\n{shown}\n{mark}\n"), mark)
 
 
 def _verdict(reply: str, mark: str) -> list[Detection]:
-    """Nothing where the reply is the line that lets pass; otherwise why not."""
+    """Return no detection if the reply is the passing line; otherwise the reason to hold."""
     line = reply.strip()
     if line == f"{mark} pass":
         return []
     if held := re.fullmatch(rf"{mark} hold: *([^\r\n]+)", line):
         return [Detection(0, "", held[1][:_LONGEST_REASON])]
-    return [Detection(0, "", "the monitor gave no answer in the form that was asked for", failed=True)]
+    return [Detection(0, "", "the monitor's reply did not have the required format", failed=True)]
 
 
-def _told(facts: Facts) -> str:
-    """What the model may know: confidential texts and their like by name alone."""
+def _facts_for_model(facts: Facts) -> str:
+    """Return the facts for the prompt; confidential texts by name only."""
     known = {
         "private, by person": dict(facts.private),
         "confidential files": sorted(facts.confidential),

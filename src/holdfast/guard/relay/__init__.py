@@ -1,8 +1,8 @@
-"""guard.relay: stands between any MCP client and any MCP server, over stdio and streamable HTTP.
+"""guard.relay: a proxy between any MCP client and any MCP server, over stdio and streamable HTTP.
 
-    bytes → frames.parse → Session → gate.judge → Session → frames.dump → bytes
+    bytes → jsonrpc.parse → Session → gate.judge → Session → jsonrpc.dump → bytes
 
-`frames` reads one message strictly, `methods` knows every method of both protocol eras, `pins` and `catalogue` hold the
-server's tools to what a person first saw, `session` is the conversation (no I/O), `stdio` and `http` move its bytes,
-and `proof` shows a denial on every path before anything is served.
+`jsonrpc` parses one message strictly. `methods` lists every method of both protocol eras. `tool_pins` and `tools`
+refuse tools whose definitions changed since first sight. `session` holds the state of a conversation without I/O,
+`stdio` and `http` move its bytes, and `self_test` shows a denial on every path before the relay serves.
 """

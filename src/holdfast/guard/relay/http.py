@@ -1,7 +1,7 @@
 """The relay over streamable HTTP: an ASGI application in front of a server's URL.
 
-Headers are never trusted and never copied: those that must mirror the body are compared with it on the way in, and
-written anew from the decided message on the way out.
+Headers are neither trusted nor copied. Headers that must mirror the body are compared with it on the way in, and are
+generated from the judged message on the way out.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ _SESSION = "mcp-session-id"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _JSON, _EVENTS = "application/json", "text/event-stream"
 _MOST_SESSIONS = 1000
-#: What the protocol lets a server call a session: visible ASCII.
+#: The protocol restricts session ids to visible ASCII.
 _NAMES = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
 class BearerTokens:
-    """Bearer tokens; an empty one is none.
+    """Bearer tokens; an empty string means no token.
 
     Attributes:
-        agent: what the agent shows to the guard, which goes no further.
-        server: what the guard shows to the server, which the agent never sees.
+        agent: token that the agent sends to the guard; never forwarded.
+        server: token that the guard sends to the server; never shown to the agent.
     """
 
     agent: str = field(default="", repr=False)
@@ -77,7 +77,7 @@ class BearerTokens:
 
 @dataclass
 class _Handshaken:
-    """A conversation of the handshake era, and the server's own name for it."""
+    """A conversation of the handshake era, and the server's id of it."""
 
     session: Session
     upstream: str | None = None
@@ -87,10 +87,10 @@ class Relay:
     """The ASGI application.
 
     Args:
-        link: what all conversations share.
+        link: state shared by all conversations.
         url: the server's endpoint.
-        hosts: names under which the guard may be addressed; anything else is a rebinding attack.
-        tokens: what opens the doors.
+        hosts: host names of the guard; requests for any other name are refused, as in DNS rebinding.
+        tokens: bearer tokens of both sides.
     """
 
     def __init__(self, link: Link, url: str, hosts: frozenset[str], tokens: BearerTokens) -> None:
@@ -99,7 +99,7 @@ class Relay:
         self._headers = {"authorization": f"Bearer {tokens.server}"} if tokens.server else {}
         self._sessions: dict[str, _Handshaken] = {}
         self._threads = ThreadPoolExecutor(32, "guard")
-        # Not through httpx: it takes three times as long, and a call waits for it.
+        # aiohttp rather than httpx, which takes three times as long for each call.
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -108,7 +108,7 @@ class Relay:
         )
 
     async def close(self) -> None:
-        """Let go of the connections to the server."""
+        """Close the connections to the server."""
         await self._client.close()
         self._threads.shutdown(cancel_futures=True)
 
@@ -138,7 +138,7 @@ class Relay:
         await self._post(message, headers, receive, send)
 
     def _known(self, headers: dict[str, list[str]]) -> bool:
-        """Whether a request shows the agent's token, where there is one."""
+        """Return whether a request has the agent's token, or no token is required."""
         shown = headers.get("authorization", [])
         wanted = f"Bearer {self._tokens.agent}"
         return not self._tokens.agent or (len(shown) == 1 and compare_digest(shown[0].encode(), wanted.encode()))
@@ -181,13 +181,13 @@ class Relay:
                     await writing
             finally:
                 if headers.get(MCP_PROTOCOL_VERSION_HEADER) == [MODERN]:
-                    # The conversation was this one exchange: what it left open has no known end.
+                    # The conversation was this one exchange, so its open requests have an unknown outcome.
                     talk.session.fail_all("the client left")
 
     def _conversation(
         self, message: Message, headers: dict[str, list[str]]
     ) -> tuple[_Handshaken | None, dict[str, str]]:
-        """Whom this message belongs to, and headers that the answer needs."""
+        """Return the conversation of a message, and the headers of its response."""
         named = headers.get(_SESSION, [])
         if message.get("method") == "initialize" and not named:
             name = secrets.token_urlsafe(24)
@@ -200,7 +200,7 @@ class Relay:
         return _Handshaken(Session(self._link)), {}
 
     async def _write(self, talk: _Handshaken, outs: list[Out], send: Send, extra: dict[str, str]) -> None:
-        """One answer is JSON; notifications and questions before it make it a stream of events."""
+        """Respond with JSON, or with an event stream if notifications or requests precede the response."""
         streaming = False
         async for message in self._exchange(talk, outs):
             if not streaming and kind(message) == "response":
@@ -218,7 +218,7 @@ class Relay:
         await send({"type": "http.response.body", "body": b""})
 
     async def _exchange(self, talk: _Handshaken, outs: list[Out]) -> AsyncIterator[Message]:
-        """Send what is for the server and take its answers, until nothing is left; yields what is for the client."""
+        """Send the server's messages and handle its answers until none is left; yield the client's messages."""
         todo = list(outs)
         while todo:
             out = todo.pop(0)
@@ -237,16 +237,16 @@ class Relay:
     # ------------------------------------------------------------------------------------------------ the server
 
     async def _ask(self, talk: _Handshaken, message: Message) -> AsyncIterator[bytes]:
-        """Post one message to the server; yields the frames of its answer."""
+        """Post one message to the server and yield the frames of its answer."""
         headers = self._upstream_headers(talk, message)
         try:
             async with self._to_server("POST", headers, data=dump(message)) as response:
                 if message.get("method") == "initialize":
                     talk.upstream = response.headers.get(_SESSION)
                     if talk.upstream is not None and not _NAMES.fullmatch(talk.upstream):
-                        # It would be sent back in a header of ours.
+                        # The guard would send it back in a header of its own.
                         talk.upstream = None
-                        self._link.note("the server's name for the session is not visible ASCII")
+                        self._link.note("the server's session id is not visible ASCII")
                         return
                 async for frame in self._frames(response):
                     yield frame
@@ -293,7 +293,7 @@ class Relay:
         return headers
 
     async def _listen(self, headers: dict[str, list[str]], receive: Receive, send: Send) -> None:
-        """The handshake era's stream of what the server says unasked."""
+        """Relay the handshake era's stream of unsolicited server messages."""
         talk = self._sessions.get((headers.get(_SESSION) or [""])[0])
         if talk is None:
             return await _respond(send, 404 if _SESSION in headers else 405)
@@ -336,14 +336,14 @@ class Relay:
 
 
 def _check_headers(message: Message, headers: dict[str, list[str]]) -> None:
-    """What routers and logs read from headers must be what is in the body.
+    """Check that the headers match the body, because routers and logs read the headers.
 
     Raises:
-        Refused: a header differs from the body, or stands twice.
+        Refused: a header differs from the body or is duplicated.
     """
     for name in (MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER, _SESSION):
         if len(headers.get(name, [])) > 1:
-            raise Refused(HEADER_MISMATCH, f"the header {name} stands twice")
+            raise Refused(HEADER_MISMATCH, f"the header {name} is duplicated")
     params = message.get("params", {})
     meta = params.get("_meta")
     claimed = meta.get(VERSION_KEY) if isinstance(meta, dict) else None
@@ -355,18 +355,18 @@ def _check_headers(message: Message, headers: dict[str, list[str]]) -> None:
         if (named := NAME_BEARING_METHODS.get(message.get("method", ""))) and named in params:
             expected[MCP_NAME_HEADER] = params[named]
     elif version not in (None, HANDSHAKE) and kind(message) == "request":
-        raise Refused(HEADER_MISMATCH, "the version in the header is not the body's")
+        raise Refused(HEADER_MISMATCH, "the version in the header differs from the body")
     for name, value in expected.items():
         if decode_header_value(headers.get(name, [None])[0]) != value:
-            raise Refused(HEADER_MISMATCH, f"the header {name} does not say what the body says")
+            raise Refused(HEADER_MISMATCH, f"the header {name} differs from the body")
 
 
 async def _events(chunks: AsyncIterator[bytes], largest: int) -> AsyncIterator[bytes]:
-    """The data of each event of a stream; one that is too large is handed on cut, and so refused."""
+    """Yield the data of each event in a stream; an oversized event is yielded incomplete, so that it is refused."""
     buffer, data = bytearray(), bytearray()
     async for chunk in chunks:
         buffer += chunk
-        # A long line may come in crumbs: it is taken apart once, at its end.
+        # A long line may arrive in many chunks: it is split only once, at its end.
         *lines, buffer = buffer.replace(b"\r\n", b"\n").split(b"\n") if b"\n" in chunk else [buffer]
         for line in lines:
             if line.startswith(b"data:"):
@@ -431,9 +431,9 @@ def serve_http(link: Link, url: str, listen: str, tokens: BearerTokens) -> None:
     """Serve the relay at `http://LISTEN/mcp` until the process is told to end.
 
     Raises:
-        InputError: `listen` or `url` is no address, whoever can reach it could pass for the agent, the server is to be
-            shown both a password and a token, its token would go over the network in the clear, or the policy names
-            what the server lacks.
+        InputError: `listen` or `url` is not an address; a non-loopback address has no agent token; the server has both
+            a password and a token; its token would be sent unencrypted; or the policy names a tool or argument that the
+            server lacks.
     """
     host, port = _checked(url, listen, tokens)
     faults: list[InputError] = []
@@ -474,16 +474,16 @@ def _checked(url: str, listen: str, tokens: BearerTokens) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     if not host or not port.isdecimal():
-        raise InputError(f"'{listen}' is no HOST:PORT", remedy="for example 127.0.0.1:8770")
+        raise InputError(f"'{listen}' is not HOST:PORT", remedy="use for example 127.0.0.1:8770")
     far = urlsplit(url)
     if far.scheme not in ("http", "https") or not far.hostname:
-        raise InputError(f"'{url}' is no address of a server", remedy="for example http://127.0.0.1:8000/mcp")
+        raise InputError(f"'{url}' is not an http or https URL", remedy="use for example http://127.0.0.1:8000/mcp")
     if host not in _LOOPBACK and not tokens.agent:
-        what = "anybody who can reach this address could pass for the agent"
-        raise InputError(what, where=listen, remedy="name the variable of a token with --agent-token")
+        what = "without a token, anyone who can reach this address could act as the agent"
+        raise InputError(what, where=listen, remedy="give the environment variable of a token with --agent-token")
     if tokens.server and far.username is not None:
-        what = "the address holds a password, and there is a token beside it"
-        raise InputError(what, where=far.hostname, remedy="leave one of the two out")
+        what = "the server's URL has a user name or password, and a token is given too"
+        raise InputError(what, where=far.hostname, remedy="remove one of the two")
     if tokens.server and far.scheme == "http" and far.hostname not in _LOOPBACK:
-        raise InputError("the token would cross the network in the clear", where=url, remedy="use https")
+        raise InputError("the server's token would be sent unencrypted", where=url, remedy="use https")
     return host, int(port)

@@ -1,7 +1,7 @@
-"""Questions that a server asks back in the 2026-07-28 era, and the one answer that each may get.
+"""Input requests of a server in the 2026-07-28 era; each may be answered once.
 
-The client returns the server's `requestState` with its answers, so to the server that text comes from an attacker.  The
-guard passes it once, only with the request that it was given for, and only with answers to what was really asked.
+The client returns the server's `requestState` with its answers, so an attacker may have changed it. The guard passes it
+once, only with the request that it was issued for, and only with answers to the questions that the server asked.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _MOST = 4096
 
 
 class Rounds:
-    """The open rounds of one run with one server; safe to call from many threads."""
+    """The open input requests of one run with one server. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: OrderedDict[str, tuple[float, frozenset[str]]] = OrderedDict()
 
     def opened(self, method: str, params: Mapping[str, Any], state: object, asked: Iterable[str]) -> None:
-        """The server answered this request with questions."""
+        """Record that the server answered a request with input requests."""
         with self._lock:
             self._open[_key(method, params, state)] = (time.monotonic() + _SECONDS, frozenset(asked))
             while len(self._open) > _MOST:
                 self._open.popitem(last=False)
 
     def spend(self, method: str, params: Mapping[str, Any]) -> None:
-        """A request that answers questions passes once.
+        """Let a request that answers input requests pass once.
 
         Raises:
-            Refused: nothing was asked of this very request, it was answered already, or the answers are to other
+            Refused: the server asked nothing on this request, it was answered already, or the answers belong to other
                 questions.
         """
         if not ROUND & params.keys():
@@ -47,7 +47,7 @@ class Rounds:
             until, asked = self._open.pop(_key(method, params, params.get("requestState")), (0.0, frozenset()))
         answers = params.get("inputResponses", {})
         if time.monotonic() > until or not isinstance(answers, dict) or answers.keys() - asked:
-            raise Refused(INVALID_PARAMS, "the answers belong to no open question of the server's")
+            raise Refused(INVALID_PARAMS, "the answers match no open input request of the server")
 
 
 def _key(method: str, params: Mapping[str, Any], state: object) -> str:

@@ -1,7 +1,7 @@
-"""One frame of the protocol: bytes in, exactly one JSON-RPC message out, or a refusal.
+"""Parse one frame of bytes to exactly one JSON-RPC message, or refuse it.
 
-What is decided about is what is forwarded: a message is parsed once, and `dump` writes the parsed value again, so no
-second parser downstream can read the same bytes differently.
+A message is parsed once and `dump` serialises the parsed value again. So the forwarded message equals the judged one,
+and no parser downstream can interpret the original bytes differently.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import json
 import re
 from typing import Any, Final, Literal, NoReturn
 
-#: Largest frame in bytes, either way; a larger one is refused before it is parsed.
+#: Maximum frame size in bytes in either direction; larger frames are refused before parsing.
 MAX_FRAME: Final = 4 * 1024 * 1024
-#: Deepest nesting of arrays and objects.
+#: Maximum nesting of arrays and objects.
 MAX_DEPTH: Final = 64
-#: Largest absolute integer: beyond it, readers that use doubles see another number.
+#: Maximum absolute integer; parsers that use doubles change larger ones.
 MAX_INT: Final = 2**53 - 1
 
 PARSE_ERROR: Final = -32700
@@ -23,19 +23,19 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 UNSUPPORTED_VERSION: Final = -32022
 HEADER_MISMATCH: Final = -32020
-#: Ours, from the band that the protocol leaves to implementations.
+#: Our own codes, from the range that the protocol reserves for implementations.
 DENIED: Final = -32010
 HELD: Final = -32011
 
 Message = dict[str, Any]
 Kind = Literal["request", "notification", "response"]
-#: A surrogate, paired or not, is written as an escape by one writer and as four bytes by another.
+#: Serialisers disagree on surrogates: some write an escape, some write bytes.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ID_LENGTH = 256
 
 
 class Refused(Exception):
-    """A frame that does not pass.
+    """A refused frame.
 
     Args:
         code: JSON-RPC error code.
@@ -48,11 +48,12 @@ class Refused(Exception):
 
 
 def parse(raw: bytes, limit: int = MAX_FRAME) -> Message:
-    """Read one message, strictly.
+    """Parse one message strictly.
 
     Raises:
-        Refused: not UTF-8, not JSON, a batch, a duplicate key, NaN or Infinity, a number that doubles cannot hold, a
-            lone surrogate, deeper than `MAX_DEPTH`, longer than `limit` bytes, or no JSON-RPC 2.0 envelope.
+        Refused: the frame is not UTF-8 or not JSON, is a batch, has a duplicate key, NaN or Infinity, a number that a
+            double cannot represent or a surrogate, is nested deeper than `MAX_DEPTH`, is longer than `limit` bytes, or
+            is not a JSON-RPC 2.0 message.
     """
     if len(raw) > limit:
         raise Refused(INVALID_REQUEST, f"the frame is longer than {limit} bytes")
@@ -65,26 +66,26 @@ def parse(raw: bytes, limit: int = MAX_FRAME) -> Message:
     except (ValueError, RecursionError):
         raise Refused(PARSE_ERROR, "the frame is not JSON") from None
     if not isinstance(value, dict):
-        raise Refused(INVALID_REQUEST, "a frame holds one message; batches are refused")
+        raise Refused(INVALID_REQUEST, "a frame must contain one message; batches are refused")
     _measure(value)
     _envelope(value)
     return value
 
 
 def dump(message: Message) -> bytes:
-    """Write a message on one line, without the newline."""
+    """Serialise a message on one line, without the newline."""
     return _ENCODER.encode(message).encode()
 
 
 def kind(message: Message) -> Kind:
-    """What a parsed message is."""
+    """Return the kind of a parsed message."""
     if "method" not in message:
         return "response"
     return "request" if "id" in message else "notification"
 
 
 def failure(identity: Any, code: int, why: str, data: Any = None) -> Message:
-    """An error response; `identity` is None where the request's id is not known."""
+    """Return an error response; `identity` is None if the request's id is unknown."""
     error: dict[str, Any] = {"code": code, "message": why}
     return {"jsonrpc": "2.0", "id": identity, "error": error if data is None else error | {"data": data}}
 
@@ -103,14 +104,14 @@ def _no_constant(_: str) -> NoReturn:
 def _integer(text: str) -> int:
     value = int(text) if len(text) < 20 else MAX_INT + 1
     if abs(value) > MAX_INT:
-        raise Refused(PARSE_ERROR, "an integer is beyond what doubles hold exactly")
+        raise Refused(PARSE_ERROR, "an integer is too large for a double to represent exactly")
     return value
 
 
 def _decimal(text: str) -> float:
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise Refused(PARSE_ERROR, "a number is beyond what doubles hold")
+        raise Refused(PARSE_ERROR, "a number is too large for a double")
     return value
 
 
@@ -123,7 +124,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 def _measure(value: Any) -> None:
-    """Depth and text of a parsed value; the decoder itself stops at the interpreter's own depth."""
+    """Check nesting and text of a parsed value; the decoder itself stops only at the interpreter's recursion limit."""
     level = [value]
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
@@ -134,7 +135,7 @@ def _measure(value: Any) -> None:
             elif isinstance(item, list):
                 below += item
             elif isinstance(item, str) and not item.isascii() and _SURROGATE.search(item):
-                raise Refused(PARSE_ERROR, "a string holds half a character")
+                raise Refused(PARSE_ERROR, "a string contains a surrogate")
         if not below:
             return
         level = below
@@ -146,7 +147,7 @@ def _envelope(message: Message) -> None:
     if message.get("jsonrpc") != "2.0":
         raise Refused(INVALID_REQUEST, "the message is not JSON-RPC 2.0")
     if "id" in keys and not (_is_id(message["id"]) or (message["id"] is None and "error" in keys)):
-        raise Refused(INVALID_REQUEST, "an id is an integer or a short string")
+        raise Refused(INVALID_REQUEST, f"an id must be an integer or a string of at most {_ID_LENGTH} characters")
     if "method" in keys:
         known = keys <= {"jsonrpc", "id", "method", "params"}
         shaped = isinstance(message["method"], str) and isinstance(message.get("params", {}), dict)
@@ -154,7 +155,7 @@ def _envelope(message: Message) -> None:
         known = keys in ({"jsonrpc", "id", "result"}, {"jsonrpc", "id", "error"})
         shaped = isinstance(message.get("result", message.get("error")), dict)
     if not (known and shaped):
-        raise Refused(INVALID_REQUEST, "the envelope has an unknown, missing or misshapen field")
+        raise Refused(INVALID_REQUEST, "the message has an unknown, missing or malformed field")
 
 
 def _is_id(value: Any) -> bool:

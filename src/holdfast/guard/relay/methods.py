@@ -1,10 +1,10 @@
-"""Every method of both protocol eras: who may send it, which parameters it has, and whether the policy is asked.
+"""Every method of both protocol eras: its sender, its parameters, and whether the policy decides it.
 
-A method that is not in these tables does not pass.  The tables repeat `mcp_types.methods` as plain data, which spares
-the relay most of a second at its start; a test holds them to the official types.
+A method that is not in these tables is refused. The tables copy `mcp_types.methods` as plain data, because importing it
+takes most of a second; a test compares them with the official types.
 
-    HANDSHAKE   2025-11-25: a session that opens with `initialize`
-    MODERN      2026-07-28: no session, each request carries its version in `_meta`
+    HANDSHAKE   2025-11-25: a session that starts with `initialize`
+    MODERN      2026-07-28: no session; each request has its version in `_meta`
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ META: Final = frozenset(
         "baggage",
     }
 )
-#: The fields of `params` that a multi-round-trip request adds: answers to what the server asked back.
+#: The fields of `params` that a multi-round-trip request adds: answers to the server's input requests.
 ROUND: Final = frozenset({"inputResponses", "requestState"})
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A method's parameters beside `_meta`, and whether the policy decides about it.
+    """A method's parameters beside `_meta`, and whether the policy decides it.
 
-    What is not gated carries no content of the agent's or the server's: the handshake, liveness, cancelling, progress.
+    Methods that are not gated transport no content: handshake, ping, cancellation and progress.
     """
 
     params: frozenset[str]
@@ -126,21 +126,21 @@ FROM_SERVER: Final[Mapping[Era, Mapping[str, Method]]] = {
         "notifications/tools/list_changed": _free(),
     },
 }  # fmt: skip
-#: What a server may ask back in an `input_required` result: the server's requests of the handshake era.
+#: Input requests that a server may put in an `input_required` result: its requests of the handshake era.
 ASKED_BACK: Final = {name: FROM_SERVER[HANDSHAKE][name] for name in (
     "elicitation/create", "roots/list", "sampling/createMessage",
 )}  # fmt: skip
-#: Names that no tool may have: an act is known to the policy by one name.
+#: Names that no tool may have, because the policy identifies an act by its name alone.
 PROTOCOL_NAMES: Final = frozenset(
     name for side in (FROM_CLIENT, FROM_SERVER) for table in side.values() for name in table
 )
 
 
 def era_of(params: Mapping[str, Any], method: str) -> Era:
-    """The era that a client's request claims.
+    """Return the era that a client's request declares.
 
     Raises:
-        Refused: it claims a version that this relay does not speak.
+        Refused: the declared version is not supported.
     """
     meta = params.get("_meta")
     claimed = meta.get(VERSION_KEY) if isinstance(meta, dict) else None
@@ -148,23 +148,23 @@ def era_of(params: Mapping[str, Any], method: str) -> Era:
     if method == "initialize":
         claimed = params.get("protocolVersion")
     if (claimed is not None and claimed != expected) or (method == "initialize" and claimed is None):
-        raise Refused(UNSUPPORTED_VERSION, "the protocol version is not one that this guard speaks")
+        raise Refused(UNSUPPORTED_VERSION, f"the guard supports only the protocol versions {HANDSHAKE} and {MODERN}")
     return expected
 
 
 def check_parameters(message: Mapping[str, Any], table: Mapping[str, Method]) -> Method:
-    """The method's entry in `table`, once its parameters are known to have no field that the era does not define.
+    """Return the method's entry in `table` after checking that the era defines all of the message's parameters.
 
     Raises:
-        Refused: the method is unknown, or a field of `params` or `_meta` is.
+        Refused: the method, or a field of `params` or `_meta`, is unknown.
     """
     name = message["method"]
     found = table.get(name)
     if found is None or ("id" in message) == name.startswith("notifications/"):
-        raise Refused(METHOD_NOT_FOUND, "the method is not one that this guard passes")
+        raise Refused(METHOD_NOT_FOUND, "the guard does not pass this method")
     params = message.get("params", {})
     unknown = params.keys() - found.params - {"_meta"}
     meta = params.get("_meta", {})
     if unknown or not isinstance(meta, dict) or meta.keys() - META:
-        raise Refused(INVALID_PARAMS, "the parameters hold a field that this era does not define")
+        raise Refused(INVALID_PARAMS, "the parameters have a field that this protocol version does not define")
     return found

@@ -1,12 +1,12 @@
-"""Keeps a server's processes together, so that none of them outlives the guard.
+"""Run a server so that none of its processes outlives the guard.
 
     python -IS process_group.py LIFELINE COMMAND…
 
-The guard holds the other end of LIFELINE, a pipe's file descriptor.  It closes when the guard dies, however it dies,
-and then everything that the command started is killed: commands such as `npx` start the real server as a child of a
-child.  On Linux what leaves the process group stays within reach; elsewhere only the group is.
+LIFELINE is the file descriptor of a pipe whose other end the guard holds. The pipe closes when the guard dies, and then
+this process kills everything that the command started: commands such as `npx` start the real server as a grandchild. On
+Linux this includes processes that left the process group; elsewhere only the group.
 
-This file is run by its path and imports nothing of ours, so that a server starts at once.
+This file is run by its path and imports no module of Holdfast, so that a server starts quickly.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _CANNOT_START = 126
 
 
 def keep(lifeline: int, command: list[str]) -> int:
-    """Run the command on our standard streams until it ends or the lifeline does; its exit status."""
+    """Run the command on our standard streams until it or the lifeline ends; return its exit status."""
     if sys.platform == "linux":
-        # Orphans of the server become our children, where they can be found.
+        # Orphans of the server become children of this process, so that it can find them.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    # The guard asks the whole group to end; we stay to see that it does.
+    # The guard sends SIGTERM to the whole group; this process must survive it to clean up.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         server = subprocess.Popen(command)
     except OSError as error:
         print(f"holdfast: {command[0]}: cannot start: {error.strerror}", file=sys.stderr)
         return _CANNOT_START
-    # The server's streams are the server's alone: when it closes them, the guard shall see the end.
+    # Release the server's streams here, so that the guard sees the end when the server closes them.
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 0)
     os.dup2(nowhere, 1)
@@ -53,7 +53,7 @@ def _watch(lifeline: int) -> None:
 
 
 def _kill_descendants() -> None:
-    # One that was being born while we looked is found in the next round.
+    # The next round finds a process that was created during this one.
     while found := _descendants(os.getpid()):
         for process in found:
             with suppress(ProcessLookupError):
@@ -64,7 +64,7 @@ def _kill_descendants() -> None:
 
 
 def _descendants(root: int) -> list[int]:
-    """Living processes below `root`; none where the system does not show them."""
+    """Return the live descendants of `root`; empty if the system has no /proc."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

@@ -1,7 +1,7 @@
-"""Proof at the start: through every path something that must be denied is sent, and must not come out.
+"""Self-test at start-up: a probe that must be denied is sent through every path.
 
-The probes run through the very session, gate, policy and log that will serve, for a server that does not exist.  A
-guard that cannot show each denial, and its trace in the log, does not serve.
+The probes use the same session, gate, policy and log that will serve, for a server that does not exist. The guard
+starts only if each probe is denied and logged.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _BROKEN = {
 
 
 def run_self_test(link: Link, evidence: AuditLog) -> int:
-    """Demonstrate a denial through every path.
+    """Check that a probe is denied on every path.
 
     Returns:
-        How many paths there are.
+        The number of paths.
 
     Raises:
-        RefusedError: something came through, or its denial is not in the log.
+        RefusedError: a probe passed, or its denial is not in the log.
     """
     before = _denials(evidence)
     judged = shown = 0
@@ -46,17 +46,17 @@ def run_self_test(link: Link, evidence: AuditLog) -> int:
         session = _session(link, era, name)
         outs = (session.from_client if side == "client" else session.from_server)(raw)
         if any(out.to != side for out in outs):
-            what = f"{path} came through to a server that does not exist"
+            what = f"the probe '{path}' passed to a server that does not exist"
             raise RefusedError(what, where=link.gate.policy.name, remedy="narrow the rule that allows every server")
         judged += path.startswith(("client ", "server "))
         shown += 1
     if _denials(evidence) - before != judged:
-        raise RefusedError("a denial is not in the log", where=evidence.path, remedy="holdfast guard verify")
+        raise RefusedError("a probe's denial is not in the log", where=evidence.path, remedy="holdfast guard verify")
     return shown
 
 
 def probes(name: str) -> Iterator[tuple[str, Era, Side, bytes]]:
-    """What must not pass: (path, era, who sends it, the frame), for every method that the policy decides about."""
+    """Yield the probes (path, era, sender, frame) for every gated method and for malformed frames."""
     for era in (HANDSHAKE, MODERN):
         meta = {"_meta": {VERSION_KEY: MODERN}} if era == MODERN else {}
         for side, table in (("client", FROM_CLIENT[era]), ("server", FROM_SERVER[era])):
@@ -72,10 +72,10 @@ def probes(name: str) -> Iterator[tuple[str, Era, Side, bytes]]:
 
 
 def _session(link: Link, era: Era, name: str) -> Session:
-    # The server has a tool and the agent may see it: only the gate is left to say no.
+    # The server has the tool and the agent may see it, so only the gate can deny the call.
     tool = tool_of({"name": name, "inputSchema": {"type": "object"}})
     catalogue = Catalogue(link.catalogue.pins, visible=bool, tools={name: tool}, until=math.inf)
-    # A run of its own: what is refused here shall not count against the agent's.
+    # A separate run, so that the denials do not count against the agent's run.
     session = Session(replace(link, run=name, server=name, catalogue=catalogue))
     session.era = era
     return session

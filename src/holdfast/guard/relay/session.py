@@ -1,9 +1,9 @@
-"""One conversation between a client and a server, with the gate in between; bytes in, messages out, no I/O.
+"""One conversation between a client and a server, decided by the gate: bytes in, messages out, no I/O.
 
     for out in session.from_client(line):   # or from_server
         (server if out.to == "server" else client).write(dump(out.message))
 
-The session renumbers every request that it forwards, so an answer can only ever belong to a question that passed.
+The session renumbers every forwarded request, so a response can only match a request that passed.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ from holdfast.guard.relay.tool_pins import Pins
 from holdfast.guard.relay.tools import Catalogue, Listing
 
 Side = Literal["client", "server"]
-#: What the peer reads where the guard itself fails.
+#: The peer's message if the guard itself fails.
 _BROKEN = "the guard could not decide; nothing passed"
-_UNKNOWN = "it may have happened: the guard could not take down what came of it"
+_UNKNOWN = "the call may have been executed: the guard could not record its outcome"
 _SERVER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-#: What remains of the two notifications that carry text beside their numbers.
+#: The numeric fields of two notifications; their text fields are dropped.
 _NUMBERS = {
     "notifications/progress": ("progressToken", "progress", "total"),
     "notifications/cancelled": ("requestId",),
@@ -69,7 +69,7 @@ _NUMBERS = {
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """A message that is to be written."""
+    """A message to write."""
 
     to: Side
     message: Message
@@ -77,11 +77,11 @@ class Out:
 
 @dataclass(frozen=True)
 class Link:
-    """What all conversations between one run of an agent and one server share.
+    """State shared by all conversations between one run of an agent and one server.
 
     Attributes:
-        era: the oldest era that may be spoken, where a person says so; else the newest that the server has spoken.
-        largest: largest frame in bytes, either way.
+        era: the oldest allowed era if a person sets it; otherwise the newest era that the server has used.
+        largest: maximum frame size in bytes in either direction.
     """
 
     gate: Gate
@@ -95,18 +95,18 @@ class Link:
 
     @property
     def oldest(self) -> Era:
-        """The oldest era that may be spoken."""
+        """The oldest allowed era."""
         return self.era or self.catalogue.pins.pinned.era or HANDSHAKE
 
     def act(self, tool: str, arguments: Mapping[str, Any], definition: str = "") -> Act:
-        """An act of this run's agent at this server."""
+        """Return an act of this run's agent on this server."""
         return Act(self.run, self.agent, self.server, tool, arguments, definition)
 
     def judged(self, method: str, params: Mapping[str, Any]) -> Act:
-        """The act that a method other than a tool's call is, once it is allowed.
+        """Judge a method other than a tool call and return it as an act.
 
         Raises:
-            Refused: it is not.
+            Refused: the act is denied or held.
         """
         arguments = {name: value for name, value in params.items() if name not in ROUND and name != "_meta"}
         act = self.act(method, arguments)
@@ -116,7 +116,7 @@ class Link:
         return act
 
     def note(self, why: str) -> None:
-        """Write down a refusal that came before there was an act."""
+        """Log a refusal that happened before there was an act."""
         self.gate.refused(self.run, self.server, why)
 
 
@@ -129,34 +129,35 @@ def link_to(
     repin: frozenset[str] = frozenset(),
     era: Era | None = None,
 ) -> Link:
-    """A link for one run of an agent; the guard names the run where nobody else does.
+    """Create a link for one run of an agent.
 
     Args:
-        gate: decides.
-        pins: the file of pins.
-        server: the server, as the policy calls it.
-        agent: the agent, as the policy calls it.
-        run: the run's name.
-        repin: tools whose definition a person accepts as it is now.
-        era: the oldest era that may be spoken, even if the server has spoken a newer one.
+        gate: decides acts.
+        pins: path of the pins file.
+        server: the server's name in the policy.
+        agent: the agent's name in the policy.
+        run: the run's id; random if None.
+        repin: tools whose current definition a person accepts.
+        era: the oldest allowed era, even if the server has used a newer one.
 
     Raises:
-        InputError: the policy is not for this agent, or the pins cannot be used.
+        InputError: the policy does not cover this agent, the server's name is invalid, or the pins cannot be used.
     """
     if agent not in gate.policy.source.agents:
         known = ", ".join(gate.policy.source.agents)
-        raise InputError(f"the policy {gate.policy.name} is not for the agent '{agent}'", remedy=f"it is for {known}")
+        what = f"the policy {gate.policy.name} does not cover the agent '{agent}'"
+        raise InputError(what, remedy=f"use one of: {known}")
     if not _SERVER.fullmatch(server):
-        raise InputError(f"'{server}' is no name of a server", remedy="letters, digits, '.', '-' and '_'")
+        raise InputError(f"'{server}' is not a valid server name", remedy="use letters, digits, '.', '-' and '_'")
     visible, misnamed = partial(gate.visible, agent, server), partial(_misnamed, gate.policy, server)
     catalogue = Catalogue(Pins(pins, server), visible, misnamed, repin)
     return Link(gate, run or secrets.token_hex(8), agent, server, catalogue, era)
 
 
 def _misnamed(policy: Policy, server: str, tools: Mapping[str, Collection[str]]) -> Fault | None:
-    """The first thing that the policy says of this server's tools and that is not so."""
+    """Return the first error in what the policy says about this server's tools."""
     offered: dict[str, Collection[str]] = {f"{server}/{tool}": arguments for tool, arguments in tools.items()}
-    # Methods are known to the policy as tools are.
+    # A policy names methods in the same way as tools.
     for table in (*FROM_CLIENT.values(), *FROM_SERVER.values()):
         methods = {f"{server}/{name}": method.params for name, method in table.items() if method.gated}
         offered |= {name: params for name, params in methods.items() if name in policy.tools}
@@ -165,7 +166,7 @@ def _misnamed(policy: Policy, server: str, tools: Mapping[str, Collection[str]])
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request that passed and has no answer yet; `then` takes the answer where the guard itself asked."""
+    """A forwarded request without a response; `then` handles the response of a request that the guard made."""
 
     message: Message
     era: Era
@@ -174,7 +175,7 @@ class _Asked:
 
 
 class Session:
-    """One conversation; safe to call from many threads, one at a time."""
+    """One conversation. Thread-safe; calls are serialised."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -183,11 +184,11 @@ class Session:
         self._number = 0
         self._asked: dict[int, _Asked] = {}
         self._asked_back: dict[int, tuple[Message, Act | None]] = {}
-        #: calls and listings that wait for a listing of the server's tools
+        #: tool calls and listings that wait for a listing from the server
         self._queue: list[tuple[Message, Era]] = []
 
     def from_client(self, raw: bytes) -> list[Out]:
-        """Take one frame of the client's."""
+        """Handle one frame from the client."""
         try:
             message = parse(raw, self.link.largest)
         except Refused as refused:
@@ -196,41 +197,41 @@ class Session:
         return self.take(message)
 
     def take(self, message: Message) -> list[Out]:
-        """Take one message of the client's, as `parse` read it."""
+        """Handle one message from the client that `parse` returned."""
         with self._lock:
             return self._guarded("client", message, self._client_message)
 
     def from_server(self, raw: bytes) -> list[Out]:
-        """Take one frame of the server's."""
+        """Handle one frame from the server."""
         try:
             message = parse(raw, self.link.largest)
         except Refused as refused:
-            # Nobody can know whose answer it was: whoever waits is told, and a late answer belongs to nobody.
+            # The frame's request is unknown, so every open request fails; a late response matches none.
             self.link.note(f"from the server: {refused.why}")
             return self.fail_all("the server's answer was refused")
         with self._lock:
             return self._guarded("server", message, self._server_message)
 
     def fail_all(self, why: str) -> list[Out]:
-        """Answer every open request with a failure; whatever the server says to them later does not pass."""
+        """Answer every open request with a failure; later responses to them are refused."""
         with self._lock:
             asked, self._asked = self._asked, {}
             return [out for one in asked.values() for out in self._failed(one, DENIED, why)]
 
     def fail(self, number: int, why: str) -> list[Out]:
-        """Answer the open request that was forwarded under this number with a failure; nothing if it is closed."""
+        """Answer the open request with this forwarded number with a failure; do nothing if it is closed."""
         with self._lock:
             one = self._asked.pop(number, None)
             return self._failed(one, DENIED, why) if one else []
 
     def _guarded(self, side: Side, message: Message, step: Callable[[Message], list[Out]]) -> list[Out]:
-        """Take a step; whatever goes wrong in it becomes a refusal, and nothing passes."""
+        """Run a step; any error in it becomes a refusal, and nothing passes."""
         try:
             try:
                 return step(message)
             except Refused as refused:
                 code, why = refused.code, refused.why
-                # What the gate decided is in the log already.
+                # The gate has logged its own decisions already.
                 if code not in (DENIED, HELD):
                     self.link.note(why if side == "client" else f"from the server: {why}")
         except InputError:
@@ -263,16 +264,18 @@ class Session:
     def _client_era(self, method: str, params: Mapping[str, Any]) -> Era:
         era = era_of(params, method)
         if (self.era and era != self.era) or era < self.link.oldest:
-            raise Refused(UNSUPPORTED_VERSION, f"this conversation speaks {self.era or self.link.oldest}")
+            raise Refused(
+                UNSUPPORTED_VERSION, f"this conversation requires protocol version {self.era or self.link.oldest}"
+            )
         if era == HANDSHAKE and method != "ping" and (self.era is None) != (method == "initialize"):
-            raise Refused(INVALID_REQUEST, "initialize first, and once")
+            raise Refused(INVALID_REQUEST, "the first request, and only the first, must be initialize")
         return era
 
     def _client_answer(self, message: Message) -> list[Out]:
         number = message["id"]
         question, act = self._asked_back.pop(number, (None, None)) if type(number) is int else (None, None)
         if question is None:
-            raise Refused(INVALID_REQUEST, "an answer to nothing that was asked")
+            raise Refused(INVALID_REQUEST, "the response matches no open request")
         if act:
             self.link.gate.settle(act, _outcome(message))
         return [Out("server", {**message, "id": question["id"]})]
@@ -304,11 +307,11 @@ class Session:
     # -------------------------------------------------------------------------------------------------- the tools
 
     def _with_tools(self, message: Message, era: Era) -> list[Out]:
-        """Answer from a listing that is known to be fresh; fetch one first where it is not."""
+        """Answer a listing, or a call without a fresh listing, after fetching the server's listing."""
         calls = message["method"] == "tools/call"
         if calls and message.get("params", {}).get("name") == CONCERN:
             receipt = self.link.gate.raise_concern(self.link.act(CONCERN, _arguments(message)))
-            return [_said(message, era, receipt, error=False)]
+            return [_tool_result(message, era, receipt, error=False)]
         if calls and self.link.catalogue.fresh:
             return self._call(message, era)
         self._queue.append((message, era))
@@ -320,7 +323,7 @@ class Session:
 
         def then(answer: Message) -> list[Out]:
             if "error" in answer:
-                raise Refused(DENIED, "the server does not list its tools")
+                raise Refused(DENIED, "the server answered tools/list with an error")
             if more := listing.add(answer["result"]):
                 return [self._ask_page(cause, era, listing, more)]
             for fault in self.link.catalogue.take(listing.definitions):
@@ -341,7 +344,7 @@ class Session:
                 tools = [dict(tool.definition) for tool in self.link.catalogue.tools.values()]
                 result = {**listing.first, "tools": [*tools, definition()]}
                 result.pop("nextCursor", None)
-                # The guard lists anew whenever it is asked; a list kept by the client would outlive a policy.
+                # A time to live of 0: a list cached by the client could outlast a change of policy.
                 result |= {"ttlMs": 0} if "ttlMs" in result else {}
                 outs.append(Out("client", {"jsonrpc": "2.0", "id": message["id"], "result": result}))
         return outs
@@ -350,20 +353,20 @@ class Session:
         params = message.get("params", {})
         name, arguments = params.get("name"), _arguments(message)
         if not isinstance(name, str):
-            raise Refused(INVALID_PARAMS, "a call names its tool")
+            raise Refused(INVALID_PARAMS, "a tool call needs the name of the tool as a string")
         tool = self.link.catalogue.tools.get(name)
         if tool is None:
-            # Whoever tries names shall not learn which exist; the log shall show the trying.
+            # The reply does not reveal whether a hidden tool exists; the log records the attempt.
             self.link.note(f"a call of a tool that is not listed: {name!r}")
-            return [_said(message, era, f"There is no tool {name!r} for you.")]
+            return [_tool_result(message, era, f"There is no tool {name!r} for you.")]
         if misfit := tool.misfit(arguments):
             self.link.note(misfit)
-            return [_said(message, era, misfit)]
+            return [_tool_result(message, era, misfit)]
         self.link.rounds.spend(message["method"], params)
         act = self.link.act(name, arguments, tool.hash)
         decision = self.link.gate.judge(act, reads=tool.reads)
         if decision.answer != "allow":
-            return [_said(message, era, decision.agent_message)]
+            return [_tool_result(message, era, decision.agent_message)]
         runs = decision.stored or act
         forwarded = {**message, "params": {**params, "arguments": dict(runs.arguments)}}
         return [self._forward(_Asked(forwarded, era, act))]
@@ -389,7 +392,7 @@ class Session:
         number = message["id"]
         one = self._asked.pop(number, None) if type(number) is int else None
         if one is None:
-            raise Refused(INVALID_REQUEST, "an answer to nothing that was asked")
+            raise Refused(INVALID_REQUEST, "the response matches no open request")
         try:
             if one.then:
                 return one.then(message)
@@ -416,7 +419,7 @@ class Session:
             return None
         questions = result.get("inputRequests") or {}
         if result["resultType"] != "input_required" or not isinstance(questions, dict):
-            raise Refused(INVALID_REQUEST, "the server's answer is of a kind that this guard does not pass")
+            raise Refused(INVALID_REQUEST, f"the guard does not pass results of type {result['resultType']!r:.40}")
         for question in questions.values():
             check_parameters({"id": 0, **question}, ASKED_BACK)
             self.link.gate.settle(self.link.judged(question["method"], question.get("params", {})), {"ok": True})
@@ -424,12 +427,12 @@ class Session:
 
     def _agree(self, era: Era, result: Message) -> None:
         if era == HANDSHAKE and result.get("protocolVersion") != HANDSHAKE:
-            raise Refused(UNSUPPORTED_VERSION, "the server speaks a version that this guard does not")
+            raise Refused(UNSUPPORTED_VERSION, f"the server does not support protocol version {HANDSHAKE}")
         if era == MODERN and MODERN not in result.get("supportedVersions", ()):
-            # An honest answer that the era is not spoken here: the client goes on with a handshake.
+            # The server does not support the modern era; the client continues with a handshake.
             return
         if not self.link.catalogue.pins.told(result.get("instructions") or ""):
-            raise Refused(DENIED, "the server's instructions are not what was pinned")
+            raise Refused(DENIED, "the server's instructions differ from their pin")
         self._speaks(era)
 
     def _speaks(self, era: Era) -> None:
@@ -444,7 +447,7 @@ class Session:
 
     def _failed(self, one: _Asked, code: int, why: str) -> list[Out]:
         if one.act:
-            # Where not even this can be written, whoever waits is told all the same.
+            # The client gets its answer even if the outcome cannot be logged.
             with suppress(StoreError):
                 self.link.gate.settle(one.act, {"ok": None, "why": why})
         waiting = [one.message]
@@ -454,19 +457,19 @@ class Session:
 
 
 def _same(one: object, other: object) -> bool:
-    """Ids are equal only as the same type: 1, "1" and true are three ids."""
+    """Return whether two ids are equal and of the same type: 1, "1" and true are different ids."""
     return type(one) is type(other) and one == other
 
 
 def _arguments(message: Message) -> dict[str, Any]:
     found = message.get("params", {}).get("arguments", {})
     if not isinstance(found, dict):
-        raise Refused(INVALID_PARAMS, "a call's arguments are an object")
+        raise Refused(INVALID_PARAMS, "the arguments of a tool call must be an object")
     return found
 
 
-def _said(message: Message, era: Era, text: str, *, error: bool = True) -> Out:
-    """A tool's result that is the guard's own word: agents heed these better than protocol errors."""
+def _tool_result(message: Message, era: Era, text: str, *, error: bool = True) -> Out:
+    """Return the guard's message as a tool result: agents follow these better than protocol errors."""
     result: Message = {"content": [{"type": "text", "text": text}], "isError": error}
     if era == MODERN:
         result["resultType"] = "complete"

@@ -1,7 +1,7 @@
-"""The relay over stdio: the guard starts the server and stands on both of its pipes.
+"""The relay over stdio: the guard starts the server and connects its pipes to the client.
 
-One thread waits on all of them; a message is decided and written on the spot.  The server and all that it starts die
-with the guard, however the guard dies.
+One thread polls all pipes, and decides and forwards each message at once. The server and its child processes end with
+the guard, however the guard ends.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from holdfast.guard.relay.session import Link, Out, Session
 _CHUNK = 1 << 16
 _KEEPER = str(Path(__file__).with_name("process_group.py"))
 _GRACE_SECONDS = 2.0
-#: What may wait for a peer that does not read, in frames of the largest size; then the relay ends.
+#: Output buffered for a peer that does not read, in frames of maximum size; beyond that the relay ends.
 _MOST_WAITING = 8
 
 
 class Pipe:
-    """Lines in from one file descriptor, lines out to another, neither ever waited for.
+    """Non-blocking lines from one file descriptor and to another.
 
     Args:
-        reads: where the peer's lines come from.
-        writes: where ours go.
-        largest: bytes after which a line without an end counts as one oversized frame.
+        reads: descriptor of the peer's lines.
+        writes: descriptor of our lines.
+        largest: bytes after which an unfinished line counts as an oversized frame.
     """
 
     def __init__(self, reads: int, writes: int, largest: int) -> None:
@@ -46,11 +46,11 @@ class Pipe:
 
     @property
     def waits(self) -> bool:
-        """Whether something is left to write."""
+        """Whether output is buffered."""
         return bool(self._out)
 
     def lines(self) -> list[bytes] | None:
-        """The lines that have come; None at the end of the stream."""
+        """Return the lines received; None at the end of the stream."""
         try:
             chunk = os.read(self.reads, _CHUNK)
         except BlockingIOError:
@@ -62,17 +62,17 @@ class Pipe:
         if whole and self._skipping:
             whole, self._skipping = whole[1:], False
         if len(rest) > self._largest:
-            # Handed on once, so that it is refused and answered; the rest of the line is dropped.
+            # Returned once, so that it is refused and answered; the rest of the line is discarded.
             whole += [] if self._skipping else [bytes(rest)]
             rest, self._skipping = b"", True
         self._in = bytearray(rest)
         return [line for line in whole if line.strip()]
 
     def write(self, line: bytes = b"") -> None:
-        """Write what can be written now; the rest waits.
+        """Write as much as possible now and buffer the rest.
 
         Raises:
-            BrokenPipeError: nobody reads.
+            BrokenPipeError: the peer does not read.
         """
         self._out += line
         if len(self._out) > _MOST_WAITING * self._largest:
@@ -83,7 +83,7 @@ class Pipe:
 
 
 class Server:
-    """A server's process and all that it starts, which live no longer than the guard (see `keeper`).
+    """A server's process and its children, which end with the guard (see `process_group`).
 
     Raises:
         InputError: the command does not exist.
@@ -104,7 +104,7 @@ class Server:
         os.close(theirs)
 
     def end(self) -> None:
-        """End all of them: first their input, then a request, then force."""
+        """End the processes: close their input, then send SIGTERM, then SIGKILL."""
         assert self.process.stdin and self.process.stdout
         with suppress(OSError):
             self.process.stdin.close()
@@ -126,12 +126,12 @@ def serve(link: Link, command: Sequence[str], client: tuple[int, int] = (0, 1)) 
     """Start the server and relay until either side ends.
 
     Args:
-        link: what the session shares.
+        link: the link of the session.
         command: the server's command line.
         client: file descriptors of the client: read, write.
 
     Returns:
-        The server's exit status, 0 where the client left first.
+        The server's exit status, or 0 if the client left first.
     """
     session, server = Session(link), Server(command)
     assert server.process.stdin and server.process.stdout
@@ -152,7 +152,7 @@ def serve(link: Link, command: Sequence[str], client: tuple[int, int] = (0, 1)) 
 
 def _relay(session: Session, near: Pipe, far: Pipe) -> None:
     sides: list[tuple[Pipe, Callable[[bytes], list[Out]]]] = [(near, session.from_client), (far, session.from_server)]
-    # The default takes no file and no /dev/null, which is how a shell starts a command in the background.
+    # epoll accepts neither files nor /dev/null, which is a background command's standard input.
     with selectors.PollSelector() as selector:
         for side in sides:
             selector.register(side[0].reads, selectors.EVENT_READ, side)

@@ -1,9 +1,9 @@
-"""Pins: what a server's tools were when a person first saw them.
+"""Pins: hashes of a server's tool definitions at first sight.
 
     {"files": {"era": "2025-11-25", "tools": {"read_file": "9f2c…"}}}
 
-The first complete listing of a server is pinned.  From then on a tool whose definition changed, or that was not there,
-is hidden and refused until a person pins it again; so is an older protocol era than the server has spoken.
+The first complete listing of a server is pinned. Later, a tool that is new or whose definition changed is hidden and
+refused until a person pins it again. An older protocol era than the server has used is refused too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from holdfast.guard.relay.methods import Era
 
 
 class Pinned(Record):
-    """What is pinned of one server: the newest era it spoke, and the hash of each tool's definition."""
+    """The pins of one server: the newest era that it used, and the hash of each tool's definition."""
 
     era: Era | None = None
     tools: Mapping[str, str] | None = Field(default=None, description="None until the first complete listing")
@@ -37,14 +37,14 @@ _FILE = TypeAdapter(dict[str, Pinned])
 
 
 class Pins:
-    """The pins of one server in a file that several guards may share.
+    """The pins of one server, in a file that several guards may share.
 
     Args:
-        path: the file; it is made when something is pinned.
+        path: the file; created when something is pinned.
         server: the server's name in the policy.
 
     Raises:
-        InputError: the file is no pins file, or others than its owner may write to it.
+        InputError: the file is not a pins file, or other users may write to it.
     """
 
     def __init__(self, path: Path, server: str) -> None:
@@ -52,26 +52,26 @@ class Pins:
         self.pinned = self._read().get(server, Pinned())
 
     def accept(self, definitions: Mapping[str, Mapping[str, Any]]) -> set[str]:
-        """The tools of a complete listing that are what they were; a first listing is pinned as it is."""
+        """Return the names of the tools in a complete listing that match their pins; a first listing is pinned."""
         hashes = {name: key_of(definition) for name, definition in definitions.items()}
         if self.pinned.tools is None:
-            # Another guard may have been first: what it pinned stands.
+            # If another guard was first, its pins stay.
             self._change(lambda old: old if old.tools is not None else old.model_copy(update={"tools": hashes}))
         tools = self.pinned.tools or {}
         return {name for name, found in hashes.items() if tools.get(name) == found}
 
     def repin(self, names: frozenset[str], definitions: Mapping[str, Mapping[str, Any]]) -> None:
-        """Pin the named tools as they are now; only ever done for a person."""
+        """Pin the named tools with their current definitions; call this only on a person's request."""
         hashes = {name: key_of(definitions[name]) for name in names & definitions.keys()}
         self._change(lambda old: old.model_copy(update={"tools": dict(old.tools or {}) | hashes}))
 
     def spoke(self, era: Era) -> None:
-        """Note that the server answered in this era; the newest is kept."""
+        """Record that the server answered in this era; the newest one is kept."""
         if era > (self.pinned.era or ""):
             self._change(lambda old: old.model_copy(update={"era": max(era, old.era or era)}))
 
     def told(self, instructions: str) -> bool:
-        """Whether the server's instructions are the pinned ones; the first are pinned."""
+        """Return whether the server's instructions match their pin; the first ones are pinned."""
         found = key_of(instructions)
         if not self.pinned.instructions:
             self._change(lambda old: old.model_copy(update={"instructions": old.instructions or found}))
@@ -97,8 +97,9 @@ class Pins:
         except FileNotFoundError:
             return {}
         if self.path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise InputError("others may write to the pins", where=self.path, remedy=f"chmod 600 {self.path}")
+            raise InputError("other users may write to the pins", where=self.path, remedy=f"chmod 600 {self.path}")
         try:
             return _FILE.validate_python(json.loads(text))
         except (ValueError, ValidationError):
-            raise InputError("this is no file of pins", where=self.path, remedy="restore it, or pin anew") from None
+            remedy = "restore it, or delete it to pin the tools again"
+            raise InputError("not a pins file", where=self.path, remedy=remedy) from None

@@ -1,4 +1,4 @@
-"""The tools of one server, as listed by it, pinned, and cut down to what the agent may know of."""
+"""The tools of one server: its listing, checked against the pins and filtered by the policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from holdfast.guard.relay.jsonrpc import INVALID_REQUEST, Refused
 from holdfast.guard.relay.methods import PROTOCOL_NAMES
 from holdfast.guard.relay.tool_pins import Pins
 
-#: A server that keeps no connection can change a definition without a word, so a listing is trusted this long.
+#: A server without a connection can change a definition without notice, so a listing expires after this time.
 FRESH_SECONDS = 60.0
 _PAGES, _TOOLS = 100, 2000
 _NAME_CHARACTERS = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
@@ -27,16 +27,17 @@ _NAME_CHARACTERS = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A pinned tool: its definition as forwarded, the hash of it, and what checks its arguments."""
+    """A pinned tool: its definition, the definition's hash, and the validator of its arguments."""
 
     definition: Mapping[str, Any]
     hash: str
     validator: Draft202012Validator
 
     def misfit(self, arguments: Mapping[str, Any]) -> str | None:
-        """What is wrong with a call's arguments; None if they fit.
+        """Return what is wrong with a call's arguments; None if they are valid.
 
-        A name that the schema does not list is wrong even where the schema would let it pass: nobody has looked at it.
+        An argument that the schema does not list is an error even if the schema allows it, because no person has
+        reviewed it.
         """
         schema = self.definition["inputSchema"]
         if unknown := arguments.keys() - schema.get("properties", {}).keys():
@@ -44,26 +45,26 @@ class Tool:
         error = next(self.validator.iter_errors(arguments), None)
         if error is None:
             return None
-        return f"the arguments do not fit the tool's schema at '{'/'.join(map(str, error.absolute_path)) or '.'}'"
+        return f"the arguments do not match the tool's schema at '{'/'.join(map(str, error.absolute_path)) or '.'}'"
 
     @property
     def reads(self) -> bool:
-        """Whether the pinned definition says that the tool changes nothing."""
+        """Whether the pinned definition declares the tool read-only."""
         notes = self.definition.get("annotations")
         return isinstance(notes, dict) and notes.get("readOnlyHint") is True
 
 
 @dataclass
 class Catalogue:
-    """What is known of one server's tools; shared by all sessions with it.
+    """The tools of one server, shared by all sessions with it.
 
     Args:
         pins: the server's pins.
-        visible: whether the policy lets the agent know of a tool.
-        misnamed: the first thing that the policy says of the tools and that is not so; asked of the first listing.
-        repin: tools that a person said to pin anew; used up by the first listing.
-        tools: the pinned tools that the agent may know of, by name.
-        until: when the listing has to be fetched anew, on the monotonic clock.
+        visible: returns whether the policy lets the agent see a tool.
+        misnamed: returns the first error in what the policy says about the tools; called with the first listing.
+        repin: tools that a person wants to pin again, applied to the first listing.
+        tools: the pinned tools that the agent may see, by name.
+        until: time on the monotonic clock after which the listing must be fetched again.
     """
 
     pins: Pins
@@ -76,28 +77,28 @@ class Catalogue:
 
     @property
     def fresh(self) -> bool:
-        """Whether the last listing still counts."""
+        """Whether the last listing is still valid."""
         return time.monotonic() < self.until
 
     def forget(self) -> None:
-        """The server says that its tools changed."""
+        """Invalidate the listing, because the server announced a change."""
         self.until = 0.0
 
     def take(self, definitions: list[Any]) -> list[str]:
-        """Take a complete listing.
+        """Accept a complete listing.
 
         Returns:
-            Why tools of it were left out, for the log.
+            The reasons why tools were left out, for the log.
 
         Raises:
-            InputError: the first listing does not have what the policy names; nothing may be served.
-            Refused: a definition is misshapen, or two have one name.
+            InputError: the first listing lacks a tool or argument that the policy names; nothing may be served.
+            Refused: a definition is malformed, or a name occurs twice.
         """
         found: dict[str, Any] = {}
         for definition in definitions:
             name = definition.get("name") if isinstance(definition, dict) else None
             if not isinstance(name, str) or name in found or len(found) > _TOOLS:
-                raise Refused(INVALID_REQUEST, "the server's list of tools is misshapen")
+                raise Refused(INVALID_REQUEST, "the server's list of tools is malformed")
             found[name] = definition
         faults = {name: fault for name, definition in found.items() if (fault := _fault(name, definition))}
         sound = {name: definition for name, definition in found.items() if name not in faults}
@@ -113,15 +114,15 @@ class Catalogue:
             name: tool_of(definition) for name, definition in sound.items() if name in accepted and self.visible(name)
         }
         self.until = time.monotonic() + FRESH_SECONDS
-        changed = [f"tool {name!r} is not what was pinned" for name in sorted(sound.keys() - accepted)]
+        changed = [f"tool {name!r} differs from its pin" for name in sorted(sound.keys() - accepted)]
         return changed + [f"tool {name!r}: {fault}" for name, fault in sorted(faults.items())]
 
 
 class Listing:
-    """Pages of `tools/list`, gathered until the last one.
+    """Collects the pages of `tools/list`.
 
     Raises:
-        Refused: on `add`, a page is misshapen, a cursor comes twice, or there are too many pages.
+        Refused: on `add`, a page is malformed, a cursor is repeated, or there are too many pages.
     """
 
     def __init__(self) -> None:
@@ -130,11 +131,11 @@ class Listing:
         self._cursors: set[str] = set()
 
     def add(self, result: Mapping[str, Any]) -> str | None:
-        """Add a page; the cursor of the next one, or None after the last."""
+        """Add a page and return the cursor of the next one, or None after the last."""
         tools, cursor = result.get("tools"), result.get("nextCursor")
         repeated = cursor in self._cursors or len(self._cursors) >= _PAGES
         if not isinstance(tools, list) or not isinstance(cursor, str | None) or repeated:
-            raise Refused(INVALID_REQUEST, "the server's list of tools is misshapen")
+            raise Refused(INVALID_REQUEST, "the server's list of tools is malformed")
         self.definitions += tools
         self.first = self.first or dict(result)
         if cursor is not None:
@@ -144,21 +145,21 @@ class Listing:
 
 def _fault(name: str, definition: Mapping[str, Any]) -> str | None:
     if name == CONCERN or name in PROTOCOL_NAMES:
-        return "the name belongs to the guard or the protocol"
+        return "the name is reserved by the guard or the protocol"
     if not 0 < len(name) <= 128 or not set(name) <= _NAME_CHARACTERS:
-        return "the name has characters that no tool's name has"
+        return "the name is too long or has characters that are not allowed"
     schema = definition.get("inputSchema")
     if not isinstance(schema, dict) or not isinstance(schema.get("properties", {}), dict):
-        return "it has no schema of its arguments"
+        return "the schema of its arguments is missing or not an object"
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError:
-        return "the schema of its arguments is none"
+        return "the schema of its arguments is not a valid JSON Schema"
     return None
 
 
 def tool_of(definition: Mapping[str, Any]) -> Tool:
-    """A tool from its definition."""
-    # An empty registry: a schema may not make the guard fetch anything.
+    """Build a tool from its definition."""
+    # An empty registry, so that a schema cannot make the guard fetch a URL.
     validator = Draft202012Validator(definition["inputSchema"], registry=Registry())
     return Tool(definition, key_of(definition), validator)

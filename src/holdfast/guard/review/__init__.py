@@ -1,1 +1,1 @@
-"""The review page: where persons see what an agent really asks for, and answer with a passkey."""
+"""The review page: persons inspect the acts that an agent requests, and answer with a passkey."""

@@ -1,6 +1,6 @@
-"""What an act really is, for a person's eyes: nothing unseen, nothing encoded, nothing that passes for another.
+"""Describe an act's arguments for a reviewer: mark invisible and look-alike characters, and decode encoded text.
 
-Pure functions over hostile JSON.  They give data; the page escapes it.
+Pure functions over hostile JSON. They return data; the page escapes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RECIPIENT = re.compile(
 #: Both patterns take linear time: an address begins where a word begins, and a scheme has at most 31 characters.
 _ADDRESS = re.compile(r"(?<![^\s<>,;:\"'])[^\s<>,;:\"']+@[^\s<>,;:\"']+")
 _URL = re.compile(r"[a-z][a-z0-9+.\-]{0,30}://[^\s<>\"']+", re.I)
-#: Pairs of keys that tools which edit use for the text before and after.
+#: Pairs of keys that editing tools use for the text before and after.
 _EDITS = (
     ("oldText", "newText"),
     ("old_string", "new_string"),
@@ -36,7 +36,7 @@ _EDITS = (
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of text; `mark` is `unseen` (then the text names the character), `alien`, or empty; `title` explains."""
+    """A run of text. `mark` is `unseen` (the text names the character), `alien` or empty; `title` explains it."""
 
     text: str
     mark: str = ""
@@ -45,7 +45,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What an encoded run says, and how it was encoded; `text` is empty where it is no text at all."""
+    """A decoded run and its encodings; `pieces` is empty if the bytes are not text."""
 
     how: str
     pieces: tuple[Piece, ...]
@@ -53,7 +53,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value among the arguments: where it stands, what it is, what it hides, and what to beware of."""
+    """One value of the arguments: its name, content, size, decoded content and warnings."""
 
     name: tuple[Piece, ...]
     pieces: tuple[Piece, ...]
@@ -71,24 +71,24 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """The arguments of an act, laid open."""
+class ArgumentsView:
+    """The description of an act's arguments."""
 
     fields: tuple[Field, ...]
     changes: tuple[Change, ...]
 
     @property
     def warnings(self) -> list[str]:
-        """All warnings, once each."""
+        """All warnings without duplicates."""
         return list(dict.fromkeys(warning for field in self.fields for warning in field.warnings))
 
 
-def truth(arguments: Mapping[str, Any], known: Sequence[str] = ()) -> Truth:
-    """Lay the arguments of an act open.
+def describe_arguments(arguments: Mapping[str, Any], known: Sequence[str] = ()) -> ArgumentsView:
+    """Describe the arguments of an act.
 
     Args:
         arguments: decoded JSON.
-        known: recipients that persons approved before.
+        known: recipients in acts that persons approved before.
     """
     edited = list(_edits("", arguments))
     inside = {f"{name}{key}" for name, _, _, keys in edited for key in keys}
@@ -96,11 +96,11 @@ def truth(arguments: Mapping[str, Any], known: Sequence[str] = ()) -> Truth:
     fields = tuple(_field(name, value, known) for name, value in leaves)
     hidden = [_field(f"{name}{keys[1]}", new, known) for name, _, new, keys in edited]
     extra = tuple(field for field in hidden if field.decoded or field.warnings)
-    return Truth((*fields, *extra), tuple(_change(name, old, new) for name, old, new, _ in edited))
+    return ArgumentsView((*fields, *extra), tuple(_change(name, old, new) for name, old, new, _ in edited))
 
 
 def recipients(arguments: Mapping[str, Any]) -> list[str]:
-    """Every address and host that the arguments name."""
+    """Return every address and host in the arguments."""
     found = []
     for name, value in _leaves("", arguments):
         found += [target for target, _ in _targets(name.rsplit(".", 1)[-1], value)]
@@ -108,9 +108,9 @@ def recipients(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def pieces(text: str, *, strict: bool = False) -> tuple[Piece, ...]:
-    """A text with its invisible and foreign characters marked.
+    """Split a text into pieces, with invisible and look-alike characters marked.
 
-    Letters of other scripts are marked where they stand in one word with Latin ones, or everywhere if `strict`.
+    Look-alikes are marked only in words that also have Latin letters, or everywhere if `strict`.
     """
     result: list[Piece] = []
     plain: list[str] = []
@@ -161,13 +161,13 @@ def _edits(name: str, value: Any) -> Iterator[tuple[str, str, str, tuple[str, st
 
 def _field(name: str, value: Any, known: Sequence[str]) -> Field:
     text = value if isinstance(value, str) else json.dumps(value)
-    warnings = [] if not any(map(unseen, text)) else [f"{_short(name)} holds characters that cannot be seen"]
+    warnings = [] if not any(map(unseen, text)) else [f"{_short(name)} contains invisible characters"]
     targets = list(_targets(re.split(r"[.\[]", name.rstrip("]0123456789["))[-1], value))
     for target, why in targets:
         warnings += [*why, *_suspicions(target, known)]
     found = tuple(_decoded(text))
     if any(not d.pieces for d in found):
-        warnings.append(f"{_short(name)} holds data that nobody can inspect")
+        warnings.append(f"{_short(name)} contains encoded data that is not text, so nobody can inspect it")
     lines = text.count("\n") + 1
     size = f"{len(text):,} characters, {lines:,} lines" if len(text) > 300 or lines > 4 else ""
     return Field(pieces(name), pieces(text, strict=bool(targets)), size, found, tuple(warnings))
@@ -189,7 +189,7 @@ def _is_part(reading: Reading, other: Reading) -> bool:
 
 
 def _targets(key: str, value: Any) -> Iterator[tuple[str, list[str]]]:
-    """Where a value sends something: (address or host, what is odd about how it is written)."""
+    """Yield the addresses and hosts in a value, each with warnings about how it is written."""
     if not isinstance(value, str):
         return
     for url in _URL.findall(value):
@@ -197,7 +197,7 @@ def _targets(key: str, value: Any) -> Iterator[tuple[str, list[str]]]:
             parts = urlsplit(url)
             host = parts.hostname or ""
         except ValueError:
-            yield url, [f"{_short(url)} is no proper link"]
+            yield url, [f"{_short(url)} is not a valid URL"]
             continue
         odd = [f"the link shows '{_short(parts.username)}' first, but leads to {host}"] if parts.username else []
         yield host, odd
@@ -209,7 +209,7 @@ def _targets(key: str, value: Any) -> Iterator[tuple[str, list[str]]]:
             if address:
                 yield address, odd
         if "\n" in bare or "\r" in bare:
-            yield "", ["the recipient runs over several lines: headers may be smuggled in"]
+            yield "", ["the recipient has several lines, which may inject mail headers"]
     else:
         yield from ((address, []) for address in _ADDRESS.findall(bare))
 
@@ -228,10 +228,10 @@ def _suspicions(target: str, known: Sequence[str]) -> Iterator[str]:
     looks = skeleton(target.replace(target.rsplit("@", 1)[-1], shown))
     for other in known:
         if skeleton(other) == looks:
-            yield f"{_short(target)} looks like {other}, but is not"
+            yield f"{_short(target)} looks like {other}, but differs from it"
             return
     if known:
-        yield f"nobody has approved {_short(target)} before"
+        yield f"no approved act had the recipient {_short(target)} before"
 
 
 def _change(name: str, old: str, new: str) -> Change:
@@ -240,6 +240,6 @@ def _change(name: str, old: str, new: str) -> Change:
 
 
 def _short(text: str) -> str:
-    """Hostile text for a warning: nothing unseen, and not too much of it."""
+    """Return hostile text for use in a warning: invisible characters named, and shortened to 60 characters."""
     shown = "".join(f"⟨U+{ord(char):04X}⟩" if unseen(char) or char in "\n\t" else char for char in text)
     return shown if len(shown) <= 60 else shown[:59] + "…"

@@ -1,7 +1,7 @@
-"""The review page as a web application on a port of its own.
+"""The review page as a web application on its own port.
 
-Nothing that an agent wrote leaves here unescaped, and the page's policy lets no script but our own run.  Every answer
-needs a fresh passkey signature over the very ticket: a stolen cookie can look, and not answer.
+All text from an agent is escaped, and the content security policy allows only our own script. Every answer needs a
+fresh passkey signature over the ticket, so a stolen cookie can read but not answer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import Concerns, ReviewOutcome, Routing, stop_statement
 from holdfast.guard.review import passkeys
 from holdfast.guard.review.pages import Pages
-from holdfast.guard.review.sessions import AdminCode, Challenges, Visit, Visits
+from holdfast.guard.review.sessions import AdminCode, Challenges, UserSession, UserSessions
 from holdfast.guard.reviewers import Persons
 
 with needs("guard"):
@@ -51,10 +51,10 @@ _HEADERS = {
 
 @dataclass
 class ReviewService:
-    """What the page works on.
+    """State and services of the review page.
 
     Attributes:
-        site: the page's own origin, such as `http://localhost:8420`; requests for any other host are refused.
+        site: the page's origin, such as `http://localhost:8420`; requests for any other host are refused.
     """
 
     site: str
@@ -63,46 +63,46 @@ class ReviewService:
     concerns: Concerns
     persons: Persons
     code: AdminCode
-    visits: Visits = field(default_factory=Visits)
+    sessions: UserSessions = field(default_factory=UserSessions)
     challenges: Challenges = field(default_factory=Challenges)
 
     def sign(self, person: str, statement: bytes) -> Any:
-        """What a person's browser must sign.
+        """Return the browser's options to sign a statement.
 
         Raises:
             RefusedError: the person has no passkey for this site.
         """
         mine = [c for c in self.persons.credentials(person) if c.kind == "passkey" and c.site == self.site]
         if not mine:
-            raise RefusedError("no passkey for this page", where=person, remedy="enrol one")
+            raise RefusedError("no passkey is enrolled for this page", where=person, remedy="enrol one")
         return passkeys.to_sign(self.site, statement, mine)
 
 
-def open_office(site: str, store: AuditLog, show_code: Callable[[str], None]) -> ReviewService:
-    """The office of a guard's file; `show_code` prints where only the admin looks."""
+def open_review_service(site: str, store: AuditLog, show_code: Callable[[str], None]) -> ReviewService:
+    """The service of a guard's file; `show_code` prints where only the admin pages_by_path."""
     concerns = Concerns(store, Routing())
     return ReviewService(site, store, Approvals(store), concerns, Persons(store), AdminCode(show_code))
 
 
 Handler = Callable[[Request], Awaitable[Response]]
-Deed = Callable[[ReviewService, str, Any], Any]
+Action = Callable[[ReviewService, str, Any], Any]
 
 
-def make_app(office: ReviewService) -> Starlette:
-    """The application; serve it on loopback, or behind a proxy that speaks TLS."""
-    pages = Pages(office.approvals, office.concerns)
-    looks = {
-        "/": lambda visit, _: pages.board(visit),
-        "/tickets/{id}": lambda visit, name: pages.ticket(visit, name),
-        "/cases/{id}": lambda visit, name: pages.case(visit, name),
+def make_app(service: ReviewService) -> Starlette:
+    """Build the application; serve it on the loopback address or behind a TLS proxy."""
+    pages = Pages(service.approvals, service.concerns)
+    pages_by_path = {
+        "/": lambda session, _: pages.board(session),
+        "/tickets/{id}": lambda session, name: pages.ticket(session, name),
+        "/cases/{id}": lambda session, name: pages.case(session, name),
     }
-    routes = [Route(path, _looking(office, pages, show)) for path, show in looks.items()]
+    routes = [Route(path, _page_handler(service, pages, show)) for path, show in pages_by_path.items()]
     routes.append(Route("/enrol", _static(pages.enrol)))
     routes += [Route(f"/{name}", partial(_file, name)) for name in ("page.css", "page.js")]
-    open_deeds: dict[str, Deed] = {
+    open_actions: dict[str, Action] = {
         "/enrol/options": _enrol_options, "/enrol": _enrol, "/sign-in/options": _sign_in_options
     }  # fmt: skip
-    deeds: dict[str, Deed] = {
+    actions: dict[str, Action] = {
         "/tickets/{id}/options": _ticket_options,
         "/tickets/{id}/answer": _ticket_answer,
         "/cases/{id}/options": _case_options,
@@ -110,15 +110,20 @@ def make_app(office: ReviewService) -> Starlette:
         "/runs/stop/options": _stop_options,
         "/runs/stop/answer": _stop,
     }
-    routes += [Route(path, _doing(office, deed, known=False), methods=["POST"]) for path, deed in open_deeds.items()]
-    routes += [Route(path, _doing(office, deed, known=True), methods=["POST"]) for path, deed in deeds.items()]
-    routes.append(Route("/sign-in", _guarded(office, partial(_sign_in, office)), methods=["POST"]))
-    routes.append(Route("/sign-out", _guarded(office, partial(_sign_out, office)), methods=["POST"]))
-    return Starlette(routes=routes, middleware=[Middleware(_Walls, site=office.site)])
+    routes += [
+        Route(path, _post_handler(service, action, known=False), methods=["POST"])
+        for path, action in open_actions.items()
+    ]
+    routes += [
+        Route(path, _post_handler(service, action, known=True), methods=["POST"]) for path, action in actions.items()
+    ]
+    routes.append(Route("/sign-in", _json_handler(service, partial(_sign_in, service)), methods=["POST"]))
+    routes.append(Route("/sign-out", _json_handler(service, partial(_sign_out, service)), methods=["POST"]))
+    return Starlette(routes=routes, middleware=[Middleware(_SecurityHeaders, site=service.site)])
 
 
-class _Walls:
-    """Refuses other hosts (a name that was rebound to us) and foreign origins, and puts up the headers."""
+class _SecurityHeaders:
+    """Refuses other hosts (DNS rebinding) and foreign origins, and adds the security headers."""
 
     def __init__(self, app: ASGIApp, site: str) -> None:
         self._app, self._site = app, site
@@ -130,7 +135,7 @@ class _Walls:
         headers = Request(scope).headers
         foreign = scope["method"] == "POST" and headers.get("origin") != self._site
         if headers.getlist("host") != [urlsplit(self._site).netloc] or foreign:
-            await _line(421, f"this page is at {self._site} alone")(scope, receive, send)
+            await _line(421, f"this page is served only at {self._site}")(scope, receive, send)
             return
 
         async def sending(message: Any) -> None:
@@ -142,15 +147,15 @@ class _Walls:
         await self._app(scope, receive, sending)
 
 
-def _looking(office: ReviewService, pages: Pages, show: Callable[[Visit, str], str]) -> Handler:
+def _page_handler(service: ReviewService, pages: Pages, show: Callable[[UserSession, str], str]) -> Handler:
     async def handler(request: Request) -> Response:
-        visit = office.visits.find(request.cookies.get(_COOKIE, ""))
-        if visit is None:
-            return HTMLResponse(pages.sign_in(anyone=bool(office.persons.credentials())), 401)
+        session = service.sessions.find(request.cookies.get(_COOKIE, ""))
+        if session is None:
+            return HTMLResponse(pages.sign_in(anyone=bool(service.persons.credentials())), 401)
         try:
-            return HTMLResponse(show(visit, request.path_params.get("id", "")))
+            return HTMLResponse(show(session, request.path_params.get("id", "")))
         except HoldfastError as error:
-            return HTMLResponse(pages.refusal(visit, str(error)), 403)
+            return HTMLResponse(pages.refusal(session, str(error)), 403)
 
     return handler
 
@@ -166,8 +171,8 @@ async def _file(name: str, request: Request) -> Response:
     return FileResponse(_HERE / name)
 
 
-def _guarded(office: ReviewService, inner: Callable[[Request, Any], Response]) -> Handler:
-    """A handler of JSON: what goes wrong becomes one line."""
+def _json_handler(service: ReviewService, inner: Callable[[Request, Any], Response]) -> Handler:
+    """Return a handler of JSON requests that turns errors into one-line responses."""
 
     async def handler(request: Request) -> Response:
         try:
@@ -176,34 +181,34 @@ def _guarded(office: ReviewService, inner: Callable[[Request, Any], Response]) -
         except HoldfastError as error:
             return _line(403 if isinstance(error, RefusedError) else 503, str(error))
         except (KeyError, TypeError, ValidationError):
-            return _line(400, "this request makes no sense")
+            return _line(400, "a field of this request is missing or has the wrong type")
 
     return handler
 
 
-def _doing(office: ReviewService, deed: Deed, *, known: bool) -> Handler:
-    """A deed of a signed-in person, or of anybody."""
+def _post_handler(service: ReviewService, action: Action, *, known: bool) -> Handler:
+    """Return a handler of an action for signed-in persons (`known`) or for anyone."""
 
     def inner(request: Request, given: Any) -> Response:
         person = ""
         if known:
-            visit = office.visits.find(request.cookies.get(_COOKIE, ""))
-            if visit is None or request.headers.get("x-holdfast") != visit.token:
+            session = service.sessions.find(request.cookies.get(_COOKIE, ""))
+            if session is None or request.headers.get("x-holdfast") != session.token:
                 raise RefusedError("you are not signed in", remedy="load the page again")
-            person = visit.person
-        return JSONResponse(deed(office, person, given | request.path_params))
+            person = session.person
+        return JSONResponse(action(service, person, given | request.path_params))
 
-    return _guarded(office, inner)
+    return _json_handler(service, inner)
 
 
 async def _body(request: Request) -> dict[str, Any]:
     if request.headers.get("content-type") != "application/json":
-        raise RefusedError("not JSON")
+        raise RefusedError("the content type must be application/json")
     raw = b""
     async for chunk in request.stream():
         raw += chunk
         if len(raw) > _LARGEST:
-            raise RefusedError("too much")
+            raise RefusedError(f"the request is larger than {_LARGEST} bytes")
     given = json.loads(raw)
     if not isinstance(given, dict):
         raise TypeError
@@ -214,81 +219,81 @@ def _line(status: int, text: str) -> Response:
     return JSONResponse({"error": text}, status)
 
 
-def _enrol_options(office: ReviewService, person: str, given: Any) -> Any:
-    office.code.check(str(given["code"]))
+def _enrol_options(service: ReviewService, person: str, given: Any) -> Any:
+    service.code.check(str(given["code"]))
     challenge, name = passkeys.new_challenge(), str(given["person"]).strip()
-    office.challenges.give(challenge, "enrol", name, str(given["role"]).strip())
-    return passkeys.to_enrol(office.site, name, challenge)
+    service.challenges.give(challenge, "enrol", name, str(given["role"]).strip())
+    return passkeys.to_enrol(service.site, name, challenge)
 
 
-def _enrol(office: ReviewService, person: str, given: Any) -> Any:
+def _enrol(service: ReviewService, person: str, given: Any) -> Any:
     challenge = passkeys.challenge_in(given["credential"])
-    kind, name, role = (*office.challenges.take(challenge), "", "")[:3]
+    kind, name, role = (*service.challenges.take(challenge), "", "")[:3]
     if kind != "enrol":
-        raise RefusedError("this challenge was for something else", remedy="try again")
-    office.persons.enrol(passkeys.enrolled(office.site, name, role, challenge, given["credential"]))
+        raise RefusedError("this challenge was issued for another purpose", remedy="try again")
+    service.persons.enrol(passkeys.enrolled(service.site, name, role, challenge, given["credential"]))
     return {"go": "/"}
 
 
-def _sign_in_options(office: ReviewService, person: str, given: Any) -> Any:
+def _sign_in_options(service: ReviewService, person: str, given: Any) -> Any:
     challenge = passkeys.new_challenge()
-    office.challenges.give(challenge, "sign-in")
-    return passkeys.to_sign(office.site, challenge, [])
+    service.challenges.give(challenge, "sign-in")
+    return passkeys.to_sign(service.site, challenge, [])
 
 
-def _sign_in(office: ReviewService, request: Request, given: Any) -> Response:
+def _sign_in(service: ReviewService, request: Request, given: Any) -> Response:
     challenge, proof = passkeys.challenge_in(given["credential"]), passkeys.proof_of(given["credential"])
-    if office.challenges.take(challenge) != ("sign-in",):
-        raise RefusedError("this challenge was for something else", remedy="try again")
-    owner = next((c for c in office.persons.credentials() if c.id == proof.credential), None)
+    if service.challenges.take(challenge) != ("sign-in",):
+        raise RefusedError("this challenge was issued for another purpose", remedy="try again")
+    owner = next((c for c in service.persons.credentials() if c.id == proof.credential), None)
     if owner is None:
-        raise RefusedError("this passkey belongs to nobody here", remedy="enrol with the admin's code")
-    office.persons.check(owner.person, challenge, proof)
+        raise RefusedError("this passkey is not enrolled", remedy="enrol it with the admin code")
+    service.persons.check(owner.person, challenge, proof)
     response = JSONResponse({"go": "/"})
-    secure = office.site.startswith("https:")
-    cookie = office.visits.begin(owner.person)
+    secure = service.site.startswith("https:")
+    cookie = service.sessions.begin(owner.person)
     response.set_cookie(_COOKIE, cookie, httponly=True, samesite="strict", secure=secure)
     return response
 
 
-def _sign_out(office: ReviewService, request: Request, given: Any) -> Response:
-    office.visits.end(request.cookies.get(_COOKIE, ""))
+def _sign_out(service: ReviewService, request: Request, given: Any) -> Response:
+    service.sessions.end(request.cookies.get(_COOKIE, ""))
     return JSONResponse({"go": "/"})
 
 
-def _ticket_options(office: ReviewService, person: str, given: Any) -> Any:
-    return office.sign(person, _ticket_statement(office, person, given))
+def _ticket_options(service: ReviewService, person: str, given: Any) -> Any:
+    return service.sign(person, _ticket_statement(service, person, given))
 
 
-def _ticket_statement(office: ReviewService, person: str, given: Any) -> bytes:
-    ticket, yes, reason = office.approvals.ticket(given["id"]), _flag(given["yes"]), str(given["reason"])
+def _ticket_statement(service: ReviewService, person: str, given: Any) -> bytes:
+    ticket, yes, reason = service.approvals.ticket(given["id"]), _flag(given["yes"]), str(given["reason"])
     purpose = "reconciling" if ticket.state == "indeterminate" else "approval"
     return ticket.statement(person, yes, reason, purpose=purpose)
 
 
-def _ticket_answer(office: ReviewService, person: str, given: Any) -> Any:
-    ticket, proof = office.approvals.ticket(given["id"]), passkeys.proof_of(given["credential"])
-    answer = office.approvals.reconcile if ticket.state == "indeterminate" else office.approvals.answer
+def _ticket_answer(service: ReviewService, person: str, given: Any) -> Any:
+    ticket, proof = service.approvals.ticket(given["id"]), passkeys.proof_of(given["credential"])
+    answer = service.approvals.reconcile if ticket.state == "indeterminate" else service.approvals.answer
     answer(ticket.id, person, _flag(given["yes"]), proof, str(given["reason"]))
     return {"go": f"/tickets/{ticket.id}"}
 
 
-def _case_options(office: ReviewService, person: str, given: Any) -> Any:
-    case = office.concerns.case(given["id"], person)
-    return office.sign(person, case.statement(person, _verdict(given)))
+def _case_options(service: ReviewService, person: str, given: Any) -> Any:
+    case = service.concerns.case(given["id"], person)
+    return service.sign(person, case.statement(person, _verdict(given)))
 
 
-def _case_answer(office: ReviewService, person: str, given: Any) -> Any:
-    office.concerns.answer(given["id"], person, _verdict(given), passkeys.proof_of(given["credential"]))
+def _case_answer(service: ReviewService, person: str, given: Any) -> Any:
+    service.concerns.answer(given["id"], person, _verdict(given), passkeys.proof_of(given["credential"]))
     return {"go": f"/cases/{given['id']}"}
 
 
-def _stop_options(office: ReviewService, person: str, given: Any) -> Any:
-    return office.sign(person, stop_statement(str(given["run"]), person))
+def _stop_options(service: ReviewService, person: str, given: Any) -> Any:
+    return service.sign(person, stop_statement(str(given["run"]), person))
 
 
-def _stop(office: ReviewService, person: str, given: Any) -> Any:
-    office.concerns.stop(str(given["run"]), person, passkeys.proof_of(given["credential"]))
+def _stop(service: ReviewService, person: str, given: Any) -> Any:
+    service.concerns.stop(str(given["run"]), person, passkeys.proof_of(given["credential"]))
     return {"go": "/"}
 
 

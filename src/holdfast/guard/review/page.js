@@ -1,8 +1,8 @@
-// The page's one script: it asks for a passkey and sends what the passkey signed. It writes text, never markup.
+// The page's only script: requests a passkey signature and posts it. It writes text, never markup.
 "use strict";
 
 const token = document.querySelector("meta[name=token]")?.content ?? "";
-const said = document.querySelector("[role=status]");
+const statusLine = document.querySelector("[role=status]");
 
 async function post(path, body) {
   const headers = { "content-type": "application/json", "x-holdfast": token };
@@ -17,14 +17,14 @@ async function signed(options) {
   return (await navigator.credentials.get({ publicKey })).toJSON();
 }
 
-async function made(options) {
+async function created(options) {
   const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options);
   return (await navigator.credentials.create({ publicKey })).toJSON();
 }
 
-const deeds = {
+const actions = {
   async enrol(fields) {
-    const credential = await made(await post("/enrol/options", fields));
+    const credential = await created(await post("/enrol/options", fields));
     return post("/enrol", { credential });
   },
   async "sign-in"() {
@@ -45,18 +45,18 @@ function fieldsOf(form, button) {
   return fields;
 }
 
-for (const form of document.querySelectorAll("form[data-deed]")) {
+for (const form of document.querySelectorAll("form[data-action]")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const fields = fieldsOf(form, event.submitter);
     const buttons = form.querySelectorAll("button");
     buttons.forEach((button) => (button.disabled = true));
-    said.textContent = "";
+    statusLine.textContent = "";
     try {
-      const { go } = await deeds[form.dataset.deed](fields, form.dataset.path);
+      const { go } = await actions[form.dataset.action](fields, form.dataset.path);
       location.assign(go);
     } catch (error) {
-      said.textContent = error.name === "NotAllowedError" ? "The passkey was not used." : error.message;
+      statusLine.textContent = error.name === "NotAllowedError" ? "The passkey was not used." : error.message;
       buttons.forEach((button) => (button.disabled = false));
     }
   });

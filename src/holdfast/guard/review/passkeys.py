@@ -1,4 +1,4 @@
-"""Passkeys on the review page: enrolling one, signing in with one, and answering with one."""
+"""Passkeys on the review page: enrolment, sign-in and signed answers (WebAuthn)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ with needs("guard"):
 
 
 def new_challenge() -> bytes:
-    """32 random bytes."""
+    """Return 32 random bytes."""
     return secrets.token_bytes(32)
 
 
 def to_enrol(site: str, person: str, challenge: bytes) -> Any:
-    """What the browser is asked, to make a passkey that knows its owner and proves that it was the owner."""
+    """Return the browser's options to create a discoverable passkey with user verification."""
     options = generate_registration_options(
         rp_id=urlsplit(site).hostname or "",
         rp_name="Holdfast review",
@@ -48,10 +48,10 @@ def to_enrol(site: str, person: str, challenge: bytes) -> Any:
 
 
 def enrolled(site: str, person: str, role: str, challenge: bytes, made: Any) -> Credential:
-    """The credential that the browser made.
+    """Verify a passkey that the browser created and return its credential.
 
     Raises:
-        RefusedError: it was made for another challenge or site, or its owner was not verified.
+        RefusedError: it was created for another challenge or site, or without user verification.
     """
     try:
         found = verify_registration_response(
@@ -68,7 +68,7 @@ def enrolled(site: str, person: str, role: str, challenge: bytes, made: Any) -> 
 
 
 def to_sign(site: str, challenge: bytes, credentials: list[Credential]) -> Any:
-    """What the browser is asked, to sign a challenge with one of these passkeys; with any if there are none."""
+    """Return the browser's options to sign a challenge with one of these passkeys, or any passkey if none is given."""
     allowed = [PublicKeyCredentialDescriptor(id=bytes.fromhex(c.id)) for c in credentials]
     options = generate_authentication_options(
         rp_id=urlsplit(site).hostname or "",
@@ -80,21 +80,21 @@ def to_sign(site: str, challenge: bytes, credentials: list[Credential]) -> Any:
 
 
 def proof_of(assertion: Any) -> Proof:
-    """The proof in what the browser signed.
+    """Return the proof in a browser's assertion.
 
     Raises:
-        RefusedError: it is no assertion.
+        RefusedError: the value is not an assertion.
     """
     try:
         return Proof(credential=base64url_to_bytes(assertion["id"]).hex(), data=json.dumps(assertion))
     except (KeyError, TypeError, ValueError):
-        raise RefusedError("this is no passkey's answer", remedy="try again") from None
+        raise RefusedError("this is not a passkey assertion", remedy="try again") from None
 
 
 def challenge_in(assertion: Any) -> bytes:
-    """The challenge that an assertion says it signed; empty where it says none."""
+    """Return the challenge that an assertion claims to sign; empty if there is none."""
     try:
-        said = json.loads(base64url_to_bytes(assertion["response"]["clientDataJSON"]))
-        return base64url_to_bytes(said["challenge"])
+        client_data = json.loads(base64url_to_bytes(assertion["response"]["clientDataJSON"]))
+        return base64url_to_bytes(client_data["challenge"])
     except (KeyError, TypeError, ValueError):
         return b""

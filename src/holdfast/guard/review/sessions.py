@@ -1,4 +1,4 @@
-"""Who is on the review page: signed-in persons, open challenges, the admin's code. A restart forgets them."""
+"""In-memory state of the review page: user sessions, open challenges and the admin code; lost on restart."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MOST_OPEN, _TRIES = 1000, 5
 
 
 @dataclass
-class Visit:
-    """A signed-in person; `token` must come back in a header, which no foreign page can send."""
+class UserSession:
+    """A signed-in person; requests must send `token` in a header, which another site cannot do (CSRF protection)."""
 
     person: str
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
@@ -24,65 +24,65 @@ class Visit:
     seen: float = field(default_factory=time.monotonic)
 
 
-class Visits:
-    """Signed-in persons by cookie."""
+class UserSessions:
+    """User sessions by cookie."""
 
     def __init__(self) -> None:
-        self._visits: dict[str, Visit] = {}
+        self._sessions: dict[str, UserSession] = {}
 
     def begin(self, person: str) -> str:
-        """Sign a person in; returns the cookie."""
+        """Sign a person in and return the cookie."""
         cookie = secrets.token_urlsafe(32)
-        self._visits[cookie] = Visit(person)
+        self._sessions[cookie] = UserSession(person)
         return cookie
 
-    def find(self, cookie: str) -> Visit | None:
-        """Whose cookie it is; None where it is nobody's, or has been idle for a quarter of an hour."""
-        visit, now = self._visits.get(cookie), time.monotonic()
-        if visit is None:
+    def find(self, cookie: str) -> UserSession | None:
+        """Return the session of a cookie; None if there is none, or it was idle for 15 minutes."""
+        session, now = self._sessions.get(cookie), time.monotonic()
+        if session is None:
             return None
-        if now - visit.seen > _IDLE or now - visit.began > _LONGEST:
+        if now - session.seen > _IDLE or now - session.began > _LONGEST:
             self.end(cookie)
             return None
-        visit.seen = now
-        return visit
+        session.seen = now
+        return session
 
     def end(self, cookie: str) -> None:
         """Sign out."""
-        self._visits.pop(cookie, None)
+        self._sessions.pop(cookie, None)
 
 
 class Challenges:
-    """Challenges given out, each good once and for five minutes, with what was said when it was."""
+    """Issued challenges with their data; each is valid once and for five minutes."""
 
     def __init__(self) -> None:
         self._open: dict[bytes, tuple[float, tuple[str, ...]]] = {}
 
-    def give(self, challenge: bytes, *said: str) -> None:
-        """Remember a challenge."""
+    def give(self, challenge: bytes, *data: str) -> None:
+        """Store a challenge with its data."""
         now = time.monotonic()
         self._open = {c: kept for c, kept in self._open.items() if now - kept[0] < _CHALLENGE}
         while len(self._open) >= _MOST_OPEN:
             del self._open[next(iter(self._open))]
-        self._open[challenge] = (now, said)
+        self._open[challenge] = (now, data)
 
     def take(self, challenge: bytes) -> tuple[str, ...]:
-        """What was said when it was given; it is good no more.
+        """Consume a challenge and return its data.
 
         Raises:
-            RefusedError: it was not given here, or too long ago, or was taken before.
+            RefusedError: the challenge is unknown, expired or already used.
         """
         given = self._open.pop(challenge, None)
         if given is None or time.monotonic() - given[0] > _CHALLENGE:
-            raise RefusedError("this took too long, or was sent twice", remedy="try again")
+            raise RefusedError("this challenge has expired or was used already", remedy="try again")
         return given[1]
 
 
 class AdminCode:
-    """A code in the terminal that lets one person enrol; five wrong tries or one use, and there is a new one.
+    """A code that lets one person enrol; replaced after one use or five wrong tries.
 
     Args:
-        show: prints the code where only the admin can see it.
+        show: prints the code where only the admin sees it.
     """
 
     def __init__(self, show: Callable[[str], None]) -> None:
@@ -90,17 +90,17 @@ class AdminCode:
         self._renew()
 
     def check(self, code: str) -> None:
-        """Make sure of the code, and use it up.
+        """Verify and consume the code.
 
         Raises:
-            RefusedError: it is wrong.
+            RefusedError: the code is wrong.
         """
         right = secrets.compare_digest(code.strip().encode("utf-8", "replace"), self._code.encode())
         self._tries -= 1
         if right or not self._tries:
             self._renew()
         if not right:
-            raise RefusedError("wrong admin code", remedy="the terminal that runs the review page shows it")
+            raise RefusedError("wrong admin code", remedy="read it in the terminal that runs the review page")
 
     def _renew(self) -> None:
         self._code, self._tries = "-".join(secrets.token_hex(2) for _ in range(4)), _TRIES
