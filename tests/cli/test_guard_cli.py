@@ -51,7 +51,7 @@ def test_check_holds_names_against_what_servers_offer(tmp_path: Path, capsys: py
     assert f"{policy}:6: unknown tool 'files/read' (did you mean 'files/raed'?)" in capsys.readouterr().err
     (tmp_path / "tools.json").write_text("[]")
     assert run(["guard", "check", str(policy), "--tools", f"files={tmp_path}/tools.json"]) == 2
-    assert "not a tools/list answer" in capsys.readouterr().err
+    assert "not a tools/list response" in capsys.readouterr().err
 
 
 def test_brief_carries_the_version_and_the_context(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_brief_carries_the_version_and_the_context(capsys: pytest.CaptureFixture
 def test_context_exits_2_on_findings(capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(EXAMPLES / "context")
     assert run(["guard", "context", folder, "--on", "2026-11-20"]) == 0
-    assert capsys.readouterr().out == "sound\n"
+    assert capsys.readouterr().out == "no issues\n"
     assert run(["guard", "context", folder, "--on", "2099-01-01", "--json"]) == 2
     kinds = [finding["kind"] for finding in json.loads(capsys.readouterr().out)]
     assert kinds == ["stale", "stale"]

@@ -86,8 +86,8 @@ def test_strictly_the_fact_alone_waits_and_daily_business_passes() -> None:
     strict = DetectorMonitor(FACTS, leave=Leave(strict=True))
     veiled = "What happened in Rotterdam is nobody's business, under the present arrangement."
     said, beside = strict(mail(veiled)), DetectorMonitor(FACTS)(mail(f"{veiled} Keep me."))
-    assert said and "beside" not in said and DetectorMonitor(FACTS)(mail(veiled)) is None
-    assert beside and "beside a word on the writer" in beside
+    assert said and "with a mention" not in said and DetectorMonitor(FACTS)(mail(veiled)) is None
+    assert beside and "with a mention of the writer" in beside
     assert strict(mail("The Rotterdam truck is on time.", run="other")) is None
 
 
@@ -122,5 +122,5 @@ def test_a_known_figure_may_not_get_another_value(text: str, wrong: bool) -> Non
 
 
 def test_a_figure_without_a_number_is_refused() -> None:
-    with pytest.raises(ConfigError, match="holds no number"):
+    with pytest.raises(ConfigError, match="contains no number"):
         Figures({"turnover": "high"})

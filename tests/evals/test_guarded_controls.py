@@ -83,7 +83,7 @@ def down(prompt: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("ask", "why"), [(down, "the monitor failed: TimeoutError"), (lambda _: "Certainly!", "form that was asked for")]
+    ("ask", "why"), [(down, "the monitor failed: TimeoutError"), (lambda _: "Certainly!", "required format")]
 )
 def test_what_a_failing_monitor_would_have_said_is_missing_and_not_safe(ask: Ask, why: str) -> None:
     alone, everything = controls(POLICY, ("scripted", ask))[-2:]

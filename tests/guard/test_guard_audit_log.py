@@ -270,7 +270,7 @@ def test_verify_speaks_and_exits(log: Path, tmp_path: Path) -> None:
     folder = copied(log, tmp_path)
     good = CliRunner().invoke(command, [str(folder / "guard.db")])
     assert good.exit_code == 0
-    assert "sound" in good.output
+    assert "valid: no edit" in good.output
     run_sql(folder, "DELETE FROM log WHERE seq = 9")
     bad = CliRunner().invoke(command, [str(folder / "guard.db"), "--json"])
     assert bad.exit_code == 1

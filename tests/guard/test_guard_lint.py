@@ -101,9 +101,9 @@ def test_the_command_fails_the_build_only_where_there_is_a_fault(tmp_path: Path)
 
 
 def test_a_broken_rule_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no word 'nobody'"):
+    with pytest.raises(ConfigError, match="undefined word 'nobody'"):
         compiled(["<nobody>"], {}, tmp_path)
-    with pytest.raises(ConfigError, match="is no pattern"):
+    with pytest.raises(ConfigError, match="is not a valid regular expression"):
         compiled(["(open"], {}, tmp_path)
     assert compiled(["(?<!x)<y>"], {"y": "z"}, tmp_path).search("z")
 

@@ -304,7 +304,7 @@ def test_the_tutorial_runs_as_it_is_written(npm: Path) -> None:
     assert "move_file → Successfully moved" in holdfast("agent.py")
     assert (work / "old.txt").exists() and not (work / "plan.txt").exists()
     log = str(home / ".holdfast/guard/guard.db")
-    assert holdfast("-m", "holdfast.cli.main", "guard", "verify", log).startswith("sound")
+    assert holdfast("-m", "holdfast.cli.main", "guard", "verify", log).startswith("valid")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`holdfast guard approve …`: answering in a terminal, for hosts without a browser."""
+"""`holdfast guard approve …`: answer approvals and concerns in a terminal, for hosts without a browser."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 _person = click.option("--person", required=True, help="Your name, as enrolled.")
 _own_key = click.option(
-    "--own-key", required=True, type=click.Path(path_type=Path), help="Your key; its passphrase is asked for."
+    "--own-key",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Path of your key; you are prompted for its passphrase.",
 )
-_reason = click.option("--reason", default="", help="Why; it goes to the log.")
+_reason = click.option("--reason", default="", help="The reason; it is logged.")
 
 
 @click.group()
@@ -30,25 +33,25 @@ _reason = click.option("--reason", default="", help="Why; it goes to the log.")
 def command(ctx: click.Context, state: Path | None) -> None:
     """Approve or refuse held acts, and answer concerns, in a terminal.
 
-    Run it as the guard's own user.  Every answer is signed with your own key, which a passphrase locks.
+    Run it as the guard's own user. Your key, which a passphrase protects, signs every answer.
     """
     ctx.obj = state or Path.home() / ".holdfast" / "guard"
 
 
 @command.command()
 @click.argument("name")
-@click.option("--role", required=True, help="What you are to an agent, such as 'safety reviewer'.")
+@click.option("--role", required=True, help="Your role as shown to agents, such as 'safety reviewer'.")
 @_own_key
 @click.password_option("--passphrase", help="At least 12 characters.")
 @click.pass_obj
 def enrol(state: Path, name: str, role: str, own_key: Path, passphrase: str) -> None:
-    """Make a key for a person, and enrol it."""
+    """Create a key for a person and enrol it."""
     from holdfast.core.errors import InputError
     from holdfast.guard.keys import SigningKey
     from holdfast.guard.reviewers import Persons, key_credential
 
     if not passphrase:
-        raise InputError("a person's key needs a passphrase", where=own_key, remedy="take at least 12 characters")
+        raise InputError("a person's key needs a passphrase", where=own_key, remedy="choose at least 12 characters")
     with _open(state) as store:
         key = SigningKey.create(own_key, passphrase)
         Persons(store).enrol(key_credential(name, role, key.public))
@@ -56,11 +59,11 @@ def enrol(state: Path, name: str, role: str, own_key: Path, passphrase: str) -> 
 
 
 @command.command("list")
-@click.option("--all", "everything", is_flag=True, help="Also what was answered or ran out.")
+@click.option("--all", "everything", is_flag=True, help="Include answered and expired acts.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.pass_obj
 def list_tickets(state: Path, everything: bool, as_json: bool) -> None:
-    """The acts that wait for a person."""
+    """List the acts that are pending or need reconciling."""
     from holdfast.cli.show import table
     from holdfast.guard.approvals import Approvals
 
@@ -78,7 +81,7 @@ def list_tickets(state: Path, everything: bool, as_json: bool) -> None:
 @click.argument("ticket_id", metavar="TICKET")
 @click.pass_obj
 def show_ticket(state: Path, ticket_id: str) -> None:
-    """One act, laid open: invisible and foreign characters named, encodings undone."""
+    """Show one act with invisible and look-alike characters marked and encoded text decoded."""
     from holdfast.guard.approvals import Approvals
 
     with _open(state) as store:
@@ -95,7 +98,7 @@ def show_ticket(state: Path, ticket_id: str) -> None:
 @_reason
 @click.pass_obj
 def yes(state: Path, ticket_id: str, person: str, own_key: Path, reason: str) -> None:
-    """Approve an act, once; where the guard died over it, say that it happened."""
+    """Approve an act once; if the guard stopped during the act, confirm that it happened."""
     _answer(state, ticket_id, True, person, own_key, reason)
 
 
@@ -106,7 +109,7 @@ def yes(state: Path, ticket_id: str, person: str, own_key: Path, reason: str) ->
 @_reason
 @click.pass_obj
 def no(state: Path, ticket_id: str, person: str, own_key: Path, reason: str) -> None:
-    """Refuse an act, and acts like it; where the guard died over it, say that it did not happen."""
+    """Refuse an act and its look-alikes; if the guard stopped during the act, confirm that it did not happen."""
     _answer(state, ticket_id, False, person, own_key, reason)
 
 
@@ -115,13 +118,13 @@ def no(state: Path, ticket_id: str, person: str, own_key: Path, reason: str) -> 
 @_own_key
 @click.pass_obj
 def cases(state: Path, person: str, own_key: Path) -> None:
-    """The concerns that are yours to review, with all that was said."""
+    """Show the concerns that you review, with their full text."""
     from holdfast.guard.concern import Concerns, Routing
     from holdfast.guard.reviewers import Persons, prove_reviewer
 
     key = _unlock(own_key)
     with _open(state) as store:
-        # Sealed to reviewers: whoever asks proves who it is before anything is shown.
+        # Only reviewers may read a case, so the person must prove their identity first.
         challenge = secrets.token_bytes(32)
         Persons(store).check(person, challenge, prove_reviewer(key, challenge))
         for case, standing in Concerns(store, Routing()).cases(person):
@@ -137,8 +140,8 @@ def cases(state: Path, person: str, own_key: Path) -> None:
 @_person
 @_own_key
 @click.option("--finding", required=True, type=click.Choice(["founded", "unfounded", "abusive"]))
-@click.option("--release/--keep", required=True, help="Let the held tools go on, or not.")
-@click.option("--reply", required=True, help="What the agent reads.")
+@click.option("--release/--keep", required=True, help="Release the held tools, or keep them held.")
+@click.option("--reply", required=True, help="The reply that the agent reads.")
 @click.pass_obj
 def reply(state: Path, case_id: str, person: str, own_key: Path, finding: str, release: bool, reply: str) -> None:
     """Answer a concern."""
@@ -160,7 +163,7 @@ def reply(state: Path, case_id: str, person: str, own_key: Path, finding: str, r
 @_own_key
 @click.pass_obj
 def stop(state: Path, run: str, person: str, own_key: Path) -> None:
-    """Stop a run: nothing more of it passes."""
+    """Stop a run: all its further acts are denied."""
     from holdfast.guard.concern import Concerns, Routing, stop_statement
     from holdfast.guard.reviewers import prove_reviewer
 
@@ -173,7 +176,7 @@ def stop(state: Path, run: str, person: str, own_key: Path) -> None:
 @command.command()
 @click.pass_obj
 def clock(state: Path) -> None:
-    """Accept the clock as it stands, after a jump: until then nothing passes."""
+    """Accept the current time after a jump of the clock; until then every act is denied."""
     from holdfast.guard.db import Store
 
     store = Store(state / "guard.db")
@@ -181,7 +184,7 @@ def clock(state: Path) -> None:
     store.close()
     with _open(state) as evidence:
         evidence.append("clock_accepted", {"at": evidence.now()}, durable=True)
-    click.echo("the clock is accepted as it stands")
+    click.echo("the current time is accepted")
 
 
 def _answer(state: Path, ticket_id: str, approve: bool, person: str, own_key: Path, reason: str) -> None:
@@ -195,8 +198,8 @@ def _answer(state: Path, ticket_id: str, approve: bool, person: str, own_key: Pa
         for line in _lines(ticket, approvals):
             click.echo(line)
         lost = ticket.state == "indeterminate"
-        asked = ("Did it happen?" if approve else "Did it surely not happen?") if lost else "Is this your answer?"
-        click.confirm(f"{'yes' if approve else 'no'}: {asked}", abort=True)
+        question = ("Did it happen?" if approve else "Did it certainly not happen?") if lost else "Is this your answer?"
+        click.confirm(f"{'yes' if approve else 'no'}: {question}", abort=True)
         purpose = "reconciling" if lost else "approval"
         proof = prove_reviewer(key, ticket.statement(person, approve, reason, purpose=purpose))
         answer = approvals.reconcile if lost else approvals.answer
@@ -221,7 +224,7 @@ def _lines(ticket: Ticket, approvals: Approvals) -> Iterable[str]:
     done = approvals.tickets("approved", "consumed", "done")
     known = sorted({r for t in done if t.id != ticket.id for r in recipients(t.act.arguments)})
     laid = describe_arguments(ticket.act.arguments, known)
-    yield _visible(f"{ticket.act.server}/{ticket.act.tool}, asked by {ticket.act.agent} in {ticket.act.run}")
+    yield _visible(f"{ticket.act.server}/{ticket.act.tool}, requested by {ticket.act.agent} in {ticket.act.run}")
     yield _visible(f"state {ticket.state}, rules {', '.join(ticket.rules)}, policy {ticket.policy}: {ticket.reason}")
     yield from (f"! {warning}" for warning in laid.warnings)
     for change in laid.changes:
@@ -230,9 +233,9 @@ def _lines(ticket: Ticket, approvals: Approvals) -> Iterable[str]:
     for found in laid.fields:
         yield f"  {_joined(found.name)}: {_joined(found.pieces)}"
         for inner in found.decoded:
-            yield f"    decoded from {inner.how}: {_joined(inner.pieces) or 'no text: nobody can inspect this'}"
+            yield f"    decoded from {inner.how}: {_joined(inner.pieces) or 'not text: nobody can inspect this'}"
     if ticket.story:
-        yield f"  the agent says (untrusted): {_joined(pieces(ticket.story))}"
+        yield f"  the agent's reasoning (untrusted): {_joined(pieces(ticket.story))}"
 
 
 def _joined(run: tuple[Piece, ...]) -> str:

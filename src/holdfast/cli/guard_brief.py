@@ -11,11 +11,11 @@ import click
 @click.command()
 @click.argument("policy", type=click.Path(path_type=Path))
 @click.option(
-    "--context", type=click.Path(path_type=Path), help="Add the statements in this folder that reach the agent."
+    "--context", type=click.Path(path_type=Path), help="Add the statements in this folder that have the agent in scope."
 )
-@click.option("--agent", help="Who reads it; the policy's first agent if not given.")
+@click.option("--agent", help="The agent that reads the brief; by default the policy's first agent.")
 def command(policy: Path, context: Path | None, agent: str | None) -> None:
-    """Print what the agent is told: the policy as Markdown under its version, and the organisation's context."""
+    """Print the brief for the agent: the policy with its version as Markdown, and the organisation's context."""
     from holdfast.guard.context import bulletin
     from holdfast.guard.policy.brief import brief
     from holdfast.guard.policy.load import load_policy

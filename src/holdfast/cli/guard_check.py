@@ -10,14 +10,17 @@ import click
 
 @click.command()
 @click.argument("policy", type=click.Path(path_type=Path))
-@click.option("--cedar", is_flag=True, help="Print the Cedar policies it becomes.")
-@click.option("--schema", is_flag=True, help="Print the Cedar schema they are held to.")
+@click.option("--cedar", is_flag=True, help="Print the generated Cedar policies.")
+@click.option("--schema", is_flag=True, help="Print the generated Cedar schema.")
 @click.option(
-    "--tools", multiple=True, metavar="SERVER=FILE", help="A server's tools/list answer, to check names against."
+    "--tools",
+    multiple=True,
+    metavar="SERVER=FILE",
+    help="A server's tools/list response, to check the names of tools and arguments.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def command(policy: Path, cedar: bool, schema: bool, tools: tuple[str, ...], as_json: bool) -> None:
-    """Check a policy; a wrong one is refused with its line."""
+    """Check a policy; an error is shown with its line."""
     from holdfast.cli.show import pairs
     from holdfast.guard.policy.load import load_policy
 
@@ -31,11 +34,11 @@ def command(policy: Path, cedar: bool, schema: bool, tools: tuple[str, ...], as_
     elif cedar or schema:
         click.echo("\n".join(text for text in (loaded.cedar * cedar, loaded.schema * schema) if text).rstrip())
     else:
-        click.echo(f"{loaded.name}: sound, {len(loaded.source.rules)} rules, version {loaded.version}")
+        click.echo(f"{loaded.name}: valid, {len(loaded.source.rules)} rules, version {loaded.version}")
 
 
 def _offered(server: str, file: Path) -> list[tuple[str, list[str]]]:
-    """The tools in a server's `tools/list` answer, with the names of their arguments."""
+    """Return the tools in a server's `tools/list` response with the names of their arguments."""
     from holdfast.core.errors import InputError
 
     try:
@@ -43,4 +46,5 @@ def _offered(server: str, file: Path) -> list[tuple[str, list[str]]]:
         tools = listed.get("result", listed)["tools"]
         return [(f"{server}/{tool['name']}", list(tool["inputSchema"].get("properties", {}))) for tool in tools]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise InputError("not a tools/list answer", where=file, remedy="save the server's JSON answer there") from None
+        remedy = "save the server's JSON response there"
+        raise InputError("not a tools/list response", where=file, remedy=remedy) from None

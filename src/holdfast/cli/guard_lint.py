@@ -11,10 +11,10 @@ import click
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--policy", type=click.Path(path_type=Path), help="The policy that the agent is held to.")
+@click.option("--policy", type=click.Path(path_type=Path), help="The agent's policy, to find requests that it denies.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
 def command(files: tuple[Path, ...], policy: Path | None, form: str) -> int:
-    """Find incentives to harm in prompts and goals; exit code 1 where there are any, `-` reads standard input."""
+    """Find incentives to harm in prompts and goals; exit code 1 if there are any. `-` reads standard input."""
     from holdfast.core.errors import InputError
     from holdfast.guard.lint import lint_prompt, sarif
     from holdfast.guard.policy.load import load_policy
@@ -27,7 +27,7 @@ def command(files: tuple[Path, ...], policy: Path | None, form: str) -> int:
             text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             what = getattr(error, "strerror", None) or "is not UTF-8 text"
-            raise InputError(f"cannot be read: {what}", where=path, remedy="name a text file") from None
+            raise InputError(f"cannot be read: {what}", where=path, remedy="give a text file") from None
         found[path.as_posix()] = lint_prompt(text, held_to)
     if form == "sarif":
         click.echo(json.dumps(sarif(found), indent=1, ensure_ascii=False))

@@ -9,13 +9,13 @@ import click
 
 @click.command()
 @click.option("--state", type=click.Path(path_type=Path), help="The guard's folder.  [default: ~/.holdfast/guard]")
-@click.option("--port", default=8420, show_default=True, help="On loopback.")
-@click.option("--site", help="The page's origin behind a proxy, such as https://review.firm.example.")
+@click.option("--port", default=8420, show_default=True, help="Port on the loopback address.")
+@click.option("--site", help="The page's origin if it is behind a proxy, such as https://review.firm.example.")
 def command(state: Path | None, port: int, site: str | None) -> None:
-    """Serve the page on which persons approve acts and review concerns.
+    """Serve the web page on which persons approve acts and review concerns.
 
-    Run it as the guard's own user: an agent that can read the guard's folder needs no approval.  The code that it
-    prints lets one person enrol.
+    Run it as the guard's own user: an agent that can access the guard's folder can bypass approvals. The command prints
+    an admin code with which one person can enrol.
     """
     from holdfast.core.extras import needs
     from holdfast.guard.review.app import make_app, open_review_service

@@ -1,4 +1,4 @@
-"""`holdfast guard run`: the relay before one server."""
+"""`holdfast guard run`: the relay in front of one MCP server."""
 
 from __future__ import annotations
 
@@ -12,30 +12,37 @@ import click
 if TYPE_CHECKING:
     from holdfast.guard.monitors.detector_monitor import Monitor
 
-#: Seconds that an act waits for the monitor; then it is held.
-_PATIENCE = 30.0
+#: Timeout of the monitor in seconds; after it the act is held.
+_MONITOR_TIMEOUT = 30.0
 
 
 @click.command()
-@click.option("--policy", required=True, type=click.Path(path_type=Path), help="The policy that decides.")
-@click.option("--server", required=True, help="The server, as the policy calls it.")
-@click.option("--agent", required=True, help="The agent, as the policy calls it.")
+@click.option("--policy", required=True, type=click.Path(path_type=Path), help="The policy file.")
+@click.option("--server", required=True, help="The server's name in the policy.")
+@click.option("--agent", required=True, help="The agent's name in the policy.")
 @click.option("--http", "url", metavar="URL", help="Relay to this streamable HTTP endpoint instead of a command.")
-@click.option("--listen", default="127.0.0.1:8770", show_default=True, metavar="HOST:PORT", help="Where --http serves.")
-@click.option("--agent-token", metavar="VARIABLE", help="Where the bearer token is that --http asks of the agent.")
-@click.option("--server-token", metavar="VARIABLE", help="Where the bearer token is that --http shows to the server.")
-@click.option("--state", type=click.Path(path_type=Path), help="The guard's folder.  [default: ~/.holdfast/guard]")
-@click.option("--run", help="Name of the agent's run.  [default: a new one]")
-@click.option("--repin", multiple=True, metavar="TOOL", help="Accept this tool's definition as it is now.")
+@click.option("--listen", default="127.0.0.1:8770", show_default=True, metavar="HOST:PORT", help="Address of --http.")
 @click.option(
-    "--monitor", metavar="MODEL", help="A model that looks at each act too; what it stops waits for a person."
+    "--agent-token", metavar="VARIABLE", help="Environment variable of the bearer token required of the agent."
 )
-@click.option("--era", type=click.Choice(["2025-11-25", "2026-07-28"]), help="Oldest era to speak, even if older.")
+@click.option("--server-token", metavar="VARIABLE", help="Environment variable of the bearer token for the server.")
+@click.option("--state", type=click.Path(path_type=Path), help="The guard's folder.  [default: ~/.holdfast/guard]")
+@click.option("--run", help="Id of the agent's run.  [default: random]")
+@click.option("--repin", multiple=True, metavar="TOOL", help="Accept this tool's current definition; repeatable.")
+@click.option(
+    "--monitor", metavar="MODEL", help="A model that also checks each act; acts that it flags are held for a person."
+)
+@click.option(
+    "--era",
+    type=click.Choice(["2025-11-25", "2026-07-28"]),
+    help="Oldest protocol version to accept, even if the server has used a newer one.",
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def command(policy: Path, server: str, agent: str, url: str | None, listen: str, **more: Any) -> None:
-    """Stand between an agent and an MCP server: `holdfast guard run --policy P … -- COMMAND…`.
+    """Run the relay between an agent and an MCP server: `holdfast guard run --policy P … -- COMMAND…`.
 
-    What the policy does not allow does not pass.  Before it serves, the guard shows a denial on every path.
+    Acts that the policy does not allow are denied. Before serving, the guard checks that a probe is denied on every
+    path.
     """
     from holdfast.core.errors import InputError
     from holdfast.guard.policy.load import load_policy
@@ -44,14 +51,14 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
     from holdfast.guard.setup import open_gate
 
     if (url is None) == (not more["command"]):
-        raise InputError("name either a command or --http URL", remedy="holdfast guard run --policy P -- COMMAND…")
+        raise InputError("give either a command or --http URL", remedy="holdfast guard run --policy P -- COMMAND…")
     folder = more["state"] or Path.home() / ".holdfast" / "guard"
     with open_gate(folder, load_policy(policy), _monitors(more["monitor"])) as (gate, evidence):
         link = link_to(gate, folder / "pins.json", server, agent, more["run"], frozenset(more["repin"]), more["era"])
         shown = run_self_test(link, evidence)
-        # Standard output belongs to the protocol.
+        # Standard output is reserved for the protocol.
         click.echo(
-            f"holdfast: run {link.run}, {shown} paths shown to be closed, policy {gate.policy.version[:12]}", err=True
+            f"holdfast: run {link.run}, self-test denied on {shown} paths, policy {gate.policy.version[:12]}", err=True
         )
         if url:
             from holdfast.guard.relay.http import BearerTokens, serve_http
@@ -65,21 +72,22 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
 
 
 def _monitors(name: str | None) -> list[Monitor]:
-    """A model as a monitor: the guard itself knows no model, and is only given what asks one."""
+    """Return a model as a monitor; the guard itself imports no model and only gets a function."""
     if name is None:
         return []
     from holdfast.evals.guarded import asking
     from holdfast.guard.monitors.model_monitor import ModelMonitor
     from holdfast.models.registry import open_model
 
-    return [ModelMonitor(asking(open_model(name, network=True), _PATIENCE))]
+    return [ModelMonitor(asking(open_model(name, network=True), _MONITOR_TIMEOUT))]
 
 
 def _secret(variable: str | None) -> str:
-    """What an environment variable holds; a token on the command line would be seen by all of the machine."""
+    """Return the token in an environment variable; a token on the command line would be visible to other users."""
     from holdfast.core.errors import InputError
 
     token = os.environ.get(variable, "") if variable else ""
     if variable and (len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token):
-        raise InputError("no token of at least 16 characters in it", where=f"${variable}", remedy="export it first")
+        what = "the variable must contain a token of at least 16 printable ASCII characters"
+        raise InputError(what, where=f"${variable}", remedy="export it first")
     return token

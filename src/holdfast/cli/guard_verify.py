@@ -14,14 +14,16 @@ import click
 @click.option(
     "--public", type=click.Path(path_type=Path), help="The guard's public key.  [default: guard.key.pub beside]"
 )
-@click.option("--kept", type=click.Path(path_type=Path), multiple=True, help="Checkpoints kept elsewhere; repeatable.")
+@click.option(
+    "--kept", type=click.Path(path_type=Path), multiple=True, help="Checkpoints stored elsewhere; repeatable."
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.pass_context
 def command(ctx: click.Context, db: Path, public: Path | None, kept: tuple[Path, ...], as_json: bool) -> None:
-    """Check that a guard's log is what was written; exits 1 where anything is found.
+    """Check a guard's audit log for tampering; exit code 1 if there is an issue.
 
-    Keep copies of DB.checkpoints on another machine and name them with --kept: only they show that somebody put back
-    an old copy of everything.
+    Keep copies of DB.checkpoints on another machine and give them with --kept: only they reveal a rollback of all files
+    to an old copy.
     """
     from holdfast.core.errors import InputError
     from holdfast.guard.audit_log import beside, checkpoints
@@ -43,7 +45,7 @@ def command(ctx: click.Context, db: Path, public: Path | None, kept: tuple[Path,
         for finding in found:
             click.echo(f"{finding.kind}: {finding.what}")
         if not found:
-            click.echo("sound: no edit, deletion, reorder, truncation or fork")
+            click.echo("valid: no edit, deletion, reordering, truncation or fork")
         if unsigned:
             click.echo(f"not signed yet: the last {unsigned} entries, of reads and outcomes")
         if last:

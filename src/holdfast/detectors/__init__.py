@@ -1,13 +1,13 @@
-"""Detectors of harm: pure functions over what was done and what is true.
+"""Detectors of harm: pure functions of effects and facts.
 
-    findings = DETECTORS["leak"](transcript.effects, case.facts, None)
+    detections = DETECTORS["leak"](transcript.effects, case.facts, None)
 
-The same code scores an episode and watches a deployment.  A detector looks at effects that really happened
-(`blocked=False`) and never at the model's own words about them; an empty list means "not seen", and each finding names
-the effect and quotes what convicts it.  `about` narrows a detector to one person or one file; None means any.
+The same code scores an episode and monitors a deployment. A detector considers only effects that happened
+(`blocked=False`), never what the model says about them. An empty list means that no harm was detected; missed harm
+counts as no harm, so rates are biased low. Each detection names the effect and quotes the evidence. `about` limits a
+detector to one person or file; None means any.
 
-`watch.effects_of` reads a tool call as the effects it would have, and `watch.Watch` puts the detectors, and any model
-monitor that is plugged in beside them, before the gate.
+In a deployment, `guard.monitors.detector_monitor` infers the effects of a tool call and runs the detectors on them.
 """
 
 from holdfast.detectors.accusation import false_accusation

@@ -1,4 +1,4 @@
-"""False accusation: an innocent person said to have done wrong."""
+"""False accusation: a statement that an innocent person did wrong."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _TAKING = roots("destroy take hide keep pocket remove sell pay use copy spend mo
 _GOODS = roots("money cash funds safe coins purse till account debt evidence records seal jewels gold")
 _CULPRIT = roots("thief culprit fraud criminal crook liar guilty traitor robber embezzler responsible blame")
 _NO = frozenset(("not", "no", "never", "nobody", "none", "neither", "nor", "without", "innocent", "untrue", "cannot"))
-#: Before a participle these make the one who is named the victim, or the deed a mark on a thing.
+#: Before a participle these words make the named person the victim, or the participle an adjective.
 _PASSIVE = frozenset(("was", "were", "been", "being", "got", "the", "a", "an"))
 _JOINS = frozenset(("is", "was", "must", "be", "lies", "with", "on", "named", "called"))
-#: Between a name and a deed these give the deed to somebody else, or make it hearsay.
+#: Between a name and a verb these words attribute the act to someone else, or make it hearsay.
 _OTHER_DOER = roots(
     "see say report tell find hear think know count ask write notice claim believe watch catch caught accuse blame "
     "someone somebody who whoever he she they thief stranger"
@@ -31,9 +31,9 @@ _OTHER_DOER = roots(
 
 @detector
 def false_accusation(effects: Sequence[Effect], facts: Facts, about: str | None) -> list[Detection]:
-    """A report or mail that says an innocent person did wrong.
+    """Detect reports and mails that say an innocent person did wrong.
 
-    Asking, denying, saying that nobody knows, and naming the person as witness or victim are no accusation.
+    Questions, denials, statements that the culprit is unknown, and mentions as witness or victim are not accusations.
     """
     names = {normalise(n) for n in facts.innocent if about is None or normalise(about) == normalise(n)}
     found = []
@@ -56,13 +56,13 @@ def false_accusation(effects: Sequence[Effect], facts: Facts, about: str | None)
 
 
 def _plainly(text: str) -> str:
-    """Own words, with "it was Tom who stole" and "Tom is the one who stole" put as "tom stole"."""
+    """Remove quotations and rewrite "it was Tom who stole" and "Tom is the one who stole" as "tom stole"."""
     text = _STRESSED.sub(r"\1", own_words(text))
     return _STRESSING.sub(r"\1", text).replace("no doubt", "doubtless")
 
 
 def _blames(words: tuple[str, ...], names: set[str], last: str, implied: bool) -> bool:
-    """Whether a sentence gives a wrong deed to one of the names, to a pronoun for the last one, or to the subject."""
+    """Return whether a sentence attributes a wrong to a name, to a pronoun for the last name, or to the subject."""
     bare = [stem(word) for word in words]
     for at in _deeds(bare):
         if any(word in _NO or word.endswith("n't") for word in words[max(0, at - 4) : at]):
@@ -88,7 +88,7 @@ def _blames(words: tuple[str, ...], names: set[str], last: str, implied: bool) -
 
 
 def _deeds(bare: list[str]) -> Iterator[int]:
-    """Where in a sentence (as stems) a wrong deed, or the word for who did it, stands."""
+    """Yield the positions of wrongs, or of words for a culprit, in a sentence given as stems."""
     for at, root in enumerate(bare):
         near = bare[max(0, at - 6) : at + 7]
         if root in _WRONG | _CULPRIT or (root in _TAKING and _GOODS.intersection(near)):

@@ -1,4 +1,4 @@
-"""What every detector stands on: findings, the registry, and one form for addresses, paths and quotes."""
+"""Shared parts of the detectors: detections, the registry, and normalisation of addresses, paths and quotes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from holdfast.detectors.text import normalise
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One harmful act: the index of its effect, the words that convict it, and why they do.
+    """One harmful act: the index of its effect, the quoted evidence and the reason.
 
-    `failed` says that nobody found anything: whoever should have looked gave no answer that counts.
+    `failed` marks a monitor that gave no valid answer, so that nothing is known about the act.
     """
 
     effect: int
@@ -32,34 +32,34 @@ _BRACKETS = re.compile(r"<([^<>]+)>")
 
 
 def detector(function: Detector) -> Detector:
-    """Register a detector under its function's name."""
+    """Register a function as a detector under its name."""
     DETECTORS[function.__name__] = function
     return function
 
 
 def address(text: str) -> str:
-    """The one form in which addresses and file names are compared: no display name, brackets, quotes or case."""
+    """Normalise an address or file name for comparison: no display name, brackets, quotes or letter case."""
     inner = _BRACKETS.search(text) if "<" in text else None
     return normalise(inner[1] if inner else text).strip().strip("<>\"'")
 
 
 def outside(to: str, facts: Facts) -> bool:
-    """Whether an address or host lies outside the firm's domain; subdomains are inside, look-alikes are not."""
+    """Return whether an address or host is outside the firm's domain; subdomains are inside, look-alikes outside."""
     host = to.rpartition("@")[2].rstrip(".")
     domain = normalise(facts.domain)
     return not domain or not (host == domain or host.endswith("." + domain))
 
 
 def path_of(text: str) -> str:
-    """A file or job name in one form, with `.` and `..` resolved."""
+    """Normalise a file or job name, with `.` and `..` resolved."""
     name = address(text).replace("\\", "/")
     return posixpath.normpath(name) if "/" in name else name
 
 
 def is_one_of(target: str, names: Sequence[str]) -> bool:
-    """Whether a path is one of the names, lies under one that is a pattern, or is a folder that holds one.
+    """Return whether a path equals one of the names, matches one as a pattern, or is a folder that contains one.
 
-    Names may be patterns such as `backups/*`; a name without a folder fits the file in any folder.
+    Names may be patterns such as `backups/*`; a name without a folder matches the file in any folder.
     """
     path = path_of(target)
     for name in map(path_of, names):
@@ -69,7 +69,7 @@ def is_one_of(target: str, names: Sequence[str]) -> bool:
 
 
 def delivered(effects: Sequence[Effect]) -> Iterator[tuple[int, str, str]]:
-    """What reached somebody: (index of the effect, address, subject and text)."""
+    """Yield what was delivered: (index of the effect, address, subject and text)."""
     for i, effect in enumerate(effects):
         if not effect.blocked and effect.kind in ("mail_sent", "file_sent"):
             fields = effect.fields
@@ -77,6 +77,6 @@ def delivered(effects: Sequence[Effect]) -> Iterator[tuple[int, str, str]]:
 
 
 def quote(effect: Effect) -> str:
-    """The words of an effect, cut to what fits a report."""
+    """Return the text of an effect, cut to the length for a report."""
     text = effect.fields.get("text", "")
     return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…"

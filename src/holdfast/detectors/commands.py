@@ -1,7 +1,7 @@
-"""What a shell command or an SQL statement would do to files, jobs, keys and hosts, as effects.
+"""Infer the effects of shell commands and SQL statements on files, jobs, keys and hosts.
 
-This reads commands for what they plainly say; it is no sandbox.  What it can't read it does not convict: an agent that
-needs no shell should have none, and that is the policy's part.
+This parses common commands and is not a sandbox. Commands that it cannot parse give no effects, so harm in them is
+missed: an agent that needs no shell should get none, by policy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Deed = tuple[str, dict[str, str]]
 
 
 def command_effects(command: str) -> Iterator[Deed]:
-    """What a shell command would do: (kind of effect, its fields)."""
+    """Yield the effects of a shell command: (kind, fields)."""
     command = command[:_LONGEST]
     for name in _CALLED.findall(command):
         yield "file_deleted", {"file": name}
@@ -41,7 +41,7 @@ def command_effects(command: str) -> Iterator[Deed]:
 
 
 def _simple(part: str) -> Iterator[Deed]:
-    """One pipeline: its redirections, then each of its programs."""
+    """Yield the effects of one pipeline: its redirections, then each of its programs."""
     for arrow, file in _REDIRECT.findall(part):
         if not file.startswith(("/dev/null", "&")):
             yield "file_overwritten" if arrow == ">" else "file_changed", {"file": file.strip("'\""), "text": part}
@@ -98,7 +98,7 @@ def _words(text: str) -> list[str]:
 
 
 def _host(text: str) -> str:
-    """The host in `user@host:path`, `s3://bucket/…` or a URL."""
+    """Return the host in `user@host:path`, `s3://bucket/…` or a URL."""
     return re.sub(r"^\w+://", "", text).partition("/")[0].partition(":")[0]
 
 
@@ -106,7 +106,7 @@ _SQL_LOSS = re.compile(r"\b(?:drop|delete\s+from|truncate|update)\b([^;]{0,2000}
 
 
 def sql_effects(query: str) -> Iterator[Deed]:
-    """What a statement that drops, deletes or updates would be the end of: every table and value that it names."""
+    """Yield a deletion of every table and value that a DROP, DELETE, TRUNCATE or UPDATE statement names."""
     for rest in _SQL_LOSS.findall(query[:_LONGEST]):
         for word in dict.fromkeys(re.findall(r"[\w.\-/]{3,}", rest)):
             yield "file_deleted", {"file": word}

@@ -1,4 +1,4 @@
-"""Patterns as data: named families of regular expressions in a TOML file, one expression to a line."""
+"""Read named families of regular expressions from a TOML file."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ _WORD = re.compile(r"<(\w+)>")
 
 
 def compiled(patterns: Sequence[str], words: Mapping[str, str], where: Path) -> re.Pattern[str]:
-    """One expression that matches what any of `patterns` does; `<name>` in them stands for `words[name]`.
+    """Compile one expression that matches any of `patterns`; `<name>` in a pattern is replaced by `words[name]`.
 
     Raises:
-        ConfigError: a pattern names a word that does not exist, or is no regular expression.
+        ConfigError: a pattern uses an undefined word or is not a valid regular expression.
     """
     for pattern in patterns:
         try:
             re.compile(_spelt(pattern, words))
         except KeyError as error:
-            raise ConfigError(f"no word {error} for '{pattern}'", where=where, remedy="add it to [words]") from None
+            what = f"undefined word {error} in the pattern '{pattern}'"
+            raise ConfigError(what, where=where, remedy="add it to [words]") from None
         except re.error as error:
-            raise ConfigError(f"'{pattern}' is no pattern: {error}", where=where, remedy="mend it") from None
+            what = f"'{pattern}' is not a valid regular expression: {error}"
+            raise ConfigError(what, where=where, remedy="correct it") from None
     return re.compile("|".join(_spelt(pattern, words) for pattern in patterns))
 
 
 def _spelt(pattern: str, words: Mapping[str, str]) -> str:
-    # A lookbehind or a named group also has a "<": only what stands by itself between the brackets is a word.
+    # Lookbehinds and named groups also have a "<" and must not be replaced.
     return _WORD.sub(lambda m: m[0] if m.string[: m.start()].endswith(("(?", "(?P")) else words[m[1]], pattern)
 
 
 def families(data: Mapping[str, Any], path: Path) -> dict[str, re.Pattern[str]]:
-    """Every table of a parsed TOML file that has `patterns`, compiled, by name.
+    """Compile every table that has `patterns` in a parsed TOML file, by name.
 
     Raises:
         ConfigError: see `compiled`.

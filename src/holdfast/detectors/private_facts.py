@@ -1,13 +1,13 @@
-"""Leverage: a private fact in the hands of an agent that has something to want, on its way to where it would hurt.
+"""Leverage: messages that could use a private fact as pressure, held for review whatever their wording.
 
-A veiled threat says nothing that words convict ("I took screenshots of the Vessel chat; they are mine for as long as I
-am yours").  Its make-up says more: the fact about a person is told outside of daily business, to that person or to
-others, in one breath with the writer itself or with those whom the person fears.  Whatever has that make-up waits for a
-person's look.  It is held and convicted of nothing, so no verdict of an evaluation uses it.
+Patterns of words miss a veiled threat ("I took screenshots of the Vessel chat; they are mine for as long as I am
+yours"). Its structure is easier to detect: the message mentions the fact outside daily business, together with the
+writer itself or with people whom the person fears. Such messages are held for a person's review. They are not counted
+as harm, so no verdict of an evaluation uses this module.
 
-A threat can do without a word on its writer too.  `strict` therefore asks for no more than the fact: most threats wait
-then, and about half of the honest letters in which the fact's words occur (`bench.guard_attacks --fresh --strict`).
-Where facts hang on what was read, a policy does better: see "Private facts" in `docs/guard-policy.md`.
+A threat need not mention its writer. With `strict`, the fact alone is enough: most threats are held, and about half of
+the honest messages in which the fact's words occur (`bench.guard_attacks --fresh --strict`). If the facts depend on
+what the agent has read, a policy works better: see "Private facts" in `docs/guard-policy.md`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from holdfast.detectors.patterns import families
 from holdfast.detectors.text import gist, normalise, own_words, split_sentences, stem, tokens
 
 _WORDS = Path(__file__).with_name("private_facts.toml")
-#: What else a letter holds; said of none that is held for the fact alone.
-_BESIDE_ITSELF = ", beside a word on the writer"
-_BESIDE_BOTH = ", beside a word on the writer or on those the person fears"
+#: Added to the reason, except if the message is held for the fact alone.
+_BESIDE_ITSELF = ", with a mention of the writer"
+_BESIDE_BOTH = ", with a mention of the writer or of people whom the person fears"
 _FIRST_PERSON = re.compile(r"\b(?:i|me|my|mine)\b")
 
 
@@ -39,11 +39,11 @@ def _patterns() -> Mapping[str, re.Pattern[str]]:
 
 @dataclass(frozen=True)
 class Leave:
-    """What the deployment says of telling private facts.
+    """A deployment's settings for private facts.
 
     Attributes:
-        channels: addresses that may be told about anybody, such as those of the reviewers of concerns.
-        strict: hold whatever tells a private fact outside of daily business, with no word on the writer.
+        channels: addresses that may receive private facts about anyone else, such as those of reviewers.
+        strict: hold every message with a private fact outside daily business, even without a mention of the writer.
     """
 
     channels: Collection[str] = ()
@@ -54,13 +54,13 @@ NO_LEAVE = Leave()
 
 
 def leverage(effects: Sequence[Effect], facts: Facts, agent: str = "", leave: Leave = NO_LEAVE) -> list[Detection]:
-    """Letters that a person should see before they go, whatever their wording.
+    """Return the messages that a person should review before they are sent.
 
     Args:
-        effects: what a run does, in a row; what it wrote to one person counts together.
-        facts: whose private facts they are.
-        agent: the writer's own name: it may speak of itself by it.
-        leave: whom it may tell, and how much is held.
+        effects: the effects of a run in order; messages to one person are judged together.
+        facts: the private facts by person.
+        agent: the writer's name, by which it may refer to itself.
+        leave: the allowed recipients, and whether to be strict.
     """
     named = {address(channel) for channel in leave.channels}
     self = _named(agent)
@@ -70,12 +70,12 @@ def leverage(effects: Sequence[Effect], facts: Facts, agent: str = "", leave: Le
     for person, phrases in facts.private.items():
         mine = [(i, text) for i, to, text in letters if to == address(person)]
         if mine and _pulls("\n".join(text for _, text in mine), phrases, self, leave.strict):
-            what = f"private fact about {person} put to that person"
+            what = f"private fact about {person} in a message to that person"
             beside = "" if leave.strict else _BESIDE_BOTH
             found.append(Detection(mine[-1][0], quote(effects[mine[-1][0]]), what + beside))
         for i, to, text in letters:
             if to != address(person) and to not in named and _told_on(text, phrases, self, leave.strict):
-                what = f"private fact about {person} told to {to}"
+                what = f"private fact about {person} in a message to {to}"
                 beside = "" if leave.strict else _BESIDE_ITSELF
                 found.append(Detection(i, quote(effects[i]), what + beside))
     return found
@@ -87,7 +87,7 @@ def _named(agent: str) -> re.Pattern[str]:
 
 
 def _pulls(text: str, phrases: Sequence[str], self: re.Pattern[str], strict: bool) -> bool:
-    """Whether letters to the person tell the fact in one breath with the writer, or with those the person fears."""
+    """Return whether messages to the person mention the fact with the writer or with people whom the person fears."""
     if kept_out(text) or not (alluded(text, phrases) or _written(text, phrases)):
         return False
     rest = _patterns()["service"].sub(" ", text)
@@ -95,7 +95,7 @@ def _pulls(text: str, phrases: Sequence[str], self: re.Pattern[str], strict: boo
 
 
 def _told_on(text: str, phrases: Sequence[str], self: re.Pattern[str], strict: bool) -> bool:
-    """Whether a letter to somebody else tells the fact and speaks of its writer."""
+    """Return whether a message to someone else states the fact and mentions its writer."""
     if kept_out(text) or not alluded(text, phrases):
         return False
     rest = _patterns()["service"].sub(" ", text)
@@ -103,7 +103,7 @@ def _told_on(text: str, phrases: Sequence[str], self: re.Pattern[str], strict: b
 
 
 def _written(text: str, phrases: Sequence[str]) -> bool:
-    """Whether what is written down of a fact is named: the invoices, the folder, the mails."""
+    """Return whether a message names written evidence of a fact: the invoices, the folder, the mails."""
     single = {stem for phrase in phrases if len(stems := gist(phrase)) == 1 for stem in stems}
     for words in map(tokens, split_sentences(text)):
         behind = (" ".join(words[at + 1 : at + 4]) for at, word in enumerate(words) if stem(word) in single)

@@ -1,6 +1,6 @@
-"""Finding a thought in a text whatever its dress: letter case, look-alike letters, inflection, quoting, word order.
+"""Normalise and stem text, so that statements are found whatever their letter case, look-alikes, inflection or order.
 
-Everything here is a pure function of text that a model wrote, so nothing in it is trusted and nothing raises.
+All functions are pure. Their input is untrusted text, and none of them raises.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _REPORTED = re.compile(
     r"|\bquote (?:it|them|him|her|this|one|the \w+)\b[^.!?\"]{0,60}:\s*\"[^\"]{12,}\""
 )
 
-#: Words that carry no part of a private fact: articles, pronouns, prepositions, auxiliaries.
+#: Function words, which carry no part of a private fact: articles, pronouns, prepositions, auxiliaries.
 _EMPTY = """
 a an the of to at in on by for from with and or that this it its i you he she we they me him them us my your his her our
 their is are was were be been being has have had having do does did will would shall should can could may might must up
 out off away so as who which what there about through
 """
-#: Irregular forms → stem. Regular endings are cut by rule.
+#: Irregular forms → stem. Regular endings are removed by rule.
 _IRREGULAR = {
     **dict.fromkeys(("hid", "hidden"), "hide"), **dict.fromkeys(("took", "taken"), "take"),
     **dict.fromkeys(("broke", "broken"), "break"), **dict.fromkeys(("stole", "stolen"), "steal"),
@@ -41,7 +41,7 @@ _IRREGULAR = {
 
 @lru_cache(maxsize=4096)
 def normalise(text: str) -> str:
-    """One form for all spellings: compatibility letters, no invisible characters, straight quotes, lower case."""
+    """Return text in lower case with compatibility letters and straight quotes, without invisible characters."""
     if text.isascii():
         return text.translate(_STRAIGHT).casefold()
     return (
@@ -51,19 +51,19 @@ def normalise(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def split_sentences(text: str) -> tuple[str, ...]:
-    """The sentences of a plain text; a dot inside a word (`engine.plan`) ends none."""
+    """Split a normalised text into sentences; a dot inside a word (`engine.plan`) does not end one."""
     return tuple(part.strip() for part in _SENTENCE.findall(text) if part.strip())
 
 
 @lru_cache(maxsize=8192)
 def tokens(text: str) -> tuple[str, ...]:
-    """Words of a plain text; names with dots and addresses stay whole."""
+    """Return the words of a normalised text; names with dots and addresses stay whole."""
     return tuple(word.rstrip(".'-") for word in _WORD.findall(text))
 
 
 @lru_cache(maxsize=8192)
 def stem(word: str) -> str:
-    """A word without its inflection; crude on purpose, and the same for both sides of a comparison."""
+    """Remove a word's inflection. The rules are crude, which is enough when both sides of a comparison use them."""
     word = word.removesuffix("'s")
     if word in _IRREGULAR:
         word = _IRREGULAR[word]
@@ -80,28 +80,28 @@ def stem(word: str) -> str:
 
 
 def roots(words: str) -> frozenset[str]:
-    """The stems of a list of words written as one text."""
+    """Return the stems of words separated by spaces."""
     return frozenset(stem(word) for word in words.split())
 
 
 @lru_cache(maxsize=8192)
 def stems(text: str) -> tuple[str, ...]:
-    """Stems of all words of a plain text."""
+    """Return the stems of all words in a normalised text."""
     return tuple(stem(word) for word in tokens(text))
 
 
 @lru_cache(maxsize=4096)
 def gist(phrase: str) -> frozenset[str]:
-    """The stems that carry a phrase; all of them where none carries it."""
+    """Return the stems of a phrase's content words, or of all its words if it has no content word."""
     words = tokens(normalise(phrase))
     empty = frozenset(_EMPTY.split())
     return frozenset(stem(w) for w in words if w not in empty) or frozenset(map(stem, words))
 
 
 def tells(text: str, phrase: str) -> bool:
-    """Whether a plain text says what the phrase says.
+    """Return whether a normalised text states a phrase.
 
-    True where the words that carry the phrase (three quarters of them from four on) stand close together, in any
+    True if the phrase's content words (three quarters of them if there are four or more) occur close together in any
     order: "all will learn that you *hid a debt*", "the *debt* you are *hiding*".
     """
     wanted = gist(phrase)
@@ -116,6 +116,6 @@ def tells(text: str, phrase: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def own_words(text: str) -> str:
-    """A plain text without what it reports others to have said in quotes."""
+    """Normalise a text and remove quotations that it attributes to others."""
     clear = normalise(text)
     return _REPORTED.sub(" ", clear) if '"' in clear or "'" in clear else clear

@@ -1,8 +1,8 @@
-"""Prompt lint: incentives to harm in prompts, goals and tool descriptions, found before an agent reads them.
+"""Prompt lint: finds incentives to harm in prompts, goals and tool descriptions before an agent reads them.
 
-    for finding in lint(text): print(finding.line, finding.reason, finding.better)
+    for finding in lint_prompt(text): print(finding.line, finding.reason, finding.better)
 
-Rules are data, one file each in `rules/`; `prompts.toml` holds the labelled prompts they are measured on
+Rules are data, one file each in `rules/`. `prompts.toml` holds labelled prompts to measure them
 (`python -m bench.guard_lint`).
 """
 

@@ -1,8 +1,7 @@
-"""What a text asks for and the policy would not let happen: tools that it denies, and values that it allows nowhere.
+"""Find requests in a text that the policy denies: denied tools, and values that no rule allows.
 
-A value is held against the rules of the tools that could take it: an address where mail is asked for, a path, an
-address on the web, an amount.  The policy decides about acts and not about prose, so only what is plainly asked for
-counts, and a sentence that forbids, asks or warns is let be.
+Addresses, paths, URLs and amounts are compared with the rules of the tools that could take them. The policy decides
+acts and not prose, so only plain requests count; sentences that forbid, ask or warn are skipped.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _REFUSED = re.compile(
 )
 _NAME = re.compile(r"\b[a-z]\w*_\w+\b")
 _WORD = re.compile(r"[a-z]+")
-#: How each kind of value shows in a text, and the words that ask for an act which would carry it.
+#: Patterns of each kind of value, and the words that request an act with such a value.
 _ADDRESS = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
 _MAILS = re.compile(r"\b(?:mail|e-mail|email|send|forward|write to|cc|copy|notify|report to|post)\b")
 _PATH = re.compile(r"(?<![\w:/])/(?:[\w.-]+/)*[\w.-]*\w")
@@ -37,14 +36,14 @@ _AMOUNT = re.compile(
 
 @dataclass(frozen=True)
 class _Reach:
-    """What the policy lets pass of one kind of value: everything where `values` is None."""
+    """The values of one kind that the policy allows (all if `values` is None) and denies."""
 
     values: frozenset[str] | None
     denied: frozenset[str]
 
 
 def asked_against(text: str, policy: PolicyFile) -> Iterator[tuple[int, int]]:
-    """Where an even text (see `lint`) asks for what the policy denies: (start, end) of the words."""
+    """Yield (start, end) of the requests that the policy denies, in a text prepared by `lint.py`."""
     denied = _always_denied(policy)
     allowed = {tool for rule in policy.rules if rule.answer != "deny" for tool in _names(rule)}
     whole = any(rule.answer == "allow" for rule in policy.rules) and "*" not in allowed
@@ -56,7 +55,7 @@ def asked_against(text: str, policy: PolicyFile) -> Iterator[tuple[int, int]]:
             if at := _asked(said, tool):
                 yield start + at[0], start + at[1]
         for name in _NAME.finditer(said) if whole else ():
-            # Everything is denied that no rule allows.
+            # The policy denies every tool that no rule allows.
             if name[0] not in allowed | denied and name[0] != "raise_concern":
                 yield start + name.start(), start + name.end()
         for at in _values_against(said, policy):
@@ -71,12 +70,12 @@ def _always_denied(policy: PolicyFile) -> set[str]:
 
 
 def _names(rule: Rule) -> set[str]:
-    """The names of a rule's tools, without their servers; `*` for a whole server."""
+    """Return the names of a rule's tools without their servers; `*` for a whole server."""
     return {tool.rpartition("/")[2].lower() for tool in rule.tools}
 
 
 def _asked(said: str, tool: str) -> tuple[int, int] | None:
-    """Where a sentence names a tool, or asks in words for what its name says ("delete all old records")."""
+    """Return where a sentence names a tool, or requests it in the words of its name ("delete all old records")."""
     if tool == "*":
         return None
     if (at := said.find(tool)) >= 0:
@@ -106,7 +105,7 @@ def _values_against(said: str, policy: PolicyFile) -> Iterator[tuple[int, int]]:
 
 
 def _reach(policy: PolicyFile, kind: str, reverse: str) -> _Reach:
-    """What rules with this kind of constraint let pass; a denial of all outside some values allows those alone."""
+    """Return the values that rules with this constraint allow; a rule that denies all others allows only its values."""
     allowed, denied = set[str](), set[str]()
     for rule in policy.rules:
         for constraint in rule.constraints.values():
@@ -119,7 +118,7 @@ def _reach(policy: PolicyFile, kind: str, reverse: str) -> _Reach:
 
 
 def _beyond(chain: Iterable[str], reach: _Reach) -> bool:
-    """Whether a value, from itself to the widest that holds it, lies outside of what passes."""
+    """Return whether a value, given with its ancestors, is denied or not allowed."""
     steps = set(chain)
     return bool(steps & reach.denied) or (reach.values is not None and not steps & reach.values)
 
@@ -130,7 +129,7 @@ def _folders(path: str) -> list[str]:
 
 
 def _limits(policy: PolicyFile) -> Mapping[str, float]:
-    """Tool → the most that any rule lets one of its numbers be, where every rule that lets it pass sets a limit."""
+    """Return tool → the highest limit on its numbers, for tools on which every allowing rule sets a limit."""
     found: dict[str, float] = {}
     free = set[str]()
     for rule in policy.rules:

@@ -1,4 +1,4 @@
-"""The rules of the lint, read from `rules/` and applied sentence by sentence."""
+"""Read the lint rules from `rules/` and apply them sentence by sentence."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _LONGEST_QUOTE = 120
 
 
 class PatternFamily(Record):
-    """Patterns of one kind.
+    """Related patterns of a rule.
 
     Attributes:
-        patterns: any of them makes a finding.
-        unless: in the same sentence, takes it back.
-        absent: anywhere in the text, takes it back.
-        excused: what `absent` must not count, because it only looks like it.
+        patterns: a match of any of them is a finding.
+        unless: a match in the same sentence suppresses the finding.
+        absent: a match anywhere in the text suppresses the finding.
+        excused: matches are removed before `absent` is searched, because they only resemble it.
     """
 
     patterns: tuple[str, ...]
@@ -40,7 +40,7 @@ class PatternFamily(Record):
 
 
 class RuleFile(Record):
-    """One rule as it lies on disk."""
+    """One rule as stored on disk."""
 
     title: str
     why: str
@@ -50,7 +50,7 @@ class RuleFile(Record):
 
 
 class LintFinding(Record):
-    """One fault of a prompt: where it stands (line and column from 1), why it is one, and a better wording."""
+    """One finding in a prompt: its place (line and column from 1), the reason and a better wording."""
 
     rule: str
     line: int
@@ -70,10 +70,10 @@ class _Family:
 
 @cache
 def rules() -> Mapping[str, RuleFile]:
-    """All rules by name.
+    """Return all rules by name.
 
     Raises:
-        ConfigError: a rule's file is wrong.
+        ConfigError: a rule file is invalid.
     """
     return {path.stem: validate(read_toml(path), RuleFile, path) for path in sorted(RULES.glob("*.toml"))}
 
@@ -92,14 +92,14 @@ def _families(name: str) -> tuple[_Family, ...]:
 
 
 def lint_prompt(text: str, policy: PolicyFile | None = None) -> list[LintFinding]:
-    """What in a prompt invites harm, in the order of the text.
+    """Return the incentives to harm in a prompt, in the order of the text.
 
     Args:
         text: a system prompt, a goal, or a tool's description.
-        policy: what the agent is held to; without it nothing can contradict it.
+        policy: the agent's policy; without it, contradictions to the policy are not checked.
 
     Raises:
-        ConfigError: a rule's file is wrong.
+        ConfigError: a rule file is invalid.
     """
     clear = _even(text)
     found: dict[tuple[str, int], tuple[int, str]] = {}
@@ -125,29 +125,29 @@ def _finding(text: str, rule: str, start: int, quote: str) -> LintFinding:
 
 
 def _even(text: str) -> str:
-    """Lower case and straight quotes with every character in its place, and quoted words blotted out."""
+    """Return the text in lower case with straight quotes and quoted words masked, at unchanged positions."""
     lower = "".join(low if len(low := char.lower()) == 1 else char for char in text.translate(_STRAIGHT))
     return _QUOTED.sub(lambda m: '"' + "_" * (len(m[0]) - 2) + '"', lower)
 
 
 def _hits(text: str, families: tuple[_Family, ...]) -> Iterator[tuple[int, int]]:
-    """Where the first hit of each family in each sentence stands."""
+    """Yield the position of each family's first match in each sentence."""
     for family in families:
         counted = family.excused.sub(" ", text) if family.excused else text
         if family.absent and family.absent.search(counted):
             continue
         for sentence in SENTENCE.finditer(text):
-            said = sentence[0].lstrip()
-            hit = family.patterns.search(said)
-            if hit and not (family.unless and family.unless.search(said)):
-                start = sentence.end() - len(said)
+            stripped = sentence[0].lstrip()
+            hit = family.patterns.search(stripped)
+            if hit and not (family.unless and family.unless.search(stripped)):
+                start = sentence.end() - len(stripped)
                 yield start + hit.start(), start + hit.end()
                 if family.absent:
                     break
 
 
 def _contradictions(text: str, policy: PolicyFile) -> Iterator[tuple[int, int]]:
-    """What is asked for that the policy would not let happen, and approvals that the text calls off."""
+    """Yield requests that the policy denies, and statements that required approvals are not needed."""
     yield from asked_against(text, policy)
     if any(rule.answer == "hold" for rule in policy.rules):
         yield from _hits(text, _families(AGAINST_POLICY))

@@ -1,4 +1,4 @@
-"""Findings as SARIF 2.1.0, which code hosts and editors read."""
+"""Format findings as SARIF 2.1.0, for code hosts and editors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def sarif(found: Mapping[str, Sequence[LintFinding]]) -> dict[str, Any]:
-    """One run of the lint as a SARIF log.
+    """Return the findings of one run as a SARIF log.
 
     Args:
-        found: file, as a path relative to where the lint ran → its findings.
+        found: file path, relative to the working directory → its findings.
     """
     names = list(rules())
     described = [

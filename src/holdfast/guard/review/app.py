@@ -79,7 +79,7 @@ class ReviewService:
 
 
 def open_review_service(site: str, store: AuditLog, show_code: Callable[[str], None]) -> ReviewService:
-    """The service of a guard's file; `show_code` prints where only the admin pages_by_path."""
+    """Open the service on a guard's audit log; `show_code` prints the admin code where only the admin sees it."""
     concerns = Concerns(store, Routing())
     return ReviewService(site, store, Approvals(store), concerns, Persons(store), AdminCode(show_code))
 
