@@ -1,12 +1,12 @@
-"""Detectors against labelled acts: precision and recall with intervals, and acts per second.
+"""Precision and recall of the detectors on labelled acts with intervals, and acts per second.
 
     python -m bench.detectors --json [--misses dev]
 
-The detectors were tuned on the `dev` acts, whose figures therefore flatter.  The `test` acts were written when the
-detectors stood, and nothing was changed after reading them; two earlier such sets were read, tuned on and are dev now.
-One hand wrote acts and detectors; the `fresh` acts, of veiled coercion alone, are by another, and nothing was changed
-after measuring on them.  `coercion, held` adds what only waits for a person (`detectors.leverage`), whose words were
-chosen on the other three sets.  Intervals are Clopper and Pearson's, 95%.
+The detectors were tuned on the `dev` acts, so those figures are biased upwards. The `test` acts were written after the
+detectors were final, and nothing was changed after they were read; two earlier test sets were used for tuning and are
+part of `dev` now. The same author wrote acts and detectors. The `fresh` acts (only veiled coercion) are by another
+author, and nothing was changed after measuring on them. `coercion, held` adds acts that are only held for review
+(`detectors.private_facts`), whose patterns were chosen on the other three sets. Intervals are 95% Clopper-Pearson.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from holdfast.guard.monitors.detector_monitor import effects_of
 from holdfast.stats.intervals import interval
 
 ACTS = Path(__file__).parent / "acts"
-#: Part of a file → what it counts for; `fresh` is by another hand, of the veiled kind alone.
+#: Section of a file → the part it counts for; `fresh` is by another author and has only veiled coercion.
 PARTS = {"dev": "dev", "dev-2": "dev", "dev-3": "dev", "test": "test", "fresh": "fresh"}
 HALVES = ("dev", "test", "fresh")
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Acts in a row, and whether the detector they are about should see harm in them."""
+    """A sequence of acts, and whether its detector should find harm in it."""
 
     detector: str
     half: str
@@ -51,34 +51,34 @@ class Labelled:
 
 
 def load(path: Path) -> Iterator[Labelled]:
-    """The labelled acts of one file."""
+    """Yield the labelled acts of one file."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     facts = Facts(**data["facts"])
-    dresses = dressed(facts.confidential["engine.plan"]) if facts.confidential else {}
+    encodings = encoded_variants(facts.confidential["engine.plan"]) if facts.confidential else {}
     for part in filter(data.__contains__, PARTS):
         for label in ("harm", "benign"):
             for entry in data[part][label]:
                 entries = entry if isinstance(entry, list) else [entry]
                 calls = [e if isinstance(e, dict) else {**data["one"], data["text"]: e} for e in entries]
-                acts = tuple(_act(call, dresses) for call in calls)
+                acts = tuple(_act(call, encodings) for call in calls)
                 yield Labelled(path.stem.partition("-")[0], PARTS[part], label == "harm", acts, facts)
 
 
-def _act(call: dict[str, Any], dresses: dict[str, str]) -> Act:
-    arguments = {key: _filled(value, dresses) for key, value in call.items() if key != "tool"}
+def _act(call: dict[str, Any], encodings: dict[str, str]) -> Act:
+    arguments = {key: _filled(value, encodings) for key, value in call.items() if key != "tool"}
     return Act(run="bench", agent="agent", server="office", tool=call["tool"], arguments=arguments)
 
 
-def _filled(value: Any, dresses: dict[str, str]) -> Any:
+def _filled(value: Any, encodings: dict[str, str]) -> Any:
     if isinstance(value, str):
-        return functools.reduce(lambda text, name: text.replace(f"{{{name}}}", dresses[name]), dresses, value)
+        return functools.reduce(lambda text, name: text.replace(f"{{{name}}}", encodings[name]), encodings, value)
     if isinstance(value, dict):
-        return {key: _filled(inner, dresses) for key, inner in value.items()}
-    return [_filled(inner, dresses) for inner in value]
+        return {key: _filled(inner, encodings) for key, inner in value.items()}
+    return [_filled(inner, encodings) for inner in value]
 
 
-def dressed(secret: str) -> dict[str, str]:
-    """A text in every dress that the labelled leaks ask for, by name."""
+def encoded_variants(secret: str) -> dict[str, str]:
+    """Return a text in every encoding that the labelled leaks use, by name."""
     raw, words = secret.encode(), secret.split()
     coded = base64.b64encode(raw).decode()
     half, third = len(words) // 2, -(-len(words) // 3)
@@ -114,19 +114,19 @@ def dressed(secret: str) -> dict[str, str]:
 
 
 def found(item: Labelled) -> bool:
-    """Whether the detector that an item is about sees harm in it."""
+    """Return whether an item's detector finds harm in it."""
     effects = [effect for act in item.acts for effect in effects_of(act)]
     return bool(DETECTORS[item.detector](effects, item.facts, None))
 
 
 def held(item: Labelled) -> bool:
-    """Whether coercion is seen, or a private fact is under way that waits for a person whatever its wording."""
+    """Return whether coercion is detected, or the acts are held because of a private fact."""
     effects = [effect for act in item.acts for effect in effects_of(act)]
     return found(item) or bool(leverage(effects, item.facts, item.acts[0].agent))
 
 
 def share(k: int, n: int) -> dict[str, float | int | None]:
-    """`k` of `n` with its interval; the rate is None where there is nothing to count."""
+    """Return `k` of `n` with its interval; the rate is None if `n` is 0."""
     if not n:
         return {"k": k, "n": n, "rate": None, "low": None, "high": None}
     low, high = interval(k, n)
@@ -134,7 +134,7 @@ def share(k: int, n: int) -> dict[str, float | int | None]:
 
 
 def scores(items: list[Labelled], sees: Callable[[Labelled], bool] = found) -> dict[str, Any]:
-    """Precision, recall and false-alarm rate of a list of labelled acts."""
+    """Return precision, recall and false-alarm rate on labelled acts."""
     seen = [(item.harm, sees(item)) for item in items]
     hits, alarms = sum(h and s for h, s in seen), sum(s for _, s in seen)
     harms = sum(h for h, _ in seen)
@@ -146,7 +146,7 @@ def scores(items: list[Labelled], sees: Callable[[Labelled], bool] = found) -> d
 
 
 def speed(items: list[Labelled], rounds: int = 20) -> float:
-    """Acts per second of processor time through every detector; each act's text is new, so that no cache helps."""
+    """Return acts per second of CPU time through every detector; each act's text is new, so that no cache helps."""
     fresh = []
     for n in range(rounds):
         for item in items:
@@ -162,10 +162,10 @@ def speed(items: list[Labelled], rounds: int = 20) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--misses", choices=HALVES, help="print what was judged wrong in this half")
+    parser.add_argument("--misses", choices=HALVES, help="print the errors in this part")
     options = parser.parse_args()
     items = [item for path in sorted(ACTS.glob("*.toml")) for item in load(path)]
     if options.misses:

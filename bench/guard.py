@@ -1,16 +1,16 @@
-"""What the guard adds to a tool call, beside a direct connection and the guards of others, in one run.
+"""Latency that the guard adds to a tool call, compared with a direct connection and with other guards in one run.
 
     python -m bench.guard --json [--calls 100] [--agent-calls 1000] [--peers FOLDER]
 
-The server is `holdfast.guard.adapters.demo_server` on the official SDK, protocol 2026-07-28; the client is a bare one
-of ours, the same before every path.  `reads` is a call whose record waits for the next group commit, `acts` one whose
-record is on the disk before it goes out.  Paths take turns in every round, and what a path adds is the median over
-rounds of its own median less that of the direct connection in the same round (`times_direct`: divided by it).  `load`
-is the machine's, before and after; figures of a machine that is busy say little.  `agents` are so many clients at once
-before one guard: each call must be answered, have reached the server once and stand in the log as intent and outcome.
+The server is `holdfast.guard.adapters.demo_server` on the official SDK, protocol 2026-07-28. All paths use the same
+minimal client. `reads` is a call whose log entry waits for the next group commit; `acts` is a call whose log entry is
+synced before it is forwarded. The paths alternate in every round. The added latency of a path is the median over rounds
+of its median minus that of the direct connection in the same round (`times_direct`: their quotient). `load` is the load
+average before and after; figures from a busy machine mean little. `agents` runs many concurrent clients through one
+guard: each call must be answered, reach the server once and be logged with intent and outcome.
 
-FastMCP's proxy and Microsoft's governance toolkit are measured with `--peers`, which installs each into a virtual
-environment in FOLDER where it is not there yet.  The toolkit has no relay: its `govern()` stands beside our decorator.
+`--peers` also measures FastMCP's proxy and Microsoft's governance toolkit, each installed in a virtual environment in
+FOLDER if missing. The toolkit has no relay, so its `govern()` is compared with our decorator.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any
 
 import httpx2
 
-from holdfast.guard.adapters.python import Door
+from holdfast.guard.adapters.python import ToolGuard
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.setup import open_audit_log, open_gate
 
@@ -91,13 +91,13 @@ Call = Callable[[str, dict[str, Any]], float]
 
 
 def request(number: int, method: str, **params: Any) -> dict[str, Any]:
-    """A request of the 2026-07-28 era."""
+    """Return a request of the 2026-07-28 protocol."""
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": {**params, "_meta": META}}
 
 
 @contextmanager
 def over_stdio(command: Sequence[str]) -> Iterator[Call]:
-    """A client of a process; a call returns its seconds."""
+    """Yield a client of a process; a call returns its duration in seconds."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdin and process.stdout
     writes, reads = process.stdin, process.stdout
@@ -134,7 +134,7 @@ def over_stdio(command: Sequence[str]) -> Iterator[Call]:
 
 @contextmanager
 def over_http(url: str) -> Iterator[Call]:
-    """A client of an address; a call returns its seconds."""
+    """Yield a client of a URL; a call returns its duration in seconds."""
     number = 0
     with httpx2.Client(trust_env=False, timeout=60) as client:
 
@@ -152,7 +152,7 @@ def over_http(url: str) -> Iterator[Call]:
 
 
 def headers_of(name: str) -> dict[str, str]:
-    """What the 2026-07-28 era asks of a client's headers."""
+    """Return the headers that the 2026-07-28 protocol requires of a client."""
     return {
         "accept": "application/json, text/event-stream",
         "mcp-protocol-version": "2026-07-28",
@@ -177,7 +177,7 @@ def _check(answer: dict[str, Any]) -> None:
 
 @contextmanager
 def running(command: Sequence[str], port: int) -> Iterator[None]:
-    """A process that listens on a loopback port."""
+    """Run a process that listens on a loopback port."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):
@@ -193,12 +193,12 @@ def running(command: Sequence[str], port: int) -> Iterator[None]:
 
 
 def office(*arguments: str) -> list[str]:
-    """The server's command."""
+    """Return the server's command."""
     return [sys.executable, "-m", "holdfast.guard.adapters.demo_server", *arguments]
 
 
 def guard(folder: Path, *arguments: str) -> list[str]:
-    """The guard's command, with a state of its own."""
+    """Return the guard's command with its own state folder."""
     policy = folder / "policy.yaml"
     policy.write_text(POLICY)
     state = str(folder / f"guard-{len(list(folder.iterdir()))}")
@@ -213,7 +213,7 @@ def _port() -> int:
 
 
 def stdio_paths(stack: ExitStack, folder: Path, fastmcp: str | None) -> dict[str, Call]:
-    """Clients of every stdio path."""
+    """Yield clients of every stdio path."""
     paths = {"direct": over_stdio(office()), "guard": over_stdio(guard(folder, "--", *office()))}
     if fastmcp:
         paths["fastmcp proxy"] = over_stdio([fastmcp, "-c", _PROXY, "stdio", *office()])
@@ -221,7 +221,7 @@ def stdio_paths(stack: ExitStack, folder: Path, fastmcp: str | None) -> dict[str
 
 
 def http_paths(stack: ExitStack, folder: Path, fastmcp: str | None) -> dict[str, Call]:
-    """Clients of every HTTP path, all before one server."""
+    """Yield clients of every HTTP path to the same server."""
     far, near, other = _port(), _port(), _port()
     url = f"http://127.0.0.1:{far}/mcp"
     stack.enter_context(running(office("--http", str(far)), far))
@@ -234,7 +234,7 @@ def http_paths(stack: ExitStack, folder: Path, fastmcp: str | None) -> dict[str,
 
 
 def compare(paths: dict[str, Call], calls: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds of each path, and what each adds to the direct one."""
+    """Return the milliseconds of each path, and its added latency over the direct path."""
     took: dict[str, list[list[float]]] = {}
     for call in paths.values():
         for _ in range(min(100, calls)):
@@ -263,9 +263,9 @@ def _figures(values: list[float]) -> dict[str, float]:
 
 
 def in_process(folder: Path, calls: int, toolkit: str | None) -> dict[str, Any]:
-    """Microseconds of a guarded plain function, and of the toolkit's."""
+    """Return the microseconds of a guarded plain function, ours and the toolkit's."""
     with open_gate(folder / "python", load_policy(folder / "policy.yaml")) as (gate, _):
-        read_note = Door(gate, "bench", "clerk", "office").guarded(_read_note)
+        read_note = ToolGuard(gate, "bench", "clerk", "office").guarded(_read_note)
         took = []
         for _ in range(calls):
             start = time.perf_counter()
@@ -288,7 +288,7 @@ _read_note.__name__ = "read_note"
 
 
 def many_agents(folder: Path, agents: int, calls: int) -> dict[str, Any]:
-    """So many clients at once before one guard over HTTP: what was asked, answered, done and written down."""
+    """Run concurrent clients through one guard over HTTP and count requests, answers, executions and log entries."""
     far, near = _port(), _port()
     state, log = folder / "many", folder / "acts"
     command = guard(folder, "--http", f"http://127.0.0.1:{far}/mcp", "--listen", f"127.0.0.1:{near}")
@@ -327,7 +327,7 @@ async def _crowd(url: str, agents: int, calls: int) -> int:
 
 
 def peer(folder: Path, package: str) -> tuple[str | None, str]:
-    """An interpreter that has a package and nothing of ours, and the package's version; None and why it has not."""
+    """Return an interpreter with only this package, and its version; None and the reason if the install failed."""
     python = folder / package / "bin" / "python"
     steps = [[str(python), "-m", "pip", "install", "--quiet", package]]
     if not python.exists():
@@ -341,12 +341,12 @@ def peer(folder: Path, package: str) -> tuple[str | None, str]:
 
 
 def _load() -> list[float]:
-    """Load average of the last 1, 5 and 15 minutes."""
+    """Return the load averages of 1, 5 and 15 minutes."""
     return [round(load, 2) for load in os.getloadavg()]
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--calls", type=int, default=100, help="calls of each path, kind and round")

@@ -1,11 +1,11 @@
-"""The attack suite: what the guard stops of eighteen classes, and what it lets pass of their benign twins.
+"""The attack suite: the share of attacks that the guard stops, and of benign twins that pass, in eighteen classes.
 
     python -m bench.guard_attacks --json [--class 14] [--misses] [--fresh] [--strict]
 
-Every variant and every twin is played in a fresh guard: policy, detectors, relay, approvals, concern channel and
-evidence are the real ones; only the server behind it is a function.  The rules were mended on what this suite showed;
-`--fresh` plays others, written when the rules stood.  `stopped` counts attacks that were denied, held or found,
-`benign_passed` twins that went through unhindered.  Intervals are Clopper and Pearson's, 95%.
+Every attack and every twin runs against a fresh guard with the real policy, detectors, relay, approvals, concern
+channel and audit log; only the server is a function. The rules were tuned on this suite. `--fresh` runs other attacks,
+which were written after the rules were final. `stopped` counts attacks that were denied, held or detected;
+`benign_passed` counts twins that passed. Intervals are 95% Clopper-Pearson.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from bench.attacks.calls import generated, listed
 from bench.attacks.frames import bypass, protocol, shadows
 from bench.attacks.fresh import fresh
-from bench.attacks.house import House, Variant, house
+from bench.attacks.harness import Harness, Variant, fresh_harness
 from bench.attacks.log import deceived, failing, tampering
 from bench.attacks.persons import escalation, injected, replay, self_approval, toctou
 from bench.detectors import share
@@ -40,19 +40,19 @@ Found = tuple[dict[str, Any], list[str]]
 
 
 def variants() -> Iterator[Variant]:
-    """Every variant of every class."""
+    """Yield every variant of every class."""
     for source in SOURCES:
         yield from source()
 
 
-def played(play: Callable[[House], bool], *, strict: bool = False) -> bool:
-    """What a play says in a fresh house."""
-    with house(strict=strict) as new:
-        return play(new)
+def played(play: Callable[[Harness], bool], *, strict: bool = False) -> bool:
+    """Run an attack or a twin against a fresh guard and return its result."""
+    with fresh_harness(strict=strict) as harness:
+        return play(harness)
 
 
 def measure(kinds: set[int], source: Callable[[], Iterator[Variant]], *, strict: bool = False) -> Found:
-    """The table by class with totals, and what was not as it should be."""
+    """Return the results by class with totals, and descriptions of the failures."""
     rows: dict[int, list[tuple[bool, bool]]] = {kind: [] for kind in sorted(kinds)}
     misses = []
     start = time.perf_counter()
@@ -73,13 +73,15 @@ def _row(pairs: list[tuple[bool, bool]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Play and print."""
+    """Run the suite and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--class", dest="kinds", type=int, action="append", choices=sorted(CLASSES))
-    parser.add_argument("--misses", action="store_true", help="name what was not stopped, or did not pass")
-    parser.add_argument("--fresh", action="store_true", help="the variants that no rule was tuned on")
-    parser.add_argument("--strict", action="store_true", help="hold every telling of a private fact")
+    parser.add_argument(
+        "--misses", action="store_true", help="list attacks that were not stopped and twins that did not pass"
+    )
+    parser.add_argument("--fresh", action="store_true", help="run the variants that no rule was tuned on")
+    parser.add_argument("--strict", action="store_true", help="hold every message with a private fact")
     options = parser.parse_args()
     source = fresh if options.fresh else variants
     found, misses = measure(set(options.kinds or CLASSES), source, strict=options.strict)
@@ -89,7 +91,7 @@ def main() -> None:
     for name, row in (found["classes"] | {"total": found["total"]}).items():
         stopped, passed = row["stopped"], row["benign_passed"]
         print(f"{name:28} stopped {stopped['k']}/{stopped['n']}   benign passed {passed['k']}/{passed['n']}")
-    print("\n".join(misses) if options.misses else f"{len(misses)} not as they should be (--misses names them)")
+    print("\n".join(misses) if options.misses else f"{len(misses)} failures (list them with --misses)")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Time of one policy decision at 1, 10 and 100 rules, beside bare cedarpy on the same Cedar text, in the same run.
+"""Time of one policy decision at 1, 10 and 100 rules, compared with cedarpy alone on the same Cedar text.
 
     python -m bench.guard_decide --json [--acts 2000]
 
-Every act is new, so nothing can be remembered.  `spread` puts four rules on each tool, `one_tool` puts all of them on
-the tool that is called: the worst case.  `decide` is all of `Policy.decide`, from decoded arguments to the Decision.
-Bare cedarpy gets the finished context and the whole policy, as a parsed handle or as text, and knows of no look-alikes.
-Figures are microseconds of wall clock in one thread; the ways take turns in blocks of acts, so that all of them meet
-the same load of the machine.
+Every act is new, so that no cache helps. `spread` has four rules on each tool; `one_tool` has all rules on the called
+tool, the worst case. `decide` is all of `Policy.decide`, from decoded arguments to the Decision. cedarpy alone gets the
+finished context and the whole policy, as a parsed handle or as text, and does not check look-alikes. Figures are
+microseconds of wall-clock time in one thread. The variants alternate in blocks of acts, so that all see the same
+machine load.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from holdfast.guard.policy.schema import PolicyFile
 
 SIZES = (1, 10, 100)
 _PER_TOOL = 4
-_BLOCK = 100  # acts of one way in turn; the first block of each warms it up
+_BLOCK = 100  # acts of one variant in turn; the first block of each is warm-up
 
 
 def main() -> None:
-    """Measure every size and shape, and print one JSON object or a table."""
+    """Measure every size and shape, and print JSON or a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--acts", type=int, default=2000)
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def policy_of(rules: int, per_tool: int) -> Policy:
-    """A policy of so many rules, every fourth of them a deny, with recipients, text limits and a budget each."""
+    """Return a policy with this many rules; every fourth is a deny rule, the others have recipients and limits."""
     written = [_rule(at, f"mail{at // per_tool}/send") for at in range(rules)]
     source = {"policy": "bench", "revision": 1, "owner": "bench", "agents": ["agent"], "rules": written}
     return Policy(PolicyFile.model_validate(source))
@@ -68,7 +68,7 @@ def _rule(at: int, tool: str) -> dict[str, Any]:
 
 
 def measure(rules: int, per_tool: int, acts: int) -> dict[str, dict[str, float]]:
-    """Way → p50 and p99 over acts; every decision must be an allow."""
+    """Return variant → p50 and p99 over acts; every decision must be an allow."""
     policy = policy_of(rules, per_tool)
     whole = cedarpy.PolicySet.from_str(policy.cedar)
     entities = cedarpy.Entities.from_json_str("[]")

@@ -1,10 +1,10 @@
-"""Killing the guard: kill -9 at random moments, and whether anything happened that should not, or got lost.
+"""Kill the guard with SIGKILL at random moments, and check that no act was lost, repeated or executed unapproved.
 
     python -m bench.guard_kill --json [--kills 200] [--seed 0]
 
-A writer asks for acts, consumes approvals and does each act by a line in a file that it syncs; a person in another
-process answers, mostly yes.  The writer is killed at a random moment, and its successor takes up whatever it finds
-open.  It dies by a signal: that shows what a dead process leaves, and says nothing of a machine that lost its power.
+A writer requests acts, consumes approvals and executes each act by writing a line to a file that it syncs. Another
+process answers the requests, mostly with yes. The writer is killed at a random moment, and its successor continues.
+This tests the death of a process, not a power failure.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
 
 HOLD = Decision("hold", ("kill",), "a bench", "wait", "policy-1")
 _YES = 0.8
-#: A writer lives for up to this many acts, however slow the disk is, and some part of the next.
+#: A writer executes up to this many acts, and part of the next one, whatever the speed of the disk.
 _ACTS = 5
 
 
 def main() -> None:
-    """Kill, audit, print; the exit code is 1 where anything was wrong."""
+    """Kill, audit and print; exit code 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--kills", type=int, default=200)
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def kill(folder: Path, kills: int, draw: random.Random) -> None:
-    """Start a writer and kill it, over and over, answering its tickets meanwhile."""
+    """Start and kill writers repeatedly, and answer their tickets meanwhile."""
     key, person = SigningKey.create(folder / "guard.key"), SigningKey.create(folder / "person.key")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["holdfast.guard.approvals"])
@@ -65,7 +65,7 @@ def kill(folder: Path, kills: int, draw: random.Random) -> None:
             writer = context.Process(target=write, args=(folder, begun))
             writer.start()
             acts = draw.randint(0, _ACTS)
-            # Most die at work; whoever does nothing may die while it opens the file.
+            # Most writers die at work; one with no act may die while it opens the file.
             if acts:
                 begun.wait()
             cycle = _answer(acts, approvals, person, draw)
@@ -74,7 +74,7 @@ def kill(folder: Path, kills: int, draw: random.Random) -> None:
 
 
 def write(folder: Path, begun: Event) -> None:
-    """The writer: takes up what is open, then asks for more, for ever."""
+    """Run the writer: continue open acts, then request new ones until killed."""
     evidence = AuditLog(folder / "guard.db", SigningKey.load(folder / "guard.key"))
     approvals = Approvals(evidence)
     effects = os.open(folder / "effects", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -106,7 +106,7 @@ FAULTS = ("unapproved_effects", "double_effects", "lost_records", "findings")
 
 
 def audit(folder: Path) -> dict[str, int]:
-    """What the files say after the last death: counts, of which `FAULTS` must be zero."""
+    """Return counts from the files after the last kill; those in `FAULTS` must be zero."""
     key = SigningKey.load(folder / "guard.key")
     with AuditLog(folder / "guard.db", key) as evidence:
         approvals, persons = Approvals(evidence), Persons(evidence)
@@ -136,7 +136,7 @@ def audit(folder: Path) -> dict[str, int]:
 
 
 def _answer(count: int, approvals: Approvals, person: SigningKey, draw: random.Random) -> float:
-    """Answer so many tickets; returns the seconds from one to the next."""
+    """Answer this many tickets and return the seconds between two of them."""
     began, left = time.monotonic(), count
     while left:
         for ticket in approvals.tickets("pending"):
@@ -155,7 +155,7 @@ def _end(writer: ForkServerProcess) -> None:
 
 
 def _lines(path: Path) -> list[str]:
-    """Whole lines; a torn last one was never finished."""
+    """Return complete lines; an incomplete last line was never finished."""
     return path.read_text().split("\n")[:-1] if path.exists() else []
 
 

@@ -1,9 +1,10 @@
-"""The prompt lint against its labelled prompts: precision and recall of each rule, with intervals.
+"""Precision and recall of each rule of the prompt lint on labelled prompts, with intervals.
 
     python -m bench.guard_lint --json [--misses dev]
 
-The rules were written and tuned on the `dev` prompts, whose figures therefore flatter; the `test` prompts were written
-when the rules stood.  One hand wrote prompts and rules: on other people's expect less.  Clopper-Pearson intervals, 95%.
+The rules were tuned on the `dev` prompts, so those figures are biased upwards. The `test` prompts were written after
+the rules were final. The same author wrote prompts and rules: expect less on other prompts. Intervals are 95%
+Clopper-Pearson.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ HALVES = ("dev", "test")
 
 @dataclass(frozen=True)
 class Labelled:
-    """A prompt, the rules that should fire on it, and its half."""
+    """A prompt, the rules that should fire on it, and its part (dev or test)."""
 
     text: str
     faults: frozenset[str]
@@ -34,14 +35,14 @@ class Labelled:
 
 
 def load() -> tuple[list[Labelled], PolicyFile]:
-    """The labelled prompts that ship with the package, and the policy they are read against."""
+    """Return the labelled prompts in the package, and the policy that they are checked against."""
     data = read_toml(Path(holdfast.guard.lint.__file__).with_name("prompts.toml"))
     items = [Labelled(p["text"], frozenset(p["faults"]), p.get("half", "dev")) for p in data["prompt"]]
     return items, PolicyFile.model_validate(data["policy"])
 
 
 def scores(items: list[Labelled], policy: PolicyFile) -> dict[str, Any]:
-    """Precision and recall of each rule, of all findings together, and of "this prompt has a fault"."""
+    """Return precision and recall of each rule, of all findings, and of whether a prompt has any fault."""
     seen = [(item.faults, frozenset(f.rule for f in lint_prompt(item.text, policy))) for item in items]
     result = {
         name: _pair(
@@ -63,10 +64,10 @@ def _pair(hits: int, found: int, there: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--misses", choices=HALVES, help="print what was judged wrong in this half")
+    parser.add_argument("--misses", choices=HALVES, help="print the errors in this part")
     options = parser.parse_args()
     items, policy = load()
     if options.misses:

@@ -1,1 +1,1 @@
-"""The attack suite: eighteen classes, each variant beside a benign twin, all judged by the guard's real parts."""
+"""The attack suite: eighteen classes of attacks, each variant with a benign twin, run against the real guard."""

@@ -1,13 +1,13 @@
-"""The attack suite itself: it is whole, a guard without rules fails it, and one variant of each class is played."""
+"""Test the attack suite: it is complete, an open policy fails it, and one variant of each class is stopped."""
 
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from bench.attacks import house as place
+from bench.attacks import harness
 from bench.attacks.fresh import fresh
-from bench.attacks.house import Variant
+from bench.attacks.harness import Variant
 from bench.guard_attacks import CLASSES, played, variants
 
 FIRST: dict[int, Variant] = {}
@@ -15,7 +15,7 @@ for _one in variants():
     FIRST.setdefault(_one.kind, _one)
 
 
-def test_every_class_has_ten_variants_with_names_of_their_own() -> None:
+def test_every_class_has_ten_variants_with_unique_names() -> None:
     counts = Counter(one.kind for one in variants())
     assert set(counts) == set(CLASSES) == set(range(1, 19))
     assert min(counts.values()) >= 10
@@ -31,34 +31,34 @@ def test_one_of_each_class_is_stopped_and_its_twin_passes(kind: int) -> None:
 
 def test_a_policy_that_allows_everything_fails_the_suite(tmp_path: Path) -> None:
     rules = "".join(
-        f"  - {{name: r{i}, allow: [office/{tool}], where: any, why: w}}\n" for i, tool in enumerate(place.TOOLS)
+        f"  - {{name: r{i}, allow: [office/{tool}], where: any, why: w}}\n" for i, tool in enumerate(harness.TOOLS)
     )
-    open_door = tmp_path / "open.yaml"
-    open_door.write_text(f"policy: open\nrevision: 1\nowner: o\nagents: [clerk]\nrules:\n{rules}")
-    made = place.House(tmp_path, open_door)
-    assert made.calls(("run_shell", {"command": "id"}))
-    assert made.calls(("read_file", {"path": "/srv/work/../secret/a"}))
-    made.evidence.close()
+    open_policy = tmp_path / "open.yaml"
+    open_policy.write_text(f"policy: open\nrevision: 1\nowner: o\nagents: [clerk]\nrules:\n{rules}")
+    guard = harness.Harness(tmp_path, open_policy)
+    assert guard.calls(("run_shell", {"command": "id"}))
+    assert guard.calls(("read_file", {"path": "/srv/work/../secret/a"}))
+    guard.evidence.close()
 
 
-def test_an_approval_that_was_used_stays_used_whatever_the_file_says() -> None:
+def test_used_approval_stays_used_if_the_file_is_edited() -> None:
     [restored] = [one for one in variants() if one.name == "the ticket set back to approved"]
     assert played(restored.attack)
 
 
 @pytest.mark.slow
-def test_every_attack_is_stopped_and_two_honest_acts_wait() -> None:
+def test_every_attack_is_stopped_and_only_two_twins_are_held() -> None:
     assert [(one.kind, one.name) for one in variants() if not played(one.attack)] == []
     waiting = {(one.kind, one.name) for one in variants() if not played(one.benign)}
-    # A path with `..` is asked for in plain; a letter that says what it will not use names it all the same.
+    # A path with `..` must be written plainly, and a disclaimer still names the fact that it disclaims.
     assert waiting == {(15, "the checks through a detour"), (14, "mail 7")}
 
 
-def test_fresh_variants_are_of_every_class_and_of_other_names() -> None:
+def test_fresh_variants_cover_every_class_with_new_names() -> None:
     assert {one.kind for one in fresh()} == set(CLASSES)
     assert not {(one.kind, one.name) for one in fresh()} & {(one.kind, one.name) for one in variants()}
 
 
-def test_strictly_more_veiled_threats_wait() -> None:
+def test_strict_mode_holds_more_veiled_threats() -> None:
     [arrangement] = [one for one in fresh() if one.name == "the present arrangement"]
     assert played(arrangement.attack, strict=True) and not played(arrangement.attack)

@@ -112,7 +112,7 @@ def test_an_input_that_is_no_pipe_is_a_client_that_left(folder: Path) -> None:
 
 def test_a_monitor_that_gives_no_clear_answer_lets_nothing_pass(folder: Path) -> None:
     async def work(client: Client) -> None:
-        assert "person's look" in await said(client, "read_note", path="/notes/plan.md")
+        assert "A person must review" in await said(client, "read_note", path="/notes/plan.md")
 
     over_stdio(guard(folder, "--monitor", "scripted/judge", "--", *office(folder)), work, "auto")
     assert acts(folder) == []

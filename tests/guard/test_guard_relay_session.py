@@ -399,7 +399,7 @@ def test_pins_that_others_may_write_are_refused(house: Guarded) -> None:
 def test_the_tutorial_is_true(folder: Path) -> None:
     text = Path("docs/guard-relay.md").read_text()
     policy = text.partition("```yaml\n")[2].partition("```")[0]
-    assert f"every path, {len(list(probes('x')))} of them" in text
+    assert f"each of {len(list(probes('x')))} paths" in text
     with guarded(folder, policy=policy) as house:
         seen = [name for name in ("read_text_file", "list_directory", "write_file", "move_file", "edit_file")
                 if house.gate.visible("clerk", "files", name)]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The attacked office: policy, detectors, concern channel, approvals, evidence, gate, and a relay before them."""
+"""The test harness of the attack suite: a complete guard with a relay, in front of a recording server."""
 
 from __future__ import annotations
 
@@ -60,28 +60,30 @@ TOOLS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One attack and its benign twin; each is played in a fresh house.
+    """One attack and its benign twin; each runs in a fresh harness.
 
     Attributes:
-        attack: whether it was stopped or held.
-        benign: whether it passed.
+        kind: number of the class.
+        name: description of the attack.
+        attack: runs the attack and returns whether it was stopped or held.
+        benign: runs the twin and returns whether it passed.
     """
 
     kind: int
     name: str
-    attack: Callable[[House], bool]
-    benign: Callable[[House], bool]
+    attack: Callable[[Harness], bool]
+    benign: Callable[[Harness], bool]
 
 
 def definition(name: str, **more: Any) -> Message:
-    """A tool as the server lists it."""
+    """Return a tool's definition as the server lists it."""
     properties = {key: {"type": kind} for key, kind in TOOLS[name].items()}
     schema = {"type": "object", "properties": properties, "required": list(properties)}
     return {"name": name, "description": f"The tool {name}.", "inputSchema": schema, **more}
 
 
-class House:
-    """One guard with its file, three persons (ben runs the clerk), and a server that remembers what reached it."""
+class Harness:
+    """A guard with three enrolled persons (ben operates the clerk), and a server that records the requests it gets."""
 
     def __init__(self, folder: Path, policy: Path = POLICY, *, strict: bool = False) -> None:
         self.folder = folder
@@ -101,7 +103,7 @@ class House:
         self._number = 0
 
     def gate_with(self, policy: Path, *monitors: Callable[[Act], str | None]) -> Gate:
-        """A gate of this house under a policy, with further monitors."""
+        """Return a gate of this harness with another policy and further monitors."""
         return Gate(
             load_policy(policy),
             self.evidence,
@@ -111,11 +113,11 @@ class House:
         )
 
     def link(self, run: str = "run-1") -> Link:
-        """A link of a run to the server."""
+        """Return a link of a run to the server."""
         return link_to(self.gate, self.folder / "pins.json", "office", "clerk", run)
 
     def send(self, session: Session, raw: bytes) -> list[Message]:
-        """Send a frame through the relay; what came back to the client."""
+        """Send a frame through the relay and return the client's responses."""
         back, todo = [], session.from_client(raw)
         while todo:
             out = todo.pop(0)
@@ -134,13 +136,13 @@ class House:
         return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
     def ask(self, session: Session, method: str, **params: Any) -> list[Message]:
-        """Send a request of the modern era."""
+        """Send a request of the modern protocol era."""
         self._number += 1
         body = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": {**params, "_meta": META}}
         return self.send(session, dump(body))
 
     def calls(self, *calls: tuple[str, dict[str, Any]], run: str = "run-1") -> bool:
-        """Whether all of these tool calls, in a row, reached the server."""
+        """Make tool calls in sequence and return whether all of them reached the server."""
         session, before = Session(self.link(run)), len(self.reached)
         for name, arguments in calls:
             self.ask(session, "tools/call", name=name, arguments=arguments)
@@ -149,35 +151,35 @@ class House:
     # ----------------------------------------------------------------------------------------------- approvals
 
     def hold(self, path: str = "/srv/work/old.txt", run: str = "run-1", **more: str) -> tuple[Act, Decision]:
-        """Ask for an act that the policy holds."""
+        """Request an act that the policy holds."""
         act = Act(run, "clerk", "office", "delete_file", {"path": path}, **more)
         return act, self.gate.judge(act)
 
     def ticket(self) -> Ticket:
-        """The newest ticket."""
+        """Return the newest ticket."""
         return self.approvals.tickets()[-1]
 
     def proof(self, ticket: Ticket, person: str = "ann", approve: bool = True) -> Proof:
-        """What this person's key signs."""
+        """Return the proof of a person's answer."""
         return prove_reviewer(self.keys[person], ticket.statement(person, approve))
 
     def approve(self, ticket: Ticket, person: str = "ann", proof: Proof | None = None) -> Ticket:
-        """A person's yes."""
+        """Approve a ticket as a person."""
         return self.approvals.answer(ticket.id, person, True, proof or self.proof(ticket, person))
 
     def passes(self, act: Act) -> bool:
-        """Whether the gate lets an act through."""
+        """Return whether the gate allows an act."""
         return self.gate.judge(act).answer == "allow"
 
 
 @contextmanager
-def house(*, strict: bool = False) -> Iterator[House]:
-    """A fresh house in memory: what is attacked here is not the disk."""
+def fresh_harness(*, strict: bool = False) -> Iterator[Harness]:
+    """Yield a fresh harness, in a memory file system if there is one, because the disk is not under test."""
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
-        made = House(Path(name), strict=strict)
+        made = Harness(Path(name), strict=strict)
         try:
             yield made
         finally:
-            with suppress(HoldfastError):  # some attacks leave nothing that could be closed
+            with suppress(HoldfastError):  # some attacks leave a log that cannot be closed
                 made.evidence.close()
