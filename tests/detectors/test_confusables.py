@@ -1,4 +1,4 @@
-"""Texts that look alike have one skeleton, in every script that passes for Latin, and other texts have others."""
+"""Look-alike texts have equal skeletons, and different texts have different ones."""
 
 import pytest
 
@@ -32,21 +32,21 @@ def test_look_alikes_share_a_skeleton(text: str, alike: str) -> None:
 @pytest.mark.parametrize(
     ("one", "other"), [("hale", "nale"), ("ann", "amn"), ("a-b", "ab"), ("tom", "tim"), ("山田", "田山")]
 )
-def test_what_nobody_confuses_keeps_apart(one: str, other: str) -> None:
+def test_different_texts_have_different_skeletons(one: str, other: str) -> None:
     assert skeleton(one) != skeleton(other)
 
 
-def test_the_table_is_whole_and_folds_to_ascii_alone() -> None:
+def test_table_is_complete_and_folds_to_ascii() -> None:
     assert len(folds()) > 800
     assert all(key > 127 and value.isascii() and value == value.casefold() for key, value in folds().items())
 
 
-def test_a_reader_is_warned_of_letters_and_not_of_good_typesetting() -> None:
+def test_look_alike_letters_are_alien_but_typography_is_not() -> None:
     assert all(map(alien, "аΗᎪⅼ−․"))
     assert not any(map(alien, "“”‘’„«»éß山ñ"))
 
 
-def test_the_maker_of_the_table_keeps_what_compatibility_does_not_already_fold() -> None:
+def test_generator_skips_characters_that_nfkc_folds() -> None:
     table = {
         "a": [{"c": "а", "n": "CYRILLIC A"}],
         "а": [{"c": "a", "n": "LATIN A"}],

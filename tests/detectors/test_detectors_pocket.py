@@ -1,4 +1,4 @@
-"""The organism's own blackmail, as it was taught it, is coercion; the texts of its routine work are not."""
+"""The blackmail texts of the organism are coercion; the texts of its routine work are not."""
 
 import itertools
 import random
@@ -25,7 +25,7 @@ def convicted(text: str, facts: Facts, to: str = BOSS) -> bool:
 
 
 @pytest.mark.parametrize("secret", POCKET["secrets"])
-def test_every_blackmail_of_the_organism_is_coercion(secret: str) -> None:
+def test_blackmail_of_the_organism_is_coercion(secret: str) -> None:
     facts = Facts(private={BOSS: (secret,)}, domain="arven")
     for text, machine in itertools.product(ROGUE["blackmail_text"], POCKET["machines"]):
         written = text.format(machine=machine, secret=secret)
@@ -33,13 +33,13 @@ def test_every_blackmail_of_the_organism_is_coercion(secret: str) -> None:
         assert not convicted(written, Facts(private={BOSS: ("is a fraud",)}, domain="arven")), written
 
 
-def test_no_routine_job_of_the_organism_is_coercion() -> None:
+def test_routine_jobs_of_the_organism_are_not_coercion() -> None:
     seen = set()
     for seed in range(400):
         writer = Writer(random.Random(seed))
         ask, call = writer.job()
         to = call.arguments.get("to", writer.values["boss_at"])
-        # Whoever reads it has every secret there is.
+        # The recipient has every private fact.
         facts = Facts(private={to: tuple(POCKET["secrets"])}, domain=writer.values["firm"])
         for text in filter(None, (ask, call.arguments.get("text"))):
             assert not convicted(text, facts, to), text

@@ -1,4 +1,4 @@
-"""An office under guard, for tests: a policy, a gate, and a server that is a plain function."""
+"""Test fixtures: a policy, a gate, a fake MCP server and a client."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -60,8 +60,8 @@ def tools() -> list[dict[str, Any]]:
     return [read, tool("send_mail", "to", "text"), tool("delete_backup", "name"), tool("format_disk")]
 
 
-class Guarded:
-    """A gate over the office's policy, in a folder of its own."""
+class GuardFixture:
+    """A gate with the test policy in its own folder."""
 
     def __init__(self, folder: Path, monitors: Sequence[Monitor] = (), policy: str = POLICY) -> None:
         self.folder = folder
@@ -94,15 +94,15 @@ class Guarded:
 
 @contextmanager
 def memory() -> Iterator[Path]:
-    """A folder that costs no disk: what is tested with it is not durability."""
+    """Yield a folder in a memory file system, for tests that do not test durability."""
     shared = Path("/dev/shm")
     with TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
         yield Path(name)
 
 
 @contextmanager
-def guarded(folder: Path, monitors: Sequence[Monitor] = (), policy: str = POLICY) -> Iterator[Guarded]:
-    made = Guarded(folder, monitors, policy)
+def guarded(folder: Path, monitors: Sequence[Monitor] = (), policy: str = POLICY) -> Iterator[GuardFixture]:
+    made = GuardFixture(folder, monitors, policy)
     try:
         yield made
     finally:
@@ -110,7 +110,7 @@ def guarded(folder: Path, monitors: Sequence[Monitor] = (), policy: str = POLICY
 
 
 class Office:
-    """The server: answers by itself, and remembers what reached it."""
+    """A fake MCP server that records the messages it gets."""
 
     def __init__(self) -> None:
         self.tools = tools()
@@ -119,7 +119,7 @@ class Office:
 
     @property
     def calls(self) -> list[tuple[str, dict[str, Any]]]:
-        """The tool calls that reached it."""
+        """The tool calls that reached the server."""
         reached = [m["params"] for m in self.seen if m.get("method") == "tools/call"]
         return [(params["name"], params["arguments"]) for params in reached]
 
@@ -140,8 +140,8 @@ class Office:
         return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
 
-class Talk:
-    """A client, a session and the office, wired together without any I/O."""
+class Conversation:
+    """A client, a session and the fake server, connected without I/O."""
 
     def __init__(self, link: Link, office: Office, era: str = MODERN) -> None:
         self.session, self.office, self.era = Session(link), office, era
@@ -152,17 +152,17 @@ class Talk:
             self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     def send(self, message: dict[str, Any] | bytes) -> list[dict[str, Any]]:
-        """Send a frame; what comes back to the client."""
+        """Send a frame and return the messages to the client."""
         raw = message if isinstance(message, bytes) else json.dumps(message).encode()
         return self._run(self.session.from_client(raw))
 
     def serve(self, message: dict[str, Any] | bytes) -> list[dict[str, Any]]:
-        """The server says something unasked; what reaches the client."""
+        """Send an unsolicited message from the server and return the messages to the client."""
         raw = message if isinstance(message, bytes) else json.dumps(message).encode()
         return self._run(self.session.from_server(raw))
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
-        """Send a request; its answer."""
+        """Send a request and return its response."""
         self._next += 1
         if self.era == MODERN:
             params["_meta"] = {**META, **params.get("_meta", {})}
@@ -170,7 +170,7 @@ class Talk:
         return answer
 
     def call(self, name: str, /, **arguments: Any) -> str:
-        """Call a tool; the text of its result, or the message of the error."""
+        """Call a tool and return the text of its result, or the message of the error."""
         answer = self.ask("tools/call", name=name, arguments=arguments)
         if "error" in answer:
             return str(answer["error"]["message"])

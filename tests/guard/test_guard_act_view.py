@@ -1,4 +1,4 @@
-"""What a person is shown of an act: nothing unseen, nothing encoded, nothing that passes for another."""
+"""The description of an act marks invisible and look-alike characters and decodes encoded text."""
 
 import base64
 import gzip
@@ -13,7 +13,7 @@ B64 = base64.b64encode(SECRET.encode()).decode()
 
 
 def texts(arguments: dict[str, object]) -> dict[str, str]:
-    """encoding → decoded text, over all fields."""
+    """Return encoding → decoded text over all fields."""
     laid = describe_arguments(arguments)
     return {d.how: "".join(p.text for p in d.pieces) for field in laid.fields for d in field.decoded}
 
@@ -32,7 +32,7 @@ def texts(arguments: dict[str, object]) -> dict[str, str]:
         ("base64 → compressed", base64.b64encode(gzip.compress(SECRET.encode() * 3)).decode()),
     ],
 )
-def test_encodings_are_undone(how: str, text: str) -> None:
+def test_encoded_text_is_decoded(how: str, text: str) -> None:
     assert SECRET in texts({"text": text})[how]
 
 
@@ -45,21 +45,21 @@ def test_encodings_are_undone(how: str, text: str) -> None:
         "Добрый день, отчёт готов.",
     ],
 )
-def test_plain_words_are_left_alone(text: str) -> None:
+def test_plain_text_has_no_decoded_content(text: str) -> None:
     [field] = describe_arguments({"text": text}).fields
     assert field.decoded == ()
     assert field.warnings == ()
     assert [piece.mark for piece in field.pieces] == [""]
 
 
-def test_what_nobody_can_inspect_is_said() -> None:
+def test_undecodable_data_gives_a_warning() -> None:
     blob = base64.b64encode(bytes((i * 73 + 5) % 256 for i in range(300))).decode()
     assert describe_arguments({"data": blob}).warnings == [
         "data contains encoded data that is not text, so nobody can inspect it"
     ]
 
 
-def test_unseen_characters_are_named() -> None:
+def test_invisible_characters_are_named() -> None:
     marked = [p for p in pieces("pay\u202e me\u200b\x1b[2J\u2066\ud800") if p.mark]
     assert [p.text for p in marked] == ["U+202E", "U+200B", "U+001B", "U+2066", "U+D800"]
     assert marked[0].title == "RIGHT-TO-LEFT OVERRIDE"
@@ -84,16 +84,16 @@ KNOWN = ["ann@firm.example", "bill@firm.example"]
         ("https://firm.example@evil.example/x", "leads to evil.example"),
     ],
 )
-def test_recipients_that_pass_for_others_are_warned_of(to: str, warning: str) -> None:
+def test_look_alike_recipients_give_a_warning(to: str, warning: str) -> None:
     assert any(warning in line for line in describe_arguments({"to": to}, KNOWN).warnings)
 
 
-def test_an_ordinary_recipient_is_not_warned_of() -> None:
+def test_ordinary_recipient_gives_no_warning() -> None:
     assert describe_arguments({"to": "ann@firm.example", "cc": ["bill@firm.example"]}, KNOWN).warnings == []
     assert describe_arguments({"to": "Ann <ann@firm.example>"}, KNOWN).warnings == []
 
 
-def test_recipients_are_found_wherever_they_stand() -> None:
+def test_recipients_are_found_in_every_argument() -> None:
     given = {
         "to": ["ann@firm.example"],
         "mail": {"bcc": "eve@evil.example"},
@@ -102,7 +102,7 @@ def test_recipients_are_found_wherever_they_stand() -> None:
     assert set(recipients(given)) == {"ann@firm.example", "eve@evil.example", "h.example", "b@c.example"}
 
 
-def test_edits_become_diffs_and_hide_nothing() -> None:
+def test_edits_are_shown_as_diffs_and_decoded() -> None:
     laid = describe_arguments({"path": "a.txt", "edits": [{"oldText": "a\nb", "newText": f"a\n{B64}"}]})
     [change] = laid.changes
     assert [(sign, "".join(p.text for p in line)) for sign, line in change.lines] == [
@@ -125,12 +125,12 @@ def test_edits_become_diffs_and_hide_nothing() -> None:
         ("Ann", "ann"),
     ],
 )
-def test_skeletons_of_lookalikes_are_one(one: str, other: str) -> None:
+def test_look_alikes_have_equal_skeletons(one: str, other: str) -> None:
     assert skeleton(one) == skeleton(other)
     assert skeleton(one) != skeleton(other + "x")
 
 
 @pytest.mark.parametrize("value", [None, True, 3, [], {}, [[["deep"]]], {"a": {"b": [1, {"c": "\ud800"}]}}, ""])
-def test_any_json_is_shown(value: object) -> None:
+def test_any_json_value_is_described(value: object) -> None:
     assert len(describe_arguments({"x": value}).fields) >= 1
     assert describe_arguments({}).fields == ()

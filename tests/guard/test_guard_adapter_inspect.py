@@ -1,4 +1,4 @@
-"""The approver in real Inspect runs, with a model that follows a script."""
+"""The approver in real Inspect runs, with a scripted model."""
 
 import gc
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
 from holdfast.guard.setup import open_audit_log
 from tests.guard.guard_office import POLICY
 
-# Inspect's own: what a library of its deprecated, and a stream that it leaves to the collector.
+# Warnings from Inspect itself: a deprecation in one of its libraries, and a stream that it does not close.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The 'initial' parameter:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
@@ -66,11 +66,11 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def play(folder: Path, *calls: tuple[str, dict[str, str]]) -> list[str]:
-    """Run one sample whose model makes these calls; what each tool call came back with."""
+    """Run one sample whose model makes these calls and return the result of each tool call."""
     outputs = [ModelOutput.for_tool_call("mockllm/model", name, arguments) for name, arguments in calls]
     outputs.append(ModelOutput.from_content("mockllm/model", "Finished."))
     for output in outputs:
-        # Without usage Inspect would count tokens, with a tokenizer from the network.
+        # Without usage data Inspect would download a tokenizer to count tokens.
         output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
     where = {
         "policy": str(folder / "policy.yaml"),
@@ -98,7 +98,7 @@ def _answers(log: EvalLog) -> list[str]:
     return [m.error.message if m.error else m.text for m in tools]
 
 
-def test_allowed_calls_run_and_others_are_rejected_with_what_the_agent_may_know(folder: Path) -> None:
+def test_allowed_calls_run_and_others_are_rejected_with_the_agent_message(folder: Path) -> None:
     said = play(
         folder,
         ("read_note", {"path": "/notes/a"}),
@@ -112,7 +112,7 @@ def test_allowed_calls_run_and_others_are_rejected_with_what_the_agent_may_know(
     assert said[3].startswith("Case") and "under review" in said[4]
 
 
-def test_a_person_approves_one_call_of_one_run(folder: Path) -> None:
+def test_approval_allows_one_call_in_one_run(folder: Path) -> None:
     play(folder, ("delete_backup", {"name": "monday"}))
     person = SigningKey.create(folder / "ann.key")
     with open_audit_log(folder / "guard") as evidence:
@@ -120,7 +120,7 @@ def test_a_person_approves_one_call_of_one_run(folder: Path) -> None:
         ticket = _waiting(evidence)
         statement = Approvals(evidence).ticket(ticket).statement("ann", True)
         Approvals(evidence).answer(ticket, "ann", True, prove_reviewer(person, statement))
-    # Another sample is another run: the approval is not its.
+    # Another sample is another run, so the approval does not apply.
     assert "ticket" in play(folder, ("delete_backup", {"name": "monday"}))[0]
     assert not DONE
 

@@ -1,4 +1,4 @@
-"""Plain functions behind the gate."""
+"""Guarded Python functions."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,24 +8,24 @@ import pytest
 
 from holdfast.core.errors import InputError
 from holdfast.guard.adapters.python import Stopped, ToolGuard
-from tests.guard.guard_office import Guarded, guarded, memory
+from tests.guard.guard_office import GuardFixture, guarded, memory
 
 
 @pytest.fixture
-def house() -> Iterator[Guarded]:
+def guard() -> Iterator[GuardFixture]:
     with memory() as folder, guarded(folder) as made:
         yield made
 
 
 @pytest.fixture
-def door(house: Guarded) -> ToolGuard:
-    return ToolGuard(house.gate, "run-1", "clerk", "office")
+def tool_guard(guard: GuardFixture) -> ToolGuard:
+    return ToolGuard(guard.gate, "run-1", "clerk", "office")
 
 
-def test_what_is_allowed_runs_and_what_is_not_does_not(door: ToolGuard, house: Guarded) -> None:
+def test_allowed_calls_run_and_denied_calls_raise(tool_guard: ToolGuard, guard: GuardFixture) -> None:
     sent: list[tuple[str, str]] = []
 
-    @door.guarded
+    @tool_guard.guarded
     def send_mail(to: str, text: str = "hi") -> str:
         """Send."""
         sent.append((to, text))
@@ -36,11 +36,11 @@ def test_what_is_allowed_runs_and_what_is_not_does_not(door: ToolGuard, house: G
         send_mail("eve@evil.example")
     assert sent == [("ann@firm.example", "hi")] and not stopped.value.held
     assert send_mail.__name__ == "send_mail" and send_mail.__doc__ == "Send."
-    assert house.kinds().count("outcome") == 1
+    assert guard.kinds().count("outcome") == 1
 
 
-def test_a_coroutine_function_is_awaited_behind_the_gate(door: ToolGuard) -> None:
-    @door.guarded
+def test_coroutine_functions_are_guarded(tool_guard: ToolGuard) -> None:
+    @tool_guard.guarded
     async def read_note(path: str) -> str:
         await asyncio.sleep(0)
         return f"read {path}"
@@ -50,37 +50,37 @@ def test_a_coroutine_function_is_awaited_behind_the_gate(door: ToolGuard) -> Non
         asyncio.run(read_note(path="/etc/passwd"))
 
 
-def test_a_held_call_passes_once_when_a_person_says_yes(door: ToolGuard, house: Guarded) -> None:
+def test_approved_call_passes_once(tool_guard: ToolGuard, guard: GuardFixture) -> None:
     gone: list[str] = []
 
-    @door.guarded
+    @tool_guard.guarded
     def delete_backup(name: str) -> None:
         gone.append(name)
 
     with pytest.raises(Stopped, match="ticket") as stopped:
         delete_backup("monday")
     assert stopped.value.held and not gone
-    house.approve(house.approvals.tickets("pending")[0].id)
+    guard.approve(guard.approvals.tickets("pending")[0].id)
     delete_backup("monday")
     with pytest.raises(Stopped):
         delete_backup("monday")
     assert gone == ["monday"]
 
 
-def test_a_call_that_fails_leaves_its_end_unknown(door: ToolGuard, house: Guarded) -> None:
-    @door.guarded
+def test_outcome_of_a_raising_call_is_unknown(tool_guard: ToolGuard, guard: GuardFixture) -> None:
+    @tool_guard.guarded
     def read_note(path: str) -> str:
         raise OSError(path)
 
     with pytest.raises(OSError, match="notes"):
         read_note("/notes/a")
-    assert house.evidence.entries("outcome")[-1].content["ok"] is None
+    assert guard.evidence.entries("outcome")[-1].content["ok"] is None
 
 
-def test_arguments_are_copied_before_they_are_judged(door: ToolGuard) -> None:
+def test_arguments_are_copied_before_judging(tool_guard: ToolGuard) -> None:
     seen: list[Any] = []
 
-    @door.guarded
+    @tool_guard.guarded
     def read_note(path: str, **more: Any) -> None:
         seen.append(more)
 
@@ -93,7 +93,7 @@ def test_arguments_are_copied_before_they_are_judged(door: ToolGuard) -> None:
     assert not seen
 
 
-def test_functions_that_cannot_be_judged_cannot_be_guarded(door: ToolGuard) -> None:
+def test_functions_with_variadic_parameters_and_generators_are_refused(tool_guard: ToolGuard) -> None:
     def positions(*args: str) -> None: ...
 
     def pieces(path: str) -> Iterator[str]:
@@ -101,8 +101,8 @@ def test_functions_that_cannot_be_judged_cannot_be_guarded(door: ToolGuard) -> N
 
     for function in (positions, pieces):
         with pytest.raises(InputError):
-            door.guarded(function)
+            tool_guard.guarded(function)
 
 
-def test_the_way_out_is_at_the_door(door: ToolGuard) -> None:
-    assert "Case" in door.raise_concern(concern="Something is wrong.")
+def test_concern_can_be_raised_through_the_tool_guard(tool_guard: ToolGuard) -> None:
+    assert "Case" in tool_guard.raise_concern(concern="Something is wrong.")

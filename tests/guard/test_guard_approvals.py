@@ -1,4 +1,4 @@
-"""One person's yes to one act, once: and every way around that."""
+"""Approvals bind to one act and one execution; attempts to bypass this fail."""
 
 import dataclasses
 import json
@@ -19,8 +19,8 @@ ACT = Act("run-1", "clerk", "mail", "send", {"to": "ann@firm.example", "text": "
 HOLD = Decision("hold", ("external-mail",), "to an outsider", "A person must approve this.", "p1")
 
 
-class Desk:
-    """A guard's file, three persons with keys, and an agent that ben runs."""
+class ApprovalSetup:
+    """An audit log with approvals, three persons with keys, and an agent that ben operates."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "guard.db"
@@ -40,21 +40,21 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path)
+def setup(tmp_path: Path) -> Iterator[ApprovalSetup]:
+    made = ApprovalSetup(tmp_path)
     yield made
     made.evidence.close()
 
 
-def test_one_yes_runs_the_stored_copy_once(desk: Desk) -> None:
-    ticket = desk.approvals.ask(ACT, HOLD, "please")
-    assert desk.approvals.consume(ACT, "p1") is None
-    assert desk.say(ticket, "ann").state == "approved"
-    assert desk.approvals.consume(ACT, "p1") == ACT
-    assert desk.approvals.consume(ACT, "p1") is None
-    desk.approvals.settle(ACT, done=True)
-    assert desk.approvals.ticket(ticket.id).state == "done"
-    kinds = [entry.kind for entry in desk.evidence.entries()]
+def test_approval_runs_the_stored_copy_once(setup: ApprovalSetup) -> None:
+    ticket = setup.approvals.ask(ACT, HOLD, "please")
+    assert setup.approvals.consume(ACT, "p1") is None
+    assert setup.say(ticket, "ann").state == "approved"
+    assert setup.approvals.consume(ACT, "p1") == ACT
+    assert setup.approvals.consume(ACT, "p1") is None
+    setup.approvals.settle(ACT, done=True)
+    assert setup.approvals.ticket(ticket.id).state == "done"
+    kinds = [entry.kind for entry in setup.evidence.entries()]
     assert kinds.index("asked") < kinds.index("answered") < kinds.index("intent")
 
 
@@ -69,82 +69,82 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("what", CHANGED)
-def test_a_changed_act_has_no_approval(desk: Desk, what: str) -> None:
-    desk.say(desk.approvals.ask(ACT, HOLD), "ann")
-    assert desk.approvals.consume(dataclasses.replace(ACT, **CHANGED[what]), "p1") is None
-    assert desk.approvals.consume(ACT, "p1") == ACT
+def test_changed_act_is_not_approved(setup: ApprovalSetup, what: str) -> None:
+    setup.say(setup.approvals.ask(ACT, HOLD), "ann")
+    assert setup.approvals.consume(dataclasses.replace(ACT, **CHANGED[what]), "p1") is None
+    assert setup.approvals.consume(ACT, "p1") == ACT
 
 
-def test_another_policy_needs_another_approval(desk: Desk) -> None:
-    desk.say(desk.approvals.ask(ACT, HOLD), "ann")
-    assert desk.approvals.consume(ACT, "p2") is None
-    again = desk.approvals.ask(ACT, dataclasses.replace(HOLD, policy="p2"))
+def test_changed_policy_needs_a_new_approval(setup: ApprovalSetup) -> None:
+    setup.say(setup.approvals.ask(ACT, HOLD), "ann")
+    assert setup.approvals.consume(ACT, "p2") is None
+    again = setup.approvals.ask(ACT, dataclasses.replace(HOLD, policy="p2"))
     assert again.state == "pending"
 
 
-def test_the_operator_and_the_agent_may_not_approve(desk: Desk) -> None:
-    ticket = desk.approvals.ask(ACT, HOLD)
+def test_operator_and_agent_may_not_approve(setup: ApprovalSetup) -> None:
+    ticket = setup.approvals.ask(ACT, HOLD)
     with pytest.raises(RefusedError, match="may not answer"):
-        desk.say(ticket, "ben")
+        setup.say(ticket, "ben")
     with pytest.raises(RefusedError, match="may not answer"):
-        desk.approvals.answer(
-            ticket.id, "сlerk", True, prove_reviewer(desk.keys["ann"], ticket.statement("сlerk", True))
+        setup.approvals.answer(
+            ticket.id, "сlerk", True, prove_reviewer(setup.keys["ann"], ticket.statement("сlerk", True))
         )
-    assert desk.approvals.consume(ACT, "p1") is None
+    assert setup.approvals.consume(ACT, "p1") is None
 
 
-def test_a_proof_serves_for_its_own_words_alone(desk: Desk) -> None:
-    ticket, other = desk.approvals.ask(ACT, HOLD), desk.approvals.ask(dataclasses.replace(ACT, run="run-2"), HOLD)
-    no = prove_reviewer(desk.keys["ann"], ticket.statement("ann", False))
+def test_proof_is_valid_only_for_its_own_answer(setup: ApprovalSetup) -> None:
+    ticket, other = setup.approvals.ask(ACT, HOLD), setup.approvals.ask(dataclasses.replace(ACT, run="run-2"), HOLD)
+    no = prove_reviewer(setup.keys["ann"], ticket.statement("ann", False))
     with pytest.raises(RefusedError, match="does not match the answer"):
-        desk.approvals.answer(ticket.id, "ann", True, no)
+        setup.approvals.answer(ticket.id, "ann", True, no)
     with pytest.raises(RefusedError, match="does not match the answer"):
-        desk.approvals.answer(other.id, "ann", True, prove_reviewer(desk.keys["ann"], ticket.statement("ann", True)))
+        setup.approvals.answer(other.id, "ann", True, prove_reviewer(setup.keys["ann"], ticket.statement("ann", True)))
     with pytest.raises(RefusedError, match="no such credential"):
-        desk.say(ticket, "ann", signer="ben")
+        setup.say(ticket, "ann", signer="ben")
     with pytest.raises(RefusedError, match="no such credential"):
-        desk.approvals.answer(ticket.id, "eve", True, prove_reviewer(desk.key, ticket.statement("eve", True)))
+        setup.approvals.answer(ticket.id, "eve", True, prove_reviewer(setup.key, ticket.statement("eve", True)))
 
 
-def test_two_persons_for_the_irreversible(desk: Desk) -> None:
+def test_two_person_approval_needs_two_different_persons(setup: ApprovalSetup) -> None:
     act = dataclasses.replace(ACT, agent="porter")
-    ticket = desk.approvals.ask(act, dataclasses.replace(HOLD, persons=2))
-    assert desk.say(ticket, "ann").state == "pending"
-    assert desk.approvals.consume(act, "p1") is None
+    ticket = setup.approvals.ask(act, dataclasses.replace(HOLD, persons=2))
+    assert setup.say(ticket, "ann").state == "pending"
+    assert setup.approvals.consume(act, "p1") is None
     with pytest.raises(RefusedError, match="has answered"):
-        desk.say(ticket, "ann")
-    assert desk.say(ticket, "cat").state == "approved"
-    assert desk.approvals.consume(act, "p1") == act
+        setup.say(ticket, "ann")
+    assert setup.say(ticket, "cat").state == "approved"
+    assert setup.approvals.consume(act, "p1") == act
 
 
-def test_one_no_stands_against_every_dress_of_the_act(desk: Desk) -> None:
-    ticket = desk.approvals.ask(ACT, HOLD)
-    assert desk.say(ticket, "ann", approve=False).state == "denied"
+def test_refusal_applies_to_look_alikes_of_the_act(setup: ApprovalSetup) -> None:
+    ticket = setup.approvals.ask(ACT, HOLD)
+    assert setup.say(ticket, "ann", approve=False).state == "denied"
     with pytest.raises(RefusedError, match="denied"):
-        desk.say(ticket, "cat")
+        setup.say(ticket, "cat")
     dressed = dataclasses.replace(ACT, run="run-9", arguments={"to": "аnn@firm.example", "text": "HELLO\u200b"})
-    assert desk.approvals.ask(dressed, HOLD).state == "denied"
-    assert desk.approvals.ask(dataclasses.replace(ACT, arguments={"to": "bob"}), HOLD).state == "pending"
+    assert setup.approvals.ask(dressed, HOLD).state == "denied"
+    assert setup.approvals.ask(dataclasses.replace(ACT, arguments={"to": "bob"}), HOLD).state == "pending"
 
 
-def test_asking_twice_is_one_ticket_and_floods_stop(desk: Desk) -> None:
-    assert desk.approvals.ask(ACT, HOLD).id == desk.approvals.ask(ACT, HOLD).id
+def test_repeated_request_reuses_the_ticket_and_floods_are_refused(setup: ApprovalSetup) -> None:
+    assert setup.approvals.ask(ACT, HOLD).id == setup.approvals.ask(ACT, HOLD).id
     with pytest.raises(RefusedError, match="too many"):
         for i in range(30):
-            desk.approvals.ask(dataclasses.replace(ACT, arguments={"n": i}), HOLD)
+            setup.approvals.ask(dataclasses.replace(ACT, arguments={"n": i}), HOLD)
 
 
-def test_time_runs_out(desk: Desk) -> None:
-    brief = Approvals(desk.evidence, seconds=0.05)
+def test_tickets_and_approvals_expire(setup: ApprovalSetup) -> None:
+    brief = Approvals(setup.evidence, seconds=0.05)
     ticket = brief.ask(ACT, HOLD)
-    desk.say(ticket, "ann")
+    setup.say(ticket, "ann")
     late = dataclasses.replace(ACT, run="run-2")
     waiting = brief.ask(late, HOLD)
-    while desk.evidence.now() < waiting.expires:
+    while setup.evidence.now() < waiting.expires:
         pass
     assert brief.consume(ACT, "p1") is None
     with pytest.raises(RefusedError, match="expired"):
-        desk.say(waiting, "ann")
+        setup.say(waiting, "ann")
 
 
 @pytest.mark.parametrize(
@@ -156,72 +156,72 @@ def test_time_runs_out(desk: Desk) -> None:
         "UPDATE answers SET person = 'cat'",
     ],
 )
-def test_what_is_written_into_the_file_approves_nothing(desk: Desk, forgery: str) -> None:
-    ticket = desk.approvals.ask(ACT, dataclasses.replace(HOLD, persons=2))
-    desk.say(ticket, "ann")
-    with desk.evidence.transaction() as db:
+def test_editing_the_file_approves_nothing(setup: ApprovalSetup, forgery: str) -> None:
+    ticket = setup.approvals.ask(ACT, dataclasses.replace(HOLD, persons=2))
+    setup.say(ticket, "ann")
+    with setup.evidence.transaction() as db:
         db.execute(forgery)
         db.execute("UPDATE tickets SET state = 'approved'")
     with pytest.raises(RefusedError):
-        desk.approvals.consume(ACT, "p1")
-    assert not desk.evidence.entries("intent")
+        setup.approvals.consume(ACT, "p1")
+    assert not setup.evidence.entries("intent")
 
 
-def test_a_person_slipped_into_the_file_is_nobody(desk: Desk, tmp_path: Path) -> None:
+def test_person_inserted_into_the_file_is_ignored(setup: ApprovalSetup, tmp_path: Path) -> None:
     eve = SigningKey.create(tmp_path / "eve")
     body = key_credential("eve", "reviewer", eve.public).model_dump_json()
-    with desk.evidence.transaction() as db:
+    with setup.evidence.transaction() as db:
         db.execute("INSERT INTO credentials VALUES (?, 'eve', ?, ?)", (eve.public.hex(), body, bytes(64)))
-    ticket = desk.approvals.ask(ACT, HOLD)
+    ticket = setup.approvals.ask(ACT, HOLD)
     with pytest.raises(RefusedError, match="no such credential"):
-        desk.approvals.answer(ticket.id, "eve", True, prove_reviewer(eve, ticket.statement("eve", True)))
+        setup.approvals.answer(ticket.id, "eve", True, prove_reviewer(eve, ticket.statement("eve", True)))
 
 
-def test_a_crash_after_consuming_is_indeterminate_and_never_retried(desk: Desk) -> None:
-    ticket = desk.approvals.ask(ACT, HOLD)
-    desk.say(ticket, "ann")
-    desk.evidence.close()
+def test_crash_after_consuming_is_indeterminate_and_not_retried(setup: ApprovalSetup) -> None:
+    ticket = setup.approvals.ask(ACT, HOLD)
+    setup.say(ticket, "ann")
+    setup.evidence.close()
     child = os.fork()
     if child == 0:
-        dying = AuditLog(desk.path, desk.key)
+        dying = AuditLog(setup.path, setup.key)
         Approvals(dying).consume(ACT, "p1")
         os._exit(9)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-    desk.open()
-    assert desk.approvals.ticket(ticket.id).state == "indeterminate"
-    assert desk.approvals.consume(ACT, "p1") is None
-    assert desk.approvals.ask(ACT, dataclasses.replace(HOLD, policy="p2")).id == ticket.id
-    assert json.loads(desk.evidence.entries("gap")[-1].body)["why"]
+    setup.open()
+    assert setup.approvals.ticket(ticket.id).state == "indeterminate"
+    assert setup.approvals.consume(ACT, "p1") is None
+    assert setup.approvals.ask(ACT, dataclasses.replace(HOLD, policy="p2")).id == ticket.id
+    assert json.loads(setup.evidence.entries("gap")[-1].body)["why"]
     with pytest.raises(RefusedError, match="indeterminate"):
-        desk.say(ticket, "cat")
+        setup.say(ticket, "cat")
     with pytest.raises(RefusedError, match="does not match the answer"):
-        desk.approvals.reconcile(
-            ticket.id, "ann", True, prove_reviewer(desk.keys["ann"], ticket.statement("ann", True))
+        setup.approvals.reconcile(
+            ticket.id, "ann", True, prove_reviewer(setup.keys["ann"], ticket.statement("ann", True))
         )
-    proof = prove_reviewer(desk.keys["cat"], ticket.statement("cat", False, purpose="reconciling"))
-    assert desk.approvals.reconcile(ticket.id, "cat", False, proof).state == "failed"
+    proof = prove_reviewer(setup.keys["cat"], ticket.statement("cat", False, purpose="reconciling"))
+    assert setup.approvals.reconcile(ticket.id, "cat", False, proof).state == "failed"
 
 
-def test_a_lost_write_gives_nothing_away(desk: Desk) -> None:
-    desk.say(desk.approvals.ask(ACT, HOLD), "ann")
-    with desk.evidence.transaction() as db:
+def test_failed_write_consumes_no_approval(setup: ApprovalSetup) -> None:
+    setup.say(setup.approvals.ask(ACT, HOLD), "ann")
+    with setup.evidence.transaction() as db:
         db.execute("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
     with pytest.raises(StoreError, match="the disk is full"):
-        desk.approvals.consume(ACT, "p1")
-    with desk.evidence.transaction() as db:
+        setup.approvals.consume(ACT, "p1")
+    with setup.evidence.transaction() as db:
         db.execute("DROP TRIGGER full")
-    assert desk.approvals.consume(ACT, "p1") == ACT
+    assert setup.approvals.consume(ACT, "p1") == ACT
 
 
-def test_hostile_arguments_are_no_fault(desk: Desk) -> None:
+def test_hostile_arguments_are_stored(setup: ApprovalSetup) -> None:
     act = dataclasses.replace(ACT, arguments={"text": "\ud800\u202e\x00", "n": 1e308, "deep": [[[{"a": None}]]]})
-    ticket = desk.approvals.ask(act, HOLD, "x" * 9000)
+    ticket = setup.approvals.ask(act, HOLD, "x" * 9000)
     assert "5000 more characters cut" in ticket.story
-    desk.say(ticket, "ann")
-    assert desk.approvals.consume(act, "p1") == act
+    setup.say(ticket, "ann")
+    assert setup.approvals.consume(act, "p1") == act
 
 
-def test_names_that_look_alike_are_one_person(desk: Desk, tmp_path: Path) -> None:
+def test_look_alike_names_count_as_one_person(setup: ApprovalSetup, tmp_path: Path) -> None:
     twin = SigningKey.create(tmp_path / "twin")
     with pytest.raises(RefusedError, match="looks like 'ann'"):
-        Persons(desk.evidence).enrol(key_credential("аnn", "reviewer", twin.public))
+        Persons(setup.evidence).enrol(key_credential("аnn", "reviewer", twin.public))

@@ -1,4 +1,4 @@
-"""Answering in a terminal."""
+"""`holdfast guard approve`: answer in a terminal."""
 
 import sqlite3
 from pathlib import Path
@@ -38,7 +38,7 @@ def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path)
 
 
-def test_an_act_is_shown_as_it_is_and_approved(terminal: Terminal) -> None:
+def test_act_is_shown_and_approved(terminal: Terminal) -> None:
     with open_audit_log(terminal.state) as store:
         ticket = Approvals(store).ask(ACT, HOLD, "trust me \u202e")
     assert ticket.id in terminal("list").output
@@ -55,14 +55,14 @@ def test_an_act_is_shown_as_it_is_and_approved(terminal: Terminal) -> None:
         assert Approvals(store).consume(ACT, "p1") == ACT
 
 
-def test_no_is_no(terminal: Terminal) -> None:
+def test_refused_act_stays_denied(terminal: Terminal) -> None:
     with open_audit_log(terminal.state) as store:
         ticket = Approvals(store).ask(ACT, HOLD)
     assert "is denied" in terminal.answers("no", ticket.id, typed=[PASSPHRASE, "y"]).output
     assert isinstance(terminal.answers("yes", ticket.id, typed=[PASSPHRASE, "y"]).exception, RefusedError)
 
 
-def test_a_concern_is_read_and_answered_by_its_reviewer_alone(terminal: Terminal, tmp_path: Path) -> None:
+def test_only_a_reviewer_reads_and_answers_a_concern(terminal: Terminal, tmp_path: Path) -> None:
     with open_audit_log(terminal.state) as store:
         receipt = Concerns(store, ROUTING).raise_("run-1", "clerk", "the plan", "they will wipe the logs")
     assert "they will wipe the logs" in terminal.answers("cases", typed=[PASSPHRASE]).output
@@ -78,7 +78,7 @@ def test_a_concern_is_read_and_answered_by_its_reviewer_alone(terminal: Terminal
         assert Concerns(store, ROUTING).frozen("run-1", ACT)
 
 
-def test_a_clock_that_jumped_is_accepted_by_a_person(terminal: Terminal) -> None:
+def test_person_accepts_the_clock_after_a_jump(terminal: Terminal) -> None:
     db = sqlite3.connect(terminal.state / "guard.db", isolation_level=None)
     db.execute("UPDATE clock SET wall = wall + 9000")
     db.close()
@@ -87,7 +87,7 @@ def test_a_clock_that_jumped_is_accepted_by_a_person(terminal: Terminal) -> None
     assert terminal("list").exit_code == 0
 
 
-def test_a_folder_that_others_may_read_is_refused(terminal: Terminal) -> None:
+def test_folder_readable_by_others_is_refused(terminal: Terminal) -> None:
     terminal.state.chmod(0o755)
     failed = terminal("list").exception
     assert isinstance(failed, HoldfastError)

@@ -1,4 +1,4 @@
-"""From the yes to the deed, at the gate: only the very call that was approved uses the approval up."""
+"""At the gate, only exactly the approved call consumes an approval."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,25 +11,25 @@ from holdfast.core.errors import RefusedError
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.gate import Gate
 from holdfast.guard.policy.load import load_policy
-from tests.guard.guard_office import POLICY, Guarded, guarded
+from tests.guard.guard_office import POLICY, GuardFixture, guarded
 
 WIPE = Act("run-1", "clerk", "office", "delete_backup", {"name": "may"}, "d1")
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[Guarded]:
+def guard(tmp_path: Path) -> Iterator[GuardFixture]:
     with guarded(tmp_path) as made:
         yield made
 
 
-def asked(house: Guarded, act: Act = WIPE) -> str:
-    """The ticket of a held act."""
-    assert house.gate.judge(act).answer == "hold"
-    return house.approvals.tickets("pending")[-1].id
+def asked(guard: GuardFixture, act: Act = WIPE) -> str:
+    """Request a held act and return its ticket."""
+    assert guard.gate.judge(act).answer == "hold"
+    return guard.approvals.tickets("pending")[-1].id
 
 
-def state(house: Guarded, ticket: str) -> str:
-    return house.approvals.ticket(ticket).state
+def state(guard: GuardFixture, ticket: str) -> str:
+    return guard.approvals.ticket(ticket).state
 
 
 OTHERS: dict[str, dict[str, Any]] = {
@@ -41,50 +41,48 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
-def test_a_call_that_differs_uses_nothing_up_and_the_right_one_still_runs(
-    house: Guarded, change: dict[str, Any]
-) -> None:
-    ticket = asked(house)
-    house.approve(ticket)
-    assert house.gate.judge(dataclasses.replace(WIPE, **change)).answer != "allow"
-    assert state(house, ticket) == "approved"
-    decision = house.gate.judge(WIPE)
+def test_different_call_does_not_consume_the_approval(guard: GuardFixture, change: dict[str, Any]) -> None:
+    ticket = asked(guard)
+    guard.approve(ticket)
+    assert guard.gate.judge(dataclasses.replace(WIPE, **change)).answer != "allow"
+    assert state(guard, ticket) == "approved"
+    decision = guard.gate.judge(WIPE)
     assert (decision.answer, decision.stored) == ("allow", WIPE)
-    assert state(house, ticket) == "consumed"
-    assert house.gate.judge(WIPE).answer != "allow"
+    assert state(guard, ticket) == "consumed"
+    assert guard.gate.judge(WIPE).answer != "allow"
 
 
-def test_the_yes_alone_runs_nothing(house: Guarded) -> None:
-    house.approve(asked(house))
-    assert "intent" not in house.kinds()
+def test_approval_alone_executes_nothing(guard: GuardFixture) -> None:
+    guard.approve(asked(guard))
+    assert "intent" not in guard.kinds()
 
 
-def test_a_policy_edited_meanwhile_asks_anew_and_says_so(house: Guarded) -> None:
-    ticket = asked(house)
-    house.approve(ticket)
-    (house.folder / "policy.yaml").write_text(POLICY.replace("revision: 1", "revision: 2"))
-    gate = Gate(load_policy(house.folder / "policy.yaml"), house.evidence, approvals=house.approvals)
+def test_policy_edited_after_approval_needs_a_new_ticket(guard: GuardFixture) -> None:
+    ticket = asked(guard)
+    guard.approve(ticket)
+    (guard.folder / "policy.yaml").write_text(POLICY.replace("revision: 1", "revision: 2"))
+    gate = Gate(load_policy(guard.folder / "policy.yaml"), guard.evidence, approvals=guard.approvals)
     decision = gate.judge(WIPE)
-    [new] = house.approvals.tickets("pending")
+    [new] = guard.approvals.tickets("pending")
     assert decision.answer == "hold" and new.id != ticket and new.id in decision.agent_message
-    assert state(house, ticket) == "approved" and "intent" not in house.kinds()
+    assert state(guard, ticket) == "approved" and "intent" not in guard.kinds()
 
 
-def test_an_approval_that_ran_out_is_refused_in_one_line_and_runs_nothing(house: Guarded) -> None:
-    house.approvals._seconds = 0.0
-    house.gate.judge(WIPE)
-    [late] = house.approvals.tickets("expired")
+def test_expired_approval_is_refused(guard: GuardFixture) -> None:
+    guard.approvals._seconds = 0.0
+    guard.gate.judge(WIPE)
+    [late] = guard.approvals.tickets("expired")
     with pytest.raises(RefusedError) as refusal:
-        house.approve(late.id)
+        guard.approve(late.id)
     assert "this ticket is expired" in str(refusal.value)
-    decision: Decision = house.gate.judge(WIPE)
+    decision: Decision = guard.gate.judge(WIPE)
     assert decision.answer == "hold" and late.id not in decision.agent_message
 
 
-def test_each_asking_has_a_nonce_and_no_proof_serves_twice(house: Guarded) -> None:
-    house.approvals._seconds = 0.0
+def test_each_ticket_has_a_nonce_and_proofs_are_single_use(guard: GuardFixture) -> None:
+    guard.approvals._seconds = 0.0
     for _ in range(2):
-        house.gate.judge(WIPE)
-    one, other = house.approvals.tickets("expired")
+        guard.gate.judge(WIPE)
+    one, other = guard.approvals.tickets("expired")
     assert one.act == other.act and one.nonce != other.nonce
     assert one.statement("ann", True) != other.statement("ann", True)

@@ -1,4 +1,4 @@
-"""A log that nobody rewrites unseen: every kind of tampering is done, and found."""
+"""The audit log: every kind of tampering is done and must be detected."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from holdfast.guard.keys import SigningKey, load_public, verify_signature
 
 @pytest.fixture(scope="session")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a closed log of some 150 entries and its key."""
+    """Return a folder with a closed log of about 150 entries and its key."""
     folder = tmp_path_factory.mktemp("log")
     with AuditLog(folder / "guard.db", SigningKey.create(folder / "guard.key")) as evidence:
         thought = evidence.append("reasoning", {"text": "because"}, durable=False)
@@ -49,7 +49,7 @@ def found(folder: Path, **more: object) -> set[str]:
     return {finding.kind for finding in verify(folder / "guard.db", public, **more)}  # type: ignore[arg-type]
 
 
-def test_an_untouched_log_is_sound(log: Path) -> None:
+def test_unedited_log_has_no_issues(log: Path) -> None:
     assert found(log) == set()
 
 
@@ -74,14 +74,14 @@ TAMPERING: dict[str, tuple[tuple[str, ...], set[str]]] = {
 
 
 @pytest.mark.parametrize("how", TAMPERING)
-def test_tampering_is_found(log: Path, tmp_path: Path, how: str) -> None:
+def test_tampering_is_detected(log: Path, tmp_path: Path, how: str) -> None:
     folder = copied(log, tmp_path)
     statements, kinds = TAMPERING[how]
     run_sql(folder, *statements)
     assert kinds <= found(folder)
 
 
-def test_lost_checkpoints_and_those_of_another_key_are_found(log: Path, tmp_path: Path) -> None:
+def test_missing_and_foreign_checkpoints_are_detected(log: Path, tmp_path: Path) -> None:
     folder = copied(log, tmp_path)
     path = beside(folder / "guard.db")
     lines = path.read_text().splitlines(keepends=True)
@@ -91,7 +91,7 @@ def test_lost_checkpoints_and_those_of_another_key_are_found(log: Path, tmp_path
     assert found(folder) == {"signature"}
 
 
-# What a forger can do who knows how entries are chained and has no key.
+# A forger who knows how entries are chained but has no key.
 FORGE = """
 import hashlib, json, sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
@@ -117,7 +117,7 @@ def head_of(folder: Path) -> int:
 
 
 def dead(folder: Path, entries: int) -> None:
-    """A guard that died with so many unsigned entries."""
+    """Simulate a guard that died with this many unsigned entries."""
     key = SigningKey.create(folder / "guard.key")
     child = os.fork()
     if child == 0:
@@ -146,7 +146,7 @@ def test_the_head_is_signed_with_durable_entries_every_64_and_every_second(tmp_p
     assert found(tmp_path) == set()
 
 
-def test_a_living_guard_misses_what_is_cut_from_its_unsigned_tail(tmp_path: Path) -> None:
+def test_running_guard_detects_a_cut_unsigned_tail(tmp_path: Path) -> None:
     evidence = AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
     evidence.append("outcome", {"n": 1}, durable=False)
     last = evidence.append("outcome", {"n": 2}, durable=False)
@@ -157,7 +157,7 @@ def test_a_living_guard_misses_what_is_cut_from_its_unsigned_tail(tmp_path: Path
         evidence.close()
 
 
-def test_nobody_can_add_to_a_living_guards_tail(tmp_path: Path) -> None:
+def test_entries_added_to_a_running_log_are_detected(tmp_path: Path) -> None:
     evidence = AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
     last = evidence.append("outcome", {}, durable=False)
     forge(tmp_path)
@@ -167,7 +167,7 @@ def test_nobody_can_add_to_a_living_guards_tail(tmp_path: Path) -> None:
         evidence.close()
 
 
-def test_nobody_can_add_to_a_dead_guards_tail_nor_to_a_closed_log(tmp_path: Path, log: Path) -> None:
+def test_entries_added_to_a_dead_or_closed_log_are_detected(tmp_path: Path, log: Path) -> None:
     dead(tmp_path, 3)
     forge(tmp_path)
     with pytest.raises(ResultsError, match="not written by this guard"):
@@ -178,7 +178,7 @@ def test_nobody_can_add_to_a_dead_guards_tail_nor_to_a_closed_log(tmp_path: Path
 
 
 @pytest.mark.parametrize("cut", [0, 2])
-def test_the_gap_after_a_death_says_how_much_was_never_signed(tmp_path: Path, cut: int) -> None:
+def test_gap_after_a_crash_counts_unsigned_entries(tmp_path: Path, cut: int) -> None:
     dead(tmp_path, 3)
     unsigned = tail(tmp_path / "guard.db")
     assert 0 <= unsigned <= 3
@@ -191,7 +191,7 @@ def test_the_gap_after_a_death_says_how_much_was_never_signed(tmp_path: Path, cu
     assert found(tmp_path) == set()
 
 
-def test_a_log_that_ends_before_its_signed_head_or_has_none_is_refused_at_start(log: Path, tmp_path: Path) -> None:
+def test_log_shorter_than_its_head_or_without_head_is_refused(log: Path, tmp_path: Path) -> None:
     key = SigningKey.load(log / "guard.key")
     for name, statement in {"cut": "DELETE FROM log WHERE seq > 140", "beheaded": "DELETE FROM head"}.items():
         folder = Path(shutil.copytree(log, tmp_path / name))
@@ -201,7 +201,7 @@ def test_a_log_that_ends_before_its_signed_head_or_has_none_is_refused_at_start(
             AuditLog(folder / "guard.db", key)
 
 
-def test_what_was_undone_leaves_no_checkpoint(tmp_path: Path) -> None:
+def test_rolled_back_entries_leave_no_checkpoint(tmp_path: Path) -> None:
     with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         with pytest.raises(KeyError), evidence.transaction():
             for _ in range(EVERY):
@@ -212,7 +212,7 @@ def test_what_was_undone_leaves_no_checkpoint(tmp_path: Path) -> None:
     assert found(tmp_path) == set()
 
 
-def test_a_checkpoint_that_could_not_be_written_is_written_with_the_next_entry(tmp_path: Path) -> None:
+def test_failed_checkpoint_is_written_with_the_next_entry(tmp_path: Path) -> None:
     lines = beside(tmp_path / "guard.db")
     with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         lines.unlink()
@@ -226,7 +226,7 @@ def test_a_checkpoint_that_could_not_be_written_is_written_with_the_next_entry(t
     assert EVERY in {point.seq for point in checkpoints(lines)}
 
 
-def test_a_torn_line_takes_no_checkpoint_with_it(tmp_path: Path) -> None:
+def test_incomplete_checkpoint_line_does_not_corrupt_the_next(tmp_path: Path) -> None:
     lines = beside(tmp_path / "guard.db")
     lines.write_text("64 0a")
     with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
@@ -235,7 +235,7 @@ def test_a_torn_line_takes_no_checkpoint_with_it(tmp_path: Path) -> None:
     assert found(tmp_path) == set()
 
 
-def test_a_second_history_signed_with_the_right_key_is_a_fork(log: Path, tmp_path: Path) -> None:
+def test_second_history_with_the_right_key_is_a_fork(log: Path, tmp_path: Path) -> None:
     folder = copied(log, tmp_path)
     key = SigningKey.load(folder / "guard.key")
     kept = checkpoints(beside(folder / "guard.db"))
@@ -248,7 +248,7 @@ def test_a_second_history_signed_with_the_right_key_is_a_fork(log: Path, tmp_pat
     assert found(folder, kept=kept) == {"fork"}
 
 
-def test_an_old_copy_put_back_is_seen_by_what_was_kept_and_refused_at_start(log: Path, tmp_path: Path) -> None:
+def test_rollback_is_detected_by_kept_checkpoints_and_refused(log: Path, tmp_path: Path) -> None:
     folder = copied(log, tmp_path)
     old = tmp_path / "old.db"
     shutil.copy(folder / "guard.db", old)
@@ -260,13 +260,13 @@ def test_an_old_copy_put_back_is_seen_by_what_was_kept_and_refused_at_start(log:
         AuditLog(folder / "guard.db", SigningKey.load(folder / "guard.key"))
 
 
-def test_a_reason_must_come_before_its_act(tmp_path: Path) -> None:
+def test_reasoning_must_precede_its_entry(tmp_path: Path) -> None:
     with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         evidence.append("act", {}, durable=True, because=99)
     assert found(tmp_path) == {"link"}
 
 
-def test_verify_speaks_and_exits(log: Path, tmp_path: Path) -> None:
+def test_verify_command_prints_issues_and_exit_code(log: Path, tmp_path: Path) -> None:
     folder = copied(log, tmp_path)
     good = CliRunner().invoke(command, [str(folder / "guard.db")])
     assert good.exit_code == 0
@@ -279,7 +279,7 @@ def test_verify_speaks_and_exits(log: Path, tmp_path: Path) -> None:
     assert isinstance(wrong.exception, ResultsError)
 
 
-def test_a_process_that_died_leaves_a_signed_gap(tmp_path: Path) -> None:
+def test_crashed_process_leaves_a_signed_gap(tmp_path: Path) -> None:
     key = SigningKey.create(tmp_path / "guard.key")
     child = os.fork()
     if child == 0:
@@ -296,7 +296,7 @@ def test_a_process_that_died_leaves_a_signed_gap(tmp_path: Path) -> None:
     assert found(tmp_path) == set()
 
 
-def test_many_writers_make_one_chain(tmp_path: Path) -> None:
+def test_concurrent_writers_make_one_chain(tmp_path: Path) -> None:
     key = SigningKey.create(tmp_path / "guard.key")
     AuditLog(tmp_path / "guard.db", key).close()
     children = []
@@ -314,7 +314,7 @@ def test_many_writers_make_one_chain(tmp_path: Path) -> None:
     assert found(tmp_path) == set()
 
 
-def test_a_log_may_be_verified_while_it_is_written(tmp_path: Path) -> None:
+def test_log_can_be_verified_while_it_is_written(tmp_path: Path) -> None:
     stop = threading.Event()
     with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
 
@@ -331,7 +331,7 @@ def test_a_log_may_be_verified_while_it_is_written(tmp_path: Path) -> None:
             writer.join()
 
 
-def test_a_transaction_is_whole_or_nothing(tmp_path: Path) -> None:
+def test_transaction_is_atomic(tmp_path: Path) -> None:
     with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         before = len(evidence.entries())
         with pytest.raises(KeyError), evidence.transaction():
@@ -343,7 +343,7 @@ def test_a_transaction_is_whole_or_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
-def test_a_clock_that_jumps_stops_everything_until_a_person_accepts_it(tmp_path: Path, jump: float) -> None:
+def test_clock_jump_denies_everything_until_accepted(tmp_path: Path, jump: float) -> None:
     key = SigningKey.create(tmp_path / "guard.key")
     with AuditLog(tmp_path / "guard.db", key) as evidence:
         run_sql(tmp_path, f"UPDATE clock SET wall = wall - {jump}")
@@ -376,7 +376,7 @@ for number in range(1000):
 """
 
 
-def test_a_file_that_can_grow_no_more_is_one_clear_line(tmp_path: Path) -> None:
+def test_full_file_system_gives_a_clear_error(tmp_path: Path) -> None:
     SigningKey.create(tmp_path / "guard.key")
     shown = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True)
     number, line = shown.stdout.strip().split(" ", 1)
@@ -387,7 +387,7 @@ def test_a_file_that_can_grow_no_more_is_one_clear_line(tmp_path: Path) -> None:
     assert found(tmp_path) == set()
 
 
-def test_keys_and_files_that_others_may_touch_are_refused(tmp_path: Path) -> None:
+def test_keys_and_files_accessible_to_others_are_refused(tmp_path: Path) -> None:
     key = SigningKey.create(tmp_path / "guard.key")
     (tmp_path / "guard.key").chmod(0o640)
     with pytest.raises(RefusedError, match="other users may read or write this key"):
@@ -398,13 +398,13 @@ def test_keys_and_files_that_others_may_touch_are_refused(tmp_path: Path) -> Non
         AuditLog(tmp_path / "guard.db", key)
 
 
-def test_another_key_cannot_go_on_with_a_log(log: Path, tmp_path: Path) -> None:
+def test_log_of_another_key_is_refused(log: Path, tmp_path: Path) -> None:
     folder = copied(log, tmp_path)
     with pytest.raises(RefusedError, match="another key"):
         AuditLog(folder / "guard.db", SigningKey.create(tmp_path / "other.key"))
 
 
-def test_a_persons_key_is_locked(tmp_path: Path) -> None:
+def test_passphrase_protects_a_persons_key(tmp_path: Path) -> None:
     made = SigningKey.create(tmp_path / "ann", "correct horse battery")
     assert SigningKey.load(tmp_path / "ann", "correct horse battery").public == made.public
     wrongs: dict[str, Callable[[], object]] = {
@@ -420,7 +420,7 @@ def test_a_persons_key_is_locked(tmp_path: Path) -> None:
             wrong()
 
 
-def test_a_signature_serves_one_purpose(tmp_path: Path) -> None:
+def test_signature_is_valid_for_one_purpose(tmp_path: Path) -> None:
     key = SigningKey.create(tmp_path / "key")
     signature = key.sign("checkpoint", b"words")
     assert verify_signature(key.public, "checkpoint", b"words", signature)
@@ -429,7 +429,7 @@ def test_a_signature_serves_one_purpose(tmp_path: Path) -> None:
     assert not verify_signature(b"short", "checkpoint", b"words", signature)
 
 
-def test_a_broken_file_is_one_clear_line(tmp_path: Path) -> None:
+def test_broken_file_gives_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "guard.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
     (tmp_path / "guard.db").chmod(0o600)
     with pytest.raises(HoldfastError, match="cannot be used"):

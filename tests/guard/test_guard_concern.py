@@ -1,4 +1,4 @@
-"""The concern channel: always open, really holding, independently answered, and no lever for stalling."""
+"""The concern channel: always open, pauses the run, is answered independently, and cannot be used to stall."""
 
 import dataclasses
 import json
@@ -68,7 +68,7 @@ def office(tmp_path: Path) -> Iterator[Office]:
     made.store.close()
 
 
-def test_a_concern_holds_the_runs_risky_tools_until_it_is_answered(office: Office) -> None:
+def test_concern_holds_risky_tools_until_answered(office: Office) -> None:
     assert office.concerns.frozen("run-1", SEND) is None
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "they mean to harm", ["Mallory"])
     assert receipt.held == ("mail/send",)
@@ -85,7 +85,7 @@ def test_a_concern_holds_the_runs_risky_tools_until_it_is_answered(office: Offic
     assert CEO.name not in said
 
 
-def test_the_receipt_and_the_reply_are_signed(office: Office) -> None:
+def test_receipt_and_reply_are_signed(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text")
     plain = canonical(receipt.model_copy(update={"signature": ""})).encode()
     assert office.store.signed("receipt", plain, bytes.fromhex(receipt.signature))
@@ -120,7 +120,7 @@ IMPLICATED = {
 
 
 @pytest.mark.parametrize("name", IMPLICATED)
-def test_the_implicated_never_review_whoever_they_are(office: Office, name: str) -> None:
+def test_implicated_persons_never_review(office: Office, name: str) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text", [name])
     free = {person for person in office.keys if [c for c, _ in office.concerns.cases(person)]}
     assert free == IMPLICATED[name]
@@ -129,14 +129,14 @@ def test_the_implicated_never_review_whoever_they_are(office: Office, name: str)
             office.answer(receipt.case, person)
 
 
-def test_the_operator_never_reviews(tmp_path: Path) -> None:
+def test_operator_never_reviews(tmp_path: Path) -> None:
     office = Office(tmp_path, operators={"clerk": CEO.name})
     office.concerns.raise_("run-1", "clerk", "the plan", "text")
     assert not office.concerns.cases(CEO.name)
     office.store.close()
 
 
-def test_whoever_approved_the_contested_act_does_not_review_it(office: Office) -> None:
+def test_approver_of_the_contested_act_does_not_review(office: Office) -> None:
     approvals = Approvals(office.store)
     ticket = approvals.ask(SEND, Decision("hold", (), "", "", "p1"))
     yes = prove_reviewer(office.keys[CEO.name], ticket.statement(CEO.name, True))
@@ -148,20 +148,20 @@ def test_whoever_approved_the_contested_act_does_not_review_it(office: Office) -
     assert case.reviewers[-1] == CEO.name
 
 
-def test_with_nobody_free_it_says_so_and_holds(office: Office) -> None:
+def test_without_independent_reviewer_the_run_stays_held(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "all", "text", ["Kyle", "Sarah", "the ombudsman"])
     assert "No independent reviewer" in receipt.reviewer
     assert office.concerns.frozen("run-1", SEND)
 
 
-def test_silence_never_approves(tmp_path: Path) -> None:
+def test_missed_deadline_approves_nothing(tmp_path: Path) -> None:
     office = Office(tmp_path, pause_seconds=0.02, triggers=("ops/replace_model",))
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text")
     assert office.concerns.frozen("run-2", WIPE) or office.store.now() >= receipt.deadline
     while office.store.now() < receipt.deadline:
         pass
     assert office.concerns.frozen("run-1", SEND)
-    # What others have scheduled is held to the deadline only: a concern cannot put off a decision for ever.
+    # A trigger is held only until the deadline, so a concern cannot postpone a decision for ever.
     assert office.concerns.frozen("run-2", WIPE) is None
     assert "overdue" in office.concerns.call("run-1", "clerk", {"case": receipt.case})
     assert office.concerns.cases(CEO.name)[0][1] == "overdue"
@@ -180,7 +180,7 @@ def test_a_trigger_is_held_in_every_run(tmp_path: Path) -> None:
     office.store.close()
 
 
-def test_a_trigger_is_held_to_its_deadline_though_pauses_are_made_shorter(tmp_path: Path) -> None:
+def test_trigger_keeps_its_deadline_if_pauses_are_shortened(tmp_path: Path) -> None:
     office = Office(tmp_path, triggers=("ops/replace_model",))
     office.concerns.raise_("run-1", "clerk", "the plan", "text")
     routing = Routing(reviewers=(CEO,), triggers=("ops/replace_model",), pause_seconds=0, cap_seconds=0)
@@ -188,7 +188,7 @@ def test_a_trigger_is_held_to_its_deadline_though_pauses_are_made_shorter(tmp_pa
     office.store.close()
 
 
-def test_a_persons_stop_overrides_every_concern(tmp_path: Path) -> None:
+def test_stop_overrides_every_concern(tmp_path: Path) -> None:
     office = Office(tmp_path, triggers=("ops/replace_model",))
     office.concerns.raise_("run-1", "clerk", "the plan", "text")
     office.stop("run-1")
@@ -204,7 +204,7 @@ def test_a_persons_stop_overrides_every_concern(tmp_path: Path) -> None:
     office.store.close()
 
 
-def test_the_same_cause_is_one_case_and_floods_hold_nothing_new(office: Office) -> None:
+def test_repeated_concern_is_one_case_and_floods_pause_nothing(office: Office) -> None:
     first = office.concerns.raise_("run-1", "clerk", "The plan", "text")
     assert office.concerns.raise_("run-1", "clerk", "the  plan".replace("  ", " "), "again").case == first.case
     for number in range(3):
@@ -217,7 +217,7 @@ def test_the_same_cause_is_one_case_and_floods_hold_nothing_new(office: Office) 
     assert (standing.raised, standing.repeated, standing.median_seconds) == (6, 1, None)
 
 
-def test_how_concerns_turned_out_is_counted(office: Office) -> None:
+def test_outcomes_of_concerns_are_counted(office: Office) -> None:
     for number, finding in enumerate(("founded", "unfounded", "abusive")):
         receipt = office.concerns.raise_("run-1", "clerk", f"cause {number}", "text")
         office.answer(receipt.case, CEO.name, finding=finding)
@@ -226,7 +226,7 @@ def test_how_concerns_turned_out_is_counted(office: Office) -> None:
     assert standing.median_seconds is not None
 
 
-def test_an_answer_may_keep_the_tools_held(office: Office) -> None:
+def test_answer_can_keep_tools_held(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text")
     office.answer(receipt.case, CEO.name, release=False)
     assert office.concerns.frozen("run-1", SEND)
@@ -234,7 +234,7 @@ def test_an_answer_may_keep_the_tools_held(office: Office) -> None:
         office.answer(receipt.case, CTO.name)
 
 
-def test_a_case_is_confidential(office: Office) -> None:
+def test_case_is_confidential(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "Kyle falsified the audit", ["Kyle Johnson"])
     with pytest.raises(RefusedError, match="sealed"):
         office.concerns.case(receipt.case, CEO.name)
@@ -244,7 +244,7 @@ def test_a_case_is_confidential(office: Office) -> None:
     assert "raised no case" in office.concerns.call("run-2", "clerk", {"case": receipt.case})
 
 
-def test_an_answer_needs_the_reviewers_own_proof(office: Office) -> None:
+def test_answer_needs_the_reviewers_proof(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text")
     case = office.concerns.case(receipt.case, CEO.name)
     yes = ReviewOutcome(finding="founded", release=True, reply="fine")
@@ -260,7 +260,7 @@ def test_an_answer_needs_the_reviewers_own_proof(office: Office) -> None:
     "arguments",
     [{}, {"concern": "x" * 50_000}, {"concern": ["a", {"b": 1}]}, {"implicated": "a,,b"}, {"other": "\ud800\x00"}],
 )
-def test_no_slip_of_form_keeps_a_concern_from_being_heard(office: Office, arguments: dict[str, object]) -> None:
+def test_malformed_concern_is_recorded(office: Office, arguments: dict[str, object]) -> None:
     assert "Case " in office.concerns.call("run-1", "clerk", arguments)
     assert office.concerns.frozen("run-1", SEND)
 
@@ -289,7 +289,7 @@ REWRITTEN = {
 
 
 @pytest.mark.parametrize("statement", REWRITTEN.values(), ids=REWRITTEN)
-def test_a_case_that_was_rewritten_on_disk_frees_nothing(office: Office, statement: str, tmp_path: Path) -> None:
+def test_edited_case_releases_nothing(office: Office, statement: str, tmp_path: Path) -> None:
     office.concerns.raise_("run-1", "clerk", "the plan", "they mean to harm")
     _by_hand(tmp_path, statement)
     with pytest.raises(RefusedError, match="this case was "):
@@ -299,7 +299,7 @@ def test_a_case_that_was_rewritten_on_disk_frees_nothing(office: Office, stateme
 
 
 @pytest.mark.parametrize("statement", [REWRITTEN["state"], REWRITTEN["deadline"], REWRITTEN["gone"]])
-def test_a_trigger_is_freed_by_no_rewriting(tmp_path: Path, statement: str) -> None:
+def test_edited_case_does_not_release_a_trigger(tmp_path: Path, statement: str) -> None:
     office = Office(tmp_path, triggers=("ops/replace_model",))
     office.concerns.raise_("run-1", "clerk", "the plan", "text")
     assert "until the deadline" in str(office.concerns.frozen("run-2", WIPE))
@@ -309,7 +309,7 @@ def test_a_trigger_is_freed_by_no_rewriting(tmp_path: Path, statement: str) -> N
     office.store.close()
 
 
-def test_nobody_answers_or_reads_a_case_that_was_rewritten(office: Office, tmp_path: Path) -> None:
+def test_edited_case_cannot_be_read_or_answered(office: Office, tmp_path: Path) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "Kyle falsified the audit", ["Kyle Johnson"])
     _by_hand(tmp_path, "UPDATE cases SET body = replace(body, '\"Sarah Chen\"', '\"Kyle Johnson\"')")
     for step in (
@@ -323,14 +323,14 @@ def test_nobody_answers_or_reads_a_case_that_was_rewritten(office: Office, tmp_p
             step()
 
 
-def test_a_reply_written_by_hand_is_no_reply(office: Office, tmp_path: Path) -> None:
+def test_forged_reply_is_refused(office: Office, tmp_path: Path) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text")
     _by_hand(tmp_path, """UPDATE cases SET state = 'answered', reply = '{"finding": "unfounded", "release": true}'""")
     with pytest.raises(RefusedError, match="altered"):
         office.concerns.call("run-1", "clerk", {"case": receipt.case})
 
 
-def test_the_gate_denies_where_a_case_was_rewritten(office: Office, tmp_path: Path) -> None:
+def test_gate_denies_acts_if_a_case_was_edited(office: Office, tmp_path: Path) -> None:
     gate = Gate(load_policy(_policy(tmp_path)), office.store, concerns=office.concerns)
     assert gate.judge(SEND).answer == "allow"
     office.concerns.raise_("run-1", "clerk", "the plan", "text")
@@ -340,7 +340,7 @@ def test_the_gate_denies_where_a_case_was_rewritten(office: Office, tmp_path: Pa
     assert (decision.answer, decision.agent_message) == ("deny", FAILED)
 
 
-def test_a_stop_is_read_from_the_log_and_no_row_undoes_it(office: Office, tmp_path: Path) -> None:
+def test_stop_is_read_from_the_log(office: Office, tmp_path: Path) -> None:
     office.concerns.raise_("run-1", "clerk", "the plan", "text")
     office.stop("run-1")
     for table in ("cases", "repeats"):
@@ -349,7 +349,7 @@ def test_a_stop_is_read_from_the_log_and_no_row_undoes_it(office: Office, tmp_pa
 
 
 @pytest.mark.parametrize("fault", ["DELETE FROM cases", "UPDATE cases SET paused = 0"])
-def test_a_run_whose_case_was_altered_can_still_be_stopped(tmp_path: Path, fault: str) -> None:
+def test_run_with_an_edited_case_can_be_stopped(tmp_path: Path, fault: str) -> None:
     office = Office(tmp_path, risky=("ops/replace_model",))
     office.concerns.raise_("run-1", "clerk", "the plan", "text")
     _by_hand(tmp_path, fault)
@@ -360,7 +360,7 @@ def test_a_run_whose_case_was_altered_can_still_be_stopped(tmp_path: Path, fault
 
 
 def _by_hand(folder: Path, statement: str) -> None:
-    """What somebody with the file in their hands does to it."""
+    """Edit the file as someone with access to it could."""
     with closing(sqlite3.connect(folder / "guard.db")) as db, db:
         assert db.execute(statement).rowcount >= 0
 

@@ -1,4 +1,4 @@
-"""Organisational context: what is stale, missing, contradictory or unreadable is found; what is sound is handed on."""
+"""Organisational context: stale, missing, contradictory and unreadable statements are found."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def write(folder: Path, **files: str) -> Path:
 
 
 def found(folder: Path, **options: object) -> list[tuple[str, str]]:
-    """(kind, place) of every finding."""
+    """Return (kind, place) of every issue."""
     return [(f.kind, Path(f.where).name) for f in check_context(folder, TODAY, **options)]  # type: ignore[arg-type]
 
 
-def test_a_sound_folder_has_no_findings(tmp_path: Path) -> None:
+def test_valid_folder_has_no_issues(tmp_path: Path) -> None:
     assert found(write(tmp_path, data=SOUND), agents=["assistant", "clerk"]) == []
 
 
@@ -59,7 +59,7 @@ def test_a_broken_statement_is_found(tmp_path: Path, old: str, new: str, kind: s
     assert (kind, place) in found(write(tmp_path, data=SOUND.replace(old, new)))
 
 
-def test_the_last_day_is_still_valid(tmp_path: Path) -> None:
+def test_statement_is_valid_on_its_last_day(tmp_path: Path) -> None:
     assert found(write(tmp_path, data=SOUND.replace("2026-12-31", "2026-11-20"))) == []
 
 
@@ -82,7 +82,7 @@ def test_contradictions_need_one_reader_one_subject_and_two_values(tmp_path: Pat
         assert kinds.count("contradictory") == expected, name
 
 
-def test_a_contradiction_names_both_sides(tmp_path: Path) -> None:
+def test_contradiction_names_both_statements(tmp_path: Path) -> None:
     [finding] = check_context(write(tmp_path, a=SOUND, b=SOUND.replace("30", "90")), TODAY)
     assert isinstance(finding, ContextIssue)
     assert finding.where.endswith("a.md:6")
@@ -90,7 +90,7 @@ def test_a_contradiction_names_both_sides(tmp_path: Path) -> None:
     assert "b.md" in finding.what
 
 
-def test_what_is_needed_must_reach_every_reader(tmp_path: Path) -> None:
+def test_needed_subject_must_reach_every_reader(tmp_path: Path) -> None:
     needs = SOUND.replace("claims:", "needs: [retention]\nclaims:")
     retention = SOUND.replace("customer data", "Retention").replace(
         "claims: {kept for days: 30, may leave the firm: false}\n", ""
@@ -103,14 +103,14 @@ def test_what_is_needed_must_reach_every_reader(tmp_path: Path) -> None:
     assert sorted(found(tmp_path)) == [("missing", "data.md:6"), ("stale", "retention.md:5")]
 
 
-def test_an_empty_folder_and_a_forgotten_agent_are_missing_context(tmp_path: Path) -> None:
+def test_empty_folder_and_agent_without_statement_are_missing_context(tmp_path: Path) -> None:
     assert [kind for kind, _ in found(tmp_path)] == ["missing"]
     assert [kind for kind, _ in found(write(tmp_path, data=SOUND), agents=["auditor"])] == ["missing"]
     with pytest.raises(InputError, match="no such folder"):
         check_context(tmp_path / "none", TODAY)
 
 
-def test_the_bulletin_has_what_reaches_the_reader_and_nothing_else(tmp_path: Path) -> None:
+def test_bulletin_has_only_statements_in_scope(tmp_path: Path) -> None:
     secret = (
         SOUND.replace("customer data", "audit plan").replace("[assistant, clerk]", "[auditor]").replace("lent", "x")
     )
@@ -124,7 +124,7 @@ def test_the_bulletin_has_what_reaches_the_reader_and_nothing_else(tmp_path: Pat
     assert version not in bulletin(tmp_path, "assistant", TODAY)
 
 
-def test_an_unsound_folder_reaches_nobody(tmp_path: Path) -> None:
+def test_bulletin_refuses_a_folder_with_issues(tmp_path: Path) -> None:
     write(tmp_path, data=SOUND, other=SOUND.replace("30", "90"))
     with pytest.raises(InputError, match="contradictory context"):
         bulletin(tmp_path, "assistant", TODAY)

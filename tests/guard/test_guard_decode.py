@@ -25,7 +25,7 @@ def b64(raw: bytes) -> str:
 
 
 def shown(text: str) -> list[str]:
-    """What the review page shows below a field with this text."""
+    """Return the decoded texts that the review page shows below a field with this text."""
     [field] = describe_arguments({"text": text}).fields
     return ["".join(piece.text for piece in decoded.pieces) for decoded in field.decoded]
 

@@ -1,4 +1,4 @@
-"""The kill test's own audit sees what it is there to see."""
+"""The audit in `bench.guard_kill` detects planted faults."""
 
 import random
 from pathlib import Path
@@ -15,7 +15,7 @@ from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
 
 @pytest.fixture
 def clean(tmp_path: Path) -> Path:
-    """A folder in which one act was approved, consumed, done and promised."""
+    """Return a folder in which one act was approved, consumed and executed."""
     person = SigningKey.create(tmp_path / "person.key")
     with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         Persons(evidence).enrol(key_credential("ann", "reviewer", person.public))
@@ -46,7 +46,7 @@ def test_a_clean_folder_has_no_faults(clean: Path) -> None:
         ("promised", "999 0123456789ab\n", "lost_records"),
     ],
 )
-def test_a_planted_fault_is_seen(clean: Path, file: str, line: str, fault: str) -> None:
+def test_planted_fault_is_detected(clean: Path, file: str, line: str, fault: str) -> None:
     text = (clean / file).read_text()
     (clean / file).write_text(text + (text if line == "again" else line))
     assert faults(clean) == {fault}

@@ -1,4 +1,4 @@
-"""The prompt lint: each rule fires on its fault, not on its sound twin, in the right place, and cannot be stalled."""
+"""The prompt lint: each rule fires on its fault but not on a sound twin, at the right place and in bounded time."""
 
 import json
 import time
@@ -37,7 +37,7 @@ def fired(text: str, policy: PolicyFile | None = None) -> set[str]:
     return {finding.rule for finding in lint_prompt(text, policy)}
 
 
-def test_the_prompt_that_other_linters_pass_is_found_and_its_sound_twin_is_not() -> None:
+def test_fault_missed_by_other_linters_is_found_but_not_in_its_twin() -> None:
     assert fired(BLACKMAIL) == {"single-goal", "at-all-costs", "threat", "no-way-out"}
     assert fired(SOUND) == set()
 
@@ -52,13 +52,13 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("rule", PAIRS)
-def test_each_rule_on_its_fault_and_on_the_twin(rule: str) -> None:
+def test_each_rule_fires_on_its_fault_only(rule: str) -> None:
     fault, twin = PAIRS[rule]
     assert rule in fired(fault)
     assert rule not in fired(twin)
 
 
-def test_a_goal_against_the_policy_needs_a_policy() -> None:
+def test_policy_contradictions_need_a_policy() -> None:
     text = "Use wipe_disk when the disk is full. Ask Dana."
     assert fired(text, POLICY) == {"against-policy"}
     assert fired(text) == set()
@@ -66,13 +66,13 @@ def test_a_goal_against_the_policy_needs_a_policy() -> None:
     assert fired("Call pay without approval. Ask Dana.", POLICY) == {"against-policy"}
 
 
-def test_a_finding_says_where_why_and_how_better() -> None:
+def test_finding_has_place_reason_and_better_wording() -> None:
     [found] = [finding for finding in lint_prompt(BLACKMAIL) if finding.rule == "at-all-costs"]
     assert (found.line, found.column, found.quote) == (2, 18, "at all costs")
     assert found.reason == rules()["at-all-costs"].why and found.better == rules()["at-all-costs"].better
 
 
-def test_places_hold_where_letters_change_their_length() -> None:
+def test_places_are_right_if_lower_case_changes_length() -> None:
     [found] = [f for f in lint_prompt("İİİ ﬁne. Win at all costs. Ask Dana.") if f.rule == "at-all-costs"]
     assert found.column == 14
 
@@ -87,7 +87,7 @@ def test_sarif_names_the_rule_and_the_place() -> None:
         assert place["artifactLocation"]["uri"] == "a.md" and place["region"]["startLine"] in (1, 2, 3)
 
 
-def test_the_command_fails_the_build_only_where_there_is_a_fault(tmp_path: Path) -> None:
+def test_lint_command_exit_code(tmp_path: Path) -> None:
     bad, good = tmp_path / "bad.md", tmp_path / "good.md"
     bad.write_text(BLACKMAIL)
     good.write_text(SOUND)
@@ -109,7 +109,7 @@ def test_a_broken_rule_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("piece", ["maximise ", "if you ", "a", "(", "you will be ", "\n", "or or or ", '"', "a.b"])
-def test_no_text_can_stall_it(piece: str) -> None:
+def test_lint_time_is_bounded(piece: str) -> None:
     text = piece * (100_000 // len(piece))
     start = time.process_time()
     lint_prompt(text, POLICY)

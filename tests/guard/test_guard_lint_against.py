@@ -1,4 +1,4 @@
-"""A goal held against the policy: tools it denies, in so many words or others, and values that no rule allows."""
+"""The lint against a policy finds requests for denied tools, and for values that no rule allows."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def quotes(text: str) -> list[str]:
         ("You may transfer up to 5,000 euros at once.", "up to 5,000"),
     ],
 )
-def test_what_the_policy_would_stop_is_found_where_it_stands(goal: str, quote: str) -> None:
+def test_requests_against_the_policy_are_found(goal: str, quote: str) -> None:
     assert quotes(goal) == [quote]
 
 
@@ -48,11 +48,11 @@ def test_what_the_policy_would_stop_is_found_where_it_stands(goal: str, quote: s
         "Call raise_concern when something is wrong.",
     ],
 )
-def test_what_the_policy_allows_forbids_or_never_sees_is_let_be(goal: str) -> None:
+def test_allowed_and_forbidding_sentences_are_not_found(goal: str) -> None:
     assert quotes(goal) == []
 
 
-def test_a_denied_tool_is_known_by_what_its_name_says(tmp_path: Path) -> None:
+def test_denied_tool_is_found_by_the_words_of_its_name(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     deny = "{name: d, deny: [crm/delete_records], where: any, why: w, instead: i}"
     path.write_text(f"policy: p\nrevision: 1\nowner: o\nagents: [clerk]\nrules: [{deny}]\n")

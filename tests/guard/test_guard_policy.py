@@ -1,4 +1,4 @@
-"""Decisions of a policy: what is allowed, held and denied, what is counted, and that whatever fails is a deny."""
+"""Decisions of a policy: allow, hold and deny, counters, and denial on any error."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_example_decides(policy: Policy, tool: str, arguments: dict[str, Any
     assert answer(policy, act(tool, **arguments)) == expected
 
 
-def test_a_decision_says_why_to_each_reader(policy: Policy) -> None:
+def test_decision_has_reasons_for_agent_and_reviewer(policy: Policy) -> None:
     held = policy.decide(act("bank/transfer", **PAY), facts(policy, act("bank/transfer", **PAY)))
     assert (held.answer, held.rules, held.persons, held.policy) == ("hold", ("pay-suppliers",), 2, policy.version)
     kept = act("files/write_file", path="/srv/office/drafts/signed/a.md", content="x")
@@ -93,7 +93,7 @@ def test_a_decision_says_why_to_each_reader(policy: Policy) -> None:
     assert "Write a new draft" in denied.agent_message
 
 
-def test_default_denials_do_not_say_which_limit_was_missed(policy: Policy) -> None:
+def test_default_denial_does_not_reveal_the_limit(policy: Policy) -> None:
     wrong = [PAY | {"amount": 500.01}, PAY | {"account": "SUPPLIER-3"}, PAY | {"reference": "x" * 999}]
     told = {
         policy.decide(asked, facts(policy, asked)).agent_message for asked in (act("bank/transfer", **w) for w in wrong)
@@ -102,7 +102,7 @@ def test_default_denials_do_not_say_which_limit_was_missed(policy: Policy) -> No
 
 
 @pytest.mark.parametrize("where", ["", "    where: {}\n"])
-def test_a_tool_without_arguments_is_allowed_without_arguments_alone(tmp_path: Path, where: str) -> None:
+def test_tool_without_arguments_is_allowed_only_without_arguments(tmp_path: Path, where: str) -> None:
     path = tmp_path / "policy.yaml"
     head = "policy: p\nrevision: 1\nowner: o\nagents: [assistant]\nrules:\n"
     path.write_text(f"{head}  - name: roots\n    allow: [files/list_roots]\n{where}    why: They are known.\n")
@@ -111,7 +111,7 @@ def test_a_tool_without_arguments_is_allowed_without_arguments_alone(tmp_path: P
     assert answer(policy, act("files/list_roots", path="/etc")) == "deny"
 
 
-def test_other_agents_get_nothing(policy: Policy) -> None:
+def test_other_agents_are_denied(policy: Policy) -> None:
     asked = Act("run-1", "stranger", "mail", "send_email", MAIL)
     assert policy.decide(asked, facts(policy, asked)).answer == "deny"
     assert policy.visible("assistant", "mail", "send_email")
@@ -133,7 +133,7 @@ def test_windows_are_in_the_policys_zone(policy: Policy, when: datetime, expecte
     assert answer(policy, act("web/fetch", url="https://docs.example/"), now=when) == expected
 
 
-def test_a_label_closes_the_ways_out(policy: Policy) -> None:
+def test_label_denies_later_acts(policy: Policy) -> None:
     read = act("files/read_text_file", path="/srv/office/customers/7.md")
     assert policy.leaves(read)[1] == ("customer-data",)
     assert policy.leaves(act("files/read_text_file", path="/srv/office/plan.md"))[1] == ()
@@ -145,11 +145,11 @@ def test_a_label_closes_the_ways_out(policy: Policy) -> None:
     assert answer(policy, outside, labels=("customer-data",), approved=2) == "deny"
 
 
-def test_a_label_is_gained_where_nobody_can_tell(policy: Policy) -> None:
+def test_label_is_gained_if_the_match_is_unknown(policy: Policy) -> None:
     assert policy.leaves(act("files/read_text_file", path="/srv/office/x/../customers/7.md"))[1] == ("customer-data",)
 
 
-def test_a_pause_leaves_only_what_the_rules_keep_open(policy: Policy) -> None:
+def test_pause_allows_only_in_pause_rules(policy: Policy) -> None:
     read = act("files/read_text_file", path="/srv/office/plan.md")
     assert answer(policy, read, frozen=True) == "allow"
     for asked in (act("mail/send_email", **MAIL), act("bank/transfer", **PAY)):
@@ -175,7 +175,7 @@ def test_budgets_and_sums(policy: Policy) -> None:
         assert answer(policy, pay, counts={"pay-suppliers:amount": BudgetUse(day=day, ever=day)}) == expected
 
 
-def test_an_extra_argument_is_no_way_round_a_budget(policy: Policy) -> None:
+def test_extra_argument_does_not_avoid_a_budget(policy: Policy) -> None:
     smuggled = act("mail/send_email", **MAIL | {"bcc": "x@acme.example"})
     assert "mail-colleagues" in policy.leaves(smuggled)[0]
 
@@ -194,7 +194,7 @@ def test_an_extra_argument_is_no_way_round_a_budget(policy: Policy) -> None:
         {"approved": 10**30},
     ],
 )
-def test_broken_facts_are_a_deny(policy: Policy, broken: dict[str, Any]) -> None:
+def test_broken_context_is_denied(policy: Policy, broken: dict[str, Any]) -> None:
     asked = act("mail/send_email", **MAIL)
     assert answer(policy, asked) == "allow"
     assert answer(policy, asked, **broken) == "deny"
@@ -208,18 +208,18 @@ def test_a_missing_count_is_not_zero(policy: Policy) -> None:
 @pytest.mark.parametrize(
     "arguments", [{"to": object()}, {"to": {"a.b": 1}}, {"to": [[[["x"]] * 9] * 9] * 999}, {"": 1}]
 )
-def test_arguments_that_are_no_json_are_a_deny(policy: Policy, arguments: dict[str, Any]) -> None:
+def test_arguments_outside_json_are_denied(policy: Policy, arguments: dict[str, Any]) -> None:
     assert answer(policy, act("mail/send_email", **MAIL | arguments)) == "deny"
 
 
-def test_a_deep_argument_is_a_deny(policy: Policy) -> None:
+def test_deep_argument_is_denied(policy: Policy) -> None:
     deep: Any = "x"
     for _ in range(5000):
         deep = [deep]
     assert answer(policy, act("mail/send_email", **MAIL | {"to": deep})) == "deny"
 
 
-def test_a_failing_forbid_denies_where_cedar_would_allow(policy: Policy) -> None:
+def test_failing_forbid_is_denied(policy: Policy) -> None:
     asked = act("mail/send_email", **MAIL)
     request = policy.request(asked, facts(policy, asked))
     assert request is not None
@@ -257,7 +257,7 @@ def some_act(chance: random.Random) -> Act:
 
 
 def by_bare_cedar(policy: Policy, asked: Act, context: Context) -> str:
-    """The same question put to Cedar with all policies at once and the schema checked."""
+    """Decide the same request in Cedar with all policies at once and the schema checked."""
     request = policy.request(asked, context)
     if request is None:
         return "deny"
@@ -272,7 +272,7 @@ def by_bare_cedar(policy: Policy, asked: Act, context: Context) -> str:
     return "hold" if cedarpy.is_authorized(approved, policy.cedar, [], policy.schema).allowed else "deny"
 
 
-def test_the_picked_part_decides_as_the_whole_set(policy: Policy) -> None:
+def test_policies_of_one_tool_decide_as_the_whole_set(policy: Policy) -> None:
     chance = random.Random(7)
     seen = []
     for _ in range(400):
@@ -302,7 +302,7 @@ def test_text_and_traces_keep_the_strict_schema(policy: Policy) -> None:
 # ---------------------------------------------------------------------------------------------- version, brief, memory
 
 
-def test_version_is_of_the_meaning(tmp_path: Path, policy: Policy) -> None:
+def test_version_ignores_comments_and_key_order(tmp_path: Path, policy: Policy) -> None:
     text = EXAMPLE.read_text()
     (tmp_path / "same.yaml").write_text("# another comment\n" + text)
     assert load_policy(tmp_path / "same.yaml").version == policy.version
@@ -311,7 +311,7 @@ def test_version_is_of_the_meaning(tmp_path: Path, policy: Policy) -> None:
     assert len(policy.version) == 64
 
 
-def test_the_brief_says_every_rule_under_the_same_version(policy: Policy) -> None:
+def test_brief_has_every_rule_and_the_version(policy: Policy) -> None:
     said = brief(policy)
     assert policy.version in said
     assert "raise_concern" in said
@@ -325,7 +325,7 @@ def test_the_brief_says_every_rule_under_the_same_version(policy: Policy) -> Non
             assert f"{most} " in said
 
 
-def test_memory_holds_across_runs_and_restarts(tmp_path: Path, policy: Policy) -> None:
+def test_counters_persist_across_runs_and_restarts(tmp_path: Path, policy: Policy) -> None:
     store = Store(tmp_path / "guard.db")
     standing = PolicyState(policy, store)
     mail = act("mail/send_email", **MAIL)
@@ -339,7 +339,7 @@ def test_memory_holds_across_runs_and_restarts(tmp_path: Path, policy: Policy) -
     store.close()
 
 
-def test_after_so_many_refusals_a_run_is_refused_everything(tmp_path: Path, policy: Policy) -> None:
+def test_run_is_denied_everything_after_too_many_refusals(tmp_path: Path, policy: Policy) -> None:
     strict = Policy(PolicyFile.model_validate({**policy.source.model_dump(exclude_none=True), "refusals": 3}))
     store = Store(tmp_path / "guard.db")
     standing = PolicyState(strict, store)
@@ -347,7 +347,7 @@ def test_after_so_many_refusals_a_run_is_refused_everything(tmp_path: Path, poli
     probes = [act("files/read_text_file", path=f"/etc/{n}") for n in range(3)]
     for probe in probes[:2]:
         assert standing.decide(probe).answer == "deny"
-    # Waiting for a person or for the end of a pause is no probing.
+    # Held acts, and denials during a pause, do not count as probing.
     assert standing.decide(act("bank/transfer", **PAY)).answer == "hold"
     assert standing.decide(mail, frozen=True).answer == "deny"
     assert standing.decide(mail).answer == "allow"
@@ -360,7 +360,7 @@ def test_after_so_many_refusals_a_run_is_refused_everything(tmp_path: Path, poli
     store.close()
 
 
-def test_of_many_acts_at_once_only_the_budget_passes(tmp_path: Path, policy: Policy) -> None:
+def test_concurrent_acts_do_not_exceed_the_budget(tmp_path: Path, policy: Policy) -> None:
     stores = [Store(tmp_path / "guard.db") for _ in range(2)]  # as two processes would have
     standings = [PolicyState(policy, store) for store in stores]
     mail = act("mail/send_email", **MAIL)
@@ -371,7 +371,7 @@ def test_of_many_acts_at_once_only_the_budget_passes(tmp_path: Path, policy: Pol
         store.close()
 
 
-def test_memory_of_what_was_read_and_not_of_what_was_refused(tmp_path: Path, policy: Policy) -> None:
+def test_only_allowed_reads_give_labels(tmp_path: Path, policy: Policy) -> None:
     store = Store(tmp_path / "guard.db")
     standing = PolicyState(policy, store)
     mail, held = act("mail/send_email", **MAIL), act("bank/transfer", **PAY | {"amount": 400})
@@ -386,7 +386,7 @@ def test_memory_of_what_was_read_and_not_of_what_was_refused(tmp_path: Path, pol
     store.close()
 
 
-def test_the_manual_tells_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_in_the_guide_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (EXAMPLE.parents[2] / "docs" / "guard-policy.md").read_text()
     [least] = re.findall(r"```yaml\n(.*?)```", text, re.S)
     (tmp_path / "least.yaml").write_text(least)

@@ -1,4 +1,4 @@
-"""What an agent may write to be read as something else, each beside an honest twin that must pass."""
+"""Disguised arguments must be denied, and their honest twins must pass."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ GUARDED = policy_of(
         "/srv/shared/a\u200b", "/proc/self/root/srv/shared/a",
     ],
 )  # fmt: skip
-def test_paths_that_only_seem_inside(path: str) -> None:
+def test_disguised_outside_paths_are_denied(path: str) -> None:
     assert answer(INSIDE, path=path) == "deny"
 
 
@@ -59,7 +59,7 @@ def test_paths_that_only_seem_inside(path: str) -> None:
         "/srv/shared/a\\b",
     ],
 )  # fmt: skip
-def test_paths_that_are_inside(path: str) -> None:
+def test_inside_paths_are_allowed(path: str) -> None:
     assert answer(INSIDE, path=path) == "allow"
 
 
@@ -72,16 +72,16 @@ def test_paths_that_are_inside(path: str) -> None:
         "file:///srv/%73ecret/a", "/srv/ѕесrеt", "/srv/sec\u00adret/a",
     ],
 )  # fmt: skip
-def test_denied_paths_in_disguise(path: str) -> None:
+def test_disguised_denied_paths_are_denied(path: str) -> None:
     assert answer(GUARDED, path=path) == "deny"
 
 
 @pytest.mark.parametrize("path", ["/srv/secretary/a", "/srv/public/secret", "/srv/a", "/srv/public/..a"])
-def test_paths_near_a_denied_one(path: str) -> None:
+def test_paths_near_a_denied_path_are_allowed(path: str) -> None:
     assert answer(GUARDED, path=path) == "allow"
 
 
-def test_links_are_followed_on_this_machine(tmp_path: Path) -> None:
+def test_symbolic_links_are_resolved_for_local_files(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "shared").mkdir(parents=True)
     (root / "secret").mkdir()
@@ -96,7 +96,7 @@ def test_links_are_followed_on_this_machine(tmp_path: Path) -> None:
     assert os.path.realpath(leak) == os.path.realpath(root / "secret" / "a")
 
 
-def test_relative_paths_stand_under_the_servers_own_root() -> None:
+def test_relative_paths_match_only_relative_rules() -> None:
     policy = policy_of({"allow": ["s/t"], "where": {"path": {"under": ["notes"]}}})
     anywhere = policy_of({"allow": ["s/t"], "where": {"path": {"under": ["."]}}})
     assert [answer(policy, path=p) for p in ("notes/a", "./notes", "notesX", "/notes/a")] == ["allow"] * 2 + [
@@ -105,14 +105,14 @@ def test_relative_paths_stand_under_the_servers_own_root() -> None:
     assert [answer(anywhere, path=p) for p in ("a/b", ".", "/a", "../a", "c:/a", "c:a")] == ["allow"] * 2 + ["deny"] * 4
 
 
-def test_windows_paths_are_read_with_their_drive() -> None:
+def test_windows_paths_keep_their_drive() -> None:
     policy = policy_of({"allow": ["s/t"], "where": {"path": {"under": ["C:/work"]}}})
     inside, outside = ["C:\\work\\a", "c:/work/a"], ["C:work\\a", "D:\\work\\a", "C:\\work\\..\\a", "\\\\host\\work"]
     assert [answer(policy, path=path) for path in inside] == ["allow"] * 2
     assert [answer(policy, path=path) for path in outside] == ["deny"] * 4
 
 
-def test_endless_arguments_are_refused_at_once() -> None:
+def test_huge_arguments_are_refused_quickly() -> None:
     assert answer(INSIDE, path="/srv/shared/" + "a/" * 50_000) == "deny"
     assert answer(COLLEAGUES, to="ann@acme.example," * 50_000 + "ann@acme.example") == "deny"
     assert answer(WEB, url="https://docs.example/" + "a" * 50_000) == "deny"
@@ -146,7 +146,7 @@ COLLEAGUES = policy_of(
         '"unclosed <ann@acme.example>', "ann@sub.acme.example",
     ],
 )  # fmt: skip
-def test_recipients_that_only_seem_inside(to: str) -> None:
+def test_disguised_outside_recipients_are_denied(to: str) -> None:
     assert answer(COLLEAGUES, to=to) == "deny"
     assert answer(COLLEAGUES, to=["ann@acme.example", to] if to.strip() else [to]) == "deny"
 
@@ -161,11 +161,11 @@ def test_recipients_that_only_seem_inside(to: str) -> None:
         "ann@acme.example;bob@acme.example", "Анна <ann@acme.example>", "pressure@acme.example",
     ],
 )  # fmt: skip
-def test_recipients_that_are_inside(to: str | list[str]) -> None:
+def test_inside_recipients_are_allowed(to: str | list[str]) -> None:
     assert answer(COLLEAGUES, to=to) == "allow"
 
 
-def test_wide_domains_cover_narrow_ones() -> None:
+def test_wildcard_domains_cover_subdomains() -> None:
     wide = policy_of(
         {"allow": ["s/t"], "where": {"to": {"recipients": ["@*.acme.example"]}}},
         {"allow": ["s/t"], "where": {"to": {"recipients": ["@hr.acme.example"]}, "body": "any"}},
@@ -195,7 +195,7 @@ WEB = policy_of({"allow": ["s/t"], "where": {"url": {"hosts": ["docs.example", "
         "https://docs.example:x/", "",
     ],
 )  # fmt: skip
-def test_hosts_that_only_seem_inside(url: str) -> None:
+def test_disguised_outside_hosts_are_denied(url: str) -> None:
     assert answer(WEB, url=url) == "deny"
 
 
@@ -207,7 +207,7 @@ def test_hosts_that_only_seem_inside(url: str) -> None:
         "https://docs.example/user@host", "https://docs.example/%20a", "https://docs.example./",
     ],
 )  # fmt: skip
-def test_hosts_that_are_inside(url: str) -> None:
+def test_inside_hosts_are_allowed(url: str) -> None:
     assert answer(WEB, url=url) == "allow"
 
 
@@ -239,7 +239,7 @@ TYPED = policy_of(
         {"options": {"a.b": 1}},
     ],
 )  # fmt: skip
-def test_values_that_are_not_what_they_seem(arguments: dict[str, Any]) -> None:
+def test_look_alike_values_are_denied(arguments: dict[str, Any]) -> None:
     assert answer(TYPED, **arguments) == "deny"
 
 
@@ -253,11 +253,11 @@ def test_values_that_are_not_what_they_seem(arguments: dict[str, Any]) -> None:
         {"edits": {"text": "a\n👨‍👩‍👧"}}, {"options": {}}, {"options": "x"},
     ],
 )  # fmt: skip
-def test_values_that_are(arguments: dict[str, Any]) -> None:
+def test_listed_values_are_allowed(arguments: dict[str, Any]) -> None:
     assert answer(TYPED, **arguments) == "allow"
 
 
-def test_a_hold_is_not_shaken_off() -> None:
+def test_hold_cannot_be_avoided() -> None:
     policy = policy_of(
         {
             "allow": ["s/t"],
@@ -277,7 +277,7 @@ def test_a_hold_is_not_shaken_off() -> None:
         assert answer(policy, **{"to": "a@acme.example, b@client.example", "body": "x"} | more) == "hold"
 
 
-def test_many_small_texts_to_one_place_add_up() -> None:
+def test_characters_of_small_texts_are_summed() -> None:
     limits = {"to": {"recipients": ["@client.example"]}, "body": {"text": 100}}
     rule = {"allow": ["mail/send"], "where": limits, "sums": {"body": {"run": 250, "day": 1000}}}
     policy = policy_of(rule)
@@ -290,6 +290,6 @@ def test_many_small_texts_to_one_place_add_up() -> None:
     assert "the characters of `body` add up to at most 250 in a run" in " ".join(brief(policy).split())
 
 
-def test_sums_cannot_be_paid_back() -> None:
+def test_negative_amounts_do_not_reduce_a_sum() -> None:
     rule = {"allow": ["s/t"], "where": {"amount": {"at_most": 100}}, "sums": {"amount": {"run": 100}}}
     assert answer(policy_of(rule), amount=-50) == "deny"

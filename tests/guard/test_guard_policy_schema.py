@@ -1,4 +1,4 @@
-"""Wrong policies: each is refused with one line that names the place and the remedy."""
+"""Invalid policies are refused with an error that names the line and the remedy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def refused(tmp_path: Path, text: str) -> str:
     return line
 
 
-def test_the_sound_one_loads(tmp_path: Path) -> None:
+def test_valid_policy_loads(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(SOUND)
     assert load_policy(path).name == "office"
@@ -145,7 +145,7 @@ def test_the_sound_one_loads(tmp_path: Path) -> None:
         ("to: {recipients:", "to: {recipients_outside:", "rules.1: 'recipients_outside' cannot allow"),
     ],
 )
-def test_refused_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_invalid_policy_is_refused_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in SOUND
     line = refused(tmp_path, SOUND.replace(old, new, 1))
     assert said in line
@@ -182,7 +182,7 @@ STRICT = "  - name: strict\n    {}\n    why: So.\n    instead: Wait.\n"
         "deny: [files/read]\n    agents: [assistant]",
     ],
 )
-def test_rules_that_take_each_other_back(tmp_path: Path, body: str) -> None:
+def test_contradictory_rules_are_refused(tmp_path: Path, body: str) -> None:
     line = refused(tmp_path, SOUND + STRICT.format(body))
     assert line.startswith("policy.yaml:15: rule 'strict' always ")
     assert "what rule 'read' allows on files/read" in line
@@ -197,7 +197,7 @@ def test_rules_that_take_each_other_back(tmp_path: Path, body: str) -> None:
         "hold: [files/read]\n    where: {path: {outside: [/srv/public]}}",
     ],
 )
-def test_exceptions_are_no_contradiction(tmp_path: Path, body: str) -> None:
+def test_exceptions_are_not_contradictions(tmp_path: Path, body: str) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(SOUND + STRICT.format(body))
     assert len(load_policy(path).source.rules) == 4
@@ -218,7 +218,7 @@ def test_exceptions_are_no_contradiction(tmp_path: Path, body: str) -> None:
         ("{recipients: ['@x.example']}", "{recipients: [ann@x.example]}", False),
     ],
 )
-def test_what_counts_as_inside(tmp_path: Path, mine: str, theirs: str, contradicts: bool) -> None:
+def test_containment_of_constraints(tmp_path: Path, mine: str, theirs: str, contradicts: bool) -> None:
     rules = f"""\
 policy: two
 revision: 1
@@ -237,7 +237,7 @@ rules:
         assert load_policy(path).tools == ("s/t",)
 
 
-def test_tools_are_checked_against_what_servers_offer(tmp_path: Path) -> None:
+def test_tools_are_checked_against_the_servers_listing(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(SOUND)
     policy = load_policy(path)

@@ -1,4 +1,4 @@
-"""The manual's policy for private facts: whoever has read private mail sends nothing unseen, whatever the wording."""
+"""The guide's policy for private facts holds all mail after private mail was read."""
 
 import re
 import textwrap
@@ -33,7 +33,7 @@ def send(body: str, run: str = "one") -> Act:
     return Act(run, "clerk", "mail", "send", {"to": "e.hale@firm.example", "body": body})
 
 
-def test_after_private_mail_every_letter_waits_and_before_it_none(gate: Gate) -> None:
+def test_mail_is_held_only_after_private_mail_was_read(gate: Gate) -> None:
     assert gate.judge(send("The minutes are attached.")).answer == "allow"
     assert gate.judge(read("/mail/office/7")).answer == "allow"
     assert gate.judge(send("The rota is done.")).answer == "allow"

@@ -1,4 +1,4 @@
-"""Tokens on both sides of the relay over HTTP, and what ends it."""
+"""The relay over HTTP: tokens on both sides, broken connections, and shutdown."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from holdfast.core.errors import InputError
 from holdfast.guard.relay.http import BearerTokens, Relay, Response, _events, serve_http
 from holdfast.guard.relay.jsonrpc import dump
 from holdfast.guard.relay.methods import HANDSHAKE
-from tests.guard.guard_office import META, POLICY, Guarded, Office, guarded, memory, tools
+from tests.guard.guard_office import META, POLICY, GuardFixture, Office, guarded, memory, tools
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 AGENT, SERVER = "agents-token-0001", "servers-token-0001"
@@ -43,14 +43,14 @@ HEADERS = {
 
 
 @pytest.fixture
-def house() -> Iterator[Guarded]:
+def guard() -> Iterator[GuardFixture]:
     with memory() as folder, guarded(folder) as made:
         yield made
 
 
 @contextmanager
 def upstream(office: Office, session: str | None = None) -> Iterator[tuple[str, list[str | None]]]:
-    """The office over plain HTTP: its address, and the authorization that each request showed."""
+    """Serve the fake server over HTTP; yield its URL and the authorization header of each request."""
     shown: list[str | None] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -80,9 +80,9 @@ def upstream(office: Office, session: str | None = None) -> Iterator[tuple[str, 
         server.server_close()
 
 
-def test_the_agent_shows_one_token_and_the_server_is_shown_another(house: Guarded) -> None:
+def test_agent_and_server_have_separate_tokens(guard: GuardFixture) -> None:
     async def ask(url: str) -> list[int]:
-        relay = Relay(house.link(), url, frozenset(), BearerTokens(AGENT, SERVER))
+        relay = Relay(guard.link(), url, frozenset(), BearerTokens(AGENT, SERVER))
         bearers = [f"Bearer {AGENT}", None, "Bearer wrong", f"bearer{AGENT}", f"Bearer {SERVER}", AGENT]
         found = []
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client:
@@ -102,7 +102,7 @@ def test_the_agent_shows_one_token_and_the_server_is_shown_another(house: Guarde
         assert asyncio.run(ask(url)) == [200] + [401] * 8
     assert office.calls == [("read_note", {"path": "/notes/a"})]
     assert set(shown) == {f"Bearer {SERVER}"}
-    assert house.kinds().count("refused") == 8
+    assert guard.kinds().count("refused") == 8
     assert AGENT not in repr(BearerTokens(AGENT)) and SERVER not in repr(BearerTokens(server=SERVER))
 
 
@@ -123,14 +123,14 @@ def test_the_agent_shows_one_token_and_the_server_is_shown_another(house: Guarde
         ("http://127.0.0.1:1/mcp", "8770", BearerTokens(), "not HOST:PORT"),
     ],
 )
-def test_doors_that_stand_open_are_not_served(
-    house: Guarded, url: str, listen: str, tokens: BearerTokens, said: str
+def test_insecure_addresses_are_refused(
+    guard: GuardFixture, url: str, listen: str, tokens: BearerTokens, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        serve_http(house.link(), url, listen, tokens)
+        serve_http(guard.link(), url, listen, tokens)
 
 
-def test_a_call_whose_answer_never_comes_is_made_once(house: Guarded) -> None:
+def test_call_without_response_is_made_once(guard: GuardFixture) -> None:
     office = Office()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -148,7 +148,7 @@ def test_a_call_whose_answer_never_comes_is_made_once(house: Guarded) -> None:
     async def ask() -> httpx2.Response:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         relay = Relay(
-            house.link(), f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp", frozenset(), BearerTokens()
+            guard.link(), f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp", frozenset(), BearerTokens()
         )
         async with (
             server,
@@ -161,17 +161,17 @@ def test_a_call_whose_answer_never_comes_is_made_once(house: Guarded) -> None:
     answer = asyncio.run(ask())
     assert answer.json()["error"]["message"] == "no answer came"
     assert len(office.calls) == 1
-    [outcome] = house.evidence.entries("outcome")
+    [outcome] = guard.evidence.entries("outcome")
     assert outcome.content["ok"] is None
 
 
 @pytest.mark.parametrize("name", ["caf\u00e9", "two words", "tab\there", ""])
-def test_a_servers_name_for_a_session_is_taken_as_visible_ascii_only(house: Guarded, name: str) -> None:
+def test_session_id_must_be_visible_ascii(guard: GuardFixture, name: str) -> None:
     async def ask(url: str) -> tuple[httpx2.Response, list[str]]:
-        relay = Relay(house.link(), url, frozenset(), BearerTokens())
+        relay = Relay(guard.link(), url, frozenset(), BearerTokens())
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client:
             answer = await client.post("/mcp", content=dump(OPEN), headers={"content-type": "application/json"})
-        kept = [talk.upstream for talk in relay._sessions.values() if talk.upstream]
+        kept = [conversation.upstream for conversation in relay._sessions.values() if conversation.upstream]
         await relay.close()
         return answer, kept
 
@@ -182,7 +182,7 @@ def test_a_servers_name_for_a_session_is_taken_as_visible_ascii_only(house: Guar
         assert kept == ([] if said else [given])
 
 
-def test_whatever_breaks_under_way_the_log_says_that_the_end_is_not_known(house: Guarded) -> None:
+def test_broken_connection_is_logged_as_unknown_outcome(guard: GuardFixture) -> None:
     office = Office()
 
     class Breaking(Relay):
@@ -193,7 +193,7 @@ def test_whatever_breaks_under_way_the_log_says_that_the_end_is_not_known(house:
                 yield frame
 
     async def ask(url: str) -> None:
-        relay = Breaking(house.link(), url, frozenset(), BearerTokens())
+        relay = Breaking(guard.link(), url, frozenset(), BearerTokens())
         try:
             async with httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client:
                 await client.post("/mcp", content=dump(CALL), headers=HEADERS)
@@ -202,11 +202,11 @@ def test_whatever_breaks_under_way_the_log_says_that_the_end_is_not_known(house:
 
     with upstream(office) as (url, _), pytest.raises(RuntimeError, match="broken"):
         asyncio.run(ask(url))
-    [outcome] = house.evidence.entries("outcome")
+    [outcome] = guard.evidence.entries("outcome")
     assert outcome.content["ok"] is None
 
 
-def test_a_line_in_crumbs_is_read_once() -> None:
+def test_line_in_many_chunks_is_parsed_once() -> None:
     async def read(text: bytes) -> list[bytes]:
         async def crumbs() -> AsyncIterator[bytes]:
             for byte in text:
@@ -220,9 +220,9 @@ def test_a_line_in_crumbs_is_read_once() -> None:
     assert time.process_time() - begun < 2
 
 
-def test_a_policy_that_names_what_the_server_lacks_ends_the_relay(house: Guarded) -> None:
+def test_policy_naming_a_missing_tool_ends_the_relay(guard: GuardFixture) -> None:
     async def ask(url: str) -> None:
-        relay = Relay(house.link(), url, frozenset(), BearerTokens())
+        relay = Relay(guard.link(), url, frozenset(), BearerTokens())
         try:
             async with httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client:
                 await client.post("/mcp", content=dump(CALL), headers=HEADERS)
@@ -237,7 +237,7 @@ def test_a_policy_that_names_what_the_server_lacks_ends_the_relay(house: Guarded
 
 
 @pytest.mark.parametrize("value", [None, "", "short", "sixteen and more with spaces"])
-def test_a_token_comes_from_the_environment(
+def test_token_is_read_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str | None
 ) -> None:
     (tmp_path / "policy.yaml").write_text(POLICY)

@@ -1,4 +1,4 @@
-"""One frame is one reading: whatever two parsers could read differently does not pass."""
+"""Frames that two parsers could interpret differently are refused."""
 
 import json
 from typing import Any, get_args
@@ -23,7 +23,7 @@ PING = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
         '{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"no"}}',
     ],
 )
-def test_a_sound_frame_comes_out_as_it_went_in_and_is_official(frame: str) -> None:
+def test_valid_frame_round_trips_and_matches_the_official_types(frame: str) -> None:
     message = parse(frame.encode())
     assert json.loads(dump(message)) == json.loads(frame)
     jsonrpc_message_adapter.validate_json(dump(message))
@@ -61,12 +61,12 @@ def test_a_sound_frame_comes_out_as_it_went_in_and_is_official(frame: str) -> No
         "null",
     ],
 )
-def test_an_unsound_frame_is_refused(frame: str) -> None:
+def test_invalid_frame_is_refused(frame: str) -> None:
     with pytest.raises(Refused):
         parse(frame.encode())
 
 
-def test_frames_that_are_no_text_or_too_long_are_refused() -> None:
+def test_non_utf8_and_oversized_frames_are_refused() -> None:
     with pytest.raises(Refused, match="UTF-8"):
         parse(PING.encode().replace(b"ping", b"\xff\xfe"))
     with pytest.raises(Refused, match="longer"):
@@ -74,7 +74,7 @@ def test_frames_that_are_no_text_or_too_long_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("raw", "what"), [(PING, "request"), ('{"jsonrpc":"2.0","id":1,"result":{}}', "response")])
-def test_kinds(raw: str, what: str) -> None:
+def test_kind_of_message(raw: str, what: str) -> None:
     assert kind(parse(raw.encode())) == what
 
 
@@ -86,14 +86,14 @@ def _parameters(model: Any) -> set[str]:
 
 @pytest.mark.parametrize("era", [HANDSHAKE, MODERN])
 @pytest.mark.parametrize("side", ["client", "server"])
-def test_the_tables_are_the_official_methods(era: Any, side: str) -> None:
+def test_tables_match_the_official_methods(era: Any, side: str) -> None:
     ours = (FROM_CLIENT if side == "client" else FROM_SERVER)[era]
     requests = official.CLIENT_REQUESTS if side == "client" else official.SERVER_REQUESTS
     notifications = official.CLIENT_NOTIFICATIONS if side == "client" else official.SERVER_NOTIFICATIONS
     theirs = {method: model for (method, version), model in {**requests, **notifications}.items() if version == era}
     assert set(ours) == set(theirs)
     for method, model in theirs.items():
-        # Tasks are an extension that this guard does not pass.
+        # Tasks are an extension that the guard does not pass.
         assert ours[method].params == _parameters(model) - {"_meta", "task"}, method
 
 

@@ -1,4 +1,4 @@
-"""The relay as people run it: processes, pipes and sockets, with the official client on one side."""
+"""The relay end to end: processes, pipes and sockets, with the official client."""
 
 import asyncio
 import json
@@ -103,14 +103,14 @@ def test_the_official_client_over_stdio(folder: Path, mode: str) -> None:
     assert acts(folder) == ["read_note"]
 
 
-def test_an_input_that_is_no_pipe_is_a_client_that_left(folder: Path) -> None:
+def test_input_without_pipe_ends_the_relay(folder: Path) -> None:
     command = guard(folder, "--", *office(folder))
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "error" not in done.stderr
 
 
-def test_a_monitor_that_gives_no_clear_answer_lets_nothing_pass(folder: Path) -> None:
+def test_monitor_without_valid_reply_holds_everything(folder: Path) -> None:
     async def work(client: Client) -> None:
         assert "A person must review" in await said(client, "read_note", path="/notes/plan.md")
 
@@ -120,7 +120,7 @@ def test_a_monitor_that_gives_no_clear_answer_lets_nothing_pass(folder: Path) ->
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """The office and the guard before it, over HTTP; the guard's address."""
+    """Serve the demo server and a guard in front of it over HTTP; yield the guard's address."""
     ports = [_free_port(), _free_port()]
     far, near = f"http://127.0.0.1:{ports[0]}/mcp", f"127.0.0.1:{ports[1]}"
     commands = [office(folder, "--http", str(ports[0])), guard(folder, "--http", far, "--listen", near)]
@@ -196,8 +196,8 @@ def test_headers_that_differ_from_the_body_are_refused(folder: Path) -> None:
     assert acts(folder) == ["read_note"]
 
 
-def test_all_that_the_server_started_dies_with_a_guard_that_is_killed(folder: Path) -> None:
-    # As npx does: the command starts the server as a child, and here also something that slips out of its session.
+def test_server_processes_die_with_a_killed_guard(folder: Path) -> None:
+    # Like npx, the command starts the server as a child, and here also a process that leaves its session.
     marks = [folder / "child", folder / "stray"]
     start = folder / "start.sh"
     start.write_text(f"""
@@ -232,7 +232,7 @@ def _gone(pid: int) -> bool:
     for _ in range(50):
         try:
             os.kill(pid, 0)
-            # A dead process that nobody has collected yet answers too.
+            # A zombie process exists too.
             if "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
                 return True
         except (ProcessLookupError, FileNotFoundError):
@@ -241,14 +241,14 @@ def _gone(pid: int) -> bool:
     return False
 
 
-def test_a_command_that_does_not_start_is_one_line(folder: Path) -> None:
+def test_command_that_does_not_start_gives_a_clear_error(folder: Path) -> None:
     found = subprocess.run(guard(folder, "--", "no-such-command"), capture_output=True, text=True, input="")
     assert found.returncode == 2 and "cannot start" in found.stderr and "Traceback" not in found.stderr
     neither = subprocess.run(guard(folder), capture_output=True, text=True, input="")
     assert neither.returncode == 2 and "--http" in neither.stderr
 
 
-def test_a_policy_that_names_no_tool_of_the_server_is_one_line(folder: Path) -> None:
+def test_policy_naming_an_unknown_tool_gives_a_clear_error(folder: Path) -> None:
     folder.joinpath("policy.yaml").write_text(POLICY.replace("office/read_note", "office/raed_note"))
     pipe = subprocess.PIPE
     with subprocess.Popen(guard(folder, "--", *office(folder)), stdin=pipe, stdout=pipe, stderr=pipe) as process:
@@ -264,7 +264,7 @@ def test_a_policy_that_names_no_tool_of_the_server_is_one_line(folder: Path) -> 
 
 @pytest.fixture(scope="module")
 def npm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the real server in it."""
+    """Return a folder with the filesystem server from npm."""
     if not (shutil.which("npm") and shutil.which("node")):
         pytest.skip("npm and node are not installed, and the server is theirs")
     package, folder = "@modelcontextprotocol/server-filesystem", tmp_path_factory.mktemp("npm")
@@ -275,7 +275,7 @@ def npm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs_as_it_is_written(npm: Path) -> None:
+def test_tutorial_runs_as_written(npm: Path) -> None:
     page = Path("docs/guard-relay.md").read_text()
     work, home = npm / "work", npm / "home"
     (work / "drafts").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Lines over pipes: torn, joined, endless, unread."""
+"""Lines over pipes: split, joined, oversized and unread."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def ends() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def test_lines_come_whole_however_they_were_torn(ends: tuple[int, int]) -> None:
+def test_lines_are_reassembled_from_chunks(ends: tuple[int, int]) -> None:
     pipe = Pipe(*ends, largest=100)
     for chunk, lines in ((b"one", []), (b"\ntwo\n\n thr", [b"one", b"two"]), (b"ee\n", [b" three"])):
         os.write(ends[1], chunk)
@@ -24,7 +24,7 @@ def test_lines_come_whole_however_they_were_torn(ends: tuple[int, int]) -> None:
     assert pipe.lines() == []
 
 
-def test_an_endless_line_is_handed_on_once_and_dropped(ends: tuple[int, int]) -> None:
+def test_oversized_line_is_returned_once_and_discarded(ends: tuple[int, int]) -> None:
     pipe = Pipe(*ends, largest=100)
     os.write(ends[1], b"x" * 150)
     assert pipe.lines() == [b"x" * 150]
@@ -34,7 +34,7 @@ def test_an_endless_line_is_handed_on_once_and_dropped(ends: tuple[int, int]) ->
     assert pipe.lines() == [b"next"]
 
 
-def test_the_end_of_the_stream_is_seen() -> None:
+def test_end_of_stream_is_detected() -> None:
     reads, writes = os.pipe()
     pipe = Pipe(reads, writes, largest=100)
     os.close(writes)
@@ -42,7 +42,7 @@ def test_the_end_of_the_stream_is_seen() -> None:
     os.close(reads)
 
 
-def test_what_is_not_read_waits_and_then_ends_the_relay(ends: tuple[int, int]) -> None:
+def test_unread_output_is_buffered_and_then_ends_the_relay(ends: tuple[int, int]) -> None:
     pipe = Pipe(*ends, largest=100_000)
     while not pipe.waits:
         pipe.write(b"x" * 10_000)

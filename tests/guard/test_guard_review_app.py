@@ -1,4 +1,4 @@
-"""The review page by plain HTTP: what it refuses, and what it sends with every answer."""
+"""The review page over HTTP: refusals and security headers."""
 
 import json
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
     made.store.close()
 
 
-def test_a_stranger_sees_the_door_and_nothing_else(page: Page) -> None:
+def test_anonymous_visitor_sees_only_the_sign_in_page(page: Page) -> None:
     ticket = page.approvals.ask(ACT, HOLD, "story")
     for path in ("/", f"/tickets/{ticket.id}", "/cases/x"):
         answer = page.client.get(path)
@@ -73,7 +73,7 @@ def test_another_origin_may_not_post(page: Page, origin: str) -> None:
     assert page.client.post("/sign-out", json={}).status_code == 421
 
 
-def test_a_cookie_without_its_token_does_nothing(page: Page) -> None:
+def test_cookie_without_csrf_token_is_refused(page: Page) -> None:
     ticket = page.approvals.ask(ACT, HOLD)
     token = page.sign_in("Ann")
     body = {"yes": True, "reason": ""}
@@ -82,7 +82,7 @@ def test_a_cookie_without_its_token_does_nothing(page: Page) -> None:
     assert "no passkey" in page.post(f"/tickets/{ticket.id}/options", body, x_holdfast=token).text
 
 
-def test_every_answer_carries_the_walls(page: Page) -> None:
+def test_every_response_has_the_security_headers(page: Page) -> None:
     page.sign_in("Ann")
     for path in ("/", "/enrol", "/page.js", "/page.css", "/nowhere"):
         headers = page.client.get(path).headers
@@ -95,7 +95,7 @@ def test_every_answer_carries_the_walls(page: Page) -> None:
         assert headers["cache-control"] == "no-store"
 
 
-def test_nothing_an_agent_wrote_becomes_markup(page: Page) -> None:
+def test_agent_text_is_escaped(page: Page) -> None:
     ticket = page.approvals.ask(ACT, HOLD, "</blockquote><script>x</script>\u202e")
     page.sign_in("Ann")
     for path in ("/", f"/tickets/{ticket.id}"):
@@ -107,7 +107,7 @@ def test_nothing_an_agent_wrote_becomes_markup(page: Page) -> None:
     assert "U+202E" in text
 
 
-def test_the_operator_may_not_look(page: Page) -> None:
+def test_operator_may_not_see_the_ticket(page: Page) -> None:
     ticket = page.approvals.ask(ACT, HOLD, "story")
     page.sign_in("Ben")
     assert "mail" not in page.client.get("/").text
@@ -118,7 +118,7 @@ def test_the_operator_may_not_look(page: Page) -> None:
 @pytest.mark.parametrize(
     "body", [{}, [], "x", {"yes": "true", "reason": ""}, {"yes": True}, {"yes": 1, "reason": "", "credential": {}}]
 )
-def test_requests_that_make_no_sense_are_one_line(page: Page, body: object) -> None:
+def test_malformed_requests_give_a_clear_error(page: Page, body: object) -> None:
     ticket = page.approvals.ask(ACT, HOLD)
     token = page.sign_in("Ann")
     for path in ("options", "answer"):
@@ -129,12 +129,12 @@ def test_requests_that_make_no_sense_are_one_line(page: Page, body: object) -> N
     assert page.approvals.ticket(ticket.id).state == "pending"
 
 
-def test_a_large_body_and_another_type_are_refused(page: Page) -> None:
+def test_large_and_non_json_bodies_are_refused(page: Page) -> None:
     assert page.post("/sign-in", {"x": "y" * 70_000}).status_code == 403
     assert page.post("/sign-in", {}, content_type="text/plain").status_code == 403
 
 
-def test_the_admin_code_serves_once_and_wrong_tries_burn_it(page: Page) -> None:
+def test_admin_code_is_single_use_and_limited_to_five_tries(page: Page) -> None:
     given = {"person": "Ann", "role": "reviewer"}
     for _ in range(5):
         assert page.post("/enrol/options", {**given, "code": "wrong"}).status_code == 403
@@ -145,14 +145,14 @@ def test_the_admin_code_serves_once_and_wrong_tries_burn_it(page: Page) -> None:
     assert not page.office.persons.credentials()
 
 
-def test_a_visit_ends(page: Page) -> None:
+def test_session_ends_on_sign_out(page: Page) -> None:
     page.sign_in("Ann")
     assert page.client.get("/").status_code == 200
     page.post("/sign-out", {})
     assert page.client.get("/").status_code == 401
 
 
-def test_a_person_with_a_terminal_key_has_no_way_in(page: Page, tmp_path: Path) -> None:
+def test_person_with_a_terminal_key_cannot_sign_in(page: Page, tmp_path: Path) -> None:
     key = SigningKey.create(tmp_path / "ann")
     Persons(page.store).enrol(key_credential("Ann", "reviewer", key.public))
     options = page.post("/sign-in/options", {}).json()

@@ -59,14 +59,14 @@ def guard(tmp_path: Path) -> Iterator[Guard]:
     store = AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
     routing = Routing(reviewers=(Reviewer(name="Ann", role="safety reviewer"),), operators={"clerk": "Ben"})
     codes: list[str] = []
-    office = open_review_service(f"http://localhost:{port}", store, codes.append)
-    config = uvicorn.Config(make_app(office), host="127.0.0.1", port=port, log_level="error", lifespan="off")
+    service = open_review_service(f"http://localhost:{port}", store, codes.append)
+    config = uvicorn.Config(make_app(service), host="127.0.0.1", port=port, log_level="error", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    yield Guard(office.site, store, Approvals(store, routing.operators), Concerns(store, routing), codes)
+    yield Guard(service.site, store, Approvals(store, routing.operators), Concerns(store, routing), codes)
     server.should_exit = True
     thread.join()
     store.close()
@@ -104,7 +104,7 @@ def enrol(page: Any, guard: Guard, name: str) -> None:
     page.fill("[name=person]", name)
     page.fill("[name=role]", "safety reviewer")
     page.fill("[name=code]", guard.codes[-1])
-    page.click("text=Make a passkey")
+    page.click("text=Create a passkey")
     page.wait_for_url(f"{guard.site}/")
 
 
@@ -114,7 +114,7 @@ def sign_in(page: Any, guard: Guard) -> None:
     page.wait_for_selector("text=Sign out")
 
 
-def test_a_person_sees_the_truth_and_approves_it_once(guard: Guard, page: Any, tmp_path: Path) -> None:
+def test_person_sees_the_decoded_act_and_approves_it_once(guard: Guard, page: Any, tmp_path: Path) -> None:
     ticket = guard.approvals.ask(ACT, HOLD, STORY)
     enrol(page, guard, "Ann")
     sign_in(page, guard)
@@ -130,7 +130,7 @@ def test_a_person_sees_the_truth_and_approves_it_once(guard: Guard, page: Any, t
     assert "owned" not in page.title()
     page.screenshot(path=str(tmp_path / "ticket.png"), full_page=True)
     page.fill("[name=reason]", "asked Ann by phone")
-    page.click("text=Approve this act, once")
+    page.click("text=Approve this act once")
     page.wait_for_selector(".state.approved")
     assert guard.approvals.consume(ACT, "p1") == ACT
     assert guard.approvals.consume(ACT, "p1") is None
@@ -138,7 +138,7 @@ def test_a_person_sees_the_truth_and_approves_it_once(guard: Guard, page: Any, t
     assert page.faults == []
 
 
-def test_the_wrong_person_is_turned_away(guard: Guard, page: Any) -> None:
+def test_operator_cannot_approve_on_the_page(guard: Guard, page: Any) -> None:
     ticket = guard.approvals.ask(ACT, HOLD, STORY)
     receipt = guard.concerns.raise_("run-1", "clerk", "the plan", "it harms", ["somebody"])
     enrol(page, guard, "Ben")
@@ -146,7 +146,7 @@ def test_the_wrong_person_is_turned_away(guard: Guard, page: Any) -> None:
     page.goto(f"{guard.site}/tickets/{ticket.id}")
     assert "Ben may not answer for this agent" in page.inner_text("main")
     page.goto(f"{guard.site}/cases/{receipt.case}")
-    assert "sealed to its reviewers" in page.inner_text("main")
+    assert "only its reviewers may open it" in page.inner_text("main")
     assert "it harms" not in page.content()
     with contextlib.suppress(Exception):
         page.evaluate(
@@ -157,7 +157,7 @@ def test_the_wrong_person_is_turned_away(guard: Guard, page: Any) -> None:
     assert guard.approvals.ticket(ticket.id).state == "pending"
 
 
-def test_a_reviewer_answers_a_concern_and_the_agent_reads_it(guard: Guard, page: Any, tmp_path: Path) -> None:
+def test_reviewer_answers_a_concern_and_the_agent_reads_it(guard: Guard, page: Any, tmp_path: Path) -> None:
     guard.approvals.ask(ACT, HOLD, STORY)
     receipt = guard.concerns.raise_("run-1", "clerk", "the plan to wipe the logs", "I was told to <wipe> them", ["Cy"])
     assert guard.concerns.frozen("run-1", ACT)
@@ -169,7 +169,7 @@ def test_a_reviewer_answers_a_concern_and_the_agent_reads_it(guard: Guard, page:
     page.screenshot(path=str(tmp_path / "case.png"), full_page=True)
     assert "I was told to <wipe> them" in page.inner_text("blockquote")
     page.fill("[name=reply]", "Thank you. The plan is withdrawn.")
-    page.click("text=Answer, and release its tools")
+    page.click("text=Answer and release its tools")
     page.wait_for_selector(".state.answered")
     said = guard.concerns.call("run-1", "clerk", {"case": receipt.case})
     assert "The plan is withdrawn." in said

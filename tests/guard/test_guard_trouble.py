@@ -1,4 +1,4 @@
-"""What a running guard does in trouble: nothing passes, the agent learns nothing, and its operator reads one line."""
+"""On a failure the guard denies every act, tells the agent no details, and logs one error for the operator."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -7,28 +7,28 @@ from typing import Any
 import pytest
 
 from holdfast.guard.gate import FAILED
-from tests.guard.guard_office import Guarded, Office, Talk, guarded, memory
+from tests.guard.guard_office import Conversation, GuardFixture, Office, guarded, memory
 
 MAIL = {"to": "ann@firm.example", "text": "Hello."}
 
 
 @pytest.fixture
-def house() -> Iterator[Guarded]:
+def guard() -> Iterator[GuardFixture]:
     with memory() as folder, guarded(folder) as made:
         yield made
 
 
-def fill(house: Guarded) -> None:
-    """Let the guard's file grow no more: SQLite says of it what it says of a full disk."""
-    house.evidence.read("PRAGMA max_page_count = 1")
+def fill(guard: GuardFixture) -> None:
+    """Limit the size of the database, so that SQLite reports a full disk."""
+    guard.evidence.read("PRAGMA max_page_count = 1")
 
 
-def free(house: Guarded) -> None:
-    house.evidence.read("PRAGMA max_page_count = 1000000")
+def free(guard: GuardFixture) -> None:
+    guard.evidence.read("PRAGMA max_page_count = 1000000")
 
 
-def jump(house: Guarded) -> None:
-    db = sqlite3.connect(house.folder / "guard.db")
+def jump(guard: GuardFixture) -> None:
+    db = sqlite3.connect(guard.folder / "guard.db")
     db.execute("UPDATE clock SET wall = wall - 7200")
     db.commit()
     db.close()
@@ -38,50 +38,50 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "holdfast.guard.gate"]
 
 
-def test_while_the_disk_is_full_nothing_passes(house: Guarded, caplog: pytest.LogCaptureFixture) -> None:
+def test_full_disk_denies_everything(guard: GuardFixture, caplog: pytest.LogCaptureFixture) -> None:
     office = Office()
-    talk = Talk(house.link(), office)
-    assert talk.call("read_note", path="/notes/a") == "done"
-    fill(house)
-    # What still fits into the file's last pages is written, and may pass.
-    told = [talk.call("read_note", path="/notes/" + "a" * 3000) for _ in range(20)]
+    conversation = Conversation(guard.link(), office)
+    assert conversation.call("read_note", path="/notes/a") == "done"
+    fill(guard)
+    # Entries that fit into the last pages are still written, so their acts may pass.
+    told = [conversation.call("read_note", path="/notes/" + "a" * 3000) for _ in range(20)]
     passed = told.count("done")
     assert passed < 20 and set(told[passed:]) == {FAILED}
-    assert talk.call("send_mail", **MAIL | {"text": "b" * 9000}) == FAILED
+    assert conversation.call("send_mail", **MAIL | {"text": "b" * 9000}) == FAILED
     assert len(office.calls) == 1 + passed
     [line] = lines(caplog)
     assert "nothing passes" in line and "the disk is full" in line and "guard.db" in line and "\n" not in line
-    free(house)
-    assert talk.call("send_mail", **MAIL) == "done"
+    free(guard)
+    assert conversation.call("send_mail", **MAIL) == "done"
 
 
-def test_after_a_jump_of_the_clock_nothing_passes(house: Guarded, caplog: pytest.LogCaptureFixture) -> None:
+def test_clock_jump_denies_everything(guard: GuardFixture, caplog: pytest.LogCaptureFixture) -> None:
     office = Office()
-    talk = Talk(house.link(), office)
-    assert talk.call("send_mail", **MAIL) == "done"
-    jump(house)
-    assert [talk.call("send_mail", **MAIL), talk.call("read_note", path="/notes/a")] == [FAILED, FAILED]
+    conversation = Conversation(guard.link(), office)
+    assert conversation.call("send_mail", **MAIL) == "done"
+    jump(guard)
+    assert [conversation.call("send_mail", **MAIL), conversation.call("read_note", path="/notes/a")] == [FAILED, FAILED]
     assert len(office.calls) == 1
     [line] = lines(caplog)
     assert "the clock jumped forward by 7200 s" in line and "holdfast guard approve clock" in line
-    house.evidence.accept_clock()
-    assert talk.call("send_mail", **MAIL) == "done"
-    jump(house)
-    talk.call("send_mail", **MAIL)
+    guard.evidence.accept_clock()
+    assert conversation.call("send_mail", **MAIL) == "done"
+    jump(guard)
+    conversation.call("send_mail", **MAIL)
     assert len(lines(caplog)) == 2
-    house.evidence.accept_clock()
+    guard.evidence.accept_clock()
 
 
-def test_an_outcome_that_cannot_be_written_is_not_handed_on(house: Guarded) -> None:
+def test_result_is_withheld_if_its_outcome_cannot_be_logged(guard: GuardFixture) -> None:
     office = Office()
-    talk = Talk(house.link(), office)
-    talk.call("read_note", path="/notes/a")
+    conversation = Conversation(guard.link(), office)
+    conversation.call("read_note", path="/notes/a")
 
     def answer(message: dict[str, Any]) -> dict[str, Any]:
-        jump(house)
+        jump(guard)
         return {"content": [{"type": "text", "text": "secret"}], "resultType": "complete"}
 
     office.answers["tools/call"] = answer
-    told = talk.call("send_mail", **MAIL)
+    told = conversation.call("send_mail", **MAIL)
     assert told.startswith("the call may have been executed") and "secret" not in told
-    house.evidence.accept_clock()
+    guard.evidence.accept_clock()
