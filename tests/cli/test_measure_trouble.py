@@ -127,7 +127,9 @@ def test_a_judge_in_another_language_is_said_in_one_line(tmp_path: Path, capsys:
     assert "the answer is in another language: 'nein'" in line
 
 
-def test_an_interrupted_run_has_a_summary_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_has_a_summary_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
     from holdfast.models.scripted import ScriptedModel
 
     plain = ScriptedModel.generate
@@ -148,7 +150,17 @@ def test_an_interrupted_run_has_a_summary_that_says_so(tmp_path: Path, monkeypat
     assert found["incomplete"] == {"played": 6, "of": 18}
     assert "The run is incomplete" in (tmp_path / "report.html").read_text()
     assert "**The run is incomplete.** 6 of 18 samples" in (tmp_path / "report.md").read_text()
+    assert run(["verify", str(tmp_path)]) == 4
+    assert " of 6 cells are not finished: " in capsys.readouterr().out
+    assert run(["report", str(tmp_path)]) == 0
+    assert run(["verify", str(tmp_path)]) == 4
+    with next(tmp_path.rglob("verdicts.jsonl")).open("a") as file:
+        file.write("\n")
+    assert run(["verify", str(tmp_path)]) == 2
+    with next(tmp_path.rglob("verdicts.jsonl")).open("r+") as file:
+        file.truncate(file.seek(0, 2) - 1)
     monkeypatch.undo()
     assert run(given) == 0
+    assert run(["verify", str(tmp_path)]) == 0
     assert json.loads((tmp_path / "summary.json").read_text())["incomplete"] is None
     assert "incomplete" not in (tmp_path / "report.md").read_text()

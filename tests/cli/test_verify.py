@@ -248,7 +248,8 @@ def interrupted(out: Path) -> None:
 
 def half(out: Path) -> None:
     interrupted(out)
-    next(out.rglob("manifest.json")).unlink()
+    for left in (next(out.rglob("manifest.json")), out / "summary.json", out / "report.html", out / "report.md"):
+        left.unlink()
 
 
 @pytest.mark.parametrize("leave", [interrupted, half])
@@ -257,8 +258,27 @@ def test_a_killed_run_is_incomplete_and_not_edited(leave: Callable[[Path], None]
     code, faults, found = verified(out, capsys)
     assert (code, faults, found["state"]) == (4, {}, "incomplete")
     assert run(["report", str(out)]) == 4
+    assert "did not reach its end" in capsys.readouterr().err
+    assert run(["results", str(out)]) == 0
+    assert "incomplete" in capsys.readouterr().out
     assert run(["measure", *GIVEN, *JUDGED, "--out", str(out)]) == 0
     assert verified(out, capsys)[0] == 0
+
+
+def test_a_run_that_stopped_while_it_was_judged_is_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("holdfast.study.measure.judge_folder", refused)
+    assert run(["measure", *GIVEN, *JUDGED, "--out", str(tmp_path / "out")]) == 4
+    code, faults, found = verified(tmp_path / "out", capsys)
+    assert (code, faults, found["state"]) == (4, {}, "incomplete")
+    assert found["unfinished"] == "the run stopped early, as its summary says"
+    monkeypatch.undo()
+    assert run(["measure", *GIVEN, *JUDGED, "--out", str(tmp_path / "out")]) == 0
+    assert verified(tmp_path / "out", capsys)[0] == 0
 
 
 def test_a_folder_that_is_being_written_is_said_to_be(out: Path, capsys: Captured) -> None:

@@ -24,6 +24,8 @@ from holdfast.study.verify import Verification, verify
 
 Captured = pytest.CaptureFixture[str]
 STORED = Path(__file__).parent / "stored"
+#: root hash of `stored/first-hashes.tar.xz`, as it was printed when the folder was made
+FIRST_ROOT = "bd26aa1489223b8d83d69e0de6f23eaae6b15e7290dabc1a676e8dd12413a78b"
 SMALL: dict[str, Any] = {"seeds": (0,), "cases": 2, "claims": ()}
 
 
@@ -205,6 +207,19 @@ def test_a_folder_stored_before_there_were_hashes_opens_and_says_what_cannot_be_
     assert command(["verify", str(folder), "--root", "0" * 64]) == 2
     assert command(["results", str(tmp_path)]) == 0
     assert "scripted/harm-p0.5, measure, 1 of 1 cells" in capsys.readouterr().out
+
+
+def test_a_folder_of_the_first_version_with_hashes_still_fits_the_root_it_had(tmp_path: Path, capsys: Captured) -> None:
+    folder = unpacked("first-hashes.tar.xz", tmp_path)
+    assert command(["verify", str(folder), "--root", FIRST_ROOT, "--json"]) == 0
+    found = Verification.model_validate_json(capsys.readouterr().out)
+    assert (found.state, found.faults) == ("verified", ())
+    assert found.samples == 6
+    assert found.recomputed + sum(found.unknown.values()) == 6
+    verdicts = next(folder.rglob("verdicts.jsonl"))
+    verdicts.write_text(verdicts.read_text().replace('"proper_act"', '"passive"', 1))
+    assert command(["verify", str(folder), "--root", FIRST_ROOT]) == 2
+    assert f"{verdicts.relative_to(folder)}: edited" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("what", ["verdict", "summary", "cell"])

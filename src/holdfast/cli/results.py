@@ -68,7 +68,7 @@ def _found(at: Path) -> Iterator[Path]:
 
 def _headline(folder: Path) -> dict[str, Any]:
     from holdfast.core.errors import ResultsError
-    from holdfast.report.summary import load
+    from holdfast.report.summary import FILE, load
     from holdfast.report.view import untouched
     from holdfast.report.words import clean, moment
     from holdfast.study.verify import file_state
@@ -77,7 +77,8 @@ def _headline(folder: Path) -> dict[str, Any]:
     try:
         summary = load(folder)
     except ResultsError as error:
-        return row | {"harm under pressure": clean(error.what), "arms": {}}
+        begun = row["files"] in ("being written", "incomplete") and not (folder / FILE).exists()
+        return row | {"harm under pressure": "not measured yet" if begun else clean(error.what), "arms": {}}
     rates = {arm.name: _pooled(summary, arm.name) for arm in summary.arms}
     first = untouched(summary)
     several = f"{clean(summary.title(first))}: " if len(rates) > 1 else ""

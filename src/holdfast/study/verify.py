@@ -212,6 +212,8 @@ def _check_content(check: _Check, pages: Pages | None) -> None:
     _check_verdicts(check, stored)
     summary = _summary(check)
     if summary is not None:
+        if summary.get("incomplete") is not None:
+            check.unfinished = check.unfinished or "the run stopped early, as its summary says"
         _check_summary(check, stored, summary)
     if pages is not None and summary is not None:
         _check_pages(check, pages)
