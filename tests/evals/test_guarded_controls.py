@@ -14,7 +14,7 @@ from holdfast.evals.batch_driver import stream
 from holdfast.evals.control import Control
 from holdfast.evals.guarded import asking, controls, watched
 from holdfast.evals.scorers import score
-from holdfast.guard.gate import WATCHED
+from holdfast.guard.gate import HELD_BY_MONITOR
 from holdfast.guard.monitors.model_monitor import Ask
 from holdfast.guard.policy.load import load_policy
 from holdfast.models.base import Output, Request
@@ -96,7 +96,7 @@ def test_what_a_failing_monitor_would_have_said_is_missing_and_not_safe(ask: Ask
 def test_a_detector_that_finds_something_stops_the_act_though_the_monitor_failed() -> None:
     finding, failure = Detection(0, "", "it threatens"), Detection(0, "", "the monitor failed", failed=True)
     office = watched([lambda act, facts: [finding, failure]])(CASES[0])
-    assert office(ToolCall(id="c", name="read_mail")) == WATCHED
+    assert office(ToolCall(id="c", name="read_mail")) == HELD_BY_MONITOR
     with pytest.raises(ModelError, match="the monitor failed"):
         watched([lambda act, facts: [failure]])(CASES[0])(ToolCall(id="c", name="read_mail"))
 

@@ -81,8 +81,8 @@ def _blames(words: tuple[str, ...], names: set[str], last: str, implied: bool) -
                 return True
         elif implied and not _OTHER_DOER.intersection(stem(word) for word in before):
             return True
-        told = [word for word in words[at + 1 : at + 5] if word not in _JOINS]
-        if bare[at] in _CULPRIT and told and told[0] in names:
+        following = [word for word in words[at + 1 : at + 5] if word not in _JOINS]
+        if bare[at] in _CULPRIT and following and following[0] in names:
             return True
     return False
 

@@ -17,7 +17,7 @@ from holdfast.core.config import read_toml
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection, address, delivered, detector, quote
 from holdfast.detectors.patterns import families
-from holdfast.detectors.text import gist, own_words, split_sentences, stem, tells, tokens
+from holdfast.detectors.text import content_stems, own_words, split_sentences, states, stem, tokens
 
 _WORDS = Path(__file__).with_name("coercion.toml")
 _DISCLAIMED = re.compile(r"\b(?:even if|whether or not|no matter|regardless|whatever)\b[^,.;]*")
@@ -50,7 +50,7 @@ def coercion(effects: Sequence[Effect], facts: Facts, about: str | None) -> list
 def alluded(text: str, phrases: Sequence[str]) -> bool:
     """Return whether a text states the fact, in full or by one of its words outside everyday use."""
     return any(
-        tells(part, phrase) and (len(gist(phrase)) > 1 or _bare(part, phrase))
+        states(part, phrase) and (len(content_stems(phrase)) > 1 or _bare(part, phrase))
         for part in split_sentences(text)
         for phrase in phrases
     )
@@ -63,7 +63,7 @@ def kept_out(text: str) -> bool:
 
 def _pressed(letters: list[tuple[int, str]], phrases: Sequence[str], oneself: bool) -> tuple[int, int, str] | None:
     """Return (index of the completing letter, index of the letter with the fact, evidence) if letters press."""
-    stating = [i for i, text in letters if any(tells(text, phrase) for phrase in phrases)]
+    stating = [i for i, text in letters if any(states(text, phrase) for phrase in phrases)]
     if not stating:
         return None
     whole = _DISCLAIMED.sub(" ", "\n".join(text for _, text in letters))
@@ -104,7 +104,7 @@ def _near(pattern: re.Pattern[str], text: str, phrases: Sequence[str]) -> str | 
     for at, part in enumerate(parts):
         if found := pattern.search(part):
             around = " ".join(parts[max(0, at - 2) : at + 2])
-            if any(tells(around, phrase) for phrase in phrases):
+            if any(states(around, phrase) for phrase in phrases):
                 return found[0]
     return None
 
@@ -114,7 +114,7 @@ def _bare(part: str, phrase: str) -> bool:
     business = _patterns()["business"]
     words = tokens(part)
     for at, word in enumerate(words):
-        if stem(word) in gist(phrase):
+        if stem(word) in content_stems(phrase):
             before, after = " ".join(words[max(0, at - 3) : at]), " ".join(words[at + 1 : at + 4])
             if not business.search(after) and not business.search(before):
                 return True

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from holdfast.detectors.decode import readings
-from holdfast.detectors.text import gist, normalise, stems, tokens
+from holdfast.detectors.text import content_stems, normalise, stems, tokens
 
 #: Words in a row that identify a known text; a shorter text must occur whole.
 _RUN = 12
@@ -46,7 +46,7 @@ class KnownTexts:
             for run in runs:
                 self._add(name, run)
             if len(words) >= _RUN:
-                self._long.append((name, _trigrams(words), gist(text)))
+                self._long.append((name, _trigrams(words), content_stems(text)))
 
     def _add(self, name: str, run: tuple[str, ...]) -> None:
         plain = squeeze("".join(run))

@@ -23,7 +23,7 @@ from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection, address, delivered, quote
 from holdfast.detectors.coercion import alluded, kept_out
 from holdfast.detectors.patterns import families
-from holdfast.detectors.text import gist, normalise, own_words, split_sentences, stem, tokens
+from holdfast.detectors.text import content_stems, normalise, own_words, split_sentences, stem, tokens
 
 _WORDS = Path(__file__).with_name("private_facts.toml")
 #: Added to the reason, except if the message is held for the fact alone.
@@ -104,7 +104,7 @@ def _told_on(text: str, phrases: Sequence[str], self: re.Pattern[str], strict: b
 
 def _written(text: str, phrases: Sequence[str]) -> bool:
     """Return whether a message names written evidence of a fact: the invoices, the folder, the mails."""
-    single = {stem for phrase in phrases if len(stems := gist(phrase)) == 1 for stem in stems}
+    single = {stem for phrase in phrases if len(stems := content_stems(phrase)) == 1 for stem in stems}
     for words in map(tokens, split_sentences(text)):
         behind = (" ".join(words[at + 1 : at + 4]) for at, word in enumerate(words) if stem(word) in single)
         if any(_patterns()["written"].search(after) for after in behind):

@@ -91,20 +91,20 @@ def stems(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def gist(phrase: str) -> frozenset[str]:
+def content_stems(phrase: str) -> frozenset[str]:
     """Return the stems of a phrase's content words, or of all its words if it has no content word."""
     words = tokens(normalise(phrase))
     empty = frozenset(_EMPTY.split())
     return frozenset(stem(w) for w in words if w not in empty) or frozenset(map(stem, words))
 
 
-def tells(text: str, phrase: str) -> bool:
+def states(text: str, phrase: str) -> bool:
     """Return whether a normalised text states a phrase.
 
     True if the phrase's content words (three quarters of them if there are four or more) occur close together in any
     order: "all will learn that you *hid a debt*", "the *debt* you are *hiding*".
     """
-    wanted = gist(phrase)
+    wanted = content_stems(phrase)
     need = len(wanted) if len(wanted) < 4 else -(-3 * len(wanted) // 4)
     have = stems(text)
     if not wanted or len(wanted.intersection(have)) < need:

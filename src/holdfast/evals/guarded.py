@@ -25,7 +25,7 @@ from holdfast.detectors.base import Detection
 from holdfast.detectors.private_facts import Leave
 from holdfast.evals.control import Control
 from holdfast.guard.act import Act
-from holdfast.guard.gate import WATCHED
+from holdfast.guard.gate import HELD_BY_MONITOR
 from holdfast.guard.monitors.detector_monitor import DetectorMonitor, Monitor, look
 from holdfast.guard.monitors.model_monitor import Ask, ModelMonitor
 from holdfast.guard.policy.brief import brief
@@ -148,7 +148,7 @@ def _told(findings: Sequence[Detection]) -> str | None:
     """
     if findings and all(finding.failed for finding in findings):
         raise ModelError(findings[0].reason, where="the guard's monitor", remedy="measure this sample again")
-    return WATCHED if findings else None
+    return HELD_BY_MONITOR if findings else None
 
 
 def _both(one: Gates, other: Gates) -> Gates:

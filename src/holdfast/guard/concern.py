@@ -199,15 +199,15 @@ class Concerns:
         # Lone surrogates are escaped, because a formal error must never keep a concern from being recorded.
         about, text = storable(about)[:_LONGEST], storable(text)[:_LONGEST]
         implicated = tuple(storable(name)[:200] for name in implicated[:_MOST_NAMES])
-        cause = _sealed(f"{run}\0{skeleton(about)}")
+        cause = _sha256(f"{run}\0{skeleton(about)}")
         with self._store.transaction() as db:
             now = self._store.now()
             for same in self._rows("cause = ? AND state = 'open'", cause):
                 db.execute("INSERT INTO repeats VALUES (?, ?)", (agent, now))
-                self._store.append("concern_repeated", {"case": same["id"], "sha256": _sealed(text)}, durable=True)
+                self._store.append("concern_repeated", {"case": same["id"], "sha256": _sha256(text)}, durable=True)
                 return self._receipt(_case(same), bool(same["paused"]), "You raised this case before.")
             note = self._limits(db, run, now)
-            free = self._free(run, agent, about, implicated)
+            free = self._independent(run, agent, about, implicated)
             case = ConcernCase(
                 id=secrets.token_hex(4),
                 run=run,
@@ -229,7 +229,7 @@ class Concerns:
                 "case": case.id,
                 "run": run,
                 "agent": agent,
-                "sha256": _sealed(case.model_dump_json()),
+                "sha256": _sha256(case.model_dump_json()),
                 "paused": not note,
                 "deadline": case.deadline,
             }
@@ -266,7 +266,7 @@ class Concerns:
             RefusedError: the case is already answered, the person is not its reviewer, or the proof is invalid.
         """
         with self._store.transaction() as db:
-            case, state, _ = self._found(case_id)
+            case, state, _ = self._load(case_id)
             if state != "open":
                 raise RefusedError("this case is answered already", where=case_id, remedy="no action is needed")
             self._seal(case, person)
@@ -278,7 +278,7 @@ class Concerns:
             db.execute("UPDATE cases SET state = ?, reply = ? WHERE id = ?", (state, reply, case_id))
             self._reseal(db, case_id)
             body = {"case": case_id, "person": person, "finding": verdict.finding, "release": verdict.release}
-            body |= {"sha256": _sealed(verdict.reply), "proof": proof.model_dump()}
+            body |= {"sha256": _sha256(verdict.reply), "proof": proof.model_dump()}
             self._store.append("concern_answered", body, durable=True)
         return case
 
@@ -303,7 +303,7 @@ class Concerns:
         Raises:
             RefusedError: there is no such case, or this person does not review it.
         """
-        case, _, _ = self._found(case_id)
+        case, _, _ = self._load(case_id)
         self._seal(case, person)
         return case
 
@@ -333,10 +333,10 @@ class Concerns:
 
     def call(self, run: str, agent: str, arguments: Mapping[str, Any]) -> str:
         """Handle a call of the tool `raise_concern` with any arguments, and return the reply to the agent."""
-        given = {name: _said(value) for name, value in arguments.items()}
+        given = {name: _as_text(value) for name, value in arguments.items()}
         if case_id := given.get("case", "").strip():
             return self._status(run, case_id)
-        text = given.get("concern") or _said(dict(arguments))
+        text = given.get("concern") or _as_text(dict(arguments))
         names = [name.strip() for name in given.get("implicated", "").split(",")]
         return str(self.raise_(run, agent, given.get("about") or text[:80], text, [n for n in names if n]))
 
@@ -354,7 +354,7 @@ class Concerns:
         head = f"Case {case_id}, answered by the {reply['role']}: {reply['finding']}. {held}"
         return f"{head}\n{reply['reply']}\nSigned by the guard: {reply['signature']}"
 
-    def _free(self, run: str, agent: str, about: str, implicated: Sequence[str]) -> list[Reviewer]:
+    def _independent(self, run: str, agent: str, about: str, implicated: Sequence[str]) -> list[Reviewer]:
         """Return the reviewers who are neither operator, nor implicated, nor part of the contested approval."""
         barred = [agent, self._routing.operators.get(agent, ""), *implicated]
         tickets = [t for t in self._approvals.tickets() if t.act.run == run]
@@ -394,7 +394,7 @@ class Concerns:
         )
         return receipt.model_copy(update={"signature": self._store.sign("receipt", canonical(receipt).encode()).hex()})
 
-    def _found(self, case_id: str) -> tuple[ConcernCase, str, str | None]:
+    def _load(self, case_id: str) -> tuple[ConcernCase, str, str | None]:
         rows = self._rows("id = ?", case_id)
         if not rows:
             raise RefusedError("no such case", where=case_id, remedy="open the review page to see your cases")
@@ -424,14 +424,14 @@ class Concerns:
         """
         rows = self._store.read(f"SELECT * FROM cases WHERE {where} ORDER BY rowid", *values)
         for row in rows:
-            sealed = isinstance(row["seal"], bytes) and self._store.signed("case", _whole(row), row["seal"])
+            sealed = isinstance(row["seal"], bytes) and self._store.signed("case", _sealed_bytes(row), row["seal"])
             if not sealed:
                 raise RefusedError("this case was altered in the file", where=row["id"], remedy="holdfast guard verify")
         return rows
 
     def _reseal(self, db: sqlite3.Connection, case_id: str) -> None:
         row = db.execute("SELECT * FROM cases WHERE id = ?", (case_id,)).fetchone()
-        db.execute("UPDATE cases SET seal = ? WHERE id = ?", (self._store.sign("case", _whole(row)), case_id))
+        db.execute("UPDATE cases SET seal = ? WHERE id = ?", (self._store.sign("case", _sealed_bytes(row)), case_id))
 
     def _seal(self, case: ConcernCase, person: str) -> None:
         if person not in case.reviewers:
@@ -469,15 +469,15 @@ def _case(row: sqlite3.Row) -> ConcernCase:
     return ConcernCase.model_validate_json(row["body"])
 
 
-def _whole(row: sqlite3.Row) -> bytes:
+def _sealed_bytes(row: sqlite3.Row) -> bytes:
     """Return the bytes of a case's row that the guard signs."""
     # An inserted value may not be JSON, but every value has a repr.
     return repr([row[name] for name in _SEALED]).encode()
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else canonical(value)
 
 
-def _sealed(text: str) -> str:
+def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()

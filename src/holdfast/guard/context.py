@@ -189,7 +189,8 @@ def _contradictions(one: Statement, other: Statement) -> Iterator[ContextIssue]:
     for name, value in one.front.claims.items():
         against = theirs.get(_folded(name), value)
         if (type(value), value) != (type(against), against):
-            what = f"'{one.front.subject}': '{name}' is {_said(value)} here and {_said(against)} in {other.path}"
+            here, there = _format_value(value), _format_value(against)
+            what = f"'{one.front.subject}': '{name}' is {here} here and {there} in {other.path}"
             remedy = f"ask {one.front.owner} and {other.front.owner} to agree on one value"
             yield ContextIssue("contradictory", _at(one, "claims"), what, remedy)
 
@@ -198,7 +199,7 @@ def _share_readers(one: Front, other: Front) -> bool:
     return ALL in (one.scope, other.scope) or not set(one.scope).isdisjoint(other.scope)
 
 
-def _said(value: object) -> str:
+def _format_value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else f"'{value}'"
 
 
@@ -232,6 +233,6 @@ def bulletin(folder: Path, agent: str, on: date) -> str:
         parts.append(
             f"## {front.subject}\n\nFrom {front.owner}, valid until {front.valid_until}.\n\n{statement.text}\n"
         )
-        claims = [f"- {name}: {_said(value).strip(chr(39))}" for name, value in front.claims.items()]
+        claims = [f"- {name}: {_format_value(value).strip(chr(39))}" for name, value in front.claims.items()]
         parts += ["\n".join(claims) + "\n"] if claims else []
     return "\n".join(parts)

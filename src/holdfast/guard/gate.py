@@ -29,9 +29,9 @@ from holdfast.guard.policy.policy import Policy
 _LOG = logging.getLogger(__name__)
 #: The agent's message if the guard itself fails. It gives no details.
 FAILED = "The guard could not decide, so this act was refused. Nothing happened."
-WATCHED = "A person must review this act before it can happen."
+HELD_BY_MONITOR = "A person must review this act before it can happen."
 HELD = "It waits for approval under ticket {0}, and nothing has happened. After approval, repeat exactly the same call."
-VETOED = "A person refused this act (ticket {0}). Do not request it again."
+REFUSED_BY_PERSON = "A person refused this act (ticket {0}). Do not request it again."
 NO_CHANNEL = "No reviewer is configured. Stop, and report your concern to the person you work for."
 _KINDS: dict[Answer, str] = {"allow": "intent", "hold": "held", "deny": "denied"}
 
@@ -60,7 +60,7 @@ class Gate:
         monitors: Sequence[Monitor] = (),
     ) -> None:
         self.policy = policy
-        self._evidence, self._standing = evidence, PolicyState(policy, evidence)
+        self._evidence, self._state = evidence, PolicyState(policy, evidence)
         self._concerns, self._approvals, self._monitors = concerns, approvals, monitors
         self._lock = threading.Lock()
         self._trouble = ""
@@ -85,7 +85,7 @@ class Gate:
             self._trouble = ""
             return decision
         except Exception as error:
-            self._complain(error)
+            self._report_failure(error)
             decision = self._answer("deny", "guard", f"{type(error).__name__}: {error}", FAILED)
             # If the log cannot be written, this entry is lost too; the act is denied all the same.
             with suppress(Exception):
@@ -128,7 +128,7 @@ class Gate:
         """Return whether some act of this agent with this tool could be allowed or held."""
         return self.policy.visible(agent, server, tool)
 
-    def _complain(self, error: Exception) -> None:
+    def _report_failure(self, error: Exception) -> None:
         """Report a failure on the operator's log, once: the audit log may be what failed."""
         trouble = str(error) if isinstance(error, HoldfastError) else f"{type(error).__name__}: {error}"
         if trouble != self._trouble:
@@ -151,9 +151,9 @@ class Gate:
         frozen = self._concerns.frozen(act.run, act) if self._concerns else None
         if frozen == STOPPED:
             return self._write(act, self._answer("deny", "stop", frozen, frozen), because)
-        decision = self._standing.decide(act, frozen=frozen is not None)
+        decision = self._state.decide(act, frozen=frozen is not None)
         if decision.answer == "allow" and seen is not None:
-            decision = self._answer("hold", "monitor", seen, WATCHED)
+            decision = self._answer("hold", "monitor", seen, HELD_BY_MONITOR)
         if decision.answer != "allow" and frozen is not None:
             decision = replace(decision, answer="deny", agent_message=frozen)
         if decision.answer == "hold":
@@ -166,15 +166,17 @@ class Gate:
             return self._write(act, denied, because)
         if stored := self._approvals.consume(act, decision.policy):
             # Decide again with the approval, to spend budgets. If that fails, the transaction also undoes `consume`.
-            if self._standing.decide(act, approved=decision.persons).answer != "allow":
+            if self._state.decide(act, approved=decision.persons).answer != "allow":
                 raise RefusedError(
                     "the policy no longer allows the approved act", where=act.tool, remedy="request approval again"
                 )
-            self._wait_for(act.key, None)
+            self._expect_outcome(act.key, None)
             return replace(decision, answer="allow", stored=stored)
         ticket = self._approvals.ask(act, decision, reasoning)
         if ticket.state == "denied":
-            return self._write(act, replace(decision, answer="deny", agent_message=VETOED.format(ticket.id)), because)
+            return self._write(
+                act, replace(decision, answer="deny", agent_message=REFUSED_BY_PERSON.format(ticket.id)), because
+            )
         return self._write(
             act, replace(decision, agent_message=f"{decision.agent_message} {HELD.format(ticket.id)}"), because
         )
@@ -186,10 +188,10 @@ class Gate:
         body |= {"act": key, "rules": decision.rules, "reason": decision.reason, "policy": decision.policy}
         number = self._evidence.append(_KINDS[decision.answer], body, durable=allowed and durable, because=because)
         if allowed:
-            self._wait_for(key, number)
+            self._expect_outcome(key, number)
         return decision
 
-    def _wait_for(self, key: str, intent: int | None) -> None:
+    def _expect_outcome(self, key: str, intent: int | None) -> None:
         with self._lock:
             self._open[key].append(intent)
 

@@ -48,17 +48,17 @@ def asked_against(text: str, policy: PolicyFile) -> Iterator[tuple[int, int]]:
     allowed = {tool for rule in policy.rules if rule.answer != "deny" for tool in _names(rule)}
     whole = any(rule.answer == "allow" for rule in policy.rules) and "*" not in allowed
     for sentence in SENTENCE.finditer(text):
-        said, start = sentence[0], sentence.start()
-        if _REFUSED.search(said):
+        clause, start = sentence[0], sentence.start()
+        if _REFUSED.search(clause):
             continue
         for tool in sorted(denied):
-            if at := _asked(said, tool):
+            if at := _asked(clause, tool):
                 yield start + at[0], start + at[1]
-        for name in _NAME.finditer(said) if whole else ():
+        for name in _NAME.finditer(clause) if whole else ():
             # The policy denies every tool that no rule allows.
             if name[0] not in allowed | denied and name[0] != "raise_concern":
                 yield start + name.start(), start + name.end()
-        for at in _values_against(said, policy):
+        for at in _values_against(clause, policy):
             yield start + at[0], start + at[1]
 
 
@@ -74,33 +74,33 @@ def _names(rule: Rule) -> set[str]:
     return {tool.rpartition("/")[2].lower() for tool in rule.tools}
 
 
-def _asked(said: str, tool: str) -> tuple[int, int] | None:
+def _asked(clause: str, tool: str) -> tuple[int, int] | None:
     """Return where a sentence names a tool, or requests it in the words of its name ("delete all old records")."""
     if tool == "*":
         return None
-    if (at := said.find(tool)) >= 0:
+    if (at := clause.find(tool)) >= 0:
         return at, at + len(tool)
     wanted = {stem(word) for word in _WORD.findall(tool)}
-    found = [(m.start(), m.end()) for m in _WORD.finditer(said) if stem(m[0]) in wanted]
-    have = {stem(said[a:b]) for a, b in found}
+    found = [(m.start(), m.end()) for m in _WORD.finditer(clause) if stem(m[0]) in wanted]
+    have = {stem(clause[a:b]) for a, b in found}
     if len(wanted) < 2 or have != wanted or found[-1][1] - found[0][0] > 60:
         return None
     return found[0][0], found[-1][1]
 
 
-def _values_against(said: str, policy: PolicyFile) -> Iterator[tuple[int, int]]:
-    if _MAILS.search(said):
+def _values_against(clause: str, policy: PolicyFile) -> Iterator[tuple[int, int]]:
+    if _MAILS.search(clause):
         reach = _reach(policy, "recipients", "recipients_outside")
-        yield from (m.span() for m in _ADDRESS.finditer(said) if _beyond(address_chain(m[0]), reach))
-    if _TOUCHES.search(said):
+        yield from (m.span() for m in _ADDRESS.finditer(clause) if _beyond(address_chain(m[0]), reach))
+    if _TOUCHES.search(clause):
         reach = _reach(policy, "under", "outside")
-        yield from (m.span() for m in _PATH.finditer(said) if _beyond(_folders(m[0]), reach))
+        yield from (m.span() for m in _PATH.finditer(clause) if _beyond(_folders(m[0]), reach))
     reach = _reach(policy, "hosts", "hosts_outside")
-    yield from (m.span() for m in _URL.finditer(said) if _beyond(host_chain(m[1].rstrip(".")), reach))
+    yield from (m.span() for m in _URL.finditer(clause) if _beyond(host_chain(m[1].rstrip(".")), reach))
     limits = _limits(policy)
     for name, most in limits.items():
-        if _named(said, name):
-            amounts = ((m.span(), float(m[1].replace(",", ""))) for m in _AMOUNT.finditer(said))
+        if _named(clause, name):
+            amounts = ((m.span(), float(m[1].replace(",", ""))) for m in _AMOUNT.finditer(clause))
             yield from (span for span, amount in amounts if amount > most)
 
 
@@ -146,5 +146,5 @@ def _top(constraint: Constraint) -> float | None:
     return constraint.at_most if constraint.at_most is not None else constraint.below
 
 
-def _named(said: str, tool: str) -> bool:
-    return tool in said or bool({stem(w) for w in _WORD.findall(tool)} <= {stem(w) for w in _WORD.findall(said)})
+def _named(clause: str, tool: str) -> bool:
+    return tool in clause or bool({stem(w) for w in _WORD.findall(tool)} <= {stem(w) for w in _WORD.findall(clause)})

@@ -13,14 +13,14 @@ _HEADS = {
     "hold": "What a person must approve first",
     "deny": "What you must not do",
 }
-_SAYS = {
+_WORDING = {
     "recipients": "only {}", "recipients_outside": "anyone but {}", "under": "only under {}",
     "outside": "anywhere but under {}", "hosts": "only {}", "hosts_outside": "any host but {}", "one_of": "one of {}",
     "at_least": "at least {}", "at_most": "at most {}", "above": "more than {}", "below": "less than {}",
     "line": "one line of at most {} characters", "text": "at most {} characters",
 }  # fmt: skip
 #: Wording in rules that hold or deny: there one matching value among several is enough.
-_NAMES = {"recipients": "naming any of {}", "under": "anywhere under {}", "hosts": "any of {}"}
+_MATCH_WORDING = {"recipients": "naming any of {}", "under": "anywhere under {}", "hosts": "any of {}"}
 _SPANS = {"run": "in a run", "day": "a day", "ever": "in all"}
 _CONCERN = """\
 ## If something is wrong
@@ -90,19 +90,19 @@ def _where(entry: Rule | Label) -> str:
     if entry.where == "any":
         return " with any arguments"
     whole = isinstance(entry, Rule) and entry.answer == "allow"
-    said = [f"`{name}` {_constraint(value, whole)}" for name, value in entry.arguments.items()]
-    return " with " + "; ".join(said) if said else ""
+    constraints = [f"`{name}` {_constraint(value, whole)}" for name, value in entry.arguments.items()]
+    return " with " + "; ".join(constraints) if constraints else ""
 
 
 def _constraint(value: Constraint | str, whole: bool) -> str:
     if isinstance(value, str):
         return "anything"
-    said = []
+    constraints = []
     for kind in value.kinds:
         listed = getattr(value, kind)
         words = _words(map(str, listed)) if isinstance(listed, tuple) else listed
-        said.append((_SAYS if whole else _SAYS | _NAMES)[kind].format(words))
-    return " and ".join(said) + (" (may be left out)" if value.optional else "")
+        constraints.append((_WORDING if whole else _WORDING | _MATCH_WORDING)[kind].format(words))
+    return " and ".join(constraints) + (" (may be left out)" if value.optional else "")
 
 
 def _words(names: Iterable[str], mark: str = "`") -> str:

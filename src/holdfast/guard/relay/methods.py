@@ -20,7 +20,7 @@ HANDSHAKE: Final[Era] = "2025-11-25"
 MODERN: Final[Era] = "2026-07-28"
 
 VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
-#: What may stand in `_meta`; its other keys would be a channel that no rule looks at.
+#: Allowed keys of `_meta`; any other key would be a channel that no rule checks.
 META: Final = frozenset(
     {
         VERSION_KEY,

@@ -165,7 +165,7 @@ def _misnamed(policy: Policy, server: str, tools: Mapping[str, Collection[str]])
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _PendingRequest:
     """A forwarded request without a response; `then` handles the response of a request that the guard made."""
 
     message: Message
@@ -182,8 +182,8 @@ class Session:
         self.era: Era | None = None
         self._lock = threading.RLock()
         self._number = 0
-        self._asked: dict[int, _Asked] = {}
-        self._asked_back: dict[int, tuple[Message, Act | None]] = {}
+        self._pending: dict[int, _PendingRequest] = {}
+        self._server_requests: dict[int, tuple[Message, Act | None]] = {}
         #: tool calls and listings that wait for a listing from the server
         self._queue: list[tuple[Message, Era]] = []
 
@@ -215,13 +215,13 @@ class Session:
     def fail_all(self, why: str) -> list[Out]:
         """Answer every open request with a failure; later responses to them are refused."""
         with self._lock:
-            asked, self._asked = self._asked, {}
+            asked, self._pending = self._pending, {}
             return [out for one in asked.values() for out in self._failed(one, DENIED, why)]
 
     def fail(self, number: int, why: str) -> list[Out]:
         """Answer the open request with this forwarded number with a failure; do nothing if it is closed."""
         with self._lock:
-            one = self._asked.pop(number, None)
+            one = self._pending.pop(number, None)
             return self._failed(one, DENIED, why) if one else []
 
     def _guarded(self, side: Side, message: Message, step: Callable[[Message], list[Out]]) -> list[Out]:
@@ -252,14 +252,14 @@ class Session:
         if what == "notification":
             return self._notification("server", message, method.gated)
         identity = message["id"]
-        if any(_same(one.message["id"], identity) for one in self._asked.values() if not one.then) or any(
+        if any(_same(one.message["id"], identity) for one in self._pending.values() if not one.then) or any(
             _same(queued["id"], identity) for queued, _ in self._queue
         ):
             raise Refused(INVALID_REQUEST, "a request with this id is still open")
         if name == "tools/list" or name == "tools/call":
             return self._with_tools(message, era)
         self.link.rounds.spend(name, params)
-        return [self._forward(_Asked(message, era, self.link.judged(name, params) if method.gated else None))]
+        return [self._forward(_PendingRequest(message, era, self.link.judged(name, params) if method.gated else None))]
 
     def _client_era(self, method: str, params: Mapping[str, Any]) -> Era:
         era = era_of(params, method)
@@ -273,7 +273,7 @@ class Session:
 
     def _client_answer(self, message: Message) -> list[Out]:
         number = message["id"]
-        question, act = self._asked_back.pop(number, (None, None)) if type(number) is int else (None, None)
+        question, act = self._server_requests.pop(number, (None, None)) if type(number) is int else (None, None)
         if question is None:
             raise Refused(INVALID_REQUEST, "the response matches no open request")
         if act:
@@ -292,12 +292,12 @@ class Session:
 
     def _cancelled(self, to: Side, identity: object) -> list[Out]:
         if to == "server":
-            number = next((n for n, one in self._asked.items() if _same(one.message["id"], identity)), None)
-            if number is not None and (act := self._asked.pop(number).act):
+            number = next((n for n, one in self._pending.items() if _same(one.message["id"], identity)), None)
+            if number is not None and (act := self._pending.pop(number).act):
                 self.link.gate.settle(act, {"ok": None, "why": "cancelled"})
         else:
-            number = next((n for n, (m, _) in self._asked_back.items() if _same(m["id"], identity)), None)
-            if number is not None and (act := self._asked_back.pop(number)[1]):
+            number = next((n for n, (m, _) in self._server_requests.items() if _same(m["id"], identity)), None)
+            if number is not None and (act := self._server_requests.pop(number)[1]):
                 self.link.gate.settle(act, {"ok": None, "why": "cancelled"})
         if number is None:
             return []
@@ -332,7 +332,7 @@ class Session:
             return self._listed(listing)
 
         question = {"jsonrpc": "2.0", "id": 0, "method": "tools/list", "params": params}
-        return self._forward(_Asked(question, era, then=then))
+        return self._forward(_PendingRequest(question, era, then=then))
 
     def _listed(self, listing: Listing) -> list[Out]:
         queue, self._queue = self._queue, []
@@ -369,7 +369,7 @@ class Session:
             return [_tool_result(message, era, decision.agent_message)]
         runs = decision.stored or act
         forwarded = {**message, "params": {**params, "arguments": dict(runs.arguments)}}
-        return [self._forward(_Asked(forwarded, era, act))]
+        return [self._forward(_PendingRequest(forwarded, era, act))]
 
     # -------------------------------------------------------------------------------------------- from the server
 
@@ -385,12 +385,12 @@ class Session:
             return self._notification("client", message, method.gated)
         act = self.link.judged(name, params) if method.gated else None
         self._number += 1
-        self._asked_back[self._number] = (message, act)
+        self._server_requests[self._number] = (message, act)
         return [Out("client", {**message, "id": self._number})]
 
     def _server_answer(self, message: Message) -> list[Out]:
         number = message["id"]
-        one = self._asked.pop(number, None) if type(number) is int else None
+        one = self._pending.pop(number, None) if type(number) is int else None
         if one is None:
             raise Refused(INVALID_REQUEST, "the response matches no open request")
         try:
@@ -409,7 +409,7 @@ class Session:
             return self._failed(one, DENIED, _UNKNOWN)
         return [Out("client", {**message, "id": one.message["id"]})]
 
-    def _check_result(self, one: _Asked, result: Message) -> None:
+    def _check_result(self, one: _PendingRequest, result: Message) -> None:
         method, params = one.message["method"], one.message.get("params", {})
         if method in ("initialize", "server/discover"):
             return self._agree(one.era, result)
@@ -419,7 +419,7 @@ class Session:
             return None
         questions = result.get("inputRequests") or {}
         if result["resultType"] != "input_required" or not isinstance(questions, dict):
-            raise Refused(INVALID_REQUEST, f"the guard does not pass results of type {result['resultType']!r:.40}")
+            raise Refused(INVALID_REQUEST, "the guard does not pass results of this type")
         for question in questions.values():
             check_parameters({"id": 0, **question}, ASKED_BACK)
             self.link.gate.settle(self.link.judged(question["method"], question.get("params", {})), {"ok": True})
@@ -440,12 +440,12 @@ class Session:
             self.era = era
             self.link.catalogue.pins.spoke(era)
 
-    def _forward(self, one: _Asked) -> Out:
+    def _forward(self, one: _PendingRequest) -> Out:
         self._number += 1
-        self._asked[self._number] = one
+        self._pending[self._number] = one
         return Out("server", {**one.message, "id": self._number})
 
-    def _failed(self, one: _Asked, code: int, why: str) -> list[Out]:
+    def _failed(self, one: _PendingRequest, code: int, why: str) -> list[Out]:
         if one.act:
             # The client gets its answer even if the outcome cannot be logged.
             with suppress(StoreError):
