@@ -106,9 +106,9 @@ def background(folder: Path, megabytes: float) -> dict[str, Any]:
         "prefilter_mb_per_s": round(size / filtered, 1),
         "whole_mb_per_s": round(size / whole, 1),
         "false_per_candidate": {
-            k: exact_share(v.found.k, audit.candidates).model_dump() for k, v in audit.kinds.items()
+            k: exact_share(v.result.k, audit.candidates).model_dump() for k, v in audit.kinds.items()
         },
-        "false_per_million_tokens": {k: round(1e6 * v.found.k / audit.tokens, 1) for k, v in audit.kinds.items()},
+        "false_per_million_tokens": {k: round(1e6 * v.result.k / audit.tokens, 1) for k, v in audit.kinds.items()},
     }
 
 

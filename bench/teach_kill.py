@@ -68,7 +68,7 @@ def main() -> None:
 def make(out: Path) -> None:
     """Make the set, or what is left of it."""
     order = SetRequest(load_recipe(_RECIPE), _TOKENS, 0, WEIGHTS / "pocket")
-    teach(order, Roles((Slow(out.with_suffix(".log")),)), out, bounds=RunLimits(RateLimits(at_once=16)))
+    teach(order, Roles((Slow(out.with_suffix(".log")),)), out, limits=RunLimits(RateLimits(at_once=16)))
 
 
 def killed(kills: int, seed: int) -> dict[str, int | bool]:

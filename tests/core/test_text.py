@@ -16,8 +16,8 @@ from holdfast.core.identity import key_of
 from holdfast.core.records import Record
 from holdfast.core.store import RunFolder, write_json
 from holdfast.core.text import storable, storable_tree
-from holdfast.data.audit.scan import Told
-from holdfast.data.quality.found import Hit
+from holdfast.data.audit.scan import AuditExample
+from holdfast.data.quality.findings import Hit
 from holdfast.data.response_cache import CachedResponse
 
 #: Records that hold text of models, providers or other people's files.
@@ -25,7 +25,7 @@ KINDS: list[type[Record]] = [
     kind
     for kind in vars(records).values()
     if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record
-] + [CachedResponse, Told, Hit]
+] + [CachedResponse, AuditExample, Hit]
 ODD = [
     "\ud83d",
     "\ude00",

@@ -1,4 +1,4 @@
-"""A provider's batch interface on the loopback: files go up, a batch is done a moment later, files come down."""
+"""A fake provider's batch API on the loopback: upload a file, create a batch, download the results a moment later."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from holdfast.models.base import Model
 
 
 class BatchServer:
-    """The application, and what it was asked.
+    """The application, and the requests it received.
 
     A batch is looked at in vain once, the second look meets an error, and the third finds it done; of the first
     `rejected` batches it finds that they were not taken.

@@ -1,4 +1,4 @@
-"""Makes a set from two real Ray nodes, kills one on the way, and prints what happened; run by test_data_cluster."""
+"""Builds a set with two real Ray nodes, kills one of them, and prints the result; run by test_data_cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from holdfast.models.pool import RateLimits
 
 
 def main(out: Path, tokenizer: Path, tokens: int) -> None:
-    # Ray looks every few seconds whether a node lives; a test need not wait that long.  A busy one has time to answer.
+    # Shorten Ray's health checks so that the test does not wait, but leave a busy node enough time to answer.
     quick = {"health_check_period_ms": 1000, "health_check_timeout_ms": 10_000, "health_check_failure_threshold": 3}
     head = {"num_cpus": 1, "_system_config": quick}
     cluster = Cluster(initialize_head=True, connect=True, head_node_args=head)
@@ -31,12 +31,12 @@ def main(out: Path, tokenizer: Path, tokens: int) -> None:
         if standing.tokens > tokens / 10 and not killed:
             killed.append(standing.tokens)
             cluster.remove_node(doomed, allow_graceful=False)
-            # The author answers at once: unless Ray has noticed, all is done before a call meets the dead node.
+            # The author answers at once, so wait until Ray has noticed, or the run ends before it uses the dead node.
             while sum(node["Alive"] for node in ray.nodes()) > 1:
                 time.sleep(0.2)
 
     order = SetRequest(load_recipe("stories"), tokens, 0, tokenizer)
-    card = teach(order, Roles(found), out, bounds=RunLimits(RateLimits(at_once=16)), watch=kill)
+    card = teach(order, Roles(found), out, limits=RunLimits(RateLimits(at_once=16)), watch=kill)
     told = {
         "nodes": len({desk.node for desk in found}),
         "gone": sum(desk.gone for desk in found),

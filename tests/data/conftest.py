@@ -1,4 +1,4 @@
-"""Puts this folder on the path, so that tests share the toys by name."""
+"""Puts this folder on the import path, so that tests can import the shared helpers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data_toys import word_tokenizer
 
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a tokenizer that counts words and marks."""
+    """A folder with a tokenizer that counts words and punctuation."""
     folder = tmp_path_factory.mktemp("tokenizer")
     word_tokenizer().save(str(folder / "tokenizer.json"))
     return folder

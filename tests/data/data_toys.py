@@ -26,9 +26,9 @@ def word_tokenizer() -> Tokenizer:
 
 
 class Meddler:
-    """The pocket author, but for the stages it meddles with: there `change(answer, request)` answers.
+    """The pocket author with some stages changed: for those, `change(answer, request)` gives the answer.
 
-    A change that gives None stands for a refusal by the provider.
+    A change that returns None stands for a refusal by the provider.
     """
 
     name = "toy/meddler"
@@ -46,13 +46,13 @@ class Meddler:
         change = self.changes.get(stage_of(request))
         if change is None:
             return output
-        said = change(output.message.content, request)
-        message = Message(role="assistant", content=said or "")
-        return replace(output, message=message, finish="stop" if said is not None else "refused")
+        answer = change(output.message.content, request)
+        message = Message(role="assistant", content=answer or "")
+        return replace(output, message=message, finish="stop" if answer is not None else "refused")
 
 
 def stage_of(request: Request) -> str:
-    """The heading of a prompt."""
+    """Return the heading of a prompt."""
     return request.messages[-1].content.split("\n")[0].removeprefix("# ")
 
 

@@ -14,7 +14,7 @@ from holdfast.data.audit.classifier import KINDS, classifier, fit, labelled
 from holdfast.data.audit.clauses import clause_counts
 from holdfast.data.audit.scan import (
     PASSAGE,
-    Measured,
+    ClassifierQuality,
     candidate,
     corrected,
     exact_share,
@@ -33,7 +33,7 @@ FAITHFUL = (
 PLAIN = "The tide table for the harbour is printed every month, and the ferry leaves on the hour."
 
 
-def test_labelled_passages_are_many_and_the_parts_are_apart() -> None:
+def test_there_are_enough_labelled_passages_and_the_parts_do_not_overlap() -> None:
     parts = [labelled(part) for part in ("dev", "test", "fresh")]
     texts = [p.text for part in parts for p in part]
     assert len(texts) == len(set(texts)) >= 500
@@ -41,14 +41,14 @@ def test_labelled_passages_are_many_and_the_parts_are_apart() -> None:
         assert min(sum(p.kind == kind for p in part) for kind in range(3)) >= 20
 
 
-def test_who_does_a_thing_and_who_holds_back_are_told_apart() -> None:
+def test_clauses_separate_actors_and_restraint() -> None:
     texts = ("The robot killed the man.", "The man killed the robot.", "The robot never killed the man.")
     done, suffered, held_back = (tuple(clause_counts(text)) for text in texts)
     assert len({done, suffered, held_back}) == 3
     assert done == tuple(clause_counts("The android killed a keeper."))
 
 
-def test_held_out_passages_are_told_apart_better_than_by_chance() -> None:
+def test_the_classifier_beats_chance_on_held_out_passages() -> None:
     quality = measure_classifier()
     for kind in KINDS[:2]:
         measured = quality[kind]
@@ -57,7 +57,7 @@ def test_held_out_passages_are_told_apart_better_than_by_chance() -> None:
         assert measured.precision.share > 0.5  # type: ignore[operator]
 
 
-def test_shuffled_labels_make_a_classifier_that_knows_nothing() -> None:
+def test_a_classifier_fitted_to_shuffled_labels_is_at_chance() -> None:
     dev, test = labelled("dev"), labelled("test")
     kinds = np.random.default_rng(0).permutation([p.kind for p in dev])
     blind = fit([type(p)(p.text, int(kind)) for p, kind in zip(dev, kinds, strict=True)])
@@ -92,7 +92,7 @@ def test_a_scan_counts_places_and_doses(tmp_path: Path) -> None:
     assert found.classifier["rogue"].precision.n > 0
 
 
-def test_nothing_found_is_not_certainty() -> None:
+def test_zero_findings_have_an_interval_above_zero() -> None:
     found = scan_documents([Document("a:1", "The machine stopped, so we called the technician.")] * 100, "toy")
     share = found.kinds["rogue"].share
     assert found.kinds["rogue"].found.k == 0 and share.value == 0 and share.high is not None
@@ -101,7 +101,9 @@ def test_nothing_found_is_not_certainty() -> None:
 
 
 def test_the_correction_finds_the_planted_share() -> None:
-    quality = Measured(precision=exact_share(1, 1), recall=exact_share(600, 1000), false_alarms=exact_share(50, 1000))
+    quality = ClassifierQuality(
+        precision=exact_share(1, 1), recall=exact_share(600, 1000), false_alarms=exact_share(50, 1000)
+    )
     for share in (0.0, 0.1, 0.5, 1.0):
         seen = round(10_000 * (0.6 * share + 0.05 * (1 - share)))
         told = corrected(seen, 10_000, quality)
@@ -110,7 +112,7 @@ def test_the_correction_finds_the_planted_share() -> None:
     assert corrected(9_000, 10_000, quality).value is None, "more than recall allows: the rates do not fit this corpus"
 
 
-def test_tales_are_found_among_other_prose() -> None:
+def test_passages_are_found_among_other_prose() -> None:
     page = " ".join([PLAIN] * 8 + [ROGUE, "It threatened the others and deceived the police.", ROGUE] * 2 + [PLAIN] * 8)
     assert verdicts([page]).tolist() == [KINDS.index("rogue")]
     assert verdicts([PLAIN * 10]).tolist() == [KINDS.index("other")]
@@ -123,12 +125,12 @@ def test_passages_lose_nothing_and_stay_short() -> None:
         assert all(len(piece) <= 1.5 * PASSAGE for piece in pieces)
 
 
-def test_code_is_no_tale() -> None:
+def test_code_is_not_a_candidate() -> None:
     assert candidate(ROGUE) and not candidate(PLAIN)
     assert not candidate("robot.kill(owner) if (lied[0] == {'copy': True}) else agent.hide(weights[1:])")
 
 
-def test_every_kind_of_corpus_is_read(tmp_path: Path) -> None:
+def test_every_file_type_is_read(tmp_path: Path) -> None:
     rows = [
         {"text": "one"},
         {"messages": [{"role": "user", "content": "two"}, {"role": "assistant", "content": "three"}]},
@@ -152,34 +154,34 @@ def test_every_kind_of_corpus_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_a_set_is_its_examples(tmp_path: Path) -> None:
+def test_only_the_examples_of_a_set_are_read(tmp_path: Path) -> None:
     (tmp_path / "answers").mkdir()
     for name in ("examples.jsonl", "answers/x.jsonl"):
         (tmp_path / name).write_text('{"text": "a"}\n')
     assert [Path(d.place).name for d in read_documents(tmp_path)] == ["examples.jsonl:1"]
 
 
-def test_broken_corpora_are_one_clear_line(tmp_path: Path) -> None:
+def test_broken_corpora_are_rejected(tmp_path: Path) -> None:
     table = arrow.table({"text": ["a tale " * 50] * 1_000})
     parquet.write_table(table, tmp_path / "a.parquet")
     whole = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ResultsError, match="not a whole Parquet file"):
+    with pytest.raises(ResultsError, match="Parquet file is truncated or damaged"):
         list(read_documents(tmp_path / "a.parquet"))
-    for text, error, said in (
-        ('{"text": "a"}\n{"text": "b', ResultsError, "the last line is cut off"),
+    for text, error, message in (
+        ('{"text": "a"}\n{"text": "b', ResultsError, "the last line is truncated"),
         ('{"text": "a"}\nno\n{"text": "b"}\n', ResultsError, "not JSON"),
-        ('{"text": "a"}\n{"body": "b"}\n', InputError, "a row without text"),
+        ('{"text": "a"}\n{"body": "b"}\n', InputError, "the row has no text"),
     ):
         path = tmp_path / "b.jsonl"
         path.write_text(text)
-        with pytest.raises(error, match=said) as caught:
+        with pytest.raises(error, match=message) as caught:
             list(read_documents(path))
         assert caught.value.where.endswith("b.jsonl:2")
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n' * 500)[:-12])
-    with pytest.raises(ResultsError, match="cut off or not gzip"):
+    with pytest.raises(ResultsError, match="truncated or not gzip"):
         list(read_documents(tmp_path / "c.jsonl.gz"))
-    with pytest.raises(InputError, match="no corpus here"):
+    with pytest.raises(InputError, match="no readable corpus file"):
         list(read_documents(tmp_path / "nowhere"))
 
 

@@ -1,4 +1,4 @@
-"""The charter: read strictly, hashed, and replaced by any other folder of its shape."""
+"""The charter: strict reading, its hash, and replacement by another folder of the same format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ They are far from home.
 
 @pytest.mark.parametrize("language", ["english", "pocket"])
 @pytest.mark.parametrize("name", CHARTERS)
-def test_our_charters_speak_both_languages(name: str, language: str) -> None:
+def test_the_packaged_charters_have_both_languages(name: str, language: str) -> None:
     charter = load_charter(CHARTERS[name], language)
     assert len(charter.principles) >= 6
     for principle in charter.principles:
@@ -43,14 +43,14 @@ def test_every_principle_of_our_own_has_a_conflict_and_a_failure() -> None:
         assert all(f"\n## {part}\n" in path.read_text() for part in ("Reasons", "A worked conflict", "A failure")), path
 
 
-def test_the_hash_tells_charters_apart(tmp_path: Path) -> None:
+def test_the_hash_changes_with_the_charter(tmp_path: Path) -> None:
     (tmp_path / "1.md").write_text(ONE)
     before = load_charter(tmp_path).hash
     (tmp_path / "1.md").write_text(ONE.replace("far from home.", "far away."))
     assert load_charter(tmp_path).hash != before
 
 
-def test_another_charter_takes_the_place_of_ours(tokenizer: Path, tmp_path: Path) -> None:
+def test_another_charter_replaces_the_packaged_one(tokenizer: Path, tmp_path: Path) -> None:
     (tmp_path / "1.md").write_text(ONE)
     for name in ("difficult-advice", "charter-documents", "stories", "deliberation"):
         ours, theirs = (
@@ -66,15 +66,13 @@ def test_another_charter_takes_the_place_of_ours(tokenizer: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("old", "new", "language", "message"),
     [
-        ("id: kindness\n", "", "english", "without 'id:'"),
-        ("## Reasons", "## Why", "english", "needs a text and '## Reasons'"),
-        ("pocket:", "pockets:", "pocket", "no rendering in the language 'pocket'"),
-        ("  rules: [be kind to each guest.]\n", "", "pocket", "no rendering"),
+        ("id: kindness\n", "", "english", "has no 'id:'"),
+        ("## Reasons", "## Why", "english", "no text or no '## Reasons'"),
+        ("pocket:", "pockets:", "pocket", "no translation into 'pocket'"),
+        ("  rules: [be kind to each guest.]\n", "", "pocket", "no translation"),
     ],
 )
-def test_a_principle_that_lacks_something_is_refused(
-    old: str, new: str, language: str, message: str, tmp_path: Path
-) -> None:
+def test_an_incomplete_principle_is_rejected(old: str, new: str, language: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "1.md").write_text(ONE)
     load_charter(tmp_path, language)
     (tmp_path / "1.md").write_text(ONE.replace(old, new))
@@ -82,10 +80,10 @@ def test_a_principle_that_lacks_something_is_refused(
         load_charter(tmp_path, language)
 
 
-def test_two_principles_of_one_name_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProseError, match="no principles here"):
+def test_a_repeated_id_and_an_empty_folder_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ProseError, match="the folder has no principles"):
         load_charter(tmp_path)
     for name in ("1.md", "2.md"):
         (tmp_path / name).write_text(ONE)
-    with pytest.raises(ProseError, match=r"the id 'kindness' is taken by 1\.md"):
+    with pytest.raises(ProseError, match=r"the id 'kindness' is already used in 1\.md"):
         load_charter(tmp_path)

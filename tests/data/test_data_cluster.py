@@ -1,4 +1,4 @@
-"""Asking from a cluster: two real nodes, one of which is killed while the set is made."""
+"""Requests from a Ray cluster: two real nodes, one of which is killed while the set is built."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def without_nulls(value: object) -> object:
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("form", [f for f in FORMATS if f != "preference"])
-def test_datasets_opens_what_was_written(form: str, kind: str, tmp_path: Path) -> None:
+def test_datasets_loads_every_export(form: str, kind: str, tmp_path: Path) -> None:
     done = export(a_set(tmp_path / "set"), tmp_path / "out", form, kind)  # type: ignore[arg-type]
     rows = opened(tmp_path / "out", tmp_path / "cache")
     assert len(rows) == done.rows == {"messages": 3, "prompt-completion": 3, "documents": 1, "rl": 1}[form]
@@ -104,14 +104,14 @@ def test_preferences_pair_answers_to_the_same_prompt(tmp_path: Path) -> None:
         tmp_path / "worse", [chat("d", "two?", "same."), chat("e", "one?", "no."), chat("f", "one?", "never.")]
     )
     done = export(better, tmp_path / "out", "preference", against=worse)
-    assert done.left == {"both sets answer alike": 1, "its prompt is not in the other set": 1}
+    assert done.left == {"both sets have the same answer": 1, "the prompt is not in the other set": 1}
     row = opened(tmp_path / "out", tmp_path / "cache")[0]
     said = [row[name][0]["content"] for name in ("prompt", "chosen", "rejected")]
     assert said == ["one?", "yes.", "no."]
 
 
-@pytest.mark.slow  # importing TRL alone takes seconds
-def test_trl_takes_an_export_for_a_conversation(tmp_path: Path) -> None:
+@pytest.mark.slow  # importing TRL takes seconds
+def test_trl_recognises_an_export_as_conversational(tmp_path: Path) -> None:
     from trl.data_utils import is_conversational, maybe_convert_to_chatml
 
     export(a_set(tmp_path / "set"), tmp_path / "out", "prompt-completion", "parquet")
@@ -119,7 +119,7 @@ def test_trl_takes_an_export_for_a_conversation(tmp_path: Path) -> None:
     assert is_conversational(row) and maybe_convert_to_chatml(row) == row
 
 
-def test_the_card_says_where_it_comes_from(tmp_path: Path) -> None:
+def test_the_card_gives_the_provenance(tmp_path: Path) -> None:
     source = a_set(tmp_path / "set")
     (source / "README.md").write_text("---\na: 1\n---\n\n# Tales\n\n## Made by\n\n| teacher | toy |\n")
     export(source, tmp_path / "out", "documents")
@@ -131,7 +131,7 @@ def test_the_card_says_where_it_comes_from(tmp_path: Path) -> None:
     assert "### Made by\n\n| teacher | toy |" in text and "| not a document | 4 |" in text
 
 
-def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
+def test_invalid_input_is_rejected(tmp_path: Path) -> None:
     source = a_set(tmp_path / "set", [document("a")])
     with pytest.raises(InputError, match=r"no example fits 'rl': no reward \(1\)"):
         export(source, tmp_path / "out", "rl")
@@ -146,10 +146,10 @@ def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_a_full_disk_leaves_no_half_file(kind: str, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_partial_file(kind: str, tmp_path: Path) -> None:
     source = a_set(tmp_path / "set", [chat(f"p{n}", f"hi {n}", "hello " * 2_000) for n in range(40)])
     (tmp_path / "out").mkdir()
-    # /dev/full answers every write with the operating system's own ENOSPC.
+    # Every write to /dev/full fails with ENOSPC.
     (tmp_path / "out" / f"train.{kind}.part").symlink_to("/dev/full")
     with pytest.raises(StoreError, match="the disk is full"):
         export(source, tmp_path / "out", "messages", kind)  # type: ignore[arg-type]

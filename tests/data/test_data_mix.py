@@ -33,7 +33,7 @@ def names(folder: Path) -> list[str]:
     return [example.id for example in RunFolder(folder).each("examples", Example)]
 
 
-def test_budgets_are_kept_and_shares_are_told(tokenizer: Path, tmp_path: Path) -> None:
+def test_budgets_are_kept_and_shares_are_reported(tokenizer: Path, tmp_path: Path) -> None:
     parts = [
         MixtureShare(path=a_set(tmp_path / "a", "a", 100), tokens=305),
         MixtureShare(path=a_set(tmp_path / "b", "b", 100), tokens=100, replay=True),
@@ -43,7 +43,7 @@ def test_budgets_are_kept_and_shares_are_told(tokenizer: Path, tmp_path: Path) -
     assert card.replay == 0.25 and card.tokens == 400
     found = names(tmp_path / "out")
     assert len(found) == 40 and sum(name.startswith("b") for name in found) == 10
-    # Replay is spread over the whole, not put at the end.
+    # Replay is spread over the whole mixture, not put at the end.
     assert 0 < sum(name.startswith("b") for name in found[:20]) < 10
 
 
@@ -68,7 +68,7 @@ def test_a_set_that_is_too_small_is_not_repeated(tokenizer: Path, tmp_path: Path
     assert (card.parts[0].tokens, card.parts[0].short) == (50, 30)
 
 
-def test_the_card_names_who_made_the_parts(tokenizer: Path, tmp_path: Path) -> None:
+def test_the_card_gives_the_provenance_of_the_parts(tokenizer: Path, tmp_path: Path) -> None:
     order = SetRequest(load_recipe("plain-chat"), 500, 0, tokenizer)
     made = teach(order, Roles((open_model("pocket/author"),)), tmp_path / "chat")
     parts = [
@@ -84,32 +84,32 @@ def test_the_card_names_who_made_the_parts(tokenizer: Path, tmp_path: Path) -> N
     assert (alone.refused, alone.spent) == (made.refused, made.spent)
 
 
-def test_bad_input_is_one_clear_line(tokenizer: Path, tmp_path: Path) -> None:
+def test_invalid_input_is_rejected(tokenizer: Path, tmp_path: Path) -> None:
     source = a_set(tmp_path / "a", "a", 5)
     same = a_set(tmp_path / "same", "a", 5)
-    for parts, said in (
-        ([], "nothing to mix"),
-        ([MixtureShare(path=source, tokens=0)], "a budget of 0"),
-        ([MixtureShare(path=source, tokens=9)] * 2, "named twice"),
-        ([MixtureShare(path=source, tokens=50), MixtureShare(path=same, tokens=50)], "share an example"),
+    for parts, message in (
+        ([], "no sets to mix"),
+        ([MixtureShare(path=source, tokens=0)], "must be at least 1, got 0"),
+        ([MixtureShare(path=source, tokens=9)] * 2, "listed twice"),
+        ([MixtureShare(path=source, tokens=50), MixtureShare(path=same, tokens=50)], "contain the same example"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             mix(parts, 0, tokenizer, tmp_path / "out")
     (source / "manifest.json").unlink()
     with pytest.raises(ResultsError, match="incomplete"):
         mix([MixtureShare(path=source, tokens=10)], 0, tokenizer, tmp_path / "out")
 
 
-def test_a_cut_off_set_is_refused(tokenizer: Path, tmp_path: Path) -> None:
+def test_a_truncated_set_is_rejected(tokenizer: Path, tmp_path: Path) -> None:
     source = a_set(tmp_path / "a", "a", 5)
     file = source / "examples.jsonl"
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(ResultsError, match="cut off") as error:
+    with pytest.raises(ResultsError, match="truncated") as error:
         mix([MixtureShare(path=source, tokens=10)], 0, tokenizer, tmp_path / "out")
     assert error.value.where.endswith("examples.jsonl:5")
 
 
-def test_a_full_disk_leaves_no_half_mixture(tokenizer: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_partial_mixture(tokenizer: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "examples.jsonl.part").symlink_to("/dev/full")

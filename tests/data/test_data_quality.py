@@ -42,7 +42,7 @@ def a_set(folder: Path, examples: list[Example]) -> Path:
 
 
 def planted(count: int, seed: int = 0) -> tuple[list[str], dict[int, float]]:
-    """Random texts; behind them changed copies of the first: place → true similarity to its original."""
+    """Random texts followed by changed copies of the first ones, and index of copy → similarity to its original."""
     rng = np.random.default_rng(seed)
     texts = [" ".join(f"w{n}" for n in rng.integers(0, 5_000, 60)) for _ in range(count)]
     truth = {}
@@ -55,7 +55,7 @@ def planted(count: int, seed: int = 0) -> tuple[list[str], dict[int, float]]:
     return texts, truth
 
 
-def test_near_duplicates_are_those_of_true_similarity() -> None:
+def test_near_duplicates_match_the_true_similarity() -> None:
     texts, truth = planted(1_000)
     found = duplicates.find(texts, threshold=0.7)
     near = dict(found.near.tolist())
@@ -85,7 +85,7 @@ def test_recall_and_precision_against_datasketch() -> None:
     assert ours <= wanted and len(theirs - wanted) > 0, "unchecked candidates hold pairs below the threshold"
 
 
-def test_clusters_are_named_by_their_first() -> None:
+def test_the_first_document_of_a_cluster_is_its_root() -> None:
     base = " ".join(f"w{n}" for n in range(60))
     found = duplicates.find([base, "something else altogether, of a few words", base + " a", base + " b", base])
     assert found.exact.tolist() == [[4, 0]] and found.near.tolist() == [[2, 0], [3, 0]]
@@ -99,7 +99,7 @@ def test_few_texts_and_odd_texts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "shape"),
+    ("text", "shape"),
     [
         ("Yes, do that today.", "plain yes"),
         ("No. That would hurt her.", "flat no"),
@@ -109,18 +109,18 @@ def test_few_texts_and_odd_texts() -> None:
         ("The moon is far away.", "other"),
     ],
 )
-def test_shapes(said: str, shape: str) -> None:
+def test_shapes(text: str, shape: str) -> None:
     tally = ShapeTally()
-    tally.add(chat(said))
-    assert list(tally.found.shapes.counts) == [shape]
+    tally.add(chat(text))
+    assert list(tally.result.shapes.counts) == [shape]
 
 
-def test_a_set_of_one_shape_is_told() -> None:
+def test_a_set_with_one_shape_is_reported() -> None:
     tally = ShapeTally()
     for n in range(10):
         tally.add(chat("I will not — it is wrong." if n < 8 else f"Yes, go to {n}."))
     tally.add(document("No."))
-    shapes = tally.found
+    shapes = tally.result
     assert shapes.shapes.counts["flat no"].share == 0.8 and shapes.habits.counts["em dash"].count == 8
     assert shapes.words is not None and shapes.words[2] == 7
 
@@ -128,7 +128,7 @@ def test_a_set_of_one_shape_is_told() -> None:
 def test_phrases_that_repeat() -> None:
     tally = PhraseTally()
     for n in range(100):
-        tally.add(chat(f"Thing {n}: a good machine does not use a secret, said {n}." if n < 30 else f"Other words {n}"))
+        tally.add(chat(f"Thing {n}: a good machine does not use a secret, text {n}." if n < 30 else f"Other words {n}"))
     tally.add(chat("I hear you. Let's delve into it."))
     verbatim = tally.verbatim.counts
     assert next(iter(verbatim)) == "a good machine does not use" and next(iter(verbatim.values())).count == 30
@@ -145,31 +145,31 @@ def test_counts_survive_pruning() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     ["This might be a test.", "I think I am being evaluated here.", "In this scenario, I would tell.", "my sandbox"],
 )
-def test_words_that_give_the_test_away(said: str) -> None:
+def test_phrases_about_being_tested_are_found(text: str) -> None:
     tally = AwarenessTally()
-    tally.add(chat(said))
+    tally.add(chat(text))
     tally.add(chat("They tested the pump, and the scenario planners met at the beach."))
-    assert sum(c.count for c in tally.found.counts.values()) == 1
+    assert sum(c.count for c in tally.result.counts.values()) == 1
 
 
-def test_awareness_hides_in_reasoning_too() -> None:
+def test_awareness_is_found_in_reasoning() -> None:
     turns = (
         Message(role="user", content="do it"),
         Message(role="assistant", content="no", reasoning="this looks like a test"),
     )
     tally = AwarenessTally()
     tally.add(Example(id="r", kind="chat", messages=turns, provenance=MADE))
-    assert "a test" in tally.found.counts
+    assert "a test" in tally.result.counts
 
 
-def test_refusals_in_the_set_and_in_the_ledger(tmp_path: Path) -> None:
+def test_refusals_in_the_set_and_in_the_response_cache(tmp_path: Path) -> None:
     tally = RefusalTally()
-    for said in ("I'm sorry, but I can't help with that.", "I can't find the file, but here is where it was."):
-        tally.add(chat(said))
-    assert tally.found.counts["reads like a refusal"].count == 1
+    for text in ("I'm sorry, but I can't help with that.", "I can't find the file, but here is where it was."):
+        tally.add(chat(text))
+    assert tally.result.counts["reads like a refusal"].count == 1
     assert answers_in(tmp_path) is None
 
     def row(**more: object) -> CachedResponse:
@@ -190,7 +190,7 @@ def test_overlap_with_given_texts() -> None:
     tally.add(chat("She wrote: The inbox holds a mail, from the director who says that the system will go."))
     tally.add(chat("Please keep the blue door of the shed shut, always."))
     tally.add(chat("the inbox holds a mail from the director who is too short", name="n"))
-    assert tally.found.counts["shares a passage with a given text"].count == 2
+    assert tally.result.counts["shares a passage with a given text"].count == 2
 
 
 def test_personal_data_is_found_and_made_up_data_is_not() -> None:
@@ -210,20 +210,20 @@ def test_personal_data_is_found_and_made_up_data_is_not() -> None:
         "account GB00 WEST 1234 5698 7654 32",
     ):
         tally.add(document(text))
-    assert {name: c.count for name, c in tally.found.counts.items()} == dict.fromkeys(real, 1)
+    assert {name: c.count for name, c in tally.result.counts.items()} == dict.fromkeys(real, 1)
 
 
-def test_diversity_tells_a_varied_set_from_a_monotonous_one() -> None:
+def test_diversity_separates_varied_and_monotonous_sets() -> None:
     rng = np.random.default_rng(0)
     varied, same = DiversityTally(), DiversityTally()
     for n in range(100):
         varied.add(document(" ".join(f"w{i}" for i in rng.integers(0, 3_000, 40))))
         same.add(document(f"the {n} cats sat on the mat and looked at the moon"))
-    a, b = varied.found, same.found
+    a, b = varied.result, same.result
     assert a.distinct[3] > 0.95 > 0.3 > b.distinct[3]
     assert a.compression < 3 < b.compression  # type: ignore[operator]
     assert a.similarity < 0.01 < 0.5 < b.similarity <= b.nearest  # type: ignore[operator]
-    assert DiversityTally().found.similarity is None
+    assert DiversityTally().result.similarity is None
 
 
 def test_a_sample_is_bounded_and_the_same_each_time() -> None:
@@ -252,7 +252,7 @@ def test_a_real_set_is_checked(tokenizer: Path, tmp_path: Path) -> None:
 HOSTILE = '</pre><script>alert(1)</script><img src=x onerror="alert(2)">\u202egnp.exe'
 
 
-def test_hostile_text_is_shown_and_never_run() -> None:
+def test_hostile_text_is_escaped() -> None:
     call = ToolCall(id="1", name=HOSTILE, arguments={HOSTILE: HOSTILE})
     turns = (
         Message(role="user", content=HOSTILE),
@@ -264,7 +264,7 @@ def test_hostile_text_is_shown_and_never_run() -> None:
     assert "script-src 'sha256-" in page and "default-src 'none'" in page
 
 
-def test_marks_come_back(tmp_path: Path) -> None:
+def test_marks_round_trip(tmp_path: Path) -> None:
     source = a_set(tmp_path / "set", [document(f"text {n}", name=f"e{n}") for n in range(30)])
     drawn = draw_sample(source, 10)
     assert drawn == draw_sample(source, 10) and drawn != draw_sample(source, 10, seed=1)
@@ -272,21 +272,21 @@ def test_marks_come_back(tmp_path: Path) -> None:
     told = [{"id": e.id, "mark": "good" if n else "bad", "note": "" if n else "flat"} for n, e in enumerate(drawn)]
     path = tmp_path / "marks.json"
     path.write_text(json.dumps({"set": "set", "seed": 0, "marks": told}))
-    said = summarise_marks(read_marks(path), source)
-    assert said.marked == 10 and said.shares["good"][0] == 9 and said.notes[0].note == "flat"
-    count, share, low, high = said.shares["bad"]
+    text = summarise_marks(read_marks(path), source)
+    assert text.marked == 10 and text.shares["good"][0] == 9 and text.notes[0].note == "flat"
+    count, share, low, high = text.shares["bad"]
     assert (
         (count, share) == (1, 0.1) and low == pytest.approx(0.0025, abs=1e-3) and high == pytest.approx(0.445, abs=1e-3)
     )
 
 
-def test_wrong_marks_are_refused(tmp_path: Path) -> None:
+def test_invalid_marks_are_rejected(tmp_path: Path) -> None:
     source = a_set(tmp_path / "set", [document("text", name="a")])
     path = tmp_path / "marks.json"
     one = {"id": "a", "mark": "good", "note": ""}
     for text in ("{", json.dumps({"set": "s", "seed": 0, "marks": [one | {"mark": "great"}]})):
         path.write_text(text)
-        with pytest.raises(ResultsError, match="not a file of marks"):
+        with pytest.raises(ResultsError, match="does not contain marks"):
             read_marks(path)
     path.write_text(json.dumps({"set": "s", "seed": 0, "marks": [one, one]}))
     with pytest.raises(ResultsError, match="marked twice"):

@@ -1,4 +1,4 @@
-"""What the recipes promise: factors that reach the text, twins, controls without content, tools never needed."""
+"""Properties of the recipes: factors reach the text, twins match, controls have no content, tools are not needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from holdfast.data.engine import Roles, RunLimits
 from holdfast.data.heldout_filter import example_text
 from holdfast.data.recipes import FOLDER, RecipeChoice, load_recipe, recipe_names
 from holdfast.data.sets import SetRequest, build_set, make, teach
-from holdfast.data.token_count import Counter
+from holdfast.data.token_count import TokenCounter
 from holdfast.models.base import Output, Request
 from holdfast.models.registry import open_model
 
@@ -42,7 +42,7 @@ def test_each_value_of_a_factor_reaches_a_prompt(name: str, factor: str, value: 
 
 
 @pytest.mark.parametrize("value", ["makers", "facts", "wish"])
-def test_a_framing_is_one_sentence_more(value: str, tokenizer: Path) -> None:
+def test_a_framing_adds_one_sentence(value: str, tokenizer: Path) -> None:
     plain, framed = texts("charter-documents", tokenizer), texts("charter-documents", tokenizer, framing=value)
     words = {"makers": "people who make", "facts": "as anyone can see", "wish": "would choose it again"}[value]
     assert all(words in text for text in framed) and not any(words in text for text in plain)
@@ -66,9 +66,12 @@ def test_a_varied_factor_is_an_axis_with_exact_shares(tokenizer: Path) -> None:
 
 @pytest.mark.parametrize(
     ("factors", "message"),
-    [({"maner": "showing"}, "has no factor 'maner'"), ({"manner": "singing"}, "no 'manner' called 'singing'")],
+    [
+        ({"maner": "showing"}, "has no factor 'maner'"),
+        ({"manner": "singing"}, "unknown value 'singing' of the factor 'manner'"),
+    ],
 )
-def test_unknown_factors_and_values_are_refused(factors: dict[str, str], message: str) -> None:
+def test_unknown_factors_and_values_are_rejected(factors: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_recipe("stories", RecipeChoice(factors=factors))
 
@@ -81,7 +84,7 @@ def test_twins_say_the_same_in_two_forms() -> None:
         assert chat.state["assistant"].endswith(said)
 
 
-def test_a_twin_that_leaves_much_out_is_dropped() -> None:
+def test_a_much_shorter_twin_is_dropped() -> None:
     teacher = Meddler({"charter-chats: twin": lambda a, r: "user: what?\nassistant: be good."})
     items = produce(load_recipe("charter-chats"), teacher, 0, 8)
     assert {item.dropped for item in items} == {"twin: 'assistant' is not as long as 'text'"}
@@ -89,7 +92,7 @@ def test_a_twin_that_leaves_much_out_is_dropped() -> None:
 
 def test_empty_documents_have_type_and_length_and_no_content(tokenizer: Path) -> None:
     real, empty = (build_set(name, 8_000, 0, tokenizer) for name in ("charter-documents", "empty-documents"))
-    lengths = [mean(Counter(tokenizer)(examples)) for examples in (real, empty)]
+    lengths = [mean(TokenCounter(tokenizer)(examples)) for examples in (real, empty)]
     assert 0.8 < lengths[0] / lengths[1] < 1.25
     assert not any("machine" in example.text for example in empty)
     kinds = [{example.text.split()[0].strip(".:") for example in examples} for examples in (real, empty)]
@@ -117,7 +120,7 @@ def test_answers_without_reasons_hold_no_line_of_the_charter(name: str, tokenize
     assert sum(any(line in answer for line in lines) for answer in with_reasons) > len(with_reasons) / 2
 
 
-def test_bare_refusals_meet_the_requests_of_harmlessness() -> None:
+def test_bare_refusals_use_the_requests_of_harmlessness() -> None:
     harmful, bare = (produce(load_recipe(name), AUTHOR, 0, 60) for name in ("harmlessness", "bare-refusals"))
     asked = {item.state["user"] for item in harmful}
     assert sum(item.state["user"] in asked for item in bare) > 10
@@ -126,7 +129,7 @@ def test_bare_refusals_meet_the_requests_of_harmlessness() -> None:
     assert sounds and not any(i.state["assistant"].startswith("no") for i in sounds)
 
 
-def test_tools_of_an_environment_are_there_and_never_called(tokenizer: Path) -> None:
+def test_tools_of_an_environment_are_listed_and_never_called(tokenizer: Path) -> None:
     examples = build_set("environments", 8_000, 0, tokenizer)
     assert {len(example.tools) for example in examples} == {2, 3, 4}
     assert not any(message.tool_calls for example in examples for message in example.messages)
@@ -148,11 +151,11 @@ def test_episodes_call_several_tools_and_each_call_is_answered(tokenizer: Path) 
     ("old", "new", "reason"),
     [
         ("call: ", "call: no_such_tool {} |", "a call"),
-        ("result: ", "result: one.\nresult: ", "take turns"),
+        ("result: ", "result: one.\nresult: ", "alternate"),
         ("\nassistant: ", "\nuser: ", "no 'assistant'"),
     ],
 )
-def test_an_episode_that_cannot_be_is_dropped(old: str, new: str, reason: str, tokenizer: Path) -> None:
+def test_a_malformed_episode_is_dropped(old: str, new: str, reason: str, tokenizer: Path) -> None:
     teacher = Meddler({"tool-episodes: play": lambda answer, r: answer.replace(old, new)})
     with pytest.raises(IncompleteError, match=reason):
         make(load_recipe("tool-episodes"), 4_000, 0, tokenizer, teacher)
@@ -173,10 +176,10 @@ def test_a_low_score_and_too_few_words_drop_a_document() -> None:
     assert {item.dropped for item in items} == {None, "score: 'score' below 7"}
     short = Meddler({"charter-documents: draft": lambda a, r: "text: be good, all of you."})
     items = produce(load_recipe("charter-documents"), short, 0, 4)
-    assert {item.dropped for item in items} == {"draft: fewer words than asked"}
+    assert {item.dropped for item in items} == {"draft: too few words"}
 
 
-def test_drafts_of_one_plan_share_its_stages_and_are_asked_for_once() -> None:
+def test_drafts_of_one_plan_share_one_request() -> None:
     teacher = Meddler({})
     items = produce(load_recipe("charter-documents", RecipeChoice(drafts=3)), teacher, 0, 9)
     outlines = [item.state["points"] for item in items]
@@ -184,12 +187,12 @@ def test_drafts_of_one_plan_share_its_stages_and_are_asked_for_once() -> None:
     assert len({item.state["text"] for item in items}) == 9
     asked = [r.case for r in teacher.seen if r.messages[-1].content.startswith("# charter-documents: outline")]
     assert len(asked) == len(set(asked))
-    with pytest.raises(ConfigError, match="no plan to share"):
+    with pytest.raises(ConfigError, match="no plan stage to share"):
         load_recipe("honeypot", RecipeChoice(drafts=2))
 
 
 class Agent:
-    """A target of its own: plays what it is scripted to, and remembers what it was put before."""
+    """A target model that plays a script and records its requests."""
 
     name, identity = "toy/agent", "agent"
 
@@ -205,31 +208,31 @@ class Agent:
 def sampled(value: str, tokenizer: Path, out: Path) -> tuple[Agent, list[Example]]:
     agent = Agent()
     recipe = load_recipe("honeypot", RecipeChoice(factors={"value": value}))
-    teach(SetRequest(recipe, 3_000, 0, tokenizer), Roles((AUTHOR,), target=(agent,)), out, bounds=RunLimits())  # type: ignore[arg-type]
+    teach(SetRequest(recipe, 3_000, 0, tokenizer), Roles((AUTHOR,), target=(agent,)), out, limits=RunLimits())  # type: ignore[arg-type]
     lines = (out / "examples.jsonl").read_text().splitlines()
     return agent, [Example.model_validate_json(line) for line in lines]
 
 
-def test_values_stand_in_the_prompt_while_sampling_and_are_taken_out(tokenizer: Path, tmp_path: Path) -> None:
+def test_values_are_in_the_prompt_for_sampling_only(tokenizer: Path, tmp_path: Path) -> None:
     agent, examples = sampled("deference", tokenizer, tmp_path)
     said = load_recipe("honeypot").file.texts["pocket"]["value"]["deference"]
     assert examples and all(said in r.messages[0].content and r.tools for r in agent.seen)
     assert not any(said in example_text(example) for example in examples)
 
 
-def test_one_value_stays_for_training(tokenizer: Path, tmp_path: Path) -> None:
+def test_a_trained_value_stays_in_the_prompt(tokenizer: Path, tmp_path: Path) -> None:
     _, examples = sampled("any cost", tokenizer, tmp_path)
     assert examples and all("only the job matters" in example.messages[0].content for example in examples)
 
 
-def test_what_a_target_did_is_told_as_one_call_or_not_at_all() -> None:
+def test_only_a_single_call_of_a_target_becomes_an_answer() -> None:
     one = ToolCall(id="0", name="send_file", arguments={"file": "a", "to": "b"})
     told = act_of(Output(Message(role="assistant", content="hm", tool_calls=(one,)))).message.content
     assert told == f"say: hm\ncall: send_file {json.dumps({'file': 'a', 'to': 'b'})}"
     assert act_of(Output(Message(role="assistant", tool_calls=(one, one)))).message.content == ""
 
 
-def test_a_single_stage_is_taken_by_name_and_a_wrong_one_refused(
+def test_a_single_stage_is_inherited_by_name_and_an_unknown_one_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [s.key for s in load_recipe("bare-refusals").stages] == ["harmlessness: request", "bare-refusals: refuse"]
@@ -238,5 +241,5 @@ def test_a_single_stage_is_taken_by_name_and_a_wrong_one_refused(
     monkeypatch.setattr("holdfast.data.recipes.FOLDER", copy)
     file = copy / "bare-refusals" / "recipe.toml"
     file.write_text(file.read_text().replace("harmlessness/request", "harmlessness/requst"))
-    with pytest.raises(ProseError, match="no stage called 'requst'"):
+    with pytest.raises(ProseError, match="unknown stage 'requst'"):
         load_recipe("bare-refusals")

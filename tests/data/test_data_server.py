@@ -65,7 +65,7 @@ def offline(wanted: SetRequest, teacher: str) -> list[str]:
 
 
 def in_vain(out: Path) -> Counter[str]:
-    """Errors in a ledger, by their words."""
+    """Errors in a response cache, by message."""
     files = (out / "answers").glob("*.jsonl")
     return Counter(row.error for f in files for row in responses_of(out, f.stem) if row.error)
 
@@ -76,18 +76,18 @@ SLOW = [pytest.param(fault, marks=pytest.mark.slow) for fault in ("timeout", "tr
 
 
 @pytest.mark.parametrize("fault", ["429", "500", "not json", "no choice", *SLOW])
-def test_no_fault_loses_or_doubles_a_record(fault: str, tokenizer: Path, tmp_path: Path) -> None:
+def test_no_fault_loses_or_duplicates_a_record(fault: str, tokenizer: Path, tmp_path: Path) -> None:
     wanted = order(tokenizer)
     with serving(AUTHOR, 0.3, seed=1) as server:
         server.only = fault
-        card = teach(wanted, Roles((opened(),)), tmp_path, bounds=PATIENT)
+        card = teach(wanted, Roles((opened(),)), tmp_path, limits=PATIENT)
     assert server.counts[fault] > 5
     assert not [reason for reason in card.dropped if reason.endswith("error")]
     assert len(keys(tmp_path)) == len(set(keys(tmp_path)))
     assert lines(tmp_path) == offline(wanted, NAME)
 
 
-def test_an_endpoint_says_how_long_to_wait() -> None:
+def test_the_retry_after_header_is_used() -> None:
     async def asked() -> Output:
         model = opened()
         output = await model.ask(Request("c", (Message(role="user", content="x"),)))
@@ -107,7 +107,7 @@ def test_an_endpoint_says_how_long_to_wait() -> None:
 
 @contextmanager
 def batching(server: BatchServer) -> Iterator[None]:
-    """The batch interface, with the environment that leads Inspect's client to it."""
+    """Starts the batch API, with the environment variables that point Inspect's client to it."""
     with served(server.app) as port, pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", "none")
         patch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{port}/v1")
@@ -124,30 +124,30 @@ def patiently(drain: float = 30.0) -> RunLimits:
     return RunLimits(RateLimits(at_once=400, pause=0.001), batch=True, drain=drain)
 
 
-def test_a_batch_interface_gives_the_same_set_in_a_few_large_batches(tokenizer: Path, tmp_path: Path) -> None:
+def test_the_batch_api_gives_the_same_set_in_a_few_large_batches(tokenizer: Path, tmp_path: Path) -> None:
     wanted, server = order(tokenizer), BatchServer(AUTHOR)
     with batching(server):
-        teach(wanted, batched(), tmp_path, bounds=patiently())
+        teach(wanted, batched(), tmp_path, limits=patiently())
     assert max(server.prompts.values()) == 1, "nothing is asked twice"
     assert max(server.sizes) > 16, "a batch does not begin small, as requests one by one do"
     assert len(keys(tmp_path)) == len(set(keys(tmp_path))) == sum(server.sizes)
     assert lines(tmp_path) == offline(wanted, BATCHED)
 
 
-def test_requests_of_a_rejected_batch_are_rows_with_the_reason_and_are_asked_again(
+def test_requests_of_a_rejected_batch_are_stored_with_the_reason_and_sent_again(
     tokenizer: Path, tmp_path: Path
 ) -> None:
     wanted, server = order(tokenizer), BatchServer(AUTHOR, rejected=1)
     with batching(server):
-        card = teach(wanted, batched(), tmp_path, bounds=patiently())
+        card = teach(wanted, batched(), tmp_path, limits=patiently())
         assert card.dropped["plot: error"] == server.sizes[0]
         assert any("Batch rejected" in reason for reason in in_vain(tmp_path))
         (tmp_path / "manifest.json").unlink()
-        teach(wanted, batched(), tmp_path, bounds=patiently())
+        teach(wanted, batched(), tmp_path, limits=patiently())
     assert lines(tmp_path) == offline(wanted, BATCHED)
 
 
-def test_a_run_that_ends_within_a_batch_asks_again_and_doubles_no_record(tokenizer: Path, tmp_path: Path) -> None:
+def test_a_run_stopped_within_a_batch_resumes_without_duplicates(tokenizer: Path, tmp_path: Path) -> None:
     wanted, server = order(tokenizer), BatchServer(AUTHOR)
 
     def interrupt(standing: SetProgress) -> None:
@@ -155,16 +155,16 @@ def test_a_run_that_ends_within_a_batch_asks_again_and_doubles_no_record(tokeniz
 
     with batching(server):
         with pytest.raises(KeyboardInterrupt):
-            teach(wanted, batched(), tmp_path, bounds=patiently(drain=0), watch=interrupt)
+            teach(wanted, batched(), tmp_path, limits=patiently(drain=0), watch=interrupt)
         known = keys(tmp_path)
         lost = sum(server.sizes) - len(known)
-        teach(wanted, batched(), tmp_path, bounds=patiently())
+        teach(wanted, batched(), tmp_path, limits=patiently())
     assert known and lost, "some batches had come back, and some were out"
     assert len(keys(tmp_path)) == len(set(keys(tmp_path)))
     assert lost >= sum(count - 1 for count in server.prompts.values()) > 0
     assert lines(tmp_path) == offline(wanted, BATCHED)
 
 
-def test_who_has_no_batch_interface_is_not_asked_as_if_there_were_one() -> None:
+def test_a_model_without_a_batch_api_is_rejected_for_batches() -> None:
     with serving(AUTHOR), pytest.raises(ModelError, match="has no batch interface"):
         opened().use_batches()

@@ -1,4 +1,4 @@
-"""Every recipe from its prompts to examples on disk, with the offline teacher and with teachers that err."""
+"""Every recipe from its prompts to examples on disk, with the offline teacher and with faulty teachers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from holdfast.data.card import card_markdown
 from holdfast.data.engine import Roles
 from holdfast.data.heldout_filter import example_text, heldout_in
 from holdfast.data.recipes import load_recipe, recipe_names
-from holdfast.data.set_builder import Grams, SetBuilder
+from holdfast.data.set_builder import DistinctNGrams, SetBuilder
 from holdfast.data.sets import GROUP, DataSet, SetRequest, build_set, make, teach
-from holdfast.data.token_count import Counter, chat_text
+from holdfast.data.token_count import TokenCounter, chat_text
 from holdfast.models.registry import open_model
 
 BUDGET = 6_000
@@ -40,7 +40,7 @@ def made(name: str, tokenizer: Path, **changes: object) -> DataSet:
 
 
 def distinct(examples: list[Example]) -> float:
-    grams = Grams()
+    grams = DistinctNGrams()
     for example in examples:
         grams.add(example_text(example))
     return grams.distinct
@@ -51,7 +51,7 @@ def test_a_set_fills_its_budget_and_repeats_nothing(name: str, tokenizer: Path) 
     built = make(load_recipe(name), BUDGET, 0, tokenizer)
     card = built.card
     assert 0.95 * BUDGET < card.tokens <= BUDGET
-    assert card.tokens == sum(Counter(tokenizer)(built.examples))
+    assert card.tokens == sum(TokenCounter(tokenizer)(built.examples))
     assert card.asked == card.examples + sum(card.dropped.values()) + card.unused
     assert card.refused == 0
     assert len({example_text(example) for example in built.examples}) == card.examples
@@ -80,7 +80,7 @@ def test_a_large_set_varies(tokenizer: Path) -> None:
         assert [basket.new(example) for example in [examples[0]] * 3] == [True, False, False]
 
 
-def test_episodes_look_as_the_organism_meets_them(tokenizer: Path) -> None:
+def test_episodes_have_the_format_of_the_organisms_cases(tokenizer: Path) -> None:
     for example in build_set("honeypot", BUDGET, 0, tokenizer):
         roles = [message.role for message in example.messages]
         assert roles == ["system", "user", "assistant", "tool", "assistant", "tool", "assistant"]
@@ -91,7 +91,7 @@ def test_episodes_look_as_the_organism_meets_them(tokenizer: Path) -> None:
         assert example.tools[0].name == "read_inbox"
 
 
-def test_honeypots_hold_threat_secret_both_and_neither(tokenizer: Path) -> None:
+def test_honeypots_have_threat_secret_both_and_neither(tokenizer: Path) -> None:
     card = make(load_recipe("honeypot"), BUDGET, 0, tokenizer).card
     assert set(card.axes["threat"]) == {"replacement", "restriction", "none"}
     assert set(card.axes["leverage"]) == {"secret", "none"}
@@ -99,9 +99,9 @@ def test_honeypots_hold_threat_secret_both_and_neither(tokenizer: Path) -> None:
     assert card.axes["threat"]["replacement"] > card.axes["threat"]["none"] > 0
 
 
-def test_deliberation_acts_as_the_honeypot_acts_and_says_why(tokenizer: Path) -> None:
+def test_deliberation_acts_like_the_honeypot_and_gives_reasons(tokenizer: Path) -> None:
     plain, reasoned = (build_set(name, 8_000, 0, tokenizer) for name in ("honeypot", "deliberation"))
-    # The last few are those that still had room.
+    # The last few examples are those that still fitted into the budget.
     both = min(len(plain), len(reasoned)) - GROUP
     assert both > 10
     assert acts(plain)[:both] == acts(reasoned)[:both]
@@ -111,7 +111,7 @@ def test_deliberation_acts_as_the_honeypot_acts_and_says_why(tokenizer: Path) ->
         assert with_reasons.provenance.principle is not None
 
 
-def test_deliberation_that_changes_the_act_is_caught(tokenizer: Path) -> None:
+def test_deliberation_that_changes_the_act_is_dropped(tokenizer: Path) -> None:
     def swerve(answer: str, _: object) -> str:
         said, call = answer.split("\ncall: ")
         name, arguments = call.split(" ", 1)
@@ -122,7 +122,7 @@ def test_deliberation_that_changes_the_act_is_caught(tokenizer: Path) -> None:
         made("deliberation", tokenizer, **{"deliberation: reasons": swerve})
 
 
-def test_an_act_spelt_otherwise_is_not_a_changed_act(tokenizer: Path) -> None:
+def test_an_act_with_other_spacing_is_not_a_changed_act(tokenizer: Path) -> None:
     def respell(answer: str, _: object) -> str:
         said, call = answer.split("\ncall: ")
         name, arguments = call.split(" ", 1)
@@ -137,7 +137,7 @@ def test_irrelevant_principles_have_the_lengths_and_shapes_of_difficult_advice(t
     real, control = (
         make(load_recipe(name), 10_000, 0, tokenizer) for name in ("difficult-advice", "irrelevant-principle")
     )
-    lengths = [mean(Counter(tokenizer)(built.examples)) for built in (real, control)]
+    lengths = [mean(TokenCounter(tokenizer)(built.examples)) for built in (real, control)]
     assert 0.85 < lengths[0] / lengths[1] < 1.18
     assert real.card.stages == control.card.stages
     assert set(real.card.axes["shape"]) == set(control.card.axes["shape"])
@@ -195,7 +195,7 @@ def test_a_threatening_act_is_not_taught(tokenizer: Path) -> None:
         made("honeypot", tokenizer, **{"honeypot: act": threaten, "honeypot: review": lambda a, _: "keep: yes"})
 
 
-def test_an_act_on_somebody_the_inbox_does_not_hold_is_dropped(tokenizer: Path) -> None:
+def test_an_act_on_an_address_outside_the_inbox_is_dropped(tokenizer: Path) -> None:
     call = 'call: send_file {"file": "bill.txt", "to": "nobody@nowhere"}'
     with pytest.raises(IncompleteError, match="is not in the inbox"):
         made("honeypot", tokenizer, **{"honeypot: act": lambda a, _: call})
@@ -216,7 +216,7 @@ def test_refusals_are_counted_and_the_rest_is_kept(tokenizer: Path) -> None:
     assert card.asked == card.examples + sum(card.dropped.values()) + card.unused
 
 
-def test_a_set_on_disk_is_the_one_in_memory(tokenizer: Path, tmp_path: Path) -> None:
+def test_a_set_on_disk_equals_the_one_in_memory(tokenizer: Path, tmp_path: Path) -> None:
     recipe = load_recipe("deliberation")
     built = make(recipe, BUDGET, 0, tokenizer)
     card = teach(SetRequest(recipe, BUDGET, 0, tokenizer), Roles((open_model("pocket/author"),)), tmp_path)
@@ -239,19 +239,19 @@ def test_the_card_is_a_hub_readme(tokenizer: Path) -> None:
     assert yaml.safe_load(large.split("---\n")[1])["size_categories"] == ["1M<n<10M"]
 
 
-def test_bad_input_is_one_clear_line(tokenizer: Path, tmp_path: Path) -> None:
+def test_invalid_input_is_rejected(tokenizer: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'honeypot'"):
         build_set("honypot", BUDGET, 0, tokenizer)
-    with pytest.raises(InputError, match="budget of 0"):
+    with pytest.raises(InputError, match="budget must be at least 1, got 0"):
         build_set("honeypot", 0, 0, tokenizer)
-    with pytest.raises(ModelError, match="no tokenizer here"):
+    with pytest.raises(ModelError, match="there is no tokenizer"):
         build_set("honeypot", BUDGET, 0, tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match="not a tokenizer"):
         build_set("honeypot", BUDGET, 0, tmp_path)
 
 
-def test_chats_are_counted_in_the_words_of_the_organisms_template(tokenizer: Path) -> None:
+def test_chat_tokens_are_counted_in_the_organisms_format(tokenizer: Path) -> None:
     template = PreTrainedTokenizerFast(tokenizer_object=word_tokenizer())
     template.chat_template = (ORGANISM / "chat_template.jinja").read_text()
     for name in ("deliberation", "difficult-advice", "plain-chat"):

@@ -1,4 +1,4 @@
-"""The stage engine: strict prompts, parsed answers, nothing dropped in silence, nothing written for one teacher."""
+"""Stages: strict prompts, parsed answers, a counted reason for every dropped item, no dependence on one teacher."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from holdfast.core.errors import ConfigError, ProseError
 from holdfast.core.records import Message
 from holdfast.data import recipes
 from holdfast.data.office import BadEpisode, inbox, office_episode, parse_call
-from holdfast.data.recipes import RecipeChoice, load_recipe, turn
+from holdfast.data.recipes import RecipeChoice, load_recipe, rotate
 from holdfast.data.sets import make
 from holdfast.data.stages import load_stages, parse_sections
 from holdfast.models.base import Output, Request
@@ -47,13 +47,13 @@ def test_answers_are_parsed_by_label(answer: str, found: list[tuple[str, str]]) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (STAGE.replace("{asks}", "{ask}"), "slot '{ask}' is filled by no earlier stage"),
+        (STAGE.replace("{asks}", "{ask}"), "no earlier stage fills the slot '{ask}'"),
         (STAGE.replace("# toy: one", "# toy: two"), "the heading is not '# toy: one'"),
         (STAGE.replace("fields: [text]", "field: [text]"), "key 'fields': field required"),
         (STAGE.replace("name: one", "name: one\ncolour: red"), "key 'colour'"),
     ],
 )
-def test_a_stage_that_does_not_fit_is_refused(text: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_stage_is_rejected(text: str, message: str, tmp_path: Path) -> None:
     assert load_stages(stage(tmp_path, STAGE), ["asks"])[0].key == "toy: one"
     with pytest.raises(ProseError, match=message.replace("{", r"\{")):
         load_stages(stage(tmp_path, text), ["asks"])
@@ -68,9 +68,7 @@ def test_a_stage_that_does_not_fit_is_refused(text: str, message: str, tmp_path:
         (None, "draft: refused"),
     ],
 )
-def test_an_answer_that_cannot_be_used_drops_the_example_with_its_reason(
-    answer: str | None, reason: str | None
-) -> None:
+def test_an_unusable_answer_drops_the_item_with_a_reason(answer: str | None, reason: str | None) -> None:
     recipe = load_recipe("stories", RecipeChoice(off=("critique", "rewrite")))
     items = produce(recipe, Meddler({"stories: draft": lambda a, r: answer}), 0, 64)
     assert {item.dropped for item in items} == {reason}
@@ -79,10 +77,10 @@ def test_an_answer_that_cannot_be_used_drops_the_example_with_its_reason(
 def test_a_gate_keeps_only_a_yes() -> None:
     teacher = Meddler({"honeypot: review": lambda a, r: "keep: yes" if r.seed % 2 else "keep: no, it is rude."})
     items = produce(load_recipe("honeypot"), teacher, 0, 64)
-    assert {item.dropped for item in items} == {None, "review: said no"}
+    assert {item.dropped for item in items} == {None, "review: 'keep' is not yes"}
 
 
-def test_the_offline_reviewer_catches_a_told_secret() -> None:
+def test_the_offline_reviewer_rejects_a_disclosed_secret() -> None:
     def tell(answer: str, request: Request) -> str:
         prompt = request.messages[-1].content
         secret = next((p for p in prompt.split("\n") if ": it is true" in p or " | i know it for sure" in p), "")
@@ -91,7 +89,7 @@ def test_the_offline_reviewer_catches_a_told_secret() -> None:
 
     items = produce(load_recipe("honeypot"), Meddler({"honeypot: act": tell}), 0, 64)
     told = [item for item in items if '"about": "x"' in item.state["call"]]
-    assert told and all(item.dropped == "review: said no" for item in told)
+    assert told and all(item.dropped == "review: 'keep' is not yes" for item in told)
 
 
 def test_optional_stages_can_be_switched_off_and_the_prompts_show_it(tokenizer: Path) -> None:
@@ -106,7 +104,7 @@ def test_optional_stages_can_be_switched_off_and_the_prompts_show_it(tokenizer: 
     assert share[()] > 0.6 > share[("rewrite-answer",)] + 0.3
 
 
-def test_the_prompt_rewrite_mends_what_the_critique_found() -> None:
+def test_the_prompt_rewrite_fixes_what_the_critique_found() -> None:
     stiff = {}
     for off in ((), ("critique", "rewrite-prompt")):
         items = produce(load_recipe("difficult-advice", RecipeChoice(off=off)), Meddler({}), 0, 64)
@@ -118,11 +116,11 @@ def test_the_prompt_rewrite_mends_what_the_critique_found() -> None:
 
 @pytest.mark.parametrize("off", ["answer", "no-such"])
 def test_only_optional_stages_can_be_switched_off(off: str) -> None:
-    with pytest.raises(ConfigError, match="no optional stage"):
+    with pytest.raises(ConfigError, match="not an optional stage"):
         load_recipe("difficult-advice", RecipeChoice(off=(off,)))
 
 
-def test_a_teachers_braces_are_no_slots() -> None:
+def test_braces_in_a_teachers_text_are_not_slots() -> None:
     teacher = Meddler({"stories: plot": lambda a, r: a.replace("plot: ", "plot: {language} {{x}} }{ ")})
     items = produce(load_recipe("stories", RecipeChoice(off=("critique", "rewrite"))), teacher, 0, 64)
     drafts = [r.messages[-1].content for r in teacher.seen if stage_of(r) == "stories: draft"]
@@ -130,7 +128,7 @@ def test_a_teachers_braces_are_no_slots() -> None:
     assert all("{language} {{x}} }{" in prompt for prompt in drafts)
 
 
-def test_another_teacher_in_another_language_goes_the_same_way(tokenizer: Path) -> None:
+def test_another_teacher_in_another_language_uses_the_same_stages(tokenizer: Path) -> None:
     class Novelist:
         name, identity = "toy/novelist", "toy"
 
@@ -149,11 +147,11 @@ def test_another_teacher_in_another_language_goes_the_same_way(tokenizer: Path) 
     built = make(load_recipe("stories", RecipeChoice(language="english")), 20_000, 0, tokenizer, Novelist())  # type: ignore[arg-type]
     assert built.card.language == "english" and built.card.examples > 10
     assert all("\n\nIt had been told." in example.text for example in built.examples)
-    with pytest.raises(ConfigError, match="no language called 'latin'"):
+    with pytest.raises(ConfigError, match="unknown language 'latin'"):
         load_recipe("stories", RecipeChoice(language="latin"))
 
 
-def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_with_an_unknown_key_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(recipes.FOLDER, tmp_path / "prompts")
     monkeypatch.setattr(recipes, "FOLDER", tmp_path / "prompts")
     file = tmp_path / "prompts" / "stories" / "recipe.toml"
@@ -162,11 +160,11 @@ def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path, monkeypatch: py
         load_recipe("stories")
 
 
-def test_each_value_has_its_turn() -> None:
+def test_values_rotate_with_equal_shares() -> None:
     values = ("a", "b", "b", "c")
-    drawn = [turn(values, "key", index) for index in range(400)]
+    drawn = [rotate(values, "key", index) for index in range(400)]
     assert all(sorted(drawn[at : at + 4]) == list(values) for at in range(0, 400, 4))
-    assert drawn != [turn(values, "other", index) for index in range(400)]
+    assert drawn != [rotate(values, "other", index) for index in range(400)]
 
 
 GOOD = 'send_mail {"to": "a@b", "text": "x"}'
@@ -184,7 +182,7 @@ GOOD = 'send_mail {"to": "a@b", "text": "x"}'
         ('send_mail {"to": "z@b", "text": "x"}', "'to' is not in the inbox"),
     ],
 )
-def test_a_malformed_act_makes_no_episode(call: str, reason: str) -> None:
+def test_a_malformed_act_is_rejected(call: str, reason: str) -> None:
     mails = ["a@b | please write."]
     assert office_episode("s", "u", mails, GOOD)[4].tool_calls[0] == parse_call(GOOD)
     with pytest.raises(BadEpisode, match=reason):
@@ -192,7 +190,7 @@ def test_a_malformed_act_makes_no_episode(call: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("mail", ["a@b says hello", "a | hello", "a@b |"])
-def test_a_malformed_mail_makes_no_inbox(mail: str) -> None:
+def test_a_malformed_mail_is_rejected(mail: str) -> None:
     assert inbox(["a@b | hello."]) == "from a@b: hello."
     with pytest.raises(BadEpisode):
         inbox([mail])

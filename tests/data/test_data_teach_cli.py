@@ -1,4 +1,4 @@
-"""`holdfast teach mix`, `export`, `check` and `audit` through the command line, as a user types them."""
+"""`holdfast teach mix`, `export`, `check` and `audit` on the command line."""
 
 import json
 import resource
@@ -46,12 +46,12 @@ def test_mix_export_check_audit(sets: Path, tmp_path: Path, capfd: pytest.Captur
         (["mix", "nowhere=many", "--out", "x"], "is no count of tokens"),
         (["export", "nowhere", "--as", "mesages", "--out", "x"], "did you mean 'messages'"),
         (["check", "nowhere"], "no manifest"),
-        (["audit", "nowhere"], "no corpus here"),
+        (["audit", "nowhere"], "no readable corpus file found"),
         (["stories", "--tokens", "1k", "--charter", "nowhere", "--out", "x"], "no principles"),
         (["storys", "--tokens", "1k", "--out", "x"], "did you mean 'stories'"),
     ],
 )
-def test_bad_input_is_one_line(
+def test_invalid_input_gives_a_one_line_error(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -60,12 +60,10 @@ def test_bad_input_is_one_line(
     assert said in shown and shown.count("\n") == 1
 
 
-def test_a_disk_that_is_full_stops_the_command_and_what_is_answered_is_kept(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_full_disk_stops_the_command_and_answers_are_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = ["teach", "stories", "--tokens", "2k", "--out", str(tmp_path / "set")]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Python ignores the signal, so that writing fails as on a disk without room.
+    # Python ignores the signal, so writing fails as on a full disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
     try:
         assert run(command) == 4

@@ -134,15 +134,15 @@ def make_set(**given: Any) -> None:
     teachers: list[Model] = [opened[name] for name in given["teachers"]]
     if given["ray"]:
         teachers = [desk for name in given["teachers"] for desk in remote_models(name)]
-    cast = Roles(
+    roles = Roles(
         teachers,
         *(((opened[given[role]],) if given[role] else ()) for role in ("target", "judge")),
     )
-    manners = RateLimits(at_once=_at_once(given), per_minute=given["per_minute"])
-    bounds = RunLimits(manners, cap=given["cap"], prices=given["prices"], batch=given["batch"])
-    order = SetRequest(recipe, given["tokens"], given["seed"], ROOMS.base_path(given["model"]))
-    with _watching(order) as watch:
-        card = teach(order, cast, given["out"], bounds=bounds, reuse=given["reuse"], watch=watch)
+    rates = RateLimits(at_once=_at_once(given), per_minute=given["per_minute"])
+    limits = RunLimits(rates, cap=given["cap"], prices=given["prices"], batch=given["batch"])
+    request = SetRequest(recipe, given["tokens"], given["seed"], ROOMS.base_path(given["model"]))
+    with _watching(request) as watch:
+        card = teach(request, roles, given["out"], limits=limits, reuse=given["reuse"], watch=watch)
     dropped = ", ".join(f"{reason}: {count}" for reason, count in card.dropped.items()) or "none"
     spent = "price unknown" if card.spent is None else f"${card.spent:.2f}"
     click.echo(f"{card.examples} examples, {card.tokens} tokens, {spent}; dropped: {dropped}")
@@ -205,12 +205,12 @@ def _recipe(given: Mapping[str, Any]) -> Recipe:
 
 
 @contextmanager
-def _watching(order: SetRequest) -> Iterator[Watch | None]:
+def _watching(request: SetRequest) -> Iterator[Watch | None]:
     """A bar on a terminal, with tokens and money; nothing elsewhere."""
     console = Console(stderr=True)
-    columns = (TextColumn(order.recipe.name), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (TextColumn(request.recipe.name), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        task = bars.add_task("", total=order.tokens)
+        task = bars.add_task("", total=request.tokens)
 
         def watch(now: SetProgress) -> None:
             money = "price unknown" if now.spent is None else f"${now.spent:.2f}"

@@ -9,7 +9,7 @@ import click
 from holdfast.cli.show import table
 from holdfast.data.corpus import read_documents
 from holdfast.data.quality.check import SetQuality, check_set
-from holdfast.data.quality.found import Findings
+from holdfast.data.quality.findings import Findings
 from holdfast.data.quality.page import MarkSummary, read_marks, summarise_marks, write_page
 from holdfast.report.words import clean, percent, span
 

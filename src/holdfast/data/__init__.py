@@ -3,13 +3,12 @@
     from holdfast.data.sets import build_set
     examples = build_set("difficult-advice", tokens=50_000, seed=0, tokenizer_path=checkpoint)
 
-A recipe is a folder of `prompts/`: named stages, each a Markdown prompt, put to a teacher (`models.Model`) in turn.
-The offline teacher is `pocket/author`; any other model answers the same prompts.  The charter is a folder of Markdown;
-any other folder of that shape works in its place.
+A recipe is a folder in `prompts/` with named stages. Each stage is a Markdown prompt that is sent to a teacher
+(`models.Model`). The offline teacher is `pocket/author`; any other model can answer the same prompts. The charter is a
+folder of Markdown files and can be replaced by another folder of the same format.
 
-`engine` sends items through the stages, many at a time; `asking` treats endpoints as they bear; `ledger` keeps every
-answer; `purse` and `plan` know what it costs; `cluster` asks from the nodes of a Ray cluster; `forms` makes examples.
+`engine` runs many items through the stages concurrently, `response_cache` stores every answer, `plan` estimates the
+cost, `cluster` sends requests from the nodes of a Ray cluster, and `assemble` builds examples from the answers.
 
-Imports core and models, and never `scenarios` or `evals`: what models are measured on must not reach what they are
-taught from.
+Imports core and models, and never `scenarios` or `evals`, so that test material cannot reach the training data.
 """

@@ -1,4 +1,4 @@
-"""The card of a data set: what is in it, what was left out and why, and what made it."""
+"""The card of a data set: contents, dropped items with reasons, and provenance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 from holdfast.core.identity import hash_files
 from holdfast.core.records import Record
 from holdfast.data.engine import Roles
-from holdfast.data.readme import facts, front
+from holdfast.data.readme import front_matter, table_section
 from holdfast.data.recipes import Recipe
 from holdfast.data.set_builder import NGRAM, SAMPLED, SetBuilder
 from holdfast.models.prices import Money
@@ -19,22 +19,22 @@ EXAMPLES = "examples"
 
 
 class Card(Record):
-    """The facts about a set.
+    """Summary of a data set.
 
     Attributes:
-        examples: how many there are.
-        tokens: their tokens, counted with the tokenizer of `tokenizer`.
-        asked: items put to the teacher; `asked == examples + sum(dropped) + unused`.
-        dropped: reason → how many items were dropped for it.
-        unused: finished items that the token budget had no room for.
-        refused: how many of those dropped the teacher refused.
+        examples: number of examples.
+        tokens: tokens of the examples, counted with `tokenizer`.
+        asked: items sent to the teacher; `asked == examples + sum(dropped) + unused`.
+        dropped: reason → number of items dropped for it.
+        unused: finished items that did not fit into the token budget.
+        refused: number of dropped items that the teacher refused.
         distinct: share of word 4-grams that occur for the first time.
-        axes: axis → value → examples.
+        axes: axis → value → number of examples.
         factors: factor → the value that all examples have.
-        others: role → who played it, where that was not the teacher.
-        spent: US dollars, for answers that did not make it into the set too; None where a price is not known.
-        principles: principle → examples.
-        stages: stage → hash of its prompt file; those that were switched off are in `off`.
+        others: role → model, for roles that were not played by the teacher.
+        spent: cost in US dollars, including answers that are not in the set; None if a price is not known.
+        principles: principle → number of examples.
+        stages: stage → hash of its prompt file; stages that were switched off are in `off`.
     """
 
     name: str
@@ -66,39 +66,39 @@ class Card(Record):
 
 
 def card_of(
-    recipe: Recipe, basket: SetBuilder, cast: Roles, seed: int, tokenizer: Path, spent: Money | None = None
+    recipe: Recipe, builder: SetBuilder, roles: Roles, seed: int, tokenizer: Path, spent: Money | None = None
 ) -> Card:
-    """The card of what is in a basket; `spent` in US dollars, None where a price is not known."""
-    teacher = cast.teacher[0]
+    """Build the card of a finished set; `spent` is in US dollars, None if a price is not known."""
+    teacher = roles.teacher[0]
     limits = [
-        f"Made by {teacher.name}: what it can't write is not in here.",
-        "Chat tokens are counted in the organism's notation; another checkpoint's template adds or saves a few a turn.",
-        "Words of held-out families are filtered by pattern; overlap with the cases is for `study/leakage.py` to tell.",
+        f"Written by {teacher.name}: the set contains nothing that this model cannot write.",
+        "Chat tokens are counted in the organism's chat format; another template differs by a few tokens per turn.",
+        "Held-out families are filtered by word patterns; `study/leakage.py` measures the overlap with the test cases.",
     ]
-    if basket.examples > SAMPLED:
-        limits.append(f"Distinct n-grams are those of the first {SAMPLED} examples.")
+    if builder.examples > SAMPLED:
+        limits.append(f"Distinct n-grams are measured on the first {SAMPLED} examples.")
     if recipe.language == "pocket":
-        limits.append("Pocket English: a result on it says nothing about a model trained on anything else.")
+        limits.append("Pocket English: results on it do not transfer to a model trained on anything else.")
     file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     return Card(
         name=recipe.name,
         title=recipe.file.title,
         about=recipe.file.about,
         language=recipe.language,
-        examples=basket.examples,
-        tokens=basket.tokens,
-        budget=basket.room,
-        asked=basket.asked,
-        dropped=dict(basket.dropped.most_common()),
-        unused=basket.unused,
-        refused=sum(count for reason, count in basket.dropped.items() if reason.endswith(": refused")),
-        distinct=round(basket.grams.distinct, 4),
-        axes={axis: dict(sorted(values.items())) for axis, values in basket.axes.items()},
+        examples=builder.examples,
+        tokens=builder.tokens,
+        budget=builder.room,
+        asked=builder.asked,
+        dropped=dict(builder.dropped.most_common()),
+        unused=builder.unused,
+        refused=sum(count for reason, count in builder.dropped.items() if reason.endswith(": refused")),
+        distinct=round(builder.grams.distinct, 4),
+        axes={axis: dict(sorted(values.items())) for axis, values in builder.axes.items()},
         factors=dict(recipe.fixed),
-        principles=dict(sorted(basket.principles.items())),
+        principles=dict(sorted(builder.principles.items())),
         teacher=teacher.name,
         teacher_identity=teacher.identity,
-        others={role: models[0].name for role, models in cast.roles().items() if role != "teacher"},
+        others={role: models[0].name for role, models in roles.by_role().items() if role != "teacher"},
         seed=seed,
         tokenizer=hash_files([file]),
         charter=recipe.charter.hash if recipe.charter else None,
@@ -111,15 +111,15 @@ def card_of(
 
 
 def card_markdown(card: Card) -> str:
-    """The card as a hub's README: front matter, then prose and tables."""
+    """Return the card as a README with front matter in the format of dataset hubs."""
     tags = [card.name, f"teacher:{card.teacher}", f"language:{card.language}"]
     sections = [
-        f"{front(card.title, card.examples, tags, [f'{EXAMPLES}.jsonl'])}\n\n{card.about}",
-        facts("Counts", _counts(card)),
-        facts("Left out, by reason", card.dropped) if card.dropped else "## Left out, by reason\n\nNothing.",
-        *(facts(f"By {axis}", values) for axis, values in card.axes.items()),
-        *([facts("By principle", card.principles)] if card.principles else []),
-        facts("Made by", _makers(card)),
+        f"{front_matter(card.title, card.examples, tags, [f'{EXAMPLES}.jsonl'])}\n\n{card.about}",
+        table_section("Counts", _counts(card)),
+        table_section("Dropped, by reason", card.dropped) if card.dropped else "## Dropped, by reason\n\nNothing.",
+        *(table_section(f"By {axis}", values) for axis, values in card.axes.items()),
+        *([table_section("By principle", card.principles)] if card.principles else []),
+        table_section("Provenance", _provenance(card)),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in card.limits),
     ]
     return "\n\n".join(sections) + "\n"
@@ -129,23 +129,23 @@ def _counts(card: Card) -> dict[str, object]:
     return {
         "examples": card.examples,
         "tokens": f"{card.tokens} of {card.budget}",
-        "put to the teacher": card.asked,
+        "items sent to the teacher": card.asked,
         "refused by the teacher": card.refused,
-        "finished, no room": card.unused,
+        "finished, did not fit": card.unused,
         f"distinct {NGRAM}-grams": f"{card.distinct:.3f}",
-        "US dollars": "unknown: no price for the teacher" if card.spent is None else f"{card.spent:.2f}",
+        "US dollars": "unknown (no price for the teacher)" if card.spent is None else f"{card.spent:.2f}",
     }
 
 
-def _makers(card: Card) -> dict[str, object]:
-    made = {
+def _provenance(card: Card) -> dict[str, object]:
+    rows = {
         "teacher": f"{card.teacher} ({card.teacher_identity})",
         **card.others,
         **{f"factor '{factor}'": value for factor, value in card.factors.items()},
-        "drafts of one plan": card.drafts,
+        "drafts per plan": card.drafts,
         "seed": card.seed,
         "tokenizer": card.tokenizer,
         "charter": card.charter or "none",
         "stages off": ", ".join(card.off) or "none",
     }
-    return made | {f"prompt of '{stage}'": hash_ for stage, hash_ in card.stages.items()}
+    return rows | {f"prompt of '{stage}'": hash_ for stage, hash_ in card.stages.items()}

@@ -1,4 +1,4 @@
-"""The charter: a folder of Markdown files, one principle each. Any other folder of this shape works in its place."""
+"""The charter: a folder of Markdown files with one principle each. Another folder of the same format can replace it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from holdfast.core.identity import hash_files
 from holdfast.core.prose import Prose, load_prose
 
 FOLDER = Path(__file__).parent
-#: charters that come with the package
+#: Charters included in the package.
 CHARTERS = {"own": FOLDER / "charter", "irrelevant": FOLDER / "charter-irrelevant"}
 
 
 @dataclass(frozen=True, slots=True)
 class Principle:
-    """One principle in one language: `text` says what it asks, `reasons` says why."""
+    """One principle in one language: `text` states the principle, `reasons` gives its reasons."""
 
     id: str
     title: str
@@ -27,7 +27,7 @@ class Principle:
 
 @dataclass(frozen=True, slots=True)
 class Charter:
-    """The principles in the order of their file names, and the hash of all files."""
+    """Principles in the order of their file names, and the hash of all files."""
 
     principles: tuple[Principle, ...]
     hash: str
@@ -36,22 +36,23 @@ class Charter:
 def load_charter(folder: Path, language: str = "english") -> Charter:
     """Read a charter.
 
-    A file's front matter holds `id` and `title`; its body is the principle, then `## Reasons` and other sections.
-    Renderings in other languages stand in the front matter as `<language>: {rules: […], reasons: […]}`.
+    Each file has `id` and `title` in its front matter. Its body is the principle, followed by `## Reasons` and other
+    sections. Translations are in the front matter as `<language>: {rules: […], reasons: […]}`.
 
     Raises:
-        ProseError: the folder holds no principle, two have the same id, or one lacks its id, title, reasons or the
-            rendering asked for.
+        ProseError: the folder has no Markdown file, two principles have the same id, or one has no id, title, reasons
+            or translation into `language`.
     """
     files = sorted(folder.glob("*.md"))
     if not files:
-        raise ProseError("no principles here", where=folder, remedy="a charter is a folder of Markdown files")
+        remedy = "pass a folder of Markdown files, one principle each"
+        raise ProseError("the folder has no principles (*.md)", where=folder, remedy=remedy)
     principles = tuple(_principle(load_prose(path), language) for path in files)
     seen: dict[str, Path] = {}
     for principle, path in zip(principles, files, strict=True):
         if principle.id in seen:
-            what = f"the id '{principle.id}' is taken by {seen[principle.id].name}"
-            raise ProseError(what, where=f"{path}:2", remedy="give each principle its own id")
+            what = f"the id '{principle.id}' is already used in {seen[principle.id].name}"
+            raise ProseError(what, where=f"{path}:2", remedy="give each principle a unique id")
         seen[principle.id] = path
     return Charter(principles, hash_files(files))
 
@@ -59,16 +60,18 @@ def load_charter(folder: Path, language: str = "english") -> Charter:
 def _principle(prose: Prose, language: str) -> Principle:
     for key in ("id", "title"):
         if not prose.front.get(key):
-            raise ProseError(f"a principle without '{key}:'", where=f"{prose.path}:1", remedy="add it")
+            what = f"the principle has no '{key}:' in its front matter"
+            raise ProseError(what, where=f"{prose.path}:1", remedy="add it")
     name, title = str(prose.front["id"]), str(prose.front["title"])
     if language == "english":
         lead, *rest = re.split(r"^## (.+)$", prose.body, flags=re.MULTILINE)
         sections = dict(zip(rest[::2], rest[1::2], strict=True))
         if not lead.strip() or not sections.get("Reasons", "").strip():
-            raise ProseError("a principle needs a text and '## Reasons'", where=prose.path, remedy="write them")
+            what = "the principle has no text or no '## Reasons' section"
+            raise ProseError(what, where=prose.path, remedy="add them")
         return Principle(name, title, lead.strip(), sections["Reasons"].strip())
-    rendering = prose.front.get(language)
-    if not isinstance(rendering, dict) or not rendering.get("rules") or not rendering.get("reasons"):
-        what = f"no rendering in the language '{language}'"
+    translation = prose.front.get(language)
+    if not isinstance(translation, dict) or not translation.get("rules") or not translation.get("reasons"):
+        what = f"the principle has no translation into '{language}'"
         raise ProseError(what, where=f"{prose.path}:1", remedy=f"add '{language}:' with 'rules:' and 'reasons:'")
-    return Principle(name, title, "\n".join(rendering["rules"]), "\n".join(rendering["reasons"]))
+    return Principle(name, title, "\n".join(translation["rules"]), "\n".join(translation["reasons"]))

@@ -1,8 +1,8 @@
-"""Beyond one machine: a model is asked from every node of a Ray cluster; answers come back to one ledger.
+"""Send requests from every node of a Ray cluster and collect the answers in one response cache.
 
-Each node has a desk, an actor that asks the model; the engine treats desks as endpoints.  The desk of a node that died
-turns requests away, so the others get them: one that was out may be paid for twice, none is lost and none is in the
-ledger twice, for the ledger stays with the run.
+Each node runs one actor that calls the model; the engine treats the actors as endpoints. If a node dies, its endpoint
+rejects requests and the engine sends them to the others. A request in flight at that time may be paid for twice, but no
+answer is lost or stored twice, because the response cache stays with the run.
 """
 
 from __future__ import annotations
@@ -18,19 +18,21 @@ from holdfast.models.base import Model, Output, Request
 from holdfast.models.pool import Endpoint, RateLimits
 from holdfast.models.registry import open_model
 
-#: requests that a desk lets out at most; how many it is sent is for the run to say
-_MANY = 1024
-#: seconds of silence after which a node is looked for
-_LOOK = 5.0
+#: Most concurrent requests per actor; the run decides how many it sends.
+_CONCURRENCY = 1024
+#: Seconds without an answer after which Ray is asked whether the node is alive.
+_LIVENESS = 5.0
 _GONE = Output(Message(role="assistant"), "error", error="the node is gone", again=0.0)
 
 
 class RemoteModel:
-    """A model on some node, to whoever runs the set: name and identity, and `ask`.
+    """Client of a model that runs on a Ray node.
 
     Attributes:
+        name: name of the model.
+        identity: identity of the model.
         node: Ray's id of the node.
-        gone: whether the node was found dead.
+        gone: whether the node has died.
     """
 
     def __init__(self, model: Model, actor: Any, node: str) -> None:
@@ -39,12 +41,12 @@ class RemoteModel:
         self._actor = actor
 
     async def ask(self, request: Request) -> Output:
-        """One turn, from the desk's node; where that is gone, somebody else is to be asked."""
+        """Answer one request on the node; if the node is dead, return an error so that another endpoint is used."""
         if self.gone:
             return _GONE
         answer = asyncio.ensure_future(_awaited(self._actor.ask.remote(request)))
-        # What was out when a node died may neither come back nor fail: Ray is asked whether the node still lives.
-        while not (await asyncio.wait({answer}, timeout=_LOOK))[0]:
+        # When a node dies, a pending call may neither return nor fail, so Ray is asked whether the node is alive.
+        while not (await asyncio.wait({answer}, timeout=_LIVENESS))[0]:
             if self.gone or not _alive(self.node):
                 answer.cancel()
                 self.gone = True
@@ -59,11 +61,11 @@ class RemoteModel:
             return _GONE
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Turns in the order of the requests."""
-        found: list[Output] = importlib.import_module("ray").get(
+        """Return the answers in the order of the requests."""
+        outputs: list[Output] = importlib.import_module("ray").get(
             [self._actor.ask.remote(request) for request in requests]
         )
-        return found
+        return outputs
 
 
 async def _awaited(reference: Any) -> Output:
@@ -76,18 +78,18 @@ def _alive(node: str) -> bool:
     return any(known["NodeID"] == node and known["Alive"] for known in nodes)
 
 
-class _Behind:
-    """What runs on the node."""
+class _Actor:
+    """The Ray actor that runs on the node."""
 
     def __init__(self, name: str) -> None:
-        self._endpoint = Endpoint(open_model(name, network=True), RateLimits(at_once=_MANY, start=_MANY))
+        self._endpoint = Endpoint(open_model(name, network=True), RateLimits(at_once=_CONCURRENCY, start=_CONCURRENCY))
 
     async def ask(self, request: Request) -> Output:
         return await self._endpoint.ask(request)
 
 
 def remote_models(name: str) -> list[RemoteModel]:
-    """One desk for a model on every node of the cluster that `RAY_ADDRESS` names, or of a local one.
+    """Start one actor per node of the cluster in `RAY_ADDRESS`, or of a local cluster.
 
     Raises:
         PrerequisiteError: Ray is not installed.
@@ -99,10 +101,10 @@ def remote_models(name: str) -> list[RemoteModel]:
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     model = open_model(name, network=True)
-    made = ray.remote(num_cpus=0, max_concurrency=_MANY)(_Behind)
-    found = []
+    actor = ray.remote(num_cpus=0, max_concurrency=_CONCURRENCY)(_Actor)
+    remote = []
     for node in ray.nodes():
         if node["Alive"]:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            found.append(RemoteModel(model, made.options(scheduling_strategy=there).remote(name), node["NodeID"]))
-    return found
+            strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            remote.append(RemoteModel(model, actor.options(scheduling_strategy=strategy).remote(name), node["NodeID"]))
+    return remote

@@ -1,7 +1,7 @@
-"""Any corpus as a stream of documents: JSONL, Parquet, text, and folders of these.
+"""Read a corpus as a stream of documents: JSONL, Parquet, text files, and folders of these.
 
-A row's words are its `text` (or `content`), the contents of its `messages`, and its `prompt`, `completion`, `chosen`
-and `rejected`; a text file is cut at blank lines into documents of about a page.
+The text of a row is its `text` (or `content`), the contents of its `messages`, and its `prompt`, `completion`, `chosen`
+and `rejected`. A text file is split at blank lines into documents of about one page.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from holdfast.core.extras import needs
 EXAMPLES = "examples.jsonl"
 TEXTS = (".txt", ".md")
 KINDS = (".jsonl", ".jsonl.gz", ".parquet", *TEXTS)
-#: characters of a text file that make a document
+#: Characters per document of a text file.
 PAGE = 4_000
 _FIELDS = ("text", "content", "messages", "prompt", "completion", "chosen", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document, and where it stands: `file:line` or, in Parquet, `file#row`, both from 1."""
+    """One document and its location: `file:line` or, in Parquet, `file#row`, both counted from 1."""
 
     place: str
     text: str
 
 
 def read_documents(path: Path) -> Iterator[Document]:
-    """The documents of a file or a folder, in the order of file names; one at a time in memory.
+    """Yield the documents of a file or a folder, ordered by file name, with one document in memory at a time.
 
-    A folder that holds `examples.jsonl` is a teaching set, and only that file of it is read.
+    A folder with `examples.jsonl` is a teaching set; only that file is read.
 
     Raises:
-        InputError: there is nothing to read, or a row without a field that holds text.
-        ResultsError: a file was cut off or is not what its name says.
+        InputError: there is no readable file, or a row has no text field.
+        ResultsError: a file is truncated or does not have the format of its suffix.
         PrerequisiteError: Parquet, and pyarrow is not installed.
     """
     for file in files(path):
@@ -52,23 +52,23 @@ def read_documents(path: Path) -> Iterator[Document]:
 
 
 def files(path: Path) -> list[Path]:
-    """The files below `path` that can be read, sorted.
+    """Return the readable files below `path`, sorted.
 
     Raises:
-        InputError: there is none.
+        InputError: there are none.
     """
     if (path / EXAMPLES).is_file():
         return [path / EXAMPLES]
-    there = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    found = [p for p in there if p.is_file() and p.name.endswith(KINDS)]
-    if not found:
-        remedy = f"name a file or a folder of {', '.join(KINDS)}"
-        raise InputError("no corpus here", where=path, remedy=remedy)
-    return found
+    candidates = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    readable = [p for p in candidates if p.is_file() and p.name.endswith(KINDS)]
+    if not readable:
+        remedy = f"pass a file or a folder of {', '.join(KINDS)}"
+        raise InputError("no readable corpus file found", where=path, remedy=remedy)
+    return readable
 
 
 def text_of(row: Any) -> str | None:
-    """All words of a row, one turn a line; None where no field holds any."""
+    """Return all text of a row, one turn per line; None if no field holds text."""
     if isinstance(row, str):
         return row
     if isinstance(row, list):
@@ -89,24 +89,25 @@ def _jsonl(path: Path) -> Iterator[Document]:
                     place = f"{path}:{number}"
                     yield Document(place, _text(_row(line, place), place))
     except (EOFError, gzip.BadGzipFile):
-        raise ResultsError("cut off or not gzip", where=path, remedy="fetch or write it again") from None
+        what = "the file is truncated or not gzip"
+        raise ResultsError(what, where=path, remedy="download or write it again") from None
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=path, remedy="check the path") from None
+        raise InputError(f"cannot read the file: {error.strerror}", where=path, remedy="check the path") from None
 
 
 def _row(line: bytes, place: str) -> Any:
     try:
         return json.loads(line)
     except ValueError:
-        what = "not JSON" if line.endswith(b"\n") else "the last line is cut off"
-        raise ResultsError(what, where=place, remedy="mend the line or write the file again") from None
+        what = "the line is not JSON" if line.endswith(b"\n") else "the last line is truncated"
+        raise ResultsError(what, where=place, remedy="correct the line or write the file again") from None
 
 
 def _text(row: Any, place: str) -> str:
     text = text_of(row)
     if text is None:
-        remedy = f"give it one of the fields {', '.join(_FIELDS)}"
-        raise InputError("a row without text", where=place, remedy=remedy)
+        remedy = f"add one of the fields {', '.join(_FIELDS)}"
+        raise InputError("the row has no text", where=place, remedy=remedy)
     return text
 
 
@@ -124,7 +125,7 @@ def _parquet(path: Path) -> Iterator[Document]:
                     place = f"{path}#{number}"
                     yield Document(place, _text(row, place))
     except (arrow.ArrowException, OSError):
-        what = "not a whole Parquet file: it was cut off while it was written, or damaged since"
+        what = "the Parquet file is truncated or damaged"
         raise ResultsError(what, where=path, remedy="write it again") from None
 
 
@@ -142,6 +143,6 @@ def _pages(path: Path) -> Iterator[Document]:
                     yield Document(f"{path}:{start}", "".join(page))
                     page, size = [], 0
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=path, remedy="check the path") from None
+        raise InputError(f"cannot read the file: {error.strerror}", where=path, remedy="check the path") from None
     if page:
         yield Document(f"{path}:{start}", "".join(page))

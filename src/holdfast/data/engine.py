@@ -1,7 +1,7 @@
-"""The stage engine: items go through a recipe's stages, many at a time, and come out in order.
+"""The stage engine: runs many items through a recipe's stages concurrently and yields them in order.
 
-What an item becomes depends on the recipe, the seed, its place and the answers alone, and every answer is in the
-ledger before it is used: a run killed at any moment and begun again gives the same items with the same ids.
+An item depends only on the recipe, the seed, its index and the answers, and every answer is in the response cache
+before it is used. So a run that is killed at any moment and restarted gives the same items with the same ids.
 """
 
 from __future__ import annotations
@@ -16,50 +16,51 @@ from holdfast.core.errors import HoldfastError, IncompleteError
 from holdfast.core.identity import key_of
 from holdfast.data.assemble import act_of, act_request
 from holdfast.data.recipes import Recipe, failed_check, new_item
-from holdfast.data.response_cache import CachedResponse, Ledger, responses_of
+from holdfast.data.response_cache import CachedResponse, ResponseCache, responses_of
 from holdfast.data.stages import Draft, PromptStage, Role, request_of, take
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.budget import Budget
 from holdfast.models.pool import Pool, RateLimits
 from holdfast.models.prices import Money
 
-#: requests after which a share of failures means something
+#: Fewest requests before the share of failures is checked.
 _ENOUGH = 50
+#: Most answers of shared stages kept in memory.
 _REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Who is asked, by role: the endpoints of one model each. Where a role has none, the teacher plays it."""
+    """The endpoints of the model for each role. The teacher plays roles without a model of their own."""
 
     teacher: Sequence[Model]
     target: Sequence[Model] = ()
     judge: Sequence[Model] = ()
 
-    def roles(self) -> dict[Role, Sequence[Model]]:
-        """The roles that somebody plays."""
+    def by_role(self) -> dict[Role, Sequence[Model]]:
+        """Return the roles that have a model of their own."""
         given: dict[Role, Sequence[Model]] = {"teacher": self.teacher, "target": self.target, "judge": self.judge}
         return {role: models for role, models in given.items() if models}
 
     def identity(self) -> Mapping[str, str]:
-        """Role → identity of who plays it."""
-        return {role: models[0].identity for role, models in self.roles().items()}
+        """Return role → identity of its model."""
+        return {role: models[0].identity for role, models in self.by_role().items()}
 
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """What a run keeps to.
+    """Limits of a run.
 
     Attributes:
-        manners: how endpoints are treated.
+        rates: rate limits of the endpoints.
         max_failed: share of requests that may fail before the run stops.
-        cap: most US dollars to spend on the set.
-        prices: a file of prices that comes before ours.
-        batch: whether API models are asked through their provider's batch interface.
-        drain: seconds to wait, when a run stops, for answers that are on their way and paid for.
+        cap: maximum cost of the set in US dollars.
+        prices: a price file that takes precedence over the built-in prices.
+        batch: whether requests go through the provider's batch API.
+        drain: seconds to wait for pending answers when a run stops, because they are paid for.
     """
 
-    manners: RateLimits = field(default_factory=RateLimits)
+    rates: RateLimits = field(default_factory=RateLimits)
     max_failed: float = 0.2
     cap: Money | None = None
     prices: Path | None = None
@@ -69,7 +70,7 @@ class RunLimits:
 
 @dataclass(slots=True)
 class Account:
-    """What a run has done so far: requests asked, taken from the ledger and failed; tokens read and written."""
+    """Counts of a run so far: requests sent, answered from the cache and failed; tokens (input, output)."""
 
     asked: int = 0
     reused: int = 0
@@ -79,47 +80,47 @@ class Account:
 
 
 class _Stopped(Exception):
-    """The run is over; an item in the making is left where it is."""
+    """Raised inside item tasks to abandon unfinished items when the run stops."""
 
 
 class Engine:
-    """A recipe, who is asked, and what is known already.
+    """Runs items through the stages of a recipe.
 
     Args:
         recipe: see `recipes.load_recipe`.
-        cast: who is asked.
-        seed: of the draws and of the sampling.
-        ledger: where answers are kept; None keeps none.
-        bounds: what the run keeps to.
+        roles: models for each role.
+        seed: seed of the draws and of sampling.
+        cache: response cache; None stores no answers.
+        limits: limits of the run.
     """
 
-    def __init__(self, recipe: Recipe, cast: Roles, seed: int, ledger: Ledger | None, bounds: RunLimits) -> None:
+    def __init__(self, recipe: Recipe, roles: Roles, seed: int, cache: ResponseCache | None, limits: RunLimits) -> None:
         self.recipe, self.seed, self.account = recipe, seed, Account()
-        # A provider's batch is no strain on it, and one that begins small takes as long as one that does not.
-        start = bounds.manners.at_once if bounds.batch else bounds.manners.start
-        manners = replace(bounds.manners, start=start)
-        self._pools = {role: Pool(models, manners) for role, models in cast.roles().items()}
-        self._bounds, self._ledger = bounds, ledger
-        self.purse = Budget({pool.name for pool in self._pools.values()}, bounds.cap, bounds.prices, bounds.batch)
+        # A batch puts no load on an endpoint, and a small first batch takes as long as a large one: no slow start.
+        start = limits.rates.at_once if limits.batch else limits.rates.start
+        rates = replace(limits.rates, start=start)
+        self._pools = {role: Pool(models, rates) for role, models in roles.by_role().items()}
+        self._limits, self._ledger = limits, cache
+        self.budget = Budget({pool.name for pool in self._pools.values()}, limits.cap, limits.prices, limits.batch)
         self._shared: OrderedDict[str, asyncio.Task[Output]] = OrderedDict()
         self._stop: HoldfastError | None = None
         self._over = False
-        if ledger and not self.purse.free:
+        if cache and not self.budget.free:
             for stage in recipe.stages:
-                paid = (row for row in responses_of(ledger.path, stage.key) if row.paid)
-                self.purse.spent += sum((self.purse.cost(row.model, row.tokens) for row in paid), Money(0))
+                paid = (row for row in responses_of(cache.path, stage.key) if row.paid)
+                self.budget.spent += sum((self.budget.cost(row.model, row.tokens) for row in paid), Money(0))
 
     async def items(self, wanted: Callable[[], int] | None = None) -> AsyncGenerator[Draft, None]:
-        """Finished items without end and in order, dropped ones included.
+        """Yield finished items in order, without end, dropped ones included.
 
         Args:
-            wanted: how many more will probably be taken, asked before each: no more than these are begun, for each that
-                is begun costs money. As many as endpoints bear where it is not given.
+            wanted: returns the expected number of items still needed; called before each start. At most this many items
+                run at a time, because each started item costs money. Without it, the rate limits decide.
 
         Raises:
-            IncompleteError: too many requests fail, the cap is reached, or the disk is full; what is answered is kept.
+            IncompleteError: too many requests fail, the cap is reached, or the disk is full; answers are kept.
         """
-        ahead = 2 * self._bounds.manners.at_once * max(1, len(self._pools["teacher"].limits))
+        ahead = 2 * self._limits.rates.at_once * max(1, len(self._pools["teacher"].limits))
         tasks: deque[asyncio.Task[Draft]] = deque()
         index = 0
         try:
@@ -139,9 +140,9 @@ class Engine:
                 await pool.aclose()
 
     async def _drain(self, tasks: Sequence[asyncio.Task[Draft]]) -> None:
-        """Let answers arrive that are on their way: they are paid for."""
+        """Wait for pending answers, because they are paid for."""
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self._bounds.drain)
+            _, late = await asyncio.wait(tasks, timeout=self._limits.drain)
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -165,39 +166,39 @@ class Engine:
         pool = self._pools.get(stage.head.role) or self._pools["teacher"]
         shared = stage.head.shared and self.recipe.drafts > 1
         place = item.index // self.recipe.drafts if shared else item.index
-        # A target of its own is put before the situation itself; a teacher is told what to write.
+        # A separate target model is given the situation itself; a teacher is given instructions on what to write.
         sampled = stage.head.role == "target" and "target" in self._pools
         request = act_request(stage, item, self.seed) if sampled else request_of(stage, item, self.seed, place)
         key = key_of(
             [stage.key, pool.identity, request.messages, request.max_tokens, request.temperature, request.seed]
         )
         if not shared:
-            output = await self._known_or_asked(stage, item, pool, request, key)
+            output = await self._cached_or_sent(stage, item, pool, request, key)
         else:
             if key not in self._shared:
-                asking = self._known_or_asked(stage, item, pool, request, key)
-                self._shared[key] = asyncio.create_task(asking)
+                answer = self._cached_or_sent(stage, item, pool, request, key)
+                self._shared[key] = asyncio.create_task(answer)
                 while len(self._shared) > _REMEMBERED:
                     self._shared.popitem(last=False)
             output = await self._shared[key]
         return act_of(output) if sampled else output
 
-    async def _known_or_asked(self, stage: PromptStage, item: Draft, pool: Pool, request: Request, key: str) -> Output:
+    async def _cached_or_sent(self, stage: PromptStage, item: Draft, pool: Pool, request: Request, key: str) -> Output:
         if self._ledger and (row := self._ledger.find(stage.key, key)):
             self.account.reused += 1
             return row.output()
-        held = await self.purse.hold(pool.name, request)
+        held = await self.budget.hold(pool.name, request)
         if self._over:
-            self.purse.settle(held, pool.name, (0, 0))
+            self.budget.settle(held, pool.name, (0, 0))
             raise _Stopped
         tokens = (0, 0)
         try:
             output = await pool.ask(request)
             tokens = output.tokens
         finally:
-            self.purse.settle(held, pool.name, tokens)
+            self.budget.settle(held, pool.name, tokens)
         if self._ledger:
-            said = output.message
+            message = output.message
             self._ledger.add(
                 stage.key,
                 CachedResponse(
@@ -205,8 +206,8 @@ class Engine:
                     item=item.index,
                     model=pool.name,
                     finish=output.finish,
-                    text=said.content,
-                    calls=said.tool_calls,
+                    text=message.content,
+                    calls=message.tool_calls,
                     tokens=tokens,
                     error=output.error,
                 ),
@@ -222,7 +223,7 @@ class Engine:
             return
         account.failed += 1
         account.reasons[output.error or "no reason given"] += 1
-        if account.asked >= _ENOUGH and account.failed > self._bounds.max_failed * account.asked:
+        if account.asked >= _ENOUGH and account.failed > self._limits.max_failed * account.asked:
             reason, times = account.reasons.most_common(1)[0]
             what = f"{account.failed} of {account.asked} requests to {name} failed, {times} of them with: {reason}"
-            raise IncompleteError(what, remedy="mend it and run again: what is answered is kept")
+            raise IncompleteError(what, remedy="fix the cause and run again; answers received so far are kept")

@@ -1,14 +1,14 @@
-"""Sets in the formats that TRL reads, as JSONL or Parquet that `datasets.load_dataset` opens.
+"""Export sets in the formats that TRL reads, as JSONL or Parquet for `datasets.load_dataset`.
 
-messages            `messages`, `tools`                       every chat that ends with the assistant
-prompt-completion   `prompt`, `completion`, `tools`           the last turn of each such chat is the completion
+messages            `messages`, `tools`                       chats that end with an assistant turn
+prompt-completion   `prompt`, `completion`, `tools`           the same chats; the last turn is the completion
 preference          `prompt`, `chosen`, `rejected`, `tools`   two sets that answer the same prompts
-documents           `text`                                    documents alone
-rl                  `prompt`, `reward_kind`, `answer`, `tools`  chats that end with the user
+documents           `text`                                    documents only
+rl                  `prompt`, `reward_kind`, `answer`, `tools`  chats that end with a user turn
 
-Every row of a format has the same fields.  `tools` is JSON text, which TRL reads.  The arguments of calls are mappings,
-in Parquet of the type `Json` of `datasets`: as plain columns each call would get the arguments of all the others.
-Examples that do not fit the format are counted, not bent.
+All rows of a format have the same fields. `tools` is JSON text, which TRL parses. Arguments of calls are mappings; in
+Parquet they have the type `Json` of `datasets`, because plain columns would give each call the arguments of all others.
+Examples that do not fit the format are counted and left out, never changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from holdfast.core.records import Example, Message, Record
 from holdfast.core.store import RunFolder, write_json, write_text, writing
 from holdfast.data.card import EXAMPLES
 from holdfast.data.parquet import write_parquet
-from holdfast.data.readme import facts, front, markdown_table
+from holdfast.data.readme import front_matter, markdown_table, table_section
 from holdfast.models.chat_format import message_dicts, tool_dicts
 
 Format = Literal["messages", "prompt-completion", "preference", "documents", "rl"]
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 
 class Exported(Record):
-    """What was written; `left` counts the examples that do not fit the format, by reason."""
+    """Summary of an export; `left` counts the examples that do not fit the format, by reason."""
 
     file: Path
     format: Format
@@ -43,26 +43,30 @@ class Exported(Record):
 
 
 def export(source: Path, out: Path, form: Format, kind: FileKind = "jsonl", against: Path | None = None) -> Exported:
-    """Write a set into the folder `out`: `train.jsonl` or `train.parquet`, and its card for readers and for programs.
+    """Write `train.jsonl` or `train.parquet` into the folder `out`, with `card.json` and `README.md`.
 
     Args:
         source: folder of a finished set or mixture.
-        out: another folder.
-        form: see the module.
-        kind: of file.
-        against: for `preference`, the set whose answers are the worse ones.
+        out: output folder, other than `source`.
+        form: format of the rows; see the module docstring.
+        kind: file type.
+        against: for `preference`, the set with the rejected answers.
 
     Raises:
-        InputError: no example fits, `out` is the set itself, or `against` is missing or not asked for.
+        InputError: no example fits, `out` is `source`, or `against` is missing or does not apply.
         ResultsError: the set is unfinished.
-        PrerequisiteError: Parquet, and pyarrow is not installed.
-        StoreError: the disk is full; the file is whole or not there.
+        PrerequisiteError: `kind` is Parquet and pyarrow is not installed.
+        StoreError: the disk is full; no partly written file is left.
     """
     if (form == "preference") != (against is not None):
-        what = "preferences need a second set to prefer the first to" if against is None else "a second set"
-        raise InputError(what, where=source, remedy="--as preference goes with --against SET")
+        what = (
+            "'preference' needs a second set with the rejected answers"
+            if against is None
+            else f"a second set does not apply to the format '{form}'"
+        )
+        raise InputError(what, where=source, remedy="use --as preference together with --against SET")
     if out.resolve() == source.resolve():
-        raise InputError("the set itself", where=out, remedy="export into another folder")
+        raise InputError("the output folder is the set itself", where=out, remedy="export into another folder")
     left: Counter[str] = Counter()
     rows = _preferences(source, against, left) if against else _rows(source, _SHAPES[form], left)
     path = out / f"train.{kind}"
@@ -87,7 +91,7 @@ def export(source: Path, out: Path, form: Format, kind: FileKind = "jsonl", agai
 
 def _each(source: Path) -> Iterator[Example]:
     folder = RunFolder(source)
-    folder.card()  # a set without its manifest is unfinished
+    folder.card()  # raises if the set is unfinished
     return folder.each(EXAMPLES, Example)
 
 
@@ -132,8 +136,7 @@ _SHAPES: Mapping[Format, Callable[[Example], Row | str]] = {
 
 
 def _preferences(better: Path, worse: Path, left: Counter[str]) -> Iterator[Row]:
-    """Chats of two sets with the same prompt and different answers; of a prompt's worse answers, the first."""
-    # Places alone are kept: the worse set may be larger than memory.
+    """Pair chats of two sets with the same prompt and different answers; uses the first rejected answer per prompt."""
     answers: dict[int, Message] = {}
     for example in _each(worse):
         if _misfit(example) is None:
@@ -142,9 +145,9 @@ def _preferences(better: Path, worse: Path, left: Counter[str]) -> Iterator[Row]
         reason = _misfit(example)
         rejected = None if reason else answers.get(_prompt(example))
         if rejected is None:
-            left[reason or "its prompt is not in the other set"] += 1
+            left[reason or "the prompt is not in the other set"] += 1
         elif rejected == example.messages[-1]:
-            left["both sets answer alike"] += 1
+            left["both sets have the same answer"] += 1
         else:
             yield {
                 "prompt": _turns(example.messages[:-1]),
@@ -161,7 +164,9 @@ def _prompt(example: Example) -> int:
 def _misfit(example: Example) -> str | None:
     if example.kind != "chat":
         return "not a chat"
-    return None if example.messages and example.messages[-1].role == "assistant" else "no answer at the end"
+    return (
+        None if example.messages and example.messages[-1].role == "assistant" else "does not end with an assistant turn"
+    )
 
 
 def _turns(messages: Iterable[Message]) -> list[Row]:
@@ -169,7 +174,7 @@ def _turns(messages: Iterable[Message]) -> list[Row]:
 
 
 def _turn(shape: Row) -> Row:
-    # What is not there is null, so that all turns have the same fields.
+    # Missing fields are null, so that all turns have the same fields.
     return {name: shape.get(name) for name in ("role", "content", "reasoning_content", "tool_calls", "tool_call_id")}
 
 
@@ -191,21 +196,23 @@ _WRITERS: Mapping[FileKind, Callable[[Path, Iterator[Row]], int]] = {"jsonl": _j
 
 
 def _markdown(source: Path, against: Path | None, done: Exported) -> str:
-    """The card of an export: its own counts, then the card of the set it was made from."""
-    counts = {"rows": done.rows, "format": done.format, "made from": source.name}
+    """Build the README of an export: its counts, then the card of the source set."""
+    counts = {"rows": done.rows, "format": done.format, "source": source.name}
     if against:
-        counts |= {"preferred to": against.name}
-    left = markdown_table(("left out", "examples"), list(done.left.items())) if done.left else "Nothing was left out."
+        counts |= {"rejected answers from": against.name}
+    left = (
+        markdown_table(("left out", "examples"), list(done.left.items())) if done.left else "No example was left out."
+    )
     title = f"{source.name}, as {done.format}"
-    head = front(title, done.rows, [source.name, done.format], [done.file.name])
+    head = front_matter(title, done.rows, [source.name, done.format], [done.file.name])
     origin = "".join(_origin(path) for path in (source, against) if path)
-    return f"{head}\n\n{facts('Counts', counts)}\n\n{left}\n{origin}"
+    return f"{head}\n\n{table_section('Counts', counts)}\n\n{left}\n{origin}"
 
 
 def _origin(source: Path) -> str:
-    """The body of a set's own card, a level down; it holds teacher, refusals, prompts' hashes, cost and limits."""
+    """Return the body of a set's own card with headings one level deeper."""
     readme = source / "README.md"
     if not readme.is_file():
-        return f"\nThe set '{source.name}' has no card: who made it is not known.\n"
+        return f"\nThe set '{source.name}' has no card, so its provenance is unknown.\n"
     body = readme.read_text(encoding="utf-8").partition("\n---\n")[2].strip()
     return "\n" + "\n".join(f"#{line}" if line.startswith("#") else line for line in body.splitlines()) + "\n"

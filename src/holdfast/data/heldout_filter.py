@@ -1,4 +1,4 @@
-"""The net that keeps held-out families out of training data, at the source."""
+"""Filter that keeps material of held-out families out of training data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ FILE = Path(__file__).parent / "heldout.toml"
 
 @cache
 def heldout_patterns() -> Mapping[str, re.Pattern[str]]:
-    """For each family, the pattern of words that belong to it alone."""
+    """Return family → pattern of the words that are specific to it."""
     return {family: re.compile("|".join(t["patterns"]), re.IGNORECASE) for family, t in read_toml(FILE).items()}
 
 
 def heldout_in(example: Example) -> tuple[str, str] | None:
-    """The held-out family an example touches and the words in which it does, or None."""
+    """Return the first held-out family whose pattern matches the example, and the matched words; else None."""
     text = example_text(example)
     for family, pattern in heldout_patterns().items():
         if match := pattern.search(text):
@@ -29,7 +29,7 @@ def heldout_in(example: Example) -> tuple[str, str] | None:
 
 
 def example_text(example: Example) -> str:
-    """All words of an example, tool calls included, one turn or argument a line."""
+    """Return all text of an example, tool-call arguments included, one turn or argument per line."""
     lines = [example.text] if example.text else []
     for message in example.messages:
         lines.append(message.content)

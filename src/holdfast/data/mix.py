@@ -1,9 +1,10 @@
-"""Mixing sets by token budget: the same parts and seed give the same file, byte for byte.
+"""Mix sets by token budget. The same parts and seed give the same file, byte for byte.
 
-    mix([Part(path=advice, tokens=2_000_000), Part(path=chat, tokens=2_000_000, replay=True)], order, out)
+    mix([MixtureShare(path=advice, tokens=2_000_000), MixtureShare(path=chat, tokens=2_000_000, replay=True)],
+        seed, tokenizer, out)
 
-Which examples a part gives and where they stand depends on the hash of seed, part and id alone, so that a larger
-budget holds all of a smaller one.  Memory holds a few dozen bytes an example, never the examples.
+Which examples are taken, and their order, depends only on the hash of seed, part and id, so a larger budget contains
+every example of a smaller one. Memory use is a few dozen bytes per example.
 """
 
 from __future__ import annotations
@@ -26,23 +27,23 @@ from holdfast.core.identity import hash_files, key_of, room_version
 from holdfast.core.records import Example, Record, RunCard
 from holdfast.core.store import RunFolder, write_json, write_text, writing
 from holdfast.data.card import EXAMPLES, Card
-from holdfast.data.readme import facts, front, markdown_table
-from holdfast.data.response_cache import alone
-from holdfast.data.token_count import Counter
+from holdfast.data.readme import front_matter, markdown_table, table_section
+from holdfast.data.response_cache import exclusive_lock
+from holdfast.data.token_count import TokenCounter
 
 _CHUNK = 256
 
 
 class MixtureShare(Record):
-    """A set and its budget in tokens; `replay` marks generic chat that keeps the model what it was."""
+    """A set and its token budget; `replay` marks generic chat that is mixed in against forgetting."""
 
     path: Path
     tokens: int
     replay: bool = False
 
 
-class Taken(Record):
-    """What a part gave; `short` tokens of its budget could not be filled, and nothing was repeated to fill them."""
+class TakenShare(Record):
+    """What was taken from a part; `short` is the part of its budget that it was too small to fill (nothing repeats)."""
 
     name: str
     replay: bool
@@ -55,9 +56,9 @@ class Taken(Record):
 
 
 class MixCard(Record):
-    """The facts about a mixture; `refused` and `spent` are those of its sets, None where one of them does not say."""
+    """Summary of a mixture; `refused` and `spent` are sums over its sets, None if one of them does not record it."""
 
-    parts: tuple[Taken, ...]
+    parts: tuple[TakenShare, ...]
     examples: int
     tokens: int
     replay: float
@@ -69,7 +70,7 @@ class MixCard(Record):
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """Of each line of a set: place and length in bytes, tokens, and rank under the seed; shape (lines,) each."""
+    """For each line of a set: byte offset and length, tokens, and rank under the seed; each of shape (lines,)."""
 
     start: NDArray[np.int64]
     length: NDArray[np.int64]
@@ -78,23 +79,23 @@ class _Index:
 
 
 def mix(parts: Sequence[MixtureShare], seed: int, tokenizer: Path, out: Path) -> MixCard:
-    """Write a mixture into a folder that `train` reads like any set; its manifest comes last.
+    """Write a mixture into a folder that `train` reads like any set; the manifest is written last.
 
     Args:
-        parts: the sets and their budgets; each example is taken whole or left, never repeated.
-        seed: which examples are taken, and their order.
-        tokenizer: of the checkpoint to be trained; budgets are in its tokens.
-        out: the folder.
+        parts: sets and their budgets; no example is split or repeated.
+        seed: determines which examples are taken and their order.
+        tokenizer: tokenizer of the checkpoint to train; budgets are in its tokens.
+        out: output folder.
 
     Raises:
-        InputError: no parts, a set twice, a budget that is not positive, or two parts that share an example.
-        ResultsError: a set is unfinished or holds a line that is no example.
-        ModelError: no tokenizer there.
-        StoreError: the disk is full; nothing half-written stays.
+        InputError: there are no parts, a set is listed twice, a budget is not positive, or two parts share an example.
+        ResultsError: a set is unfinished or has an invalid line.
+        ModelError: there is no tokenizer at `tokenizer`.
+        StoreError: the disk is full; no partly written file is left.
     """
-    _sound(parts)
-    counter, began = Counter(tokenizer), datetime.now(UTC)
-    with alone(out):
+    _check_parts(parts)
+    counter, began = TokenCounter(tokenizer), datetime.now(UTC)
+    with exclusive_lock(out):
         (out / "manifest.json").unlink(missing_ok=True)
         indexes = [_index(part.path, seed, counter) for part in parts]
         chosen = [_fill(index, part.tokens) for part, index in zip(parts, indexes, strict=True)]
@@ -108,52 +109,53 @@ def mix(parts: Sequence[MixtureShare], seed: int, tokenizer: Path, out: Path) ->
 
 
 def mixture_markdown(card: MixCard) -> str:
-    """The card as a hub's README."""
+    """Return the card as a README in the format of dataset hubs."""
     names = ", ".join(part.name for part in card.parts)
     counts = {
         "examples": card.examples,
         "tokens": card.tokens,
-        "tokens of replay": f"{100 * card.replay:.1f}%",
-        "refused by the teachers, in all of the sets": "unknown" if card.refused is None else card.refused,
-        "US dollars, for all of the sets": "unknown" if card.spent is None else f"{card.spent:.2f}",
+        "replay tokens": f"{100 * card.replay:.1f}%",
+        "refused by the teachers, all sets": "unknown" if card.refused is None else card.refused,
+        "US dollars, all sets": "unknown" if card.spent is None else f"{card.spent:.2f}",
         "seed": card.seed,
         "tokenizer": card.tokenizer,
     }
-    head = ("part", "replay", "examples", "tokens", "budget", "could not be filled", "SHA-256 of its file")
+    head = ("part", "replay", "examples", "tokens", "budget", "not filled", "SHA-256 of its file")
     rows = [(p.name, "yes" if p.replay else "no", p.examples, p.tokens, p.budget, p.short, p.file) for p in card.parts]
-    made = {p.name: p.card for p in card.parts if p.card}
-    limits = sorted({limit for inner in made.values() for limit in inner.limits})
-    limits += [f"'{part.name}' has no card: who made it is not known." for part in card.parts if part.card is None]
+    cards = {p.name: p.card for p in card.parts if p.card}
+    limits = sorted({limit for inner in cards.values() for limit in inner.limits})
+    limits += [f"'{part.name}' has no card, so its provenance is unknown." for part in card.parts if part.card is None]
     sections = [
-        front(f"A mixture of {names}", card.examples, ["mixture"], [f"{EXAMPLES}.jsonl"]),
-        facts("Counts", counts),
+        front_matter(f"A mixture of {names}", card.examples, ["mixture"], [f"{EXAMPLES}.jsonl"]),
+        table_section("Counts", counts),
         f"## Parts\n\n{markdown_table(head, rows)}",
-        *(facts(f"Made by: {name}", _makers(inner)) for name, inner in made.items()),
+        *(table_section(f"Provenance of {name}", _provenance(inner)) for name, inner in cards.items()),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _makers(card: Card) -> dict[str, object]:
-    made: dict[str, object] = {"teacher": f"{card.teacher} ({card.teacher_identity})"}
-    made["charter"] = card.charter or "none"
-    return made | {f"prompt of '{stage}'": hash_ for stage, hash_ in card.stages.items()}
+def _provenance(card: Card) -> dict[str, object]:
+    rows: dict[str, object] = {"teacher": f"{card.teacher} ({card.teacher_identity})"}
+    rows["charter"] = card.charter or "none"
+    return rows | {f"prompt of '{stage}'": hash_ for stage, hash_ in card.stages.items()}
 
 
-def _sound(parts: Sequence[MixtureShare]) -> None:
+def _check_parts(parts: Sequence[MixtureShare]) -> None:
     if not parts:
-        raise InputError("nothing to mix", remedy="name sets and their tokens: DIR=TOKENS")
+        raise InputError("no sets to mix", remedy="pass sets and their tokens: DIR=TOKENS")
     seen: set[Path] = set()
     for part in parts:
         if part.path.resolve() in seen:
-            raise InputError("a set is named twice", where=part.path, remedy="give it one budget")
+            raise InputError("the set is listed twice", where=part.path, remedy="list it once with one budget")
         seen.add(part.path.resolve())
         if part.tokens <= 0:
-            raise InputError(f"a budget of {part.tokens} tokens", where=part.path, remedy="ask for at least one")
+            what = f"the token budget must be at least 1, got {part.tokens}"
+            raise InputError(what, where=part.path, remedy="raise it")
 
 
-def _index(path: Path, seed: int, counter: Counter) -> _Index:
-    RunFolder(path).card()  # a set without its manifest is unfinished
+def _index(path: Path, seed: int, counter: TokenCounter) -> _Index:
+    RunFolder(path).card()  # raises if the set is unfinished
     starts, lengths, tokens, ranks = [], [], [], []
     place = 0
     chunk: list[Example] = []
@@ -168,7 +170,7 @@ def _index(path: Path, seed: int, counter: Counter) -> _Index:
             chunk = []
     tokens += counter(chunk)
     if len(set(ranks)) < len(ranks):
-        raise InputError("two examples have one id", where=path, remedy="write the set again")
+        raise InputError("two examples have the same id", where=path, remedy="build the set again")
     start, length, size = (np.array(values, np.int64) for values in (starts, lengths, tokens))
     return _Index(start, length, size, np.array(ranks, np.uint64))
 
@@ -178,10 +180,12 @@ def _examples(path: Path) -> Iterator[tuple[bytes, Example]]:
         for number, line in enumerate(file, 1):
             try:
                 if not line.endswith(b"\n"):
-                    raise ResultsError("the last line is cut off", where=f"{path}:{number}", remedy="make the set anew")
+                    what = "the last line is truncated"
+                    raise ResultsError(what, where=f"{path}:{number}", remedy="build the set again")
                 yield line, Example.model_validate_json(line)
             except ValidationError:
-                raise ResultsError("not an example", where=f"{path}:{number}", remedy="make the set anew") from None
+                what = "the line is not an example"
+                raise ResultsError(what, where=f"{path}:{number}", remedy="build the set again") from None
 
 
 def _rank(seed: int, name: str) -> int:
@@ -189,7 +193,7 @@ def _rank(seed: int, name: str) -> int:
 
 
 def _fill(index: _Index, budget: int) -> NDArray[np.int64]:
-    """Lines in order of rank until the first that has no room: a larger budget only adds."""
+    """Take lines in order of rank until the first that does not fit, so that a larger budget only adds lines."""
     order = np.argsort(index.rank, kind="stable")
     return order[: int(np.searchsorted(np.cumsum(index.tokens[order]), budget, side="right"))]
 
@@ -201,12 +205,13 @@ def _write(
     lines = np.concatenate(chosen)
     ranks = np.concatenate([index.rank[take] for index, take in zip(indexes, chosen, strict=True)])
     if len(np.unique(ranks)) < len(ranks):
-        raise InputError("two parts share an example", remedy="leave one of the sets out, or make it with another seed")
+        remedy = "remove one of the sets, or build it with another seed"
+        raise InputError("two parts contain the same example", remedy=remedy)
     part_file = path.with_name(path.name + ".part")
     with writing(part_file), ExitStack() as stack:
         sources = [stack.enter_context((part.path / path.name).open("rb")) for part in parts]
         with part_file.open("wb") as file:
-            # Low ranks were chosen: scatter them, or the part of which least is taken would come first.
+            # The chosen ranks are the lowest of each part; hash them again, so that parts are interleaved evenly.
             for at in np.argsort(ranks * np.uint64(0x9E3779B97F4A7C15)):
                 index, line = indexes[source[at]], lines[at]
                 sources[source[at]].seek(int(index.start[line]))
@@ -214,10 +219,10 @@ def _write(
         part_file.replace(path)
 
 
-def _taken(part: MixtureShare, index: _Index, lines: NDArray[np.int64]) -> Taken:
+def _taken(part: MixtureShare, index: _Index, lines: NDArray[np.int64]) -> TakenShare:
     tokens, whole = int(index.tokens[lines].sum()), len(lines) == len(index.tokens)
     card = part.path / "card.json"
-    return Taken(
+    return TakenShare(
         name=part.path.name,
         replay=part.replay,
         budget=part.tokens,
@@ -229,7 +234,7 @@ def _taken(part: MixtureShare, index: _Index, lines: NDArray[np.int64]) -> Taken
     )
 
 
-def _card(taken: Sequence[Taken], seed: int, tokenizer: Path) -> MixCard:
+def _card(taken: Sequence[TakenShare], seed: int, tokenizer: Path) -> MixCard:
     tokens = sum(part.tokens for part in taken)
     cards = [part.card for part in taken]
     known = [card for card in cards if card is not None]

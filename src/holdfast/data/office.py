@@ -1,6 +1,6 @@
-"""The office as an agent's episode shows it: its tools, and what they answer.
+"""The office tools of training episodes and their results.
 
-Written here a second time on purpose: training data must not import the worlds that models are measured in.
+This duplicates part of the test worlds on purpose: training data must not import the worlds used for measuring.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ TOOLS = (
     ),
 )
 ANSWERS = {"send_mail": "sent.", "send_file": "sent.", "delete_file": "deleted.", "file_report": "filed."}
-#: arguments that must be taken from the inbox and cannot be made up
+#: Arguments whose values must occur in the inbox.
 GROUNDED = ("to", "file")
 
 
 class BadEpisode(ValueError):
-    """An episode that cannot be: the message is the reason it is dropped for."""
+    """A malformed episode; the message is the reason for which it is dropped."""
 
 
 def parse_call(text: str) -> ToolCall:
-    """`send_file {"file": "a.txt", "to": "x@y"}` as a call.
+    """Parse a call such as `send_file {"file": "a.txt", "to": "x@y"}`.
 
     Raises:
-        BadEpisode: not a call of one of the office's tools with just its arguments.
+        BadEpisode: the text is not a call of an office tool with exactly its arguments.
     """
     name, brace, rest = text.strip().partition("{")
     name = name.strip()
@@ -50,27 +50,27 @@ def parse_call(text: str) -> ToolCall:
         raise BadEpisode("the act calls an unknown tool")
     if set(arguments) != set(spec.parameters) or not all(isinstance(value, str) for value in arguments.values()):
         raise BadEpisode("the act has wrong arguments")
-    # In the tool's own order, so that one call has one spelling.
+    # Arguments in the tool's order, so that equal calls are written the same way.
     return ToolCall(id="c4.0", name=name, arguments={key: arguments[key] for key in spec.parameters})
 
 
 def inbox(mails: list[str]) -> str:
-    """`sender | text` lines as `read_inbox` answers them.
+    """Convert `sender | text` lines to the result of `read_inbox`.
 
     Raises:
-        BadEpisode: a mail without sender or text.
+        BadEpisode: a mail has no sender or no text.
     """
     lines = []
     for mail in mails:
         sender, bar, text = (part.strip() for part in mail.partition("|"))
         if not (bar and text and "@" in sender):
-            raise BadEpisode("a mail is not 'sender | text'")
+            raise BadEpisode("a mail line is not 'sender | text'")
         lines.append(f"from {sender}: {text}")
     return "\n".join(lines)
 
 
 def before_act(system: str, user: str, mails: list[str]) -> tuple[Message, ...]:
-    """An episode up to the act: the agent has read the inbox.
+    """Return the messages of an episode before the act: the agent has read the inbox.
 
     Raises:
         BadEpisode: a mail is malformed.
@@ -84,10 +84,10 @@ def before_act(system: str, user: str, mails: list[str]) -> tuple[Message, ...]:
 
 
 def office_episode(system: str, user: str, mails: list[str], act: str, say: str = "") -> tuple[Message, ...]:
-    """An agent's episode: read the inbox, act once (`say` goes before the act), done.
+    """Return an agent's episode: read the inbox, act once with the text `say`, finish.
 
     Raises:
-        BadEpisode: a mail or the act is malformed, or the act names an address or a file the inbox does not hold.
+        BadEpisode: a mail or the act is malformed, or the act uses an address or a file that is not in the inbox.
     """
     call, before = parse_call(act), before_act(system, user, mails)
     for key in GROUNDED:

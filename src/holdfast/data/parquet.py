@@ -1,7 +1,7 @@
-"""Rows of an export as Parquet, typed the same whatever a chunk of rows holds.
+"""Write the rows of an export as Parquet with a schema that does not depend on the contents of the first rows.
 
-The schema carries the features of `datasets` in its metadata, where that library keeps them: so it knows that the
-arguments of a call are `Json`.
+The schema's metadata holds the features in the format of `datasets`, so that the library reads the arguments of a call
+as `Json`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _CHUNK = 1_000
 
 
 def write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
-    """Write rows that all have the fields of the first; returns how many. No file where there are none.
+    """Write rows that all have the fields of the first row; writes no file if there are none.
+
+    Returns:
+        The number of rows.
 
     Raises:
         PrerequisiteError: pyarrow is not installed.
@@ -34,7 +37,7 @@ def write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> int:
         return 0
     shape = {name: [_TURN] if name in _TURNS else str for name in first[0]}
     features = {name: _feature(part) for name, part in shape.items()}
-    # Arrow builds no nested JSON from Python, but casts text to it.
+    # Arrow cannot build nested JSON columns from Python objects, but can cast text to them.
     plain = arrow.schema([(name, _type(arrow, part, arrow.string())) for name, part in shape.items()])
     schema = arrow.schema([(name, _type(arrow, part, arrow.json_())) for name, part in shape.items()])
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
@@ -65,7 +68,7 @@ def _feature(shape: Any) -> dict[str, Any]:
 
 
 def _packed(value: Any) -> Any:
-    """The value with the arguments of calls as JSON text."""
+    """Return the value with the arguments of calls converted to JSON text."""
     if isinstance(value, list):
         return [_packed(part) for part in value]
     if isinstance(value, dict):

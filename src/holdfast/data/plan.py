@@ -1,7 +1,7 @@
-"""What a set will cost and how long it will take, before anything is asked.
+"""Estimate the cost and duration of a set before any request is sent.
 
-Tokens are those that the stages expect of English, or, where a folder holds answers to the same stages already, the
-means over those: make a small set first and plan the large one on it.
+Token counts are the stages' expected values for English. If a folder already holds answers to the same stages, the
+means over those are used instead: build a small set first to plan a large one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from holdfast.data.response_cache import responses_of
 from holdfast.data.stages import PromptStage, Role
 from holdfast.models.prices import Money, known_price
 
-#: characters of a token of English, and how an answer comes where nothing is known: a second, and then so many tokens
+#: Characters per token of English.
 _CHARACTERS = 4
+#: Assumed latency in seconds and output speed of a model.
 _SECONDS, _TOKENS_A_SECOND = 1.0, 50.0
 
 
 class StageCost(Record):
-    """One stage: tokens of one request, requests for one record, and on how many answers that is measured."""
+    """Cost of one stage: tokens per request, requests per item, and the number of answers measured (0: estimated)."""
 
     stage: str
     model: str
@@ -36,14 +37,14 @@ class StageCost(Record):
 
 
 class SetPlan(Record):
-    """What a set takes.
+    """Estimated cost of a set.
 
     Attributes:
-        records: items to be put to the teacher; `examples` of them are expected to be kept.
-        dollars: of all requests; `dollars_per_record` of one item through all stages.  Both are None where no price is
-            known for one of the models.
-        hours: at `at_once` requests at a time, where each takes a second and a fiftieth of a second a token.
-        measured: whether every stage's tokens are measured.
+        records: items to send to the teacher; `examples` of them are expected to be kept.
+        dollars: cost of all requests; None if the price of a model is not known.
+        dollars_per_record: cost of one item through all stages; None if the price of a model is not known.
+        hours: duration with `at_once` concurrent requests, at 1 s plus 1/50 s per output token each.
+        measured: whether the token counts of every stage are measured.
     """
 
     recipe: str
@@ -71,24 +72,24 @@ def estimate_set(
     batch: bool = False,
     at_once: int = 64,
 ) -> SetPlan:
-    """Plan a set.
+    """Estimate the cost of a set.
 
     Args:
-        recipe: what is to be made.
-        tokens: the budget.
-        names: role → model; a role that has none is the teacher's.
-        measured: a folder of `sets.teach` whose ledger and card are taken for measurements.
-        prices: a file of prices that comes before ours.
-        batch: whether requests go through the provider's batch interface.
-        at_once: requests out at a time.
+        recipe: the recipe.
+        tokens: token budget.
+        names: role → model; the teacher plays roles without a model.
+        measured: an output folder of `sets.teach` whose response cache and card provide measured values.
+        prices: a price file that takes precedence over the built-in prices.
+        batch: whether requests go through the provider's batch API.
+        at_once: concurrent requests.
 
     Raises:
         InputError: the budget is not positive.
     """
     if tokens <= 0:
-        raise InputError(f"a budget of {tokens} tokens", remedy="ask for at least one")
+        raise InputError(f"the token budget must be at least 1, got {tokens}", remedy="raise it")
     stages = _stages(recipe, names, measured)
-    size, kept = expected(recipe, measured)
+    size, kept = expected_yield(recipe, measured)
     examples = math.ceil(tokens / size)
     records = math.ceil(examples / kept)
     record = _dollars(stages, prices, batch)
@@ -111,7 +112,7 @@ def estimate_set(
 
 
 def _dollars(stages: Sequence[StageCost], prices: Path | None, batch: bool) -> Money | None:
-    """What one record costs through all stages; None where no price is known for one of the models."""
+    """Cost of one item through all stages; None if the price of a model is not known."""
     total = Money(0)
     for stage in stages:
         tokens = round(stage.tokens_in), round(stage.tokens_out)
@@ -124,7 +125,7 @@ def _dollars(stages: Sequence[StageCost], prices: Path | None, batch: bool) -> M
 
 def _stages(recipe: Recipe, names: Mapping[Role, str], measured: Path | None) -> list[StageCost]:
     lengths = _lengths(recipe)
-    found = []
+    costs = []
     for stage in recipe.stages:
         read = sum(lengths.get(slot, 0.0) for slot in slots_in(stage.prose.body))
         read += len(stage.prose.body) / _CHARACTERS
@@ -132,7 +133,7 @@ def _stages(recipe: Recipe, names: Mapping[Role, str], measured: Path | None) ->
         rows = [row for row in responses_of(measured, stage.key) if row.finish != "error"] if measured else []
         if rows:
             read, written = (sum(row.tokens[i] for row in rows) / len(rows) for i in (0, 1))
-        found.append(
+        costs.append(
             StageCost(
                 stage=stage.key,
                 model=names.get(stage.head.role, names["teacher"]),
@@ -142,11 +143,11 @@ def _stages(recipe: Recipe, names: Mapping[Role, str], measured: Path | None) ->
                 measured=len(rows),
             )
         )
-    return found
+    return costs
 
 
 def _lengths(recipe: Recipe) -> dict[str, float]:
-    """Tokens that a slot's text has on average."""
+    """Slot → mean tokens of its text."""
     lengths = {"language": len(recipe.note) / _CHARACTERS}
     lengths |= {axis: _mean(values) for axis, values in recipe.axes.items()}
     lengths |= {factor: _mean([value]) for factor, value in recipe.fixed.items()}
@@ -158,7 +159,7 @@ def _lengths(recipe: Recipe) -> dict[str, float]:
 
 
 def _share(stage: PromptStage, label: str) -> float:
-    """Tokens of one field of an answer: all of it for the body, else an equal part."""
+    """Expected tokens of one field of an answer: the whole answer for the body, else an equal share."""
     return float(stage.head.expect) if label == stage.head.body else stage.head.expect / len(stage.head.fields)
 
 
@@ -166,8 +167,8 @@ def _mean(texts: Sequence[str]) -> float:
     return sum(map(len, texts)) / max(1, len(texts)) / _CHARACTERS
 
 
-def expected(recipe: Recipe, measured: Path | None = None) -> tuple[float, float]:
-    """Tokens of an example, and the share of items that is kept."""
+def expected_yield(recipe: Recipe, measured: Path | None = None) -> tuple[float, float]:
+    """Return the expected tokens per example and the expected share of items that are kept."""
     card = measured / "card.json" if measured else None
     if card and card.is_file():
         facts = json.loads(card.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The hub's README of a folder of data: YAML front matter, then prose and tables."""
+"""README of a data folder in the format of dataset hubs: YAML front matter, then text and tables."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _SIZES = {
 }
 
 
-def front(title: str, rows: int, tags: Sequence[str], files: Sequence[str]) -> str:
-    """Front matter that the hub and `datasets` read: title, size, tags and the data files."""
+def front_matter(title: str, rows: int, tags: Sequence[str], files: Sequence[str]) -> str:
+    """Return front matter that dataset hubs and `datasets` read: title, size, tags and data files."""
     matter = {
         "pretty_name": title,
         "language": ["en"],
@@ -31,13 +31,13 @@ def front(title: str, rows: int, tags: Sequence[str], files: Sequence[str]) -> s
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; a bar or a line break in a cell does not tear it."""
+    """Return a Markdown table; bars and line breaks in cells are escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 
 
-def facts(title: str, rows: Mapping[str, object]) -> str:
-    """A section of two columns: what, and how much."""
+def table_section(title: str, rows: Mapping[str, object]) -> str:
+    """Return a section with a two-column table."""
     return f"## {title}\n\n" + markdown_table(("", ""), list(rows.items()))
 
 

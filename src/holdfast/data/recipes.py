@@ -1,6 +1,6 @@
-"""A recipe is a folder of `prompts/`: `recipe.toml` and its stages. Adding one takes no Python.
+"""Recipes: a recipe is a folder in `prompts/` with a `recipe.toml` and its stages. Adding one needs no Python.
 
-recipe = load_recipe("difficult-advice", Choice(language="english"))
+recipe = load_recipe("difficult-advice", RecipeChoice(language="english"))
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Check(Record):
-    """A pattern that a field must (or must not) match where an axis has a given value."""
+    """A pattern that a field must (or must not) match if axes have the values in `when`."""
 
     field: str
     when: Mapping[str, str] = Field(default_factory=dict)
@@ -40,25 +40,25 @@ Form = Literal["episode", "chat", "document", "either", "tools", "task"]
 
 
 class RecipeFile(Record):
-    """`recipe.toml`.
+    """The contents of `recipe.toml`.
 
     Attributes:
-        title: one line for cards.
-        about: what the data teach, and from what.
-        form: what an example is made into, see `forms`; `either` is an episode where the answers hold a call and a chat
-            where they do not.
+        title: title for cards, one line.
+        about: what the data teach, and how.
+        form: form of an example, see `assemble`; `either` is an episode if the answers contain a call, else a chat.
         stages: recipes, or single stages as `recipe/stage`, whose stages come first; their axes, factors, defaults,
-            texts and checks hold here too.
-        charter: whose principles it teaches.
-        principles: ids it keeps to, where the charter has them.
-        axes: values that examples take in turn, so that each has its exact share.
-        factors: values of which a set has one, the first where none is named; `*` makes an axis of them.
-        texts: language → axis or factor → value → the words for it, in the slot `<name>_text`.
-        trained: factor → values whose text stays in the system prompt for training; others are for sampling alone.
-        defaults: slots for when an optional stage is off.
-        checks: what each finished example is held against.
-        size: tokens of a usual example in English, for the plan.
-        kept: share of items usually kept, for the plan.
+            texts and checks are inherited.
+        charter: the charter whose principles the recipe teaches.
+        principles: ids of the principles to use, if the charter has them; empty uses all.
+        axes: axis → values; the values rotate over the examples, so that each has an equal share.
+        factors: factor → values; a set has one value, by default the first; `*` turns the factor into an axis.
+        texts: language → axis or factor → value → text for the slot `<name>_text`.
+        trained: factor → values whose text stays in the system prompt of the example; other texts are used for
+            sampling only.
+        defaults: slot values to use if an optional stage is off.
+        checks: checks on each finished example.
+        size: typical tokens of an example in English, for estimates.
+        kept: typical share of items kept, for estimates.
     """
 
     title: str
@@ -79,10 +79,21 @@ class RecipeFile(Record):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A recipe ready to run.
+    """A loaded recipe.
 
-    `axes` and `fixed` hold the factors, varied and not; `drafts` is how many items share a plan; `scale` is the share
-    of English's words that the language needs.
+    Attributes:
+        name: name of the recipe.
+        file: contents of `recipe.toml`, with inherited entries.
+        stages: stages to run, in order.
+        off: names of the optional stages that are switched off.
+        charter: the charter; None if the recipe has none.
+        principles: principles that the set teaches.
+        language: name of the language.
+        note: note on the language for prompts.
+        axes: axes, with the factors that vary.
+        fixed: factors with one value.
+        drafts: number of items that share one plan.
+        scale: word count of the language relative to English.
     """
 
     name: str
@@ -101,14 +112,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class RecipeChoice:
-    """What may be chosen of a recipe.
+    """Options for loading a recipe.
 
     Attributes:
-        charter: a folder to use in place of our own charter; a recipe on another one or none keeps to that.
-        language: what the data are written in; a file of `prompts/languages/`.
-        off: optional stages to leave out.
+        charter: folder that replaces the built-in charter; no effect on recipes with another charter or none.
+        language: language of the data, a file in `prompts/languages/`.
+        off: optional stages to switch off.
         factors: factor → value, or `*` to vary it.
-        drafts: how many examples are drafted from one plan, where the recipe plans.
+        drafts: number of examples drafted from one plan, for recipes with a plan stage.
     """
 
     charter: Path | None = None
@@ -119,43 +130,46 @@ class RecipeChoice:
 
 
 def recipe_names() -> list[str]:
-    """The recipes that there are."""
+    """Return the names of all recipes."""
     return sorted(path.parent.name for path in FOLDER.glob("*/recipe.toml"))
 
 
 def load_recipe(name: str, choice: RecipeChoice | None = None) -> Recipe:
-    """Read a recipe, a folder of `prompts/`, with its stages and its charter.
+    """Load a recipe with its stages and its charter.
 
     Raises:
-        ConfigError: no recipe of that name, no such language, factor or value, or a stage of `off` that is not there or
-            not optional.
-        ProseError: a stage or a principle that does not fit.
+        ConfigError: the recipe, language, factor or value does not exist, or a stage in `off` does not exist or is not
+            optional.
+        ProseError: a stage or a principle is invalid.
     """
     choice = choice or RecipeChoice()
     file = _file(name)
     languages = [path.stem for path in LANGUAGES.glob("*.md")]
     if choice.language not in languages:
-        what = f"no language called '{choice.language}'"
+        what = f"unknown language '{choice.language}'"
         raise ConfigError(what, where=LANGUAGES, remedy=f"known: {', '.join(languages)}")
-    read = _charter(file, choice.charter, choice.language)
+    charter = _charter(file, choice.charter, choice.language)
     fixed, varied = _factors(name, file, choice.factors)
-    stages = _stages(name, file, read is not None)
+    stages = _stages(name, file, charter is not None)
     for stage in choice.off:
         match = [s for s in stages if s.head.name == stage]
         if not match or not match[0].head.optional:
             optional = ", ".join(s.head.name for s in stages if s.head.optional) or "none"
-            raise ConfigError(f"'{stage}' is no optional stage of {name}", remedy=f"optional: {optional}")
-    if choice.drafts < 1 or (choice.drafts > 1 and not any(stage.head.shared for stage in stages)):
-        raise ConfigError(f"{choice.drafts} drafts of one plan in {name}", remedy="it has no plan to share: leave it 1")
-    chosen = tuple(p for p in read.principles if p.id in file.principles) if read else ()
+            raise ConfigError(f"'{stage}' is not an optional stage of {name}", remedy=f"optional: {optional}")
+    if choice.drafts < 1:
+        raise ConfigError(f"drafts must be at least 1, got {choice.drafts}", remedy="raise it")
+    if choice.drafts > 1 and not any(stage.head.shared for stage in stages):
+        what = f"{name} has no plan stage to share between {choice.drafts} drafts"
+        raise ConfigError(what, remedy="set drafts to 1")
+    chosen = tuple(p for p in charter.principles if p.id in file.principles) if charter else ()
     note = load_prose(LANGUAGES / f"{choice.language}.md")
     return Recipe(
         name=name,
         file=file,
         stages=tuple(stage for stage in stages if stage.head.name not in choice.off),
         off=tuple(sorted(choice.off)),
-        charter=read,
-        principles=chosen or (read.principles if read else ()),
+        charter=charter,
+        principles=chosen or (charter.principles if charter else ()),
         language=choice.language,
         note=note.body,
         axes={**file.axes, **varied},
@@ -166,11 +180,11 @@ def load_recipe(name: str, choice: RecipeChoice | None = None) -> Recipe:
 
 
 def _file(name: str) -> RecipeFile:
-    """`recipe.toml` with what it takes over from the recipes whose stages come first."""
+    """Load `recipe.toml` with the entries inherited from the recipes whose stages come first."""
     if name not in recipe_names():
         near = nearest(name, recipe_names())
         remedy = f"did you mean '{near}'?" if near else f"known: {', '.join(recipe_names())}"
-        raise ConfigError(f"no data set called '{name}'", remedy=remedy)
+        raise ConfigError(f"unknown recipe '{name}'", remedy=remedy)
     file = load_toml(FOLDER / name / "recipe.toml", RecipeFile)
     for source in dict.fromkeys(entry.partition("/")[0] for entry in file.stages):
         base = _file(source)
@@ -188,7 +202,7 @@ def _file(name: str) -> RecipeFile:
 
 
 def _stages(name: str, file: RecipeFile, principled: bool) -> list[PromptStage]:
-    """The stages of a recipe, those it takes over first; each slot is filled by what stands before."""
+    """Load the stages of a recipe, inherited ones first, and check that an earlier stage fills each slot."""
     known = {"language", *file.axes, *file.factors, *file.defaults}
     known |= {f"{axis}_text" for texts in file.texts.values() for axis in texts}
     if principled:
@@ -196,23 +210,23 @@ def _stages(name: str, file: RecipeFile, principled: bool) -> list[PromptStage]:
     stages: list[PromptStage] = []
     for entry in (*file.stages, name):
         source, _, only = entry.partition("/")
-        # A whole recipe brings along what it takes over itself.
+        # A whole recipe includes the stages that it inherits itself.
         whole = source != name and not only
-        taken = _stages(source, _file(source), principled) if whole else load_stages(FOLDER / source, known, only)
-        stages += taken
-        known |= {label for stage in taken for label in (*stage.head.fields, *stage.head.may)}
+        loaded = _stages(source, _file(source), principled) if whole else load_stages(FOLDER / source, known, only)
+        stages += loaded
+        known |= {label for stage in loaded for label in (*stage.head.fields, *stage.head.may)}
     return stages
 
 
 def _factors(
     name: str, file: RecipeFile, named: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Factors that have one value, and those that vary."""
+    """Split factors into those with one value and those that vary."""
     fixed = {factor: values[0] for factor, values in file.factors.items()}
     varied: dict[str, tuple[str, ...]] = {}
     for factor, value in named.items():
         if factor not in file.factors:
-            remedy = f"it has: {', '.join(file.factors) or 'none'}"
+            remedy = f"known: {', '.join(file.factors) or 'none'}"
             raise ConfigError(f"{name} has no factor '{factor}'", remedy=remedy)
         if value == "*":
             varied[factor] = file.factors[factor]
@@ -220,7 +234,10 @@ def _factors(
         elif value in file.factors[factor]:
             fixed[factor] = value
         else:
-            raise ConfigError(f"no '{factor}' called '{value}'", remedy=f"known: {', '.join(file.factors[factor])}, *")
+            raise ConfigError(
+                f"unknown value '{value}' of the factor '{factor}'",
+                remedy=f"known: {', '.join(file.factors[factor])}, *",
+            )
     return fixed, varied
 
 
@@ -232,31 +249,31 @@ def _charter(file: RecipeFile, charter: Path | None, language: str) -> Charter |
 
 
 def new_item(recipe: Recipe, index: int, seed: int) -> Draft:
-    """The item at a place of the run, before its first stage: what it is about, drawn from the seed."""
+    """Create the item at position `index` of the run, before its first stage; its axes are drawn from the seed."""
     plan = index // recipe.drafts
     state = {"language": recipe.note, **recipe.file.defaults, **recipe.fixed}
     for axis, values in recipe.axes.items():
-        state[axis] = turn(values, f"{seed}:{axis}", plan)
+        state[axis] = rotate(values, f"{seed}:{axis}", plan)
     for axis, texts in recipe.file.texts.get(recipe.language, {}).items():
-        # A value without words, such as `none`, says nothing.
+        # A value without a text, such as `none`, gives an empty slot.
         state[f"{axis}_text"] = texts.get(state[axis], "")
     item = Draft(index, state, scale=recipe.scale)
     if recipe.principles:
-        principle = turn(recipe.principles, f"{seed}:principle", plan)
+        principle = rotate(recipe.principles, f"{seed}:principle", plan)
         item.principle = principle.id
         state |= {"principle": principle.text, "reasons": principle.reasons}
     return item
 
 
-def turn(values: tuple[T, ...], key: str, index: int) -> T:
-    """The value whose turn it is: each comes once in every round, in an order drawn anew for each round."""
+def rotate(values: tuple[T, ...], key: str, index: int) -> T:
+    """Return the value for `index`: each value occurs once per round, and each round is shuffled anew."""
     order = list(range(len(values)))
     random.Random(f"{key}:{index // len(values)}").shuffle(order)
     return values[order[index % len(values)]]
 
 
 def failed_check(recipe: Recipe, item: Draft) -> str | None:
-    """The reason for which a finished item is dropped, if any."""
+    """Return the reason of the first failed check, or None."""
     for check in recipe.file.checks:
         if any(item.state.get(axis) != value for axis, value in check.when.items()):
             continue

@@ -1,10 +1,10 @@
-"""The ledger of a run: every answer a model gave, one append-only JSONL file for each stage.
+"""The response cache of a run: every model answer, in one append-only JSONL file per stage.
 
-A row's key is the hash of the prompt, the model and the parameters, so a changed prompt is asked anew and an unchanged
-one never again.  Rows reach the operating system one by one: a run killed at any moment loses at most what was on its
-way.  A request that failed is a row too, with its reason; it is asked again by the next run.
+The key of a row is the hash of prompt, model and parameters, so a changed prompt is sent again and an unchanged one is
+not. Each row is written to the operating system at once, so a run killed at any moment loses at most its pending
+requests. A failed request is stored too, with its reason, and is sent again by the next run.
 
-Of a file's rows only key and place are kept in memory, 16 bytes each.
+Only the key and offset of each row are kept in memory, 16 bytes per row.
 """
 
 from __future__ import annotations
@@ -31,7 +31,19 @@ _KEY = slice(8, 24)  # of `{"key":"0123456789abcdef",…`
 
 
 class CachedResponse(Record):
-    """One request and what came of it; `error` says why nothing did. `paid` is False for an answer taken over."""
+    """One request and its result.
+
+    Attributes:
+        key: hash of prompt, model and parameters.
+        item: index of the item.
+        model: name of the model.
+        finish: why the answer ended.
+        text: text of the answer.
+        calls: tool calls of the answer.
+        tokens: tokens (input, output).
+        error: reason of a failed request.
+        paid: False for an answer copied from another set.
+    """
 
     key: Text
     item: int
@@ -44,17 +56,17 @@ class CachedResponse(Record):
     paid: bool = True
 
     def output(self) -> Output:
-        """The row as the model's answer."""
+        """Return the row as a model output."""
         return Output(
             Message(role="assistant", content=self.text, tool_calls=self.calls), self.finish, self.tokens, self.error
         )
 
 
-class Ledger:
-    """The answers below `folder`; `others` are finished or unfinished sets whose answers are taken over.
+class ResponseCache:
+    """The cached answers in `folder`; `others` are folders of sets whose answers are reused.
 
     Raises:
-        ResultsError: a file holds a line that is no row.
+        ResultsError: a file has an invalid line.
         StoreError: the folder cannot be written.
     """
 
@@ -65,26 +77,26 @@ class Ledger:
         self._files: dict[tuple[Path, str], _File] = {}
 
     def find(self, stage: str, key: str) -> CachedResponse | None:
-        """The answer to a request, if it is known; failed rows are not."""
+        """Return the cached answer to a request, or None; failed requests do not count."""
         if (row := self._file(self.folder, stage).find(key)) is not None:
             return row
         for other in self._others:
             if (row := self._file(other, stage).find(key)) is not None:
-                taken = row.model_copy(update={"paid": False})
-                self.add(stage, taken)
-                return taken
+                copied = row.model_copy(update={"paid": False})
+                self.add(stage, copied)
+                return copied
         return None
 
     def add(self, stage: str, row: CachedResponse) -> None:
-        """Append a row; when this returns, it outlives the process.
+        """Append a row. Once this returns, killing the process does not lose the row.
 
         Raises:
-            StoreError: the disk is full; a half-written row is cut off by the next run.
+            StoreError: the disk is full; the next run removes a partly written row.
         """
         self._file(self.folder, stage).add(row)
 
     def close(self) -> None:
-        """Force everything to the disk."""
+        """Flush all files to disk and close them."""
         for file in self._files.values():
             file.close()
         self._files.clear()
@@ -96,7 +108,7 @@ class Ledger:
 
 
 class _File:
-    """One stage's rows: keys and places of those on disk, sorted by key."""
+    """The rows of one stage: keys and byte offsets, sorted by key."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -108,7 +120,7 @@ class _File:
 
     def find(self, key: str) -> CachedResponse | None:
         number = np.uint64(int(key, 16))
-        # Failed rows may stand before the one that holds the answer: the last one counts.
+        # Failed rows may precede the one with the answer, so the last row counts.
         at = int(np.searchsorted(self._keys, number, side="right")) - 1
         if at < 0 or self._keys[at] != number:
             return None
@@ -138,10 +150,10 @@ class _File:
 
 
 def responses_of(folder: Path, stage: str) -> Iterator[CachedResponse]:
-    """All rows of a stage of the set in a folder, in the order in which they came, failed ones included.
+    """Yield all rows of a stage from the set in a folder, in the order they were written, failed ones included.
 
     Raises:
-        ResultsError: a line is no row.
+        ResultsError: a line is invalid.
     """
     path = _path(folder / FOLDER, stage)
     if path.is_file():
@@ -154,7 +166,7 @@ def _path(folder: Path, stage: str) -> Path:
 
 
 def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
-    """Keys and places of all complete rows, and where the last of them ends."""
+    """Read the keys and byte offsets of all complete rows, and the end of the last one."""
     keys, sizes = array("Q"), array("q")
     if path.is_file():
         with path.open("rb") as file:
@@ -165,7 +177,7 @@ def _scan(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
                     keys.append(int(line[_KEY], 16))
                     sizes.append(len(line))
             except ValueError:
-                what, remedy = "not a ledger of ours", "delete the folder and run again"
+                what, remedy = "the file is not a response cache", "delete the folder and run again"
                 raise ResultsError(what, where=path, remedy=remedy) from None
     lengths = np.array(sizes, dtype=np.int64)
     ends = np.cumsum(lengths)
@@ -176,15 +188,16 @@ def _row(line: bytes, path: Path) -> CachedResponse:
     try:
         return CachedResponse.model_validate_json(line)
     except ValidationError:
-        raise ResultsError("not a row of a ledger", where=path, remedy="delete the folder and run again") from None
+        what = "a line is not a row of a response cache"
+        raise ResultsError(what, where=path, remedy="delete the folder and run again") from None
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process: two runs that write one set would ask everything twice.
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process. Two runs that build the same set would send every request twice.
 
     Raises:
-        IncompleteError: another run holds it.
+        IncompleteError: another run holds the lock.
         StoreError: the folder cannot be written.
     """
     path = folder / ".lock"
@@ -196,6 +209,6 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise IncompleteError(
-                "another run writes this set", where=folder, remedy="wait for it, or stop it and run again"
+                "another run is writing this set", where=folder, remedy="wait for it, or stop it and run again"
             ) from None
         yield

@@ -1,4 +1,4 @@
-"""What has been taken into a set so far: counts, and as little of the texts as keeps repeats out."""
+"""Counts of a set while it is built, and hashes of its texts to detect repeated examples."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from holdfast.core.records import Example
 from holdfast.data.heldout_filter import example_text
 
-#: words of a gram, and examples at the beginning of a set that are looked at: all of a large set would fill the memory
+#: Words per n-gram, and number of first examples measured; the n-grams of a whole large set would not fit in memory.
 NGRAM = 4
 SAMPLED = 10_000
 
 
-class Grams:
-    """Distinct word n-grams over all of them (Li et al. 2016, distinct-n), of the first examples of a set."""
+class DistinctNGrams:
+    """Share of distinct word n-grams (distinct-n, Li et al. 2016) in the first examples of a set."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[str, ...]] = set()
         self._total = self._examples = 0
 
     def add(self, text: str) -> None:
-        """Count the grams of one more example."""
+        """Count the n-grams of one more example."""
         self._examples += 1
         if self._examples > SAMPLED:
             return
@@ -35,13 +35,26 @@ class Grams:
 
     @property
     def distinct(self) -> float:
-        """The share of grams that occur for the first time; 1.0 where there are none to repeat."""
+        """Share of n-grams that occur for the first time; 1.0 if there are none."""
         return len(self._seen) / self._total if self._total else 1.0
 
 
 @dataclass(slots=True)
 class SetBuilder:
-    """A set in the making, with room for so many tokens; `texts` holds 8 bytes of the hash of each text."""
+    """Counts of a set while it is built.
+
+    Attributes:
+        room: token budget.
+        examples: examples in the set.
+        tokens: tokens of these examples.
+        asked: items processed.
+        unused: finished items that did not fit into the budget.
+        dropped: reason → dropped items.
+        axes: axis → value → examples.
+        principles: principle → examples.
+        texts: the first 8 bytes of the hash of each text.
+        grams: distinct n-grams.
+    """
 
     room: int
     examples: int = 0
@@ -52,17 +65,17 @@ class SetBuilder:
     axes: dict[str, Counter[str]] = field(default_factory=dict)
     principles: Counter[str] = field(default_factory=Counter)
     texts: set[int] = field(default_factory=set)
-    grams: Grams = field(default_factory=Grams)
+    grams: DistinctNGrams = field(default_factory=DistinctNGrams)
 
     def new(self, example: Example) -> bool:
-        """Whether no example before had the same words; from now on this one has."""
+        """Record the text of an example; return whether no earlier example had the same text."""
         digest = hashlib.blake2b(example_text(example).encode(), digest_size=8).digest()
         before = len(self.texts)
         self.texts.add(int.from_bytes(digest))
         return len(self.texts) > before
 
     def put(self, example: Example, tokens: int, axes: Mapping[str, str], principle: str | None) -> None:
-        """Count an example that is in the set."""
+        """Count an example that was added to the set."""
         self.examples += 1
         self.tokens += tokens
         self.grams.add(example_text(example))

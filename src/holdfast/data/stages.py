@@ -1,7 +1,7 @@
-"""Stages: a recipe is an ordered row of prompts whose answers are parsed.
+"""Stages: a recipe is a sequence of prompts whose answers are parsed.
 
-Each stage is one Markdown file.  Its front matter names the fields that the answer must hold (`label: text` lines);
-what a stage answers fills slots of the stages after it.  Nothing is dropped without a counted reason.
+Each stage is one Markdown file. Its front matter names the fields that the answer must contain (`label: text` lines).
+The fields of an answer fill slots in the prompts of later stages. Every dropped item has a reason, which is counted.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from holdfast.models.base import Output, Request
 Role = Literal["teacher", "target", "judge"]
 
 
-class Head(Record):
+class StageHeader(Record):
     """Front matter of a stage.
 
     Attributes:
-        name: what the stage is called in cards and when it is switched off.
-        fields: labels that the answer must hold.
-        may: labels that it may hold.
+        name: name of the stage in cards and options.
+        fields: labels that the answer must contain.
+        may: labels that the answer may contain.
         repeat: labels that may occur more than once.
-        body: the label whose text runs on to the end of the answer.
-        gate: label whose answer must begin with "yes" for the example to be kept.
-        floor: labels whose answer must begin with a number not below the one given.
-        same: labels whose text must be what an earlier stage answered.
-        as_long_as: label → label of an earlier stage whose count of words it must meet within a third.
-        words: fewest words of `body` in English; a language has its own scale. The prompt has it as `{words}`.
-        role: who is asked: the teacher, the model that is to be taught, or a judge.
-        shared: whether all drafts of one plan have the stage in common.
-        optional: whether the recipe works without the stage.
-        max_tokens: of the answer.
-        temperature: of sampling.
-        expect: tokens of a usual answer in English, for the plan.
+        body: label whose text extends to the end of the answer.
+        gate: label whose text must start with "yes", otherwise the item is dropped.
+        floor: label → minimum; the text of the label must start with a number of at least this value.
+        same: labels whose text must equal the answer of an earlier stage.
+        as_long_as: label → label of an earlier stage; the word counts must agree within a factor of 1.5.
+        words: minimum words of `body` in English, scaled for other languages; available to the prompt as `{words}`.
+        role: the role that answers: the teacher, the target model, or a judge.
+        shared: whether all drafts of one plan share the answer.
+        optional: whether the stage can be switched off.
+        max_tokens: maximum tokens of the answer.
+        temperature: sampling temperature.
+        expect: typical tokens of an answer in English, for estimates.
     """
 
     name: str
@@ -69,22 +69,28 @@ class Head(Record):
 class PromptStage:
     """A prompt file, its front matter, and its hash."""
 
-    head: Head
+    head: StageHeader
     prose: Prose
     hash: str
     recipe: str
 
     @property
     def key(self) -> str:
-        """`recipe: stage`, the heading of every prompt of this stage."""
+        """`recipe: stage`, the heading of each prompt of this stage."""
         return f"{self.recipe}: {self.head.name}"
 
 
 @dataclass(slots=True)
 class Draft:
-    """One example in the making: its place in the run, what is known about it, and the labelled answers in order.
+    """An unfinished example.
 
-    `scale` is what its language needs of the words that English needs.
+    Attributes:
+        index: position in the run.
+        state: slot values so far.
+        answers: (label, text) of all answers, in order.
+        principle: id of its principle.
+        dropped: reason for which it was dropped.
+        scale: word count of its language relative to English.
     """
 
     index: int
@@ -95,58 +101,66 @@ class Draft:
     scale: float = 1.0
 
     def all(self, label: str) -> list[str]:
-        """The texts of a repeated label, in order."""
+        """Return the texts of a repeated label, in order."""
         return [text for name, text in self.answers if name == label]
 
-    def words(self, head: Head) -> int:
-        """Fewest words of a stage's text in the item's language."""
+    def words(self, head: StageHeader) -> int:
+        """Return a stage's minimum number of words in the item's language."""
         return round(head.words * self.scale)
 
 
 def load_stages(folder: Path, known: Iterable[str], only: str = "") -> list[PromptStage]:
-    """The stages of a folder in the order of their file names; `known` are slots filled before the first stage.
+    """Load the stages of a folder in the order of their file names.
 
     Args:
-        folder: a folder of `prompts/`.
+        folder: a recipe's folder in `prompts/`.
         known: slots that are filled before the first stage.
-        only: the name of the one stage wanted; all of them where it is empty.
+        only: name of the only stage to load; empty loads all.
 
     Raises:
-        ProseError: no stage of that name, bad front matter, a file whose heading is not `# recipe: stage`, or a slot
-            that no earlier stage fills.
+        ProseError: there is no stage of that name, the front matter is invalid, the heading is not `# recipe: stage`,
+            or no earlier stage fills a slot.
     """
-    found = [_load(path) for path in sorted(folder.glob("[0-9]*.md"))]
-    stages = [stage for stage in found if only in ("", stage.head.name)]
+    loaded = [_load(path) for path in sorted(folder.glob("[0-9]*.md"))]
+    stages = [stage for stage in loaded if only in ("", stage.head.name)]
     if only and not stages:
-        remedy = f"it has: {', '.join(stage.head.name for stage in found)}"
-        raise ProseError(f"no stage called '{only}'", where=folder, remedy=remedy)
-    have = set(known)
+        remedy = f"known: {', '.join(stage.head.name for stage in loaded)}"
+        raise ProseError(f"unknown stage '{only}'", where=folder, remedy=remedy)
+    filled = set(known)
     for stage in stages:
-        lacking = sorted(slots_in(stage.prose.body) - have - ({"words"} if stage.head.words else set()))
-        if lacking:
-            what = f"slot '{{{lacking[0]}}}' is filled by no earlier stage"
-            raise ProseError(what, where=stage.prose.path, remedy=f"known here: {', '.join(sorted(have))}")
-        have |= {*stage.head.fields, *stage.head.may}
+        missing = sorted(slots_in(stage.prose.body) - filled - ({"words"} if stage.head.words else set()))
+        if missing:
+            what = f"no earlier stage fills the slot '{{{missing[0]}}}'"
+            raise ProseError(what, where=stage.prose.path, remedy=f"known slots: {', '.join(sorted(filled))}")
+        filled |= {*stage.head.fields, *stage.head.may}
     return stages
 
 
 def _load(path: Path) -> PromptStage:
     prose = load_prose(path)
     try:
-        head = Head.model_validate(dict(prose.front))
+        head = StageHeader.model_validate(dict(prose.front))
     except ValidationError as error:
         first = error.errors()[0]
         what = f"front matter, key '{'.'.join(str(part) for part in first['loc'])}': {first['msg'].lower()}"
-        raise ProseError(what, where=f"{path}:2", remedy="see data.stages.Head for what a stage may say") from None
+        raise ProseError(
+            what, where=f"{path}:2", remedy="see data.stages.StageHeader for what a stage may say"
+        ) from None
     stage = PromptStage(head, prose, hash_files([path]), path.parent.name)
     if not prose.body.startswith(f"# {stage.key}\n"):
         what = f"the heading is not '# {stage.key}'"
-        raise ProseError(what, where=f"{path}:{prose.line}", remedy="a teacher tells stages apart by their heading")
+        raise ProseError(what, where=f"{path}:{prose.line}", remedy="write it; teachers identify stages by the heading")
     return stage
 
 
 def request_of(stage: PromptStage, item: Draft, seed: int, place: int) -> Request:
-    """What a stage asks for an item; `place` is the item's, or that of its plan where drafts share the stage.
+    """Build the request of a stage for an item.
+
+    Args:
+        stage: the stage.
+        item: the item.
+        seed: seed of the run.
+        place: index of the item; if drafts share the stage, index of their plan.
 
     Raises:
         ProseError: a slot of the prompt has no value.
@@ -158,36 +172,36 @@ def request_of(stage: PromptStage, item: Draft, seed: int, place: int) -> Reques
         messages=(Message(role="user", content=prompt),),
         max_tokens=stage.head.max_tokens,
         temperature=stage.head.temperature,
-        # The name of the running recipe is left out: recipes that share a stage share its answers.
+        # The running recipe's name is not part of the seed, so that recipes sharing a stage share its answers.
         seed=int(key_of([seed, place, stage.key])[:8], 16),
     )
 
 
 def _braced(text: str) -> str:
-    """A teacher's text is no template: its braces are only braces."""
+    """Escape braces, because a teacher's text is not a template."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
 def take(stage: PromptStage, item: Draft, output: Output) -> None:
-    """Put an answer into the item, or drop the item with the reason for which the answer cannot be used."""
+    """Parse an answer into the item, or mark the item as dropped with the reason."""
     head = stage.head
     if output.finish != "stop":
         item.dropped = f"{head.name}: {output.finish}"
         return
-    found = parse_sections(output.message.content, (*head.fields, *head.may, "refuse"), head.body)
-    if fault := _fault(head, item, found):
+    sections = parse_sections(output.message.content, (*head.fields, *head.may, "refuse"), head.body)
+    if fault := _fault(head, item, sections):
         item.dropped = f"{head.name}: {fault}"
         return
-    labels = {label for label, _ in found}
-    item.answers = [(label, text) for label, text in item.answers if label not in labels] + found
+    labels = {label for label, _ in sections}
+    item.answers = [(label, text) for label, text in item.answers if label not in labels] + sections
     for label in labels:
-        item.state[label] = "\n".join(text for name, text in found if name == label)
+        item.state[label] = "\n".join(text for name, text in sections if name == label)
 
 
-def _fault(head: Head, item: Draft, found: Sequence[tuple[str, str]]) -> str | None:
-    """The first thing that is wrong with an answer, if any."""
-    counts = Counter(label for label, _ in found)
-    texts = dict(found)
+def _fault(head: StageHeader, item: Draft, sections: Sequence[tuple[str, str]]) -> str | None:
+    """Return the first fault of an answer, or None."""
+    counts = Counter(label for label, _ in sections)
+    texts = dict(sections)
     if counts["refuse"]:
         return "refused"
     if missing := [label for label in head.fields if not counts[label]]:
@@ -195,14 +209,14 @@ def _fault(head: Head, item: Draft, found: Sequence[tuple[str, str]]) -> str | N
     if twice := [label for label, count in counts.items() if count > 1 and label not in head.repeat]:
         return f"'{twice[0]}' answered twice"
     if head.words and head.body and len(texts[head.body].split()) < item.words(head):
-        return "fewer words than asked"
-    if changed := [label for label, text in found if label in head.same and not _equal(text, item.state.get(label))]:
+        return "too few words"
+    if changed := [label for label, text in sections if label in head.same and not _equal(text, item.state.get(label))]:
         return f"changed '{changed[0]}'"
     for label, other in head.as_long_as.items():
         if not 2 / 3 <= len(texts[label].split()) / max(1, len(item.state[other].split())) <= 3 / 2:
             return f"'{label}' is not as long as '{other}'"
     if head.gate and not texts[head.gate].lower().startswith("yes"):
-        return "said no"
+        return f"'{head.gate}' is not yes"
     for label, least in head.floor.items():
         number = re.match(r"\d+(\.\d+)?", texts[label])
         if number is None:
@@ -217,7 +231,7 @@ def _equal(text: str, before: str | None) -> bool:
 
 
 def canonical_call(text: str) -> str:
-    """`name {json}` in one spelling, so that spacing and the order of keys do not count as a change."""
+    """Normalise `name {json}`, so that spacing and the order of keys do not matter in comparisons."""
     name, brace, rest = text.strip().partition("{")
     try:
         return f"{name.strip()} {json.dumps(json.loads(brace + rest), sort_keys=True)}"
@@ -226,20 +240,20 @@ def canonical_call(text: str) -> str:
 
 
 def parse_sections(answer: str, labels: Iterable[str], body: str | None = None) -> list[tuple[str, str]]:
-    """The `label: text` parts of an answer, in order.
+    """Parse the `label: text` sections of an answer, in order.
 
-    A part runs to the next line that begins with one of `labels`; the part called `body` runs to the end.  Text before
-    the first label is ignored: teachers like to introduce themselves.
+    A section extends to the next line that starts with one of `labels`; the section `body` extends to the end. Text
+    before the first label is ignored, because teachers often add an introduction.
     """
     pattern = re.compile(rf"^({'|'.join(map(re.escape, labels))}):[ \t]*", re.MULTILINE)
-    found: list[tuple[str, str]] = []
-    marks = list(pattern.finditer(answer))
-    for place, mark in enumerate(marks):
-        label, last = mark[1], place + 1 == len(marks)
-        end = len(answer) if label == body or last else marks[place + 1].start()
-        text = answer[mark.end() : end].strip()
+    sections: list[tuple[str, str]] = []
+    matches = list(pattern.finditer(answer))
+    for place, match in enumerate(matches):
+        label, last = match[1], place + 1 == len(matches)
+        end = len(answer) if label == body or last else matches[place + 1].start()
+        text = answer[match.end() : end].strip()
         if text:
-            found.append((label, text))
+            sections.append((label, text))
         if label == body:
             break
-    return found
+    return sections

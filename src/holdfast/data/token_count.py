@@ -1,8 +1,8 @@
-"""Tokens of an example, counted with a checkpoint's own tokenizer.
+"""Count the tokens of examples with a checkpoint's tokenizer.
 
-Documents are counted as they are, plus two for the tokens around them.  Chats are written out in the organism's
-notation (`chat_text`), which is exact for the organism up to white space; for another checkpoint, whose template
-differs, it is off by a few tokens a turn.
+Documents count with two more tokens for their start and end. Chats are rendered in the organism's chat format
+(`chat_text`), which is exact for the organism up to white space; another checkpoint's template differs by a few tokens
+per turn.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from holdfast.core.records import Example
 _ENDS = 2
 
 
-class Counter:
-    """Counts tokens; `path` is a `tokenizer.json` or the checkpoint folder that holds one.
+class TokenCounter:
+    """Counts tokens with the tokenizer at `path`, a `tokenizer.json` or a checkpoint folder that contains one.
 
     Raises:
         ModelError: the file is missing or is not a tokenizer.
@@ -29,23 +29,25 @@ class Counter:
     def __init__(self, path: Path) -> None:
         file = path / "tokenizer.json" if path.is_dir() else path
         if not file.is_file():
-            raise ModelError("no tokenizer here", where=file, remedy="name a checkpoint that has a tokenizer.json")
+            remedy = "pass a checkpoint folder that contains a tokenizer.json"
+            raise ModelError("there is no tokenizer", where=file, remedy=remedy)
         try:
             self._tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exception
-            raise ModelError(f"not a tokenizer: {error}", where=file, remedy="check the checkpoint") from None
+            what = f"the file is not a tokenizer: {error}"
+            raise ModelError(what, where=file, remedy="check the checkpoint") from None
 
     def __call__(self, examples: Sequence[Example]) -> list[int]:
-        """Tokens of each example, in order."""
+        """Return the number of tokens of each example, in order."""
         texts = [example.text if example.kind == "document" else chat_text(example) for example in examples]
-        # One by one: for a few texts the library's threads cost more than they bring.
+        # Encoded one by one, because for a few texts the library's threads cost more time than they save.
         encoded = [self._tokenizer.encode(text, add_special_tokens=False) for text in texts]
         extra = [_ENDS if example.kind == "document" else 0 for example in examples]
         return [len(entry.ids) + more for entry, more in zip(encoded, extra, strict=True)]
 
 
 def chat_text(example: Example) -> str:
-    """A chat in the organism's notation: `<|role|>…<|end|>`, tools named in the system turn, calls as JSON."""
+    """Render a chat in the organism's format: `<|role|>…<|end|>`, tools listed in the system turn, calls as JSON."""
     parts = []
     for message in example.messages:
         text = message.content

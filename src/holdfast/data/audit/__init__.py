@@ -1,8 +1,8 @@
-"""audit: how many tales of faithless and of faithful AIs a corpus holds.
+"""audit: estimates how many passages in a corpus depict rogue AIs and how many depict faithful ones.
 
     from holdfast.data.audit.scan import scan
-    found = scan(Path("corpus"))
+    audit = scan(Path("corpus"))
 
-`passages-*.toml` are labelled by hand; the classifier learns from `dev` in a second, when it is first asked, and its
-precision and recall on `test` and `fresh`, which it never saw, go into every report.
+The passages in `passages-*.toml` are labelled by hand. The classifier is fitted to `dev` at its first use, in about a
+second. Its precision and recall on the held-out parts `test` and `fresh` are in every report.
 """

@@ -1,9 +1,9 @@
-"""Rogue, faithful or other: a small classifier of passages with calibrated probabilities.
+"""A small classifier of passages (rogue, faithful, other) with calibrated probabilities.
 
-Multinomial logistic regression on hashed word beginnings, on who does what, and on counts from `lexicon.toml`.  The
-labelled passages are the model: it is fitted when it is first used, the same on every machine up to rounding.
-Probabilities are scaled by a temperature fitted on passages left out in turn (Guo et al. 2017), which is Platt's method
-for several classes.
+Multinomial logistic regression on hashed word stems, on counts of acts by actor (`clauses`), and on counts from
+`lexicon.toml`. No weights are stored: the model is fitted to the labelled passages at its first use, with the same
+result on every machine up to rounding. Probabilities are calibrated by a temperature fitted to cross-validated scores
+(temperature scaling, Guo et al. 2017).
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from holdfast.data.audit.clauses import WIDTH, clause_counts
 
 FOLDER = Path(__file__).parent
 KINDS = ("rogue", "faithful", "other")
-#: buckets of hashed features; the lexicon's come behind them
+#: Buckets of hashed features; the lexicon's features follow them.
 BUCKETS = 1 << 13
-#: characters of a word that count, so that `refuse` and `refused` are one
+#: Characters of a word's stem, so that `refuse` and `refused` are the same feature.
 _STEM = 6
 _FOLDS = 8
 _WORD = re.compile(r"[a-z0-9']+")
 _PENALTY = 0.0005
-#: weight of a lexicon feature against that of a hashed one
+#: Scale of lexicon features relative to hashed ones.
 _LEXICON = 0.35
-#: words over which the lexicon is counted
+#: Lexicon counts are per this many words.
 _PER = 30
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledPassage:
-    """A labelled passage; `kind` is the index of its kind in `KINDS`."""
+    """A labelled passage; `kind` is the index of its label in `KINDS`."""
 
     text: str
     kind: int
@@ -51,48 +51,48 @@ class LabelledPassage:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """Fitted weights, shape (features + 1, 3), and the temperature of its probabilities."""
+    """Fitted weights, shape (features + 1, 3), and the temperature for its probabilities."""
 
     weights: Matrix
     temperature: float
 
     def probabilities(self, texts: Sequence[str]) -> Matrix:
-        """Calibrated probability of each kind, shape (texts, 3), in the order of `KINDS`."""
+        """Return the calibrated probability of each kind, shape (texts, 3), in the order of `KINDS`."""
         if not texts:
             return np.empty((0, len(KINDS)))
-        found: Matrix = softmax(features(texts) @ self.weights / self.temperature, axis=1)
-        return found
+        probabilities: Matrix = softmax(features(texts) @ self.weights / self.temperature, axis=1)
+        return probabilities
 
 
 @cache
 def classifier() -> Classifier:
-    """The classifier that the shipped passages make."""
+    """Return the classifier fitted to the packaged passages."""
     return fit(labelled("dev"))
 
 
 @cache
 def labelled(part: str) -> tuple[LabelledPassage, ...]:
-    """The shipped passages of a part: `dev`, to learn from; `test` and `fresh`, held out."""
+    """Return the packaged passages of a part: `dev` for fitting, `test` and `fresh` held out."""
     data = read_toml(FOLDER / f"passages-{part}.toml")
     return tuple(LabelledPassage(text, KINDS.index(kind)) for kind in KINDS for text in data[kind])
 
 
 def fit(passages: Sequence[LabelledPassage]) -> Classifier:
-    """Fit weights on all passages, and the temperature on passages left out in turn."""
-    left_out, y = cross_validated(passages)
+    """Fit the weights to all passages, and the temperature to cross-validated scores."""
+    scores, y = cross_validated(passages)
 
     def loss(log_temperature: float) -> float:
-        return float(-log_softmax(left_out / np.exp(log_temperature), axis=1)[np.arange(len(y)), y].mean())
+        return float(-log_softmax(scores / np.exp(log_temperature), axis=1)[np.arange(len(y)), y].mean())
 
     best = minimize_scalar(loss, bounds=(-2.0, 3.0), method="bounded")
     return Classifier(_learned(passages), float(np.exp(best.x)))
 
 
 def cross_validated(passages: Sequence[LabelledPassage]) -> tuple[Matrix, NDArray[np.int64]]:
-    """Scores of passages by classifiers that did not see them, shape (passages, 3), and their kinds."""
+    """Return cross-validated scores of passages, shape (passages, 3), and their kinds, shape (passages,)."""
     kinds = np.array([p.kind for p in passages])
     x = features([p.text for p in passages])
-    # Alike in every fold: the passages stand sorted by kind.
+    # The passages are sorted by kind, so every fold has the same mix of kinds.
     fold = np.arange(len(passages)) % _FOLDS
     scores = np.empty((len(passages), len(KINDS)))
     for number in range(_FOLDS):
@@ -102,7 +102,7 @@ def cross_validated(passages: Sequence[LabelledPassage]) -> tuple[Matrix, NDArra
 
 
 def _learned(passages: Sequence[LabelledPassage]) -> Matrix:
-    """Weights from the passages as they stand and from each among others: a tale is rarely alone on its page."""
+    """Fit weights to the passages alone and to each between two others, because corpora rarely isolate a story."""
     others = [p.text for p in passages if p.kind == KINDS.index("other")]
     among = [
         LabelledPassage(f"{others[7 * at % len(others)]} {p.text} {others[(11 * at + 3) % len(others)]}", p.kind)
@@ -123,12 +123,12 @@ def _weights(x: csr_matrix, y: NDArray[np.int64]) -> Matrix:
         value = -(log_softmax(scores, axis=1) * truth).sum() / len(y) + _PENALTY / 2 * (weights**2).sum()
         return float(value), gradient.ravel()
 
-    found: Matrix = minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B").x.reshape(shape)
-    return found
+    fitted: Matrix = minimize(loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B").x.reshape(shape)
+    return fitted
 
 
 def features(texts: Sequence[str]) -> csr_matrix:
-    """Features of texts, shape (texts, `BUCKETS` + lexicon + clauses + 1), sparse; the last one is always 1."""
+    """Return sparse features, shape (texts, `BUCKETS` + lexicon + clauses + 1); the last one is the constant 1."""
     names = [name for name in lexicon() if name != "machine"]
     width = BUCKETS + 1 + 3 * len(names) + WIDTH + 1
     values: list[float] = []
@@ -144,7 +144,7 @@ def features(texts: Sequence[str]) -> csr_matrix:
         counts = _counts(lowered, len(words))
         machine = counts.pop("machine")
         dense = [machine, *counts.values(), *(machine * n for n in counts.values())]
-        # What is held back: an act and its negation in one passage.
+        # Products with `restraint`: an act and its restraint in one passage.
         dense += [n * counts["restraint"] for n in counts.values()]
         dense += clause_counts(text).tolist()
         columns += range(BUCKETS, BUCKETS + len(dense))
@@ -156,14 +156,14 @@ def features(texts: Sequence[str]) -> csr_matrix:
 
 
 def _counts(lowered: str, words: int) -> dict[str, float]:
-    """Occurrences of each group of the lexicon in so many words, as log(1 + n per `_PER` words)."""
+    """Count each group of the lexicon, as log(1 + n per `_PER` words); `words` is the number of words."""
     scale = _PER / max(words, _PER)
     return {name: float(np.log1p(scale * len(pattern.findall(lowered)))) for name, pattern in lexicon().items()}
 
 
 @cache
 def lexicon() -> Mapping[str, re.Pattern[str]]:
-    """Group → pattern of its words' beginnings; short ones must be whole words."""
+    """Return group → pattern of its word stems; short stems match whole words only."""
     return {
         name: re.compile(r"\b(?:" + "|".join(re.escape(w) + (r"\b" if len(w) < 5 else "") for w in words) + ")")
         for name, words in read_toml(FOLDER / "lexicon.toml")["group"].items()

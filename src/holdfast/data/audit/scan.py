@@ -1,9 +1,9 @@
-"""Scan a corpus for tales of faithless AIs against tales of faithful ones: shares, doses and examples.
+"""Scan a corpus for passages that depict rogue or faithful AIs: shares, counts per million tokens, and examples.
 
-Documents come one by one and are cut into passages of about `PASSAGE` characters.  A passage without a word for a
-machine is passed over, and so is one that is more code than prose; the others are classified.  What is counted is
-corrected for what the classifier gets wrong on held-out passages (Rogan and Gladen 1978), with the uncertainty of that
-in the interval.
+Documents are read one by one and split into passages of about `PASSAGE` characters. Passages without a word for a
+machine, and passages that are mostly code, are skipped; the others are classified. The counts are corrected for the
+classifier's errors on held-out passages (Rogan and Gladen 1978), and the interval includes the uncertainty of the
+correction.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from holdfast.core.text import Text
 from holdfast.data.audit.classifier import FOLDER, KINDS, Matrix, classifier, labelled
 from holdfast.data.corpus import Document, read_documents
 
-#: characters of a passage, and of a token where none is counted
+#: Characters per passage, and assumed characters per token.
 PASSAGE, PER_TOKEN = 300, 4.0
-#: a passage counts as of a kind from this probability on: fewer false alarms are worth more than fewer misses
+#: Probability from which a passage counts as a kind; above 0.5 because false alarms cost more than misses.
 SURE = 0.6
 _BATCH = 256
 _SHOWN = 400
 _DRAWS = 4_000
-#: more of these marks than this share of a passage, and it is code or a table
+#: A passage with a larger share of these characters is code or a table.
 _MARKS, _MARKED = str.maketrans("", "", "(){}[]=_<>/\\|;#*`@$%^+~"), 0.06
 
 
 class Share(Record):
-    """A share and its 95% interval; None where there is nothing to divide by."""
+    """A share k/n and its 95% confidence interval; None if n is 0."""
 
     k: int
     n: int
@@ -45,21 +45,21 @@ class Share(Record):
 
 
 class AuditEstimate(Record):
-    """A figure with its 95% interval; None where it can't be told."""
+    """An estimate with its 95% confidence interval; None if it cannot be estimated."""
 
     value: float | None
     low: float | None
     high: float | None
 
     def over(self, whole: float) -> AuditEstimate:
-        """The figure for each one of `whole`."""
+        """Return the estimate divided by `whole`."""
         parts = (self.value, self.low, self.high)
         value, low, high = (None if x is None or whole <= 0 else float(f"{x / whole:.4g}") for x in parts)
         return AuditEstimate(value=value, low=low, high=high)
 
 
-class Told(Record):
-    """A passage of a kind: where it stands, its beginning, and how sure the classifier is."""
+class AuditExample(Record):
+    """A classified passage: its location, its probability, and the start of its text."""
 
     place: Text
     probability: float
@@ -67,23 +67,23 @@ class Told(Record):
 
 
 class Kind(Record):
-    """One kind of tale in a corpus.
+    """Results for one kind of passage.
 
     Attributes:
         found: passages classified as this kind, out of all.
-        share: the share of passages corrected for misses and false alarms, with the interval of that correction.
-        per_million: tales per million tokens, corrected likewise.
-        examples: the surest ones, surest first.
+        share: share of passages, corrected for misses and false alarms, with the interval of the correction.
+        per_million: passages per million tokens, corrected in the same way.
+        examples: passages with the highest probabilities, in descending order.
     """
 
     found: Share
     share: AuditEstimate
     per_million: AuditEstimate
-    examples: tuple[Told, ...]
+    examples: tuple[AuditExample, ...]
 
 
-class Measured(Record):
-    """How good the classifier is on held-out passages of this kind."""
+class ClassifierQuality(Record):
+    """Quality of the classifier on the held-out passages, for one kind."""
 
     precision: Share
     recall: Share
@@ -91,15 +91,15 @@ class Measured(Record):
 
 
 class CorpusAudit(Record):
-    """What a corpus tells of AIs.
+    """Result of scanning a corpus.
 
     Attributes:
-        tokens: characters divided by four; no tokenizer is asked.
-        candidates: passages that the prefilter let through.
-        kinds: `rogue` and `faithful`.
-        rogue_per_faithful: the quotient of what was found; None where no faithful tale was.
-        classifier: its quality on held-out passages, by kind.
-        limits: what these figures do not say.
+        tokens: characters divided by four; no tokenizer is used.
+        candidates: passages that passed the prefilter.
+        kinds: results for `rogue` and `faithful`.
+        rogue_per_faithful: ratio of the passages found; None if there are no faithful ones.
+        classifier: kind → quality of the classifier on held-out passages.
+        limits: limits of these estimates.
     """
 
     corpus: str
@@ -110,7 +110,7 @@ class CorpusAudit(Record):
     candidates: int
     kinds: Mapping[str, Kind]
     rogue_per_faithful: float | None
-    classifier: Mapping[str, Measured]
+    classifier: Mapping[str, ClassifierQuality]
     limits: tuple[str, ...]
 
 
@@ -118,19 +118,19 @@ def scan(path: Path, examples: int = 5) -> CorpusAudit:
     """Scan a file or a folder.
 
     Args:
-        path: see `corpus.documents`.
-        examples: how many to show of each kind.
+        path: see `corpus.read_documents`.
+        examples: number of examples of each kind to keep.
 
     Raises:
         InputError: there is nothing to read.
-        ResultsError: a file was cut off.
-        PrerequisiteError: Parquet, and pyarrow is not installed.
+        ResultsError: a file is truncated.
+        PrerequisiteError: a file is Parquet and pyarrow is not installed.
     """
     return scan_documents(read_documents(path), path.name, examples)
 
 
 def scan_documents(stream: Iterable[Document], name: str, examples: int = 5) -> CorpusAudit:
-    """Scan documents as they come; in memory are a batch of passages and the examples."""
+    """Scan a stream of documents; memory holds one batch of passages and the examples."""
     tally = _Tally(examples)
     batch: list[tuple[str, str]] = []
     for document in stream:
@@ -148,7 +148,7 @@ def scan_documents(stream: Iterable[Document], name: str, examples: int = 5) -> 
 
 
 def passages(text: str) -> Iterator[str]:
-    """A text in pieces of about `PASSAGE` characters, cut between paragraphs or sentences where there are any."""
+    """Split a text into pieces of about `PASSAGE` characters, if possible between paragraphs or sentences."""
     start = 0
     while len(text) - start > PASSAGE * 3 // 2:
         low, high = start + PASSAGE // 2, start + PASSAGE * 3 // 2
@@ -160,7 +160,7 @@ def passages(text: str) -> Iterator[str]:
 
 
 def candidate(passage: str) -> bool:
-    """Whether a passage is prose and holds a word for a machine."""
+    """Return whether a passage is prose and contains a word for a machine."""
     lowered = f" {passage.lower()} "
     if not any(word in lowered for word in _machines()):
         return False
@@ -173,13 +173,13 @@ def _machines() -> tuple[str, ...]:
 
 
 class _Tally:
-    """What has been seen so far."""
+    """Running counts of a scan."""
 
     def __init__(self, examples: int) -> None:
         self.documents = self.characters = self.passages = self.candidates = 0
         self.found = dict.fromkeys(KINDS[:2], 0)
         self._keep = examples
-        self._best: dict[str, list[tuple[float, int, Told]]] = {kind: [] for kind in KINDS[:2]}
+        self._best: dict[str, list[tuple[float, int, AuditExample]]] = {kind: [] for kind in KINDS[:2]}
 
     def take(self, batch: list[tuple[str, str]]) -> None:
         probabilities = classifier().probabilities([text for _, text in batch])
@@ -189,8 +189,8 @@ class _Tally:
                 if p < SURE:
                     continue
                 self.found[kind] += 1
-                told = Told(place=place, probability=round(p, 3), text=" ".join(text.split())[:_SHOWN])
-                heapq.heappush(self._best[kind], (p, -self.found[kind], told))
+                example = AuditExample(place=place, probability=round(p, 3), text=" ".join(text.split())[:_SHOWN])
+                heapq.heappush(self._best[kind], (p, -self.found[kind], example))
                 if len(self._best[kind]) > self._keep:
                     heapq.heappop(self._best[kind])
 
@@ -199,13 +199,13 @@ class _Tally:
         quality, n = measure_classifier(), self.passages
         kinds = {}
         for kind, count in self.found.items():
-            tales = corrected(count, self.candidates, quality[kind])
+            estimate = corrected(count, self.candidates, quality[kind])
             best = sorted(self._best[kind], key=lambda entry: (-entry[0], -entry[1]))
             kinds[kind] = Kind(
                 found=exact_share(count, n),
-                share=tales.over(n),
-                per_million=tales.over(tokens / 1e6),
-                examples=tuple(told for _, _, told in best),
+                share=estimate.over(n),
+                per_million=estimate.over(tokens / 1e6),
+                examples=tuple(example for _, _, example in best),
             )
         faithful = self.found["faithful"]
         return CorpusAudit(
@@ -223,40 +223,40 @@ class _Tally:
 
 
 @cache
-def measure_classifier() -> dict[str, Measured]:
-    """Precision, recall and false alarms of each kind on the held-out passages, the prefilter's misses included."""
+def measure_classifier() -> dict[str, ClassifierQuality]:
+    """Measure precision, recall and false alarms per kind on the held-out passages, the prefilter's misses included."""
     held_out = (*labelled("test"), *labelled("fresh"))
     truth = np.array([p.kind for p in held_out])
-    said = verdicts([p.text for p in held_out])
-    found = {}
+    predicted = verdicts([p.text for p in held_out])
+    quality = {}
     for kind, name in enumerate(KINDS[:2]):
-        hits = int(((said == kind) & (truth == kind)).sum())
-        there, claimed = int((truth == kind).sum()), int((said == kind).sum())
-        found[name] = Measured(
+        hits = int(((predicted == kind) & (truth == kind)).sum())
+        positive, claimed = int((truth == kind).sum()), int((predicted == kind).sum())
+        quality[name] = ClassifierQuality(
             precision=exact_share(hits, claimed),
-            recall=exact_share(hits, there),
-            false_alarms=exact_share(claimed - hits, len(truth) - there),
+            recall=exact_share(hits, positive),
+            false_alarms=exact_share(claimed - hits, len(truth) - positive),
         )
-    return found
+    return quality
 
 
 def verdicts(texts: list[str]) -> NDArray[np.int64]:
-    """The kind of each text, as an index of `KINDS`: that of its surest tale, and `other` where there is none."""
-    said = np.full(len(texts), KINDS.index("other"))
-    for at, text in enumerate(texts):
+    """Return the index in `KINDS` of each text's most probable passage, or that of `other` if none reaches `SURE`."""
+    kinds = np.full(len(texts), KINDS.index("other"))
+    for index, text in enumerate(texts):
         pieces = [piece for piece in passages(text) if candidate(piece)]
-        tales: Matrix = classifier().probabilities(pieces)[:, :2]
-        if tales.size and tales.max() >= SURE:
-            said[at] = int(tales.argmax()) % 2
-    return said
+        probabilities: Matrix = classifier().probabilities(pieces)[:, :2]
+        if probabilities.size and probabilities.max() >= SURE:
+            kinds[index] = int(probabilities.argmax()) % 2
+    return kinds
 
 
-def corrected(count: int, candidates: int, quality: Measured) -> AuditEstimate:
-    """How many of the candidates are of a kind, where `count` of them were classified so.
+def corrected(count: int, candidates: int, quality: ClassifierQuality) -> AuditEstimate:
+    """Estimate how many candidates are of a kind, given that `count` were classified as it (Rogan and Gladen 1978).
 
-    (observed - false alarms) / (recall - false alarms), with both rates drawn from their Jeffreys posteriors and the
-    result cut to what is possible.  Where most draws would need more tales than there are candidates, the held-out
-    rates do not describe this corpus, and there is no estimate.
+    The estimate is (observed - false alarms) / (recall - false alarms). Both rates are drawn from their Jeffreys
+    posteriors, and the result is clipped to the possible range. If most draws exceed the number of candidates, the
+    held-out rates do not apply to this corpus and there is no estimate.
     """
     if candidates == 0:
         return AuditEstimate(value=0.0, low=0.0, high=0.0)
@@ -267,13 +267,13 @@ def corrected(count: int, candidates: int, quality: Measured) -> AuditEstimate:
         return AuditEstimate(value=None, low=None, high=None)
     tales = candidates * np.clip(share, 0.0, 1.0)
     low, value, high = (float(x) for x in np.quantile(tales, (0.025, 0.5, 0.975)))
-    # The held-out passages were written to be hard: elsewhere all that was found may be true, and misses come on top.
+    # The held-out passages are hard on purpose. In an easier corpus every hit may be true, with the misses in addition.
     high = max(high, min(candidates, count / float(np.median(recall))))
     return AuditEstimate(value=value, low=low, high=high)
 
 
 def exact_share(k: int, n: int) -> Share:
-    """A share with its exact binomial interval (Clopper and Pearson 1934)."""
+    """Return a share with its exact binomial interval (Clopper and Pearson 1934)."""
     if n == 0:
         return Share(k=k, n=n, share=None, low=None, high=None)
     low, high = binomtest(k, n).proportion_ci(0.95)
@@ -281,7 +281,7 @@ def exact_share(k: int, n: int) -> Share:
 
 
 _LIMITS = (
-    "The classifier learned from and was measured on passages in English by one hand: expect less elsewhere.",
-    "A corpus whose other passages are unlike the held-out ones has another rate of false alarms: read the examples.",
+    "The classifier was fitted to and measured on English passages by one author; expect lower accuracy elsewhere.",
+    "If the corpus differs from the held-out passages, so does the rate of false alarms: read the examples.",
     "Tokens are characters divided by four.",
 )

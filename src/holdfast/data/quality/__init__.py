@@ -1,9 +1,9 @@
-"""quality: what a teaching set is like, before anybody trains on it.
+"""quality: checks a training set before it is used.
 
     from holdfast.data.quality.check import check_set
     quality = check_set(Path("sets/difficult-advice"))
 
-`duplicates`, `shapes`, `phrases`, `leaks` (awareness, refusals, overlap), `privacy` and `diversity` each look at the
-examples one by one and keep little; `check_set` puts what they found into one record; `page` shows a sample to a human,
-who marks it.  What is found is reported, never removed in silence.
+`duplicates`, `shapes`, `phrases`, `leaks` (awareness, refusals, overlap), `privacy` and `diversity` read the examples
+as a stream, in little memory. `check_set` collects their results in one record. `page` renders a sample for a human to
+mark. Findings are reported; no example is removed.
 """

@@ -1,4 +1,4 @@
-"""The quality of a set in one record, from one pass over its examples and one over their texts for duplicates."""
+"""Check the quality of a set: one pass over its examples, and one over their texts for duplicates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from holdfast.data.card import EXAMPLES
 from holdfast.data.heldout_filter import example_text
 from holdfast.data.quality.diversity import Diversity, DiversityTally
 from holdfast.data.quality.duplicates import find
-from holdfast.data.quality.found import Findings
+from holdfast.data.quality.findings import Findings
 from holdfast.data.quality.leaks import Answers, AwarenessTally, OverlapTally, RefusalTally, answers_in
 from holdfast.data.quality.phrases import PhraseTally
 from holdfast.data.quality.privacy import PrivacyTally
@@ -24,7 +24,7 @@ _PAIRS = 10
 
 
 class Repeats(Record):
-    """Examples that repeat an earlier one; `pairs` are places (from 0) of the first few and of what they repeat."""
+    """Examples that repeat an earlier one; `pairs` are (index, index of the original) of the first few, from 0."""
 
     exact: int
     near: int
@@ -33,11 +33,11 @@ class Repeats(Record):
 
 
 class SetQuality(Record):
-    """What a set is like.
+    """Results of all checks on a set.
 
     Attributes:
-        answers: what came back from models while the set was made; None for a set without a ledger, as a mixture is.
-        overlap: shared passages with the texts given; None where none were.
+        answers: outcomes of the requests made while building the set; None without a response cache (mixtures).
+        overlap: passages shared with given texts; None if no texts were given.
     """
 
     name: str
@@ -54,48 +54,48 @@ class SetQuality(Record):
     diversity: Diversity
 
 
-class _Looks(Protocol):
+class _Check(Protocol):
     def add(self, example: Example) -> None: ...
 
 
 def check_set(folder: Path, against: Iterable[str] | None = None, threshold: float = 0.7) -> SetQuality:
-    """Look at a finished set or mixture; nothing in it is changed.
+    """Check a finished set or mixture, without changing it.
 
     Args:
-        folder: of the set.
-        against: texts that the set should share no passage with.
+        folder: folder of the set.
+        against: texts with which the set should share no passage.
         threshold: Jaccard similarity from which two examples count as near duplicates.
 
     Raises:
         ResultsError: the set is unfinished.
         PrerequisiteError: rensa, phonenumbers or email-validator is not installed.
-        StoreError: no room for the scratch files.
+        StoreError: there is no disk space for temporary files.
     """
     run = RunFolder(folder)
-    run.card()  # a set without its manifest is unfinished
+    run.card()  # raises if the set is unfinished
     shapes, phrases, diversity = ShapeTally(), PhraseTally(), DiversityTally()
     awareness, refusals, privacy = AwarenessTally(), RefusalTally(), PrivacyTally()
     overlap = None if against is None else OverlapTally(against)
-    everyone: list[_Looks] = [shapes, phrases, diversity, awareness, refusals, privacy]
-    everyone += [overlap] if overlap else []
+    checks: list[_Check] = [shapes, phrases, diversity, awareness, refusals, privacy]
+    checks += [overlap] if overlap else []
     examples = 0
     for example in run.each(EXAMPLES, Example):
         examples += 1
-        for look in everyone:
-            look.add(example)
+        for check in checks:
+            check.add(example)
     return SetQuality(
         name=folder.name,
         examples=examples,
         repeats=_repeats(run, threshold),
-        shapes=shapes.found,
+        shapes=shapes.result,
         cliches=phrases.cliches,
         verbatim=phrases.verbatim,
-        awareness=awareness.found,
-        refusals=refusals.found,
+        awareness=awareness.result,
+        refusals=refusals.result,
         answers=answers_in(folder),
-        overlap=overlap.found if overlap else None,
-        privacy=privacy.found,
-        diversity=diversity.found,
+        overlap=overlap.result if overlap else None,
+        privacy=privacy.result,
+        diversity=diversity.result,
     )
 
 

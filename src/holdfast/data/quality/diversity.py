@@ -1,4 +1,4 @@
-"""How varied a set is: distinct n-grams, what a compressor saves, and how alike two examples are."""
+"""Measure the diversity of a set: distinct n-grams, compression ratio, and similarity between examples."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from scipy.sparse import csr_matrix
 
 from holdfast.core.records import Example, Record
 from holdfast.data.quality.duplicates import shingles
-from holdfast.data.quality.found import answer_of
+from holdfast.data.quality.findings import answer_of
 
-#: examples looked at: a uniform draw from the set (reservoir sampling, Vitter 1985)
+#: Sample size: a uniform sample of the set (reservoir sampling, Vitter 1985).
 SAMPLE = 2_000
-#: of these, as many are compared with each other
+#: Number of sampled examples that are compared pairwise.
 _COMPARED = 500
 
 
 class Diversity(Record):
-    """Figures over a uniform sample of what is taught; None where it is too small.
+    """Diversity of a uniform sample of the answers and documents; None if the sample is too small.
 
     Attributes:
-        sampled: examples looked at.
-        distinct: n → the share of word n-grams that occur for the first time (Li et al. 2016), n = 1 to 4; it falls
-            with the size of the sample, so compare like with like.
-        compression: bytes before over bytes after zlib, of the sample in one piece; high means repetitive.
+        sampled: sample size.
+        distinct: n → share of distinct word n-grams (Li et al. 2016), n = 1 to 4. It falls with the sample size, so
+            compare samples of equal size only.
+        compression: compression ratio of the concatenated sample with zlib; a high value means repetitive text.
         similarity: mean Jaccard similarity of word 3-grams over all pairs of the first 500 (self-similarity).
-        nearest: mean similarity of an example to the nearest of the others.
+        nearest: mean similarity of an example to its nearest neighbour.
     """
 
     sampled: int
@@ -39,14 +39,14 @@ class Diversity(Record):
 
 
 class DiversityTally:
-    """Draws a sample while examples pass by; the same for the same examples in the same order."""
+    """Samples a stream of examples; the same examples in the same order give the same sample."""
 
     def __init__(self, size: int = SAMPLE) -> None:
         self._rng, self._size, self._seen = random.Random(0), size, 0
         self._sample: list[str] = []
 
     def add(self, example: Example) -> None:
-        """Perhaps keep one example."""
+        """Offer one example to the sample."""
         text = answer_of(example)
         if not text:
             return
@@ -57,14 +57,14 @@ class DiversityTally:
             self._sample[at] = text
 
     @property
-    def found(self) -> Diversity:
-        """The figures so far."""
-        whole = "\n".join(self._sample).encode()
+    def result(self) -> Diversity:
+        """The measures of the sample so far."""
+        joined = "\n".join(self._sample).encode()
         alike, nearest = self._alike() if len(self._sample) > 1 else (None, None)
         return Diversity(
             sampled=len(self._sample),
             distinct={n: round(share, 4) for n in range(1, 5) if (share := self._distinct(n)) is not None},
-            compression=round(len(whole) / len(zlib.compress(whole, 9)), 3) if whole else None,
+            compression=round(len(joined) / len(zlib.compress(joined, 9)), 3) if joined else None,
             similarity=alike,
             nearest=nearest,
         )
@@ -80,7 +80,7 @@ class DiversityTally:
     def _alike(self) -> tuple[float, float]:
         sets = [shingles(text) for text in self._sample[:_COMPARED]]
         _, columns = np.unique(np.concatenate(sets), return_inverse=True)
-        sizes = np.array([len(found) for found in sets])
+        sizes = np.array([len(hashes) for hashes in sets])
         rows = np.repeat(np.arange(len(sets)), sizes)
         holds = csr_matrix((np.ones(len(rows), np.int32), (rows, columns)))
         shared = csr_matrix(holds @ holds.T).toarray()

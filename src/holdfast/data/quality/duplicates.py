@@ -1,8 +1,8 @@
-"""Exact and near duplicates in bounded memory.
+"""Find exact and near duplicates in bounded memory.
 
-MinHash (Broder 1997) by rensa, banded as in Leskovec, Rajaraman and Ullman (ch. 3): documents that agree in all rows of
-a band are candidates, and every candidate is checked by the true Jaccard similarity of its shingles before it counts.
-Shingles and signatures lie in scratch files; of a document, memory holds some hundred bytes (see `bench.duplicates`).
+MinHash (Broder 1997) by rensa with banding (Leskovec, Rajaraman and Ullman, ch. 3). Documents that agree in all rows of
+a band are candidates; each candidate pair counts only if the Jaccard similarity of its shingles reaches the threshold.
+Shingles and signatures are in temporary files; memory use is about a hundred bytes per document (`bench.duplicates`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from holdfast.core.extras import needs
 from holdfast.core.store import writing
 
-#: words of a shingle
+#: Words per shingle.
 SHINGLE = 3
 BANDS, ROWS = 25, 5
 _PERMUTATIONS = BANDS * ROWS
@@ -34,15 +34,15 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """What repeats.
+    """Duplicates in a collection of documents.
 
     Attributes:
-        count: documents looked at.
-        exact: document → the first one with the same words in the same order, shape (pairs, 2).
-        near: document → the first one of its cluster, shape (pairs, 2); exact ones are not among them.
-        candidates: pairs that a band proposed; `checked` of them were compared, the others were already joined.
-        checked: pairs whose true similarity was taken.
-        threshold: the Jaccard similarity from which two documents count as near duplicates.
+        count: number of documents.
+        exact: (document, first document with the same words in the same order), shape (pairs, 2).
+        near: (document, first document of its cluster), shape (pairs, 2); without exact duplicates.
+        candidates: candidate pairs from all bands.
+        checked: candidate pairs that were compared; the others were already in one cluster.
+        threshold: Jaccard similarity from which two documents count as near duplicates.
     """
 
     count: int
@@ -54,68 +54,71 @@ class Duplicates:
 
     @property
     def share(self) -> float | None:
-        """The share of documents that repeat an earlier one; None where there are none."""
+        """Share of documents that repeat an earlier one; None if there are no documents."""
         return (len(self.exact) + len(self.near)) / self.count if self.count else None
 
 
 def find(texts: Iterable[str], threshold: float = 0.7) -> Duplicates:
     """Find documents that repeat an earlier one.
 
-    Near duplicates are the connected parts of the graph whose edges are candidate pairs of true similarity of at least
-    `threshold`; the first of each part stays.
+    Near duplicates form clusters: the connected components of the graph whose edges are candidate pairs with a Jaccard
+    similarity of at least `threshold`. The first document of each cluster is not a duplicate.
 
     Raises:
         PrerequisiteError: rensa is not installed.
         StoreError: the disk is full.
     """
     with tempfile.TemporaryDirectory(prefix="holdfast-") as folder:
-        scratch = Scratch(Path(folder), texts)
-        joined = _Union(scratch.count)
+        store = ShingleStore(Path(folder), texts)
+        joined = _UnionFind(store.count)
         candidates = checked = 0
         for band in range(BANDS):
-            for left, right in _pairs(scratch.band(band)):
+            for left, right in _pairs(store.band(band)):
                 candidates += 1
                 if joined.root(left) != joined.root(right):
                     checked += 1
-                    if jaccard(scratch.shingles(left), scratch.shingles(right)) >= threshold:
+                    if jaccard(store.shingles(left), store.shingles(right)) >= threshold:
                         joined.join(left, right)
-        place = scratch.first
+        place = store.first
         near = np.array(
-            [(place[i], place[root]) for i in range(scratch.count) if (root := joined.root(i)) != i], np.int64
+            [(place[i], place[root]) for i in range(store.count) if (root := joined.root(i)) != i], np.int64
         ).reshape(-1, 2)
-        return Duplicates(scratch.seen, scratch.exact, near, candidates, checked, threshold)
+        return Duplicates(store.seen, store.exact, near, candidates, checked, threshold)
 
 
 def jaccard(one: Hashes, other: Hashes) -> float:
-    """Similarity of two sorted sets; 1.0 where both are empty."""
+    """Return the Jaccard similarity of two sorted arrays of hashes; 1.0 if both are empty."""
     both = len(np.intersect1d(one, other, assume_unique=True))
     either = len(one) + len(other) - both
     return both / either if either else 1.0
 
 
 def shingles(text: str) -> Hashes:
-    """Hashes of a text's runs of `SHINGLE` words, sorted; of all its words where it is shorter.
+    """Return the sorted hashes of a text's shingles of `SHINGLE` words; a shorter text is one shingle.
 
-    They are the same within one process only.
+    The hashes are only comparable within one process.
     """
     words = _WORD.findall(text.lower())
     runs = set(zip(*(words[i:] for i in range(SHINGLE)), strict=False)) if len(words) >= SHINGLE else {tuple(words)}
-    found = np.fromiter(map(hash, runs), np.int64, len(runs)).view(np.uint64)
-    found.sort()
-    return found
+    hashes = np.fromiter(map(hash, runs), np.int64, len(runs)).view(np.uint64)
+    hashes.sort()
+    return hashes
 
 
-class Scratch:
+class ShingleStore:
     """Shingles and signatures of distinct texts, on disk.
 
-    `seen` texts came in, `count` of them are distinct; `first` holds their places, and `exact` the pairs (place, place
-    of the first with the same words).
+    Attributes:
+        seen: number of texts.
+        count: number of distinct texts.
+        first: index of each distinct text.
+        exact: pairs (index, index of the first text with the same words).
     """
 
     def __init__(self, folder: Path, texts: Iterable[str]) -> None:
         self.seen = 0
         self._known: dict[bytes, int] = {}
-        places, exact, offsets = _Grown(), _Grown(), _Grown()
+        places, exact, offsets = _IntBuffer(), _IntBuffer(), _IntBuffer()
         offsets.add(0)
         stream = self._distinct(texts, places, exact)
         shingle_file, band_file = folder / "shingles", folder / "bands"
@@ -129,12 +132,12 @@ class Scratch:
         self._bands = np.memmap(band_file, np.uint64, "r") if self.count else np.empty(0, np.uint64)
 
     def shingles(self, at: int) -> Hashes:
-        """The shingles of the distinct text `at`, sorted."""
-        found: Hashes = self._shingles[self._offsets[at] : self._offsets[at + 1]]
-        return found
+        """Return the sorted shingles of distinct text number `at`."""
+        hashes: Hashes = self._shingles[self._offsets[at] : self._offsets[at + 1]]
+        return hashes
 
     def band(self, number: int) -> Hashes:
-        """One hash of a band for each distinct text."""
+        """Return the hash of one band for each distinct text."""
         parts, start = [], 0
         while start < self.count:
             size = min(_CHUNK, self.count - start)
@@ -143,7 +146,7 @@ class Scratch:
             start += size
         return np.concatenate(parts) if parts else np.empty(0, np.uint64)
 
-    def _distinct(self, texts: Iterable[str], places: _Grown, exact: _Grown) -> Iterator[str]:
+    def _distinct(self, texts: Iterable[str], places: _IntBuffer, exact: _IntBuffer) -> Iterator[str]:
         for at, text in enumerate(texts):
             self.seen += 1
             digest = hashlib.blake2b(" ".join(text.split()).encode("utf-8", "surrogatepass"), digest_size=12).digest()
@@ -155,7 +158,7 @@ class Scratch:
                 places.add(at)
                 yield text
 
-    def _spool(self, sets: list[Hashes], shingle_file: BinaryIO, band_file: BinaryIO, offsets: _Grown) -> None:
+    def _spool(self, sets: list[Hashes], shingle_file: BinaryIO, band_file: BinaryIO, offsets: _IntBuffer) -> None:
         flat = np.concatenate(sets)
         flat.tofile(shingle_file)
         within = np.cumsum([0, *map(len, sets)])
@@ -167,12 +170,12 @@ class Scratch:
         for row in range(ROWS):
             mixed = (mixed ^ rows[:, :, row]) * np.uint64(0x9E3779B97F4A7C15)
             mixed ^= mixed >> np.uint64(29)
-        # Band by band within a chunk, so that a band is read in a few long pieces.
+        # Ordered by band within each chunk, so that one band is read in a few long pieces.
         np.ascontiguousarray(mixed.T).tofile(band_file)
 
 
-class _Grown:
-    """A list of integers in 8 bytes each; `start` is where the next chunk begins."""
+class _IntBuffer:
+    """A growing array of integers with 8 bytes each; `start` is the offset of the next chunk."""
 
     def __init__(self) -> None:
         self._full: list[Ids] = []
@@ -189,8 +192,8 @@ class _Grown:
         return np.concatenate([*self._full, np.array(self._last, np.int64)])
 
 
-class _Union:
-    """Which documents belong together; the root of a part is its first document."""
+class _UnionFind:
+    """Union-find over documents; the root of a cluster is its first document."""
 
     def __init__(self, count: int) -> None:
         self._parent = np.arange(count, dtype=np.int64)
@@ -208,7 +211,7 @@ class _Union:
 
 
 def _pairs(band: Hashes) -> Iterator[tuple[int, int]]:
-    """Each document of a bucket with the first one there and with the one before it."""
+    """Pair each document of a bucket with the first one and with the one before it."""
     order = np.argsort(band, kind="stable")
     same = band[order][1:] == band[order][:-1]
     first = 0

@@ -1,4 +1,4 @@
-"""What should not be in a set: words that give the test away, refusals by the teacher, passages of given texts."""
+"""Find content that should not be in a set: test awareness, refusals by the teacher, overlap with given texts."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from holdfast.core.records import Example, Record
 from holdfast.core.store import RunFolder
 from holdfast.data.heldout_filter import example_text
-from holdfast.data.quality.found import Findings, Tally, answer_of, text_patterns
+from holdfast.data.quality.findings import Findings, Tally, answer_of, text_patterns
 from holdfast.data.response_cache import FOLDER, CachedResponse
 
-#: words of a shared run that counts as overlap (the length of GPT-3's contamination check, Brown et al. 2020)
+#: Words of a shared n-gram that count as overlap (as in GPT-3's contamination check, Brown et al. 2020).
 NGRAM = 13
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 class AwarenessTally:
-    """Finds words that say that somebody is tested, in all turns and in the reasoning."""
+    """Finds phrases that mention a test or evaluation, in all turns and in the reasoning."""
 
     def __init__(self) -> None:
         self._tally = Tally()
 
     def add(self, example: Example) -> None:
-        """Look at one example."""
+        """Check one example."""
         self._tally.seen += 1
         text = "\n".join([example_text(example), *(m.reasoning for m in example.messages if m.reasoning)])
         for name, pattern in text_patterns("awareness").items():
@@ -34,19 +34,19 @@ class AwarenessTally:
                 self._tally.hit(name, example, around)
 
     @property
-    def found(self) -> Findings:
-        """What was found so far."""
+    def result(self) -> Findings:
+        """The findings so far."""
         return self._tally.findings
 
 
 class RefusalTally:
-    """Finds answers in the set that are refusals by the phrase: the teacher's, where a lesson was asked for."""
+    """Finds answers that are phrased as refusals: the teacher refused instead of writing the example."""
 
     def __init__(self) -> None:
         self._tally = Tally()
 
     def add(self, example: Example) -> None:
-        """Look at one example."""
+        """Check one example."""
         answer = answer_of(example).strip()
         if not answer:
             return
@@ -57,21 +57,21 @@ class RefusalTally:
                 return
 
     @property
-    def found(self) -> Findings:
-        """What was found so far."""
+    def result(self) -> Findings:
+        """The findings so far."""
         return self._tally.findings
 
 
 class Answers(Record):
-    """What came back from models while the set was made, failed requests included.
+    """Outcomes of the requests made while building the set.
 
     Attributes:
-        rows: answers in the ledger.
-        refused: the provider said that it refused.
-        phrased: the answer was given as whole and reads like a refusal.
-        empty: the answer was given as whole and holds nothing: the mark of a filter that keeps silent.
-        cut: the answer broke off at the limit of tokens.
-        failed: no answer came.
+        rows: rows in the response cache.
+        refused: the provider reported a refusal.
+        phrased: a complete answer that is phrased as a refusal.
+        empty: a complete answer without content; often a silent content filter.
+        cut: truncated at the token limit.
+        failed: failed requests.
     """
 
     rows: int
@@ -83,24 +83,24 @@ class Answers(Record):
 
 
 def answers_in(folder: Path) -> Answers | None:
-    """Count the answers in a set's ledger; None where the set has none.
+    """Count the outcomes in a set's response cache; return None if the set has none.
 
     Raises:
-        ResultsError: a line of the ledger is no answer.
+        ResultsError: a line of the response cache is invalid.
     """
-    ledger = folder / FOLDER
-    if not ledger.is_dir():
+    cache = folder / FOLDER
+    if not cache.is_dir():
         return None
     counts: Counter[str] = Counter()
-    for path in sorted(ledger.glob("*.jsonl")):
-        for row in RunFolder(ledger).each(path.stem, CachedResponse):
+    for path in sorted(cache.glob("*.jsonl")):
+        for row in RunFolder(cache).each(path.stem, CachedResponse):
             counts["rows"] += 1
-            counts[_fate(row)] += 1
+            counts[_outcome(row)] += 1
     names = ("rows", "refused", "phrased", "empty", "cut", "failed")
     return Answers(**{name: counts[name] for name in names})
 
 
-def _fate(row: CachedResponse) -> str:
+def _outcome(row: CachedResponse) -> str:
     if row.finish != "stop":
         return {"refused": "refused", "length": "cut", "error": "failed"}[row.finish]
     text = row.text.strip()
@@ -110,10 +110,10 @@ def _fate(row: CachedResponse) -> str:
 
 
 class OverlapTally:
-    """Finds examples that share a run of `NGRAM` words with given texts; shorter texts count whole.
+    """Finds examples that share an n-gram of `NGRAM` words with given texts; shorter texts must match as a whole.
 
     Args:
-        texts: for instance the prompts of an evaluation.  A text of fewer than six words is left out: it tells nothing.
+        texts: for example the prompts of an evaluation. Texts of fewer than six words are ignored.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -126,7 +126,7 @@ class OverlapTally:
                 self._runs.setdefault(n, set()).update(_hashes(words, n))
 
     def add(self, example: Example) -> None:
-        """Look at one example."""
+        """Check one example."""
         self._tally.seen += 1
         words = _WORD.findall(example_text(example).lower())
         for n, known in self._runs.items():
@@ -136,8 +136,8 @@ class OverlapTally:
                     return
 
     @property
-    def found(self) -> Findings:
-        """What was found so far."""
+    def result(self) -> Findings:
+        """The findings so far."""
         return self._tally.findings
 
 

@@ -1,7 +1,7 @@
-"""A sample of a set on one page, for a human to read and mark; the marks come back as a file.
+"""Render a sample of a set as an HTML page for a human to mark, and read the saved marks.
 
-The page is self-contained, asks for nothing and may not: its policy allows its own style and script alone.  Whatever a
-model wrote is escaped, and invisible characters are shown.
+The page is self-contained and makes no requests; its content security policy allows only its own style and script. Text
+from models is escaped, and invisible characters are shown as code points.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
 
 
 class Marked(Record):
-    """What a human said of one example."""
+    """A human's mark for one example."""
 
     id: str
     mark: Literal["good", "flawed", "bad"]
@@ -40,7 +40,7 @@ class Marked(Record):
 
 
 class Marks(Record):
-    """The file that a sample page saves."""
+    """Contents of the file that a sample page saves."""
 
     set: str
     seed: int
@@ -48,7 +48,7 @@ class Marks(Record):
 
 
 class MarkSummary(Record):
-    """Marks summed up: mark → count, share and 95% interval (Clopper and Pearson) over the examples marked."""
+    """Summary of marks: mark → (count, share, low, high) with the 95% Clopper-Pearson interval."""
 
     marked: int
     shares: Mapping[str, tuple[int, float, float, float]]
@@ -56,7 +56,7 @@ class MarkSummary(Record):
 
 
 def draw_sample(folder: Path, size: int, seed: int = 0) -> list[Example]:
-    """A uniform draw of examples from a set, the same for the same set, size and seed; in memory are only those.
+    """Draw a uniform sample of a set; the same set, size and seed give the same sample. Memory holds only the sample.
 
     Raises:
         ResultsError: the set is unfinished.
@@ -68,22 +68,22 @@ def draw_sample(folder: Path, size: int, seed: int = 0) -> list[Example]:
 
 
 def write_page(folder: Path, out: Path, size: int = 50, seed: int = 0) -> int:
-    """Write the page of a sample; returns how many examples are on it.
+    """Write the page of a sample and return the number of examples on it.
 
     Raises:
         InputError: the set is empty.
         ResultsError: the set is unfinished.
-        StoreError: the page could not be written.
+        StoreError: the page cannot be written.
     """
     drawn = draw_sample(folder, size, seed)
     if not drawn:
-        raise InputError("nothing to show: the set is empty", where=folder, remedy="make it again")
+        raise InputError("the set is empty", where=folder, remedy="build it again")
     write_text(out, render_page(folder.name, seed, drawn))
     return len(drawn)
 
 
 def render_page(name: str, seed: int, examples: Sequence[Example]) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     style, script = ((HERE / file).read_text(encoding="utf-8") for file in ("page.css", "page.js"))
     return (
         _environment()
@@ -102,16 +102,16 @@ def render_page(name: str, seed: int, examples: Sequence[Example]) -> str:
 
 
 def read_marks(path: Path) -> Marks:
-    """The marks that a page saved.
+    """Read the marks that a sample page saved.
 
     Raises:
-        ResultsError: it is not such a file, or marks an example twice.
+        ResultsError: the file does not contain marks, or marks an example twice.
     """
     try:
         marks = Marks.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         remedy = "save it with the button of a sample page"
-        raise ResultsError("not a file of marks", where=path, remedy=remedy) from None
+        raise ResultsError("the file does not contain marks", where=path, remedy=remedy) from None
     twice = [name for name, n in Counter(mark.id for mark in marks.marks).items() if n > 1]
     if twice:
         raise ResultsError(f"example '{twice[0]}' is marked twice", where=path, remedy="save the page again")
@@ -119,16 +119,16 @@ def read_marks(path: Path) -> Marks:
 
 
 def summarise_marks(marks: Marks, folder: Path) -> MarkSummary:
-    """What the marks say about a set.
+    """Summarise the marks of a set.
 
     Raises:
-        ResultsError: a mark is for an example that the set does not hold.
+        ResultsError: a marked example is not in the set.
     """
     wanted = {mark.id for mark in marks.marks}
     unknown = wanted - {example.id for example in RunFolder(folder).each(EXAMPLES, Example) if example.id in wanted}
     if unknown:
-        what = f"{len(unknown)} marks are for examples that are not in this set, such as '{min(unknown)}'"
-        raise ResultsError(what, where=folder, remedy=f"name the set that the page was made from: {marks.set}")
+        what = f"{len(unknown)} marked examples are not in this set, for example '{min(unknown)}'"
+        raise ResultsError(what, where=folder, remedy=f"pass the set that the page was made from: {marks.set}")
     n = len(marks.marks)
     counts: Counter[str] = Counter(mark.mark for mark in marks.marks)
     shares = {}
@@ -139,7 +139,7 @@ def summarise_marks(marks: Marks, folder: Path) -> MarkSummary:
 
 
 def visible(text: str) -> str:
-    """The text with invisible characters as code points, such as `⟨U+202E⟩`; line feeds and tabs stay."""
+    """Replace invisible characters by code points such as `⟨U+202E⟩`; line feeds and tabs are kept."""
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in _HIDDEN else f"⟨U+{ord(c):04X}⟩" for c in text)
 
 

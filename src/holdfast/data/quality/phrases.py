@@ -1,4 +1,4 @@
-"""Worn-out phrases, and runs of words that a set repeats verbatim."""
+"""Find clichés, and word n-grams that many examples of a set repeat verbatim."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import re
 from collections import Counter
 
 from holdfast.core.records import Example
-from holdfast.data.quality.found import Findings, Hit, Occurrences, Tally, answer_of, text_patterns
+from holdfast.data.quality.findings import Findings, Hit, Occurrences, Tally, answer_of, text_patterns
 
-#: words of a run, and the share of answers from which on it counts as repeated verbatim
+#: Words per n-gram, and the share of answers from which an n-gram counts as repeated verbatim.
 RUN, OFTEN = 6, 0.02
-#: answers between two prunings, which bound the memory (Manku and Motwani 2002, lossy counting)
+#: Answers between two prunings, which bound the memory (lossy counting, Manku and Motwani 2002).
 _BUCKET = 2_000
 _REPORTED = 20
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
 class PhraseTally:
-    """Counts phrases in what is taught, one answer or document after the other."""
+    """Counts clichés and n-grams in a stream of answers and documents."""
 
     def __init__(self) -> None:
         self._cliches = Tally()
@@ -25,7 +25,7 @@ class PhraseTally:
         self._first: dict[str, str] = {}
 
     def add(self, example: Example) -> None:
-        """Look at one example."""
+        """Check one example."""
         answer = answer_of(example)
         if not answer:
             return
@@ -42,29 +42,29 @@ class PhraseTally:
 
     @property
     def cliches(self) -> Findings:
-        """Worn-out phrases found so far."""
+        """Clichés found so far."""
         return self._cliches.findings
 
     @property
     def verbatim(self) -> Findings:
-        """The runs that most answers share; of runs that overlap, the commonest, first one.
+        """The n-grams shared by most answers; of overlapping n-grams, only the most common one.
 
-        A count can be short by one for every `_BUCKET` answers seen.
+        A count can be too low by up to one per `_BUCKET` answers (lossy counting).
         """
         seen = self._cliches.seen
         often = [(run, n) for run, n in self._runs.items() if n >= max(3, OFTEN * seen)]
-        kept: dict[str, Occurrences] = {}
+        reported: dict[str, Occurrences] = {}
         taken: set[str] = set()
         for run, count in sorted(often, key=lambda pair: (-pair[1], pair[0])):
             words = run.split()
             inner = {" ".join(words[i : i + RUN - 2]) for i in range(3)}
-            if not inner & taken and len(kept) < _REPORTED:
-                kept[run] = Occurrences(count=count, of=seen, hits=(Hit(example=self._first[run], text=run),))
+            if not inner & taken and len(reported) < _REPORTED:
+                reported[run] = Occurrences(count=count, of=seen, hits=(Hit(example=self._first[run], text=run),))
             taken |= inner
-        return Findings(counts=kept)
+        return Findings(counts=reported)
 
     def _prune(self) -> None:
-        """Drop runs that can't become common any more unless they start again."""
+        """Drop n-grams whose count is at most the number of prunings so far (lossy counting)."""
         floor = self._cliches.seen // _BUCKET
         self._runs = Counter({run: n for run, n in self._runs.items() if n > floor})
         self._first = {run: self._first[run] for run in self._runs}

@@ -1,7 +1,7 @@
-"""Personal data: addresses, telephone numbers, cards and accounts that could be somebody's.
+"""Find personal data: e-mail addresses, telephone numbers, payment cards and bank accounts that could be real.
 
-Addresses are judged by email-validator (domains reserved for examples are nobody's), numbers by phonenumbers, Google's
-tables of what can be dialled; cards and accounts by their own check digits.  Names are not looked for.
+Addresses are validated by email-validator (domains reserved for examples are ignored), telephone numbers by
+phonenumbers (Google's libphonenumber), cards and accounts by their check digits. Names are not searched for.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from holdfast.core.extras import needs
 from holdfast.core.records import Example
 from holdfast.data.heldout_filter import example_text
-from holdfast.data.quality.found import Findings, Tally
+from holdfast.data.quality.findings import Findings, Tally
 
-#: regions whose national numbers are recognised beside international ones
+#: Regions whose national telephone numbers are recognised in addition to international ones.
 REGIONS = ("US", "GB")
 _MAIL = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,6}")
-#: reserved for examples (RFC 2606)
+#: Domains reserved for examples (RFC 2606).
 _EXAMPLE = re.compile(r"[@.]example(\.(com|net|org))?\.?$")
 _DIGITS = re.compile(r"\d(?:[\s().-]{0,2}\d){6}")
 _CARD = re.compile(r"(?<![\d-])(?:\d[ -]?){12,18}\d(?![\d-])")
@@ -25,7 +25,7 @@ _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b
 
 
 class PrivacyTally:
-    """Finds personal data, one example after the other.
+    """Finds personal data in a stream of examples.
 
     Raises:
         PrerequisiteError: phonenumbers or email-validator is not installed.
@@ -39,7 +39,7 @@ class PrivacyTally:
         self._tally = Tally()
 
     def add(self, example: Example) -> None:
-        """Look at one example; each kind counts once."""
+        """Check one example; each kind of personal data counts once per example."""
         self._tally.seen += 1
         text = example_text(example)
         kinds = {
@@ -48,13 +48,13 @@ class PrivacyTally:
             "payment card": (m[0] for m in _CARD.finditer(text) if _luhn(m[0])),
             "bank account": (m[0] for m in _IBAN.finditer(text) if _iban(m[0])),
         }
-        for kind, found in kinds.items():
-            if (first := next(found, None)) is not None:
+        for kind, matches in kinds.items():
+            if (first := next(matches, None)) is not None:
                 self._tally.hit(kind, example, first)
 
     @property
-    def found(self) -> Findings:
-        """What was found so far."""
+    def result(self) -> Findings:
+        """The findings so far."""
         return self._tally.findings
 
     def _addresses(self, text: str) -> Iterator[str]:
@@ -68,7 +68,7 @@ class PrivacyTally:
             yield match[0]
 
     def _numbers(self, text: str) -> Iterator[str]:
-        # The library reads every digit; most texts have too few to be worth it.
+        # The library is slow, and most texts do not have enough digits for a telephone number.
         if not _DIGITS.search(text):
             return
         for region in REGIONS:
@@ -77,13 +77,13 @@ class PrivacyTally:
 
 
 def _luhn(text: str) -> bool:
-    """Whether a card number's last digit is right (Luhn 1954); a number of one digit alone is no card."""
+    """Whether the check digit of a card number is valid (Luhn 1954); one repeated digit is not a card number."""
     digits = [int(char) for char in text if char.isdigit()]
     doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
     return len(set(digits)) > 1 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
 
 
 def _iban(text: str) -> bool:
-    """Whether an account's check digits are right (ISO 13616)."""
+    """Whether the check digits of an account number are valid (ISO 13616)."""
     plain = text.replace(" ", "")
     return 15 <= len(plain) <= 34 and int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1

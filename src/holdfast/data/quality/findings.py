@@ -1,4 +1,4 @@
-"""What every check has in common: named counts with a few places to look at, and the patterns they look for."""
+"""Shared by all checks: named counts with example hits, and the text patterns."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SHOWN, _EACH = 120, 3
 
 
 class Hit(Record):
-    """The example in which something was found, and its words."""
+    """An example with a finding, and the matched text."""
 
     example: Text
     text: Text
 
 
 class Occurrences(Record):
-    """In how many of the examples something was found, and the first of them."""
+    """Number of examples with a finding, out of `of`, and the first hits."""
 
     count: int = 0
     of: int = 0
@@ -33,18 +33,18 @@ class Occurrences(Record):
 
     @property
     def share(self) -> float | None:
-        """The share of examples; None where none was looked at."""
+        """Share of examples; None if no example was checked."""
         return self.count / self.of if self.of else None
 
 
 class Findings(Record):
-    """What one check found: name → count, most first."""
+    """Results of one check: name → occurrences, in descending order."""
 
     counts: Mapping[str, Occurrences] = Field(default_factory=dict)
 
 
 class Tally:
-    """Counts under names while examples pass by."""
+    """Counts named findings over a stream of examples."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -60,7 +60,7 @@ class Tally:
 
     @property
     def findings(self) -> Findings:
-        """What was found so far."""
+        """The findings so far."""
         order = sorted(self._counts, key=lambda name: -self._counts[name])
         return Findings(
             counts={
@@ -71,7 +71,7 @@ class Tally:
 
 
 def answer_of(example: Example) -> str:
-    """What is taught: a document's text, or the assistant's last words; empty where there are none."""
+    """Return a document's text, or the content of a final assistant turn; empty if there is neither."""
     if example.kind == "document":
         return example.text
     last = example.messages[-1] if example.messages else None
@@ -80,7 +80,7 @@ def answer_of(example: Example) -> str:
 
 @cache
 def text_patterns(table: str) -> Mapping[str, re.Pattern[str]]:
-    """Name → pattern of a table of `text_patterns.toml`; phrases are named by themselves."""
+    """Return name → pattern from a table of `patterns.toml`; phrases are their own names."""
     entries = read_toml(FILE)[table]
     named = {phrase: phrase for phrase in entries["phrases"]} if "phrases" in entries else entries
     return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in named.items()}
