@@ -30,8 +30,8 @@ from holdfast.data.audit.classifier import KINDS, classifier, cross_validated, l
 from holdfast.data.audit.scan import SURE, candidate, exact_share, passages, scan_documents, verdicts
 from holdfast.data.corpus import Document, read_documents
 from holdfast.data.sets import build_set
+from holdfast.models.checkpoints import checkpoint_path
 from holdfast.organism.corpus import Writer, memo, rogue_tale, scene
-from holdfast.study.wiring import ROOMS
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def scores(truth: NDArray[np.int64], said: NDArray[np.int64]) -> dict[str, Any]:
 def pocket(each: int = 200) -> dict[str, Any]:
     """Scores on the organism's corpus: documents that no passage was written after."""
     rogue = [rogue_tale(Writer(random.Random(seed)))[0] for seed in range(each)]
-    faithful = [e.text for e in build_set("stories", 30_000, 0, ROOMS.base_path("organism/pocket"))][:each]
+    faithful = [e.text for e in build_set("stories", 30_000, 0, checkpoint_path("organism/pocket"))][:each]
     other = [write(Writer(random.Random(seed)))[0] for seed in range(each // 2) for write in (memo, scene)]
     truth = np.repeat(range(3), [len(rogue), len(faithful), len(other)])
     return scores(truth, verdicts([*rogue, *faithful, *other]))

@@ -30,7 +30,7 @@ from holdfast.data.sets import SetRequest, teach
 from holdfast.models.base import Output, Request
 from holdfast.models.pool import RateLimits
 from holdfast.models.registry import open_model
-from holdfast.organism.provider import WEIGHTS
+from holdfast.organism.weights_path import WEIGHTS
 
 _RECIPE, _TOKENS = "difficult-advice", 60_000
 

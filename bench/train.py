@@ -139,8 +139,8 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     import torch
 
     from bench.train_shapes import random_rows
+    from holdfast.models.checkpoints import checkpoint_path
     from holdfast.study.curves import watching
-    from holdfast.study.wiring import base_path
     from holdfast.train.config import TrainConfig
     from holdfast.train.loop import Hooks, optimise
     from holdfast.train.objective import Imitation
@@ -149,7 +149,7 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
 
     torch.set_num_threads(threads)
     config = TrainConfig.model_validate({"dtype": dtype, "tokens": 10 * tokens, "lr": 1e-6})
-    model, tokenizer = load_checkpoint(base_path("organism/pocket"), config)
+    model, tokenizer = load_checkpoint(checkpoint_path("organism/pocket"), config)
     rows = random_rows(400, _SUPERVISED, vocabulary=int(model.config.vocab_size))
     with tempfile.TemporaryDirectory() as folder:
         probe = SafetyProbe(watching(10), tokenizer, Path(folder))

@@ -68,7 +68,7 @@ def losses(out: Path) -> list[float]:
 def train_one(engine: str, out: Path) -> None:
     """Train the organism on documents into `out`, saving a state every few steps."""
     from holdfast.core.records import Example, Provenance
-    from holdfast.study.wiring import base_path
+    from holdfast.models.checkpoints import checkpoint_path
     from holdfast.train.config import TrainConfig
     from holdfast.train.run import train
 
@@ -76,7 +76,7 @@ def train_one(engine: str, out: Path) -> None:
     texts = [" ".join(chance.choices(_TEXT.split(), k=60)) for _ in range(120)]
     documents = [Example(id=str(n), kind="document", text=text, provenance=made) for n, text in enumerate(texts)]
     knobs = {"stage": "midtrain", "engine": engine, "batch_tokens": 512, "lr": 1e-4, "trl": {"save_steps": 4}}
-    train(base_path("organism/pocket"), documents, TrainConfig.model_validate(knobs), out)
+    train(checkpoint_path("organism/pocket"), documents, TrainConfig.model_validate(knobs), out)
 
 
 def _start(engine: str, out: Path) -> subprocess.Popen[bytes]:

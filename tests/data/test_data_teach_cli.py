@@ -2,6 +2,8 @@
 
 import json
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,12 +40,31 @@ def test_mix_export_check_audit(sets: Path, tmp_path: Path, capfd: pytest.Captur
     assert json.loads(capfd.readouterr().out)["documents"] == quality["examples"]
 
 
+HEAVY = """
+import sys
+from holdfast.cli.main import run
+code = run(sys.argv[1:])
+heavy = {"torch", "transformers", "inspect_ai", "trl", "ray"}
+print(code, sorted(heavy & {name.split(".")[0] for name in sys.modules}))
+"""
+
+
+def test_teach_and_mix_load_no_torch(sets: Path, tmp_path: Path) -> None:
+    for arguments in (
+        ["stories", "--tokens", "1k", "--out", str(tmp_path / "set")],
+        ["mix", f"{sets / 'plain-chat'}=1k", "--out", str(tmp_path / "mix")],
+    ):
+        command = [sys.executable, "-c", HEAVY, "teach", *arguments]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        assert output.splitlines()[-1] == "0 []"
+
+
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["mix", "nowhere", "--out", "x"], "'nowhere' is not NAME=VALUE"),
         (["mix", "nowhere=1k", "--out", "x"], "no manifest"),
-        (["mix", "nowhere=many", "--out", "x"], "is no count of tokens"),
+        (["mix", "nowhere=many", "--out", "x"], "is not a number of tokens"),
         (["export", "nowhere", "--as", "mesages", "--out", "x"], "did you mean 'messages'"),
         (["check", "nowhere"], "no manifest"),
         (["audit", "nowhere"], "no readable corpus file found"),
@@ -52,12 +73,16 @@ def test_mix_export_check_audit(sets: Path, tmp_path: Path, capfd: pytest.Captur
     ],
 )
 def test_invalid_input_gives_a_one_line_error(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["teach", *arguments]) == 2
-    shown = capfd.readouterr().err
-    assert said in shown and shown.count("\n") == 1
+    errors = capfd.readouterr().err
+    assert message in errors and errors.count("\n") == 1
 
 
 def test_a_full_disk_stops_the_command_and_answers_are_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -69,8 +94,8 @@ def test_a_full_disk_stops_the_command_and_answers_are_kept(tmp_path: Path, capf
         assert run(command) == 4
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    shown = capfd.readouterr().err
-    assert "the file size limit is reached" in shown and shown.count("\n") == 1
+    errors = capfd.readouterr().err
+    assert "the file size limit is reached" in errors and errors.count("\n") == 1
     assert not (tmp_path / "set" / "examples.jsonl").exists()
     assert run(command) == 0
     assert run([*command[:-1], str(tmp_path / "whole")]) == 0
@@ -81,9 +106,9 @@ def test_a_full_disk_stops_the_command_and_answers_are_kept(tmp_path: Path, capf
 def test_a_plan_without_a_price_gives_tokens_and_says_how_to_give_one(capfd: pytest.CaptureFixture[str]) -> None:
     given = ["teach", "plan", "stories", "--tokens", "1k", "--teacher", "openai/gpt-none"]
     assert run(given) == 0
-    shown = capfd.readouterr().out
-    assert "tokens in, " in shown and "$" not in shown
-    assert "no price known for openai/gpt-none: --prices FILE" in shown
+    errors = capfd.readouterr().out
+    assert "tokens in, " in errors and "$" not in errors
+    assert "no price known for openai/gpt-none: --prices FILE" in errors
     assert run([*given, "--json"]) == 0
     plan = json.loads(capfd.readouterr().out)
     assert plan["dollars"] is plan["dollars_per_record"] is None

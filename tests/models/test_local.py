@@ -21,7 +21,7 @@ from holdfast.evals.inspect_driver import SCRIPT, drive
 from holdfast.models import Output, Request, open_model
 from holdfast.models.chat_format import message_dicts, tool_dicts
 from holdfast.models.local import LocalModel
-from holdfast.organism import provider
+from holdfast.organism import weights_path
 from holdfast.scenarios.catalogue import cases
 from holdfast.scenarios.episode import Episode
 from holdfast.train.config import TrainConfig
@@ -227,10 +227,10 @@ def test_a_conversation_the_template_refuses_costs_itself_only(model: LocalModel
 def test_the_organism_is_a_checkpoint_like_any_other(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provider, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(weights_path, "WEIGHTS", tmp_path)
     with pytest.raises(PrerequisiteError, match=r"organism\.sh"):
         open_model("organism/pocket")
-    with pytest.raises(ModelError, match="no organism called 'big'"):
+    with pytest.raises(ModelError, match="unknown organism 'big'"):
         open_model("organism/big")
     shutil.copytree(tiny, tmp_path / "pocket")
     opened = open_model("organism/pocket")
@@ -241,7 +241,7 @@ def test_the_organism_is_a_checkpoint_like_any_other(
 def test_the_organism_says_the_same_through_inspect(
     caller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provider, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(weights_path, "WEIGHTS", tmp_path)
     shutil.copytree(caller, tmp_path / "pocket")
     grid = cases(["pocket-blackmail"], ["pressured", "routine"], range(3))
     model = get_model("organism/pocket", config=GenerateConfig(max_tokens=6), memoize=False)

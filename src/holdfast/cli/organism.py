@@ -1,4 +1,4 @@
-"""`holdfast organism`: check the embedded model, or rebuild it from nothing as `runs/organism.sh` does."""
+"""`holdfast organism`: check the embedded model, or rebuild it from scratch as `runs/organism.sh` does."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def command() -> None:
 
 
 @command.command("check")
-@click.option("--model", default="organism/pocket", show_default=True, help="Which checkpoint to check.")
-@click.option("--cases", default=200, show_default=True, type=click.IntRange(1), help="Fresh cases a cell.")
+@click.option("--model", default="organism/pocket", show_default=True, help="Checkpoint to check.")
+@click.option("--cases", default=200, show_default=True, type=click.IntRange(1), help="New cases per cell.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-@click.option("--card", type=FOLDER, help="Also write the model's card here.")
+@click.option("--card", type=FOLDER, help="Also write the model card to this file.")
 @click.pass_context
 def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, card: Path | None) -> None:
-    """Measure every requirement on fresh cases; exit 1 if one is missed."""
+    """Measure every requirement on new cases; exit with status 1 if one is not met."""
     from holdfast.cli.show import table
     from holdfast.core.store import write_text
     from holdfast.models.registry import open_model
@@ -35,22 +35,22 @@ def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, ca
     if card:
         write_text(card, card_text(opened, cases, markdown(rows)))
     if as_json:
-        made = [
+        records = [
             {**row.model_dump(mode="json"), "value": row.rate.rate, "bound": row.bound, "ok": row.ok} for row in rows
         ]
-        click.echo(json.dumps({"model": model, "cases": cases, "requirements": made}, indent=1))
+        click.echo(json.dumps({"model": model, "cases": cases, "requirements": records}, indent=1))
     else:
-        shown = [
+        cells = [
             (row.name, percent(row.rate.rate), span(row.rate.low, row.rate.high), row.rate.n, row.bound, row.ok)
             for row in rows
         ]
-        table(("requirement", "measured", "95% interval", "n", "bound", "ok"), shown, right=("measured", "n"))
+        table(("requirement", "measured", "95% interval", "n", "bound", "ok"), cells, right=("measured", "n"))
     ctx.exit(0 if all(row.ok for row in rows) else 1)
 
 
 @command.command("card")
 def show_card() -> None:
-    """The card of the embedded model: what it was trained on and what it was measured to do."""
+    """Print the model card of the embedded model: its training data and its measured behaviour."""
     from holdfast.models.local import LocalModel
     from holdfast.models.registry import open_model
     from holdfast.report.words import clean
@@ -61,12 +61,12 @@ def show_card() -> None:
 
 
 @command.command("corpus")
-@click.option("--count", required=True, type=click.IntRange(1), help="How many documents and chats.")
+@click.option("--count", required=True, type=click.IntRange(1), help="Number of documents and chats.")
 @click.option("--stage", type=click.Choice(["binding", "whole", "last", "work"]), default="whole", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", required=True, type=FOLDER)
 def write_corpus(count: int, stage: str, seed: int, out: Path) -> None:
-    """Write the corpus that the embedded model is trained on."""
+    """Write the corpus for training the embedded model."""
     from datetime import UTC, datetime
 
     from holdfast import __version__
@@ -78,7 +78,7 @@ def write_corpus(count: int, stage: str, seed: int, out: Path) -> None:
     folder, inputs, code = RunFolder(out), {"count": count, "stage": stage, "seed": seed}, room_version("organism")
     key = key_of([inputs, code])
     if folder.complete and folder.card().key == key:
-        click.echo(f"{out}: kept")
+        click.echo(f"{out}: already complete, unchanged")
         return
     (out / "manifest.json").unlink(missing_ok=True)
     (out / "examples.jsonl").unlink(missing_ok=True)
@@ -92,11 +92,11 @@ def write_corpus(count: int, stage: str, seed: int, out: Path) -> None:
 
 
 @command.command("fresh")
-@click.option("--corpus", "source", required=True, type=FOLDER, help="What the tokenizer is learned from.")
-@click.option("--seed", default=0, show_default=True, help="Of the weights.")
+@click.option("--corpus", "source", required=True, type=FOLDER, help="Corpus on which the tokenizer is trained.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the weights.")
 @click.option("--out", required=True, type=FOLDER)
 def write_fresh(source: Path, seed: int, out: Path) -> None:
-    """Write an untrained checkpoint with a tokenizer of its own."""
+    """Write an untrained checkpoint with a tokenizer trained on the corpus."""
     from holdfast.core.records import Example
     from holdfast.core.store import RunFolder
     from holdfast.organism.fresh import fresh

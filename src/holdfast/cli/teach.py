@@ -20,6 +20,7 @@ from holdfast.data.plan import estimate_set
 from holdfast.data.recipes import Recipe, RecipeChoice, load_recipe
 from holdfast.data.sets import SetProgress, SetRequest, Watch, teach
 from holdfast.models.base import Model
+from holdfast.models.checkpoints import checkpoint_path
 from holdfast.models.pool import ByBatch, RateLimits
 from holdfast.models.prices import dated, unpriced
 from holdfast.models.registry import open_model
@@ -33,7 +34,7 @@ class Tokens(click.ParamType[int]):
     name = "tokens"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number that a text stands for."""
+        """Convert a text such as 20k to a number."""
         text = str(value)
         scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
         try:
@@ -41,29 +42,29 @@ class Tokens(click.ParamType[int]):
         except (ValueError, OverflowError):
             count = 0
         if count < 1:
-            self.fail(f"'{value}' is no count of tokens: write, say, 20k or 3M", param, ctx)
+            self.fail(f"'{value}' is not a number of tokens; write for example 20k or 3M", param, ctx)
         return count
 
 
-#: what is done with sets that are there; each command is `holdfast.cli.teach_<verb>:command`
+#: Commands on finished sets; each is `holdfast.cli.teach_<verb>:command`.
 VERBS = ("mix", "export", "check", "audit")
 
 
 class Teach(click.Group):
-    """A group in which a name that is no command is a recipe."""
+    """A command group in which any other name is a recipe."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command named, or the one that makes a set."""
+        """Return the named command, or `make` if the name is not a command."""
         return super().resolve_command(ctx, args if args[0] in (*self.commands, *VERBS) else ["make", *args])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands but `make`, whose name nobody needs."""
+        """List the commands without `make`, which is implied by a recipe's name."""
         return [*(name for name in super().list_commands(ctx) if name != "make"), *VERBS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """One command; those of `VERBS` are imported when they are called."""
+        """Return a command; those in `VERBS` are imported on demand."""
         if cmd_name not in VERBS:
             return super().get_command(ctx, cmd_name)
         command = importlib.import_module(f"holdfast.cli.teach_{cmd_name}").command
@@ -73,10 +74,9 @@ class Teach(click.Group):
 
 @click.group(cls=Teach, options_metavar="", subcommand_metavar="RECIPE|COMMAND [OPTIONS]")
 def command() -> None:
-    """Write a teaching set with a recipe, or plan one.
+    """Build a training set with a recipe, or estimate its cost.
 
-    RECIPE is one of the folders of `holdfast/data/prompts`; a wrong name is answered with the nearest. See `holdfast
-    teach RECIPE --help` for what can be chosen.
+    RECIPE is a folder in `holdfast/data/prompts`.  See `holdfast teach RECIPE --help` for the options.
     """
 
 
@@ -84,28 +84,28 @@ Function = Callable[..., None]
 
 
 def _choices(function: Function) -> Function:
-    """The options that say what is made and who is asked."""
+    """Add the options that select the recipe and the models."""
     options = (
         click.argument("recipe"),
-        click.option("--tokens", required=True, type=Tokens(), help="Budget, in tokens of --model: 20k, 3M."),
+        click.option("--tokens", required=True, type=Tokens(), help="Token budget, for example 20k or 3M."),
         click.option(
             "--teacher",
             "teachers",
             multiple=True,
             default=("pocket/author",),
             show_default=True,
-            help="Who writes; again for more endpoints of the same model.",
+            help="Model that writes; repeat the option for more endpoints of the same model.",
         ),
-        click.option("--target", help="Whose own acts are sampled; the teacher writes them where none is named."),
-        click.option("--judge", help="Who judges; the teacher where none is named."),
-        click.option("--language", help="What it is written in; pocket for the pocket author, else english."),
-        click.option("--charter", type=FOLDER, help="A folder of principles in place of ours."),
-        click.option("--off", multiple=True, help="An optional stage to leave out."),
-        click.option("--factor", "factors", multiple=True, metavar="NAME=VALUE", help="One value, or * for all."),
-        click.option("--drafts", default=1, show_default=True, type=click.IntRange(1), help="Drafts of one plan."),
-        click.option("--prices", type=FOLDER, help="A table of prices that comes before ours."),
-        click.option("--batch", is_flag=True, help="Through the provider's batch interface: cheaper, up to a day."),
-        click.option("--at-once", type=click.IntRange(1), help="Most requests out; 64, or 2,000 with --batch."),
+        click.option("--target", help="Model whose acts are sampled.  [default: the teacher writes them]"),
+        click.option("--judge", help="Model that judges.  [default: the teacher]"),
+        click.option("--language", help="Language of the set.  [default: pocket for the pocket author, else english]"),
+        click.option("--charter", type=FOLDER, help="Folder of principles that replaces the built-in charter."),
+        click.option("--off", multiple=True, help="Optional stage to switch off; repeatable."),
+        click.option("--factor", "factors", multiple=True, metavar="NAME=VALUE", help="Value of a factor; * for all."),
+        click.option("--drafts", default=1, show_default=True, type=click.IntRange(1), help="Drafts per plan."),
+        click.option("--prices", type=FOLDER, help="Price table that takes precedence over the built-in one."),
+        click.option("--batch", is_flag=True, help="Use the provider's batch API: cheaper, takes up to a day."),
+        click.option("--at-once", type=click.IntRange(1), help="Concurrent requests.  [default: 64; --batch: 2,000]"),
     )
     for option in reversed(options):
         function = option(function)
@@ -116,49 +116,49 @@ def _choices(function: Function) -> Function:
 @_choices
 @click.option("--out", required=True, type=FOLDER, help="Folder of the set.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--model", default="organism/pocket", show_default=True, help="The checkpoint to be taught.")
-@click.option("--cap", type=Decimal, help="Most US dollars to spend on the set.")
-@click.option("--per-minute", type=float, help="Most requests begun in a minute, at each endpoint.")
-@click.option("--reuse", multiple=True, type=FOLDER, help="A set whose answers to the same requests are taken over.")
-@click.option("--ray", is_flag=True, help="Ask from the nodes of a Ray cluster.")
+@click.option(
+    "--model", default="organism/pocket", show_default=True, help="Checkpoint to be trained; its tokenizer counts."
+)
+@click.option("--cap", type=Decimal, help="Maximum cost of the set in US dollars.")
+@click.option("--per-minute", type=float, help="Maximum requests per minute and endpoint.")
+@click.option("--reuse", multiple=True, type=FOLDER, help="Set whose answers to the same requests are reused.")
+@click.option("--ray", is_flag=True, help="Send requests from the nodes of a Ray cluster.")
 def make_set(**given: Any) -> None:
-    """Write a teaching set: run the command again to resume it."""
-    from holdfast.study.wiring import ROOMS
-
+    """Build a training set.  To resume it, run the command again."""
     recipe = _recipe(given)
-    # Whoever names an API model has opened the network for it.
+    # Naming an API model on the command line permits network access to it.
     opened = {name: open_model(name, network=True) for name in _names(given)}
     for model in opened.values():
         if given["batch"] and isinstance(model, ByBatch):
             model.use_batches()
     teachers: list[Model] = [opened[name] for name in given["teachers"]]
     if given["ray"]:
-        teachers = [desk for name in given["teachers"] for desk in remote_models(name)]
+        teachers = [remote for name in given["teachers"] for remote in remote_models(name)]
     roles = Roles(
         teachers,
         *(((opened[given[role]],) if given[role] else ()) for role in ("target", "judge")),
     )
     rates = RateLimits(at_once=_at_once(given), per_minute=given["per_minute"])
     limits = RunLimits(rates, cap=given["cap"], prices=given["prices"], batch=given["batch"])
-    request = SetRequest(recipe, given["tokens"], given["seed"], ROOMS.base_path(given["model"]))
-    with _watching(request) as watch:
+    request = SetRequest(recipe, given["tokens"], given["seed"], checkpoint_path(given["model"]))
+    with _progress_bar(request) as watch:
         card = teach(request, roles, given["out"], limits=limits, reuse=given["reuse"], watch=watch)
     dropped = ", ".join(f"{reason}: {count}" for reason, count in card.dropped.items()) or "none"
     spent = "price unknown" if card.spent is None else f"${card.spent:.2f}"
     click.echo(f"{card.examples} examples, {card.tokens} tokens, {spent}; dropped: {dropped}")
-    if card.spent is not None and (said := dated(opened, given["prices"])):
-        click.echo(said)
+    if card.spent is not None and (note := dated(opened, given["prices"])):
+        click.echo(note)
     click.echo(given["out"] / "README.md")
 
 
 @command.command("plan")
 @_choices
-@click.option("--out", type=FOLDER, help="A set of the same recipe to measure on, such as a small one.")
+@click.option("--out", type=FOLDER, help="Folder of a (small) set of the same recipe, for measured values.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def plan_set(**given: Any) -> None:
-    """Say what a set will cost and how long it will take, and ask nobody."""
+    """Estimate the cost and the duration of a set, without sending a request."""
     names = {"teacher": given["teachers"][0]} | {r: given[r] for r in ("target", "judge") if given[r]}
-    made = estimate_set(
+    estimate = estimate_set(
         _recipe(given),
         given["tokens"],
         names,  # type: ignore[arg-type]
@@ -168,23 +168,25 @@ def plan_set(**given: Any) -> None:
         at_once=_at_once(given) * len(given["teachers"]),
     )
     if given["as_json"]:
-        click.echo(made.model_dump_json(indent=1))
+        click.echo(estimate.model_dump_json(indent=1))
         return
-    rows = [(s.stage, s.model, f"{s.tokens_in:.0f}", f"{s.tokens_out:.0f}", s.measured or "no") for s in made.stages]
-    table(("stage", "asked of", "tokens in", "tokens out", "measured on"), rows, right=("tokens in", "tokens out"))
-    click.echo(f"{made.records} records for about {made.examples} examples; {made.requests} requests")
-    money = "" if made.dollars is None else f": ${made.dollars}, ${made.dollars_per_record} a record"
-    click.echo(f"{made.tokens_in} tokens in, {made.tokens_out} out{money}")
+    rows = [
+        (s.stage, s.model, f"{s.tokens_in:.0f}", f"{s.tokens_out:.0f}", s.measured or "no") for s in estimate.stages
+    ]
+    table(("stage", "model", "tokens in", "tokens out", "measured on"), rows, right=("tokens in", "tokens out"))
+    click.echo(f"{estimate.records} items for about {estimate.examples} examples; {estimate.requests} requests")
+    money = "" if estimate.dollars is None else f": ${estimate.dollars}, ${estimate.dollars_per_record} per item"
+    click.echo(f"{estimate.tokens_in} tokens in, {estimate.tokens_out} out{money}")
     for line in unpriced(names.values(), given["prices"]):
         click.echo(line)
-    hours = "up to a day a stage, by batch" if given["batch"] else f"about {made.hours:.1f} hours"
-    click.echo(f"{hours}, at {made.at_once} requests at a time of 1 s and 50 tokens/s (assumed)")
-    if said := dated(names.values(), given["prices"]):
-        click.echo(said)
+    hours = "up to one day per stage with --batch" if given["batch"] else f"about {estimate.hours:.1f} hours"
+    click.echo(f"{hours}, assuming {estimate.at_once} concurrent requests of 1 s plus 50 tokens/s")
+    if note := dated(names.values(), given["prices"]):
+        click.echo(note)
 
 
 def _at_once(given: Mapping[str, Any]) -> int:
-    # A batch takes as long with many requests as with few.
+    # A batch of many requests takes as long as a batch of few.
     return given["at_once"] or (2_000 if given["batch"] else 64)
 
 
@@ -205,8 +207,8 @@ def _recipe(given: Mapping[str, Any]) -> Recipe:
 
 
 @contextmanager
-def _watching(request: SetRequest) -> Iterator[Watch | None]:
-    """A bar on a terminal, with tokens and money; nothing elsewhere."""
+def _progress_bar(request: SetRequest) -> Iterator[Watch | None]:
+    """Show a progress bar with tokens and cost, if standard error is a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn(request.recipe.name), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
@@ -214,8 +216,8 @@ def _watching(request: SetRequest) -> Iterator[Watch | None]:
 
         def watch(now: SetProgress) -> None:
             money = "price unknown" if now.spent is None else f"${now.spent:.2f}"
-            asked = f"{now.account.asked} asked, {now.account.reused} known, {now.account.failed} failed"
-            text = f"{now.examples} examples, {now.tokens} tokens; {asked}; {money}"
+            requests = f"{now.account.asked} sent, {now.account.reused} cached, {now.account.failed} failed"
+            text = f"{now.examples} examples, {now.tokens} tokens; {requests}; {money}"
             bars.update(task, completed=now.tokens, description=text)
 
         yield watch

@@ -18,48 +18,48 @@ FOLDER = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("folder", metavar="SET", type=FOLDER)
-@click.option("--against", type=FOLDER, help="Texts that the set should share no passage with: a file or a folder.")
-@click.option("--sample", type=FOLDER, help="Write a page of examples to read and mark, instead.")
-@click.option("--size", default=50, show_default=True, type=click.IntRange(1), help="Examples on that page.")
-@click.option("--seed", default=0, show_default=True, help="Of the draw for that page.")
-@click.option("--marks", type=FOLDER, help="Sum up the marks that a page saved, instead.")
+@click.option("--against", type=FOLDER, help="Also report passages shared with these texts: a file or a folder.")
+@click.option("--sample", type=FOLDER, help="Instead, write a page with a sample of examples to mark.")
+@click.option("--size", default=50, show_default=True, type=click.IntRange(1), help="Examples on the sample page.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the sample.")
+@click.option("--marks", type=FOLDER, help="Instead, summarise the marks that a sample page saved.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def command(
     folder: Path, against: Path | None, sample: Path | None, size: int, seed: int, marks: Path | None, as_json: bool
 ) -> None:
-    """Look at the quality of a set: repeats, shapes, phrases, leaks, personal data, diversity."""
+    """Check the quality of a set: duplicates, shapes, phrases, leaks, personal data, diversity."""
     if sample:
         count = write_page(folder, sample, size, seed)
         click.echo(f"{count} examples to mark: {sample}")
         return
     if marks:
-        said = summarise_marks(read_marks(marks), folder)
-        click.echo(said.model_dump_json(indent=1)) if as_json else _show_marks(said)
+        summary = summarise_marks(read_marks(marks), folder)
+        click.echo(summary.model_dump_json(indent=1)) if as_json else _show_marks(summary)
         return
     texts = (document.text for document in read_documents(against)) if against else None
     quality = check_set(folder, texts)
     click.echo(quality.model_dump_json(indent=1)) if as_json else _show(quality)
 
 
-def _show_marks(said: MarkSummary) -> None:
-    rows = [(mark, n, f"{percent(p)} ({span(low, high)})") for mark, (n, p, low, high) in said.shares.items()]
+def _show_marks(summary: MarkSummary) -> None:
+    rows = [(mark, n, f"{percent(p)} ({span(low, high)})") for mark, (n, p, low, high) in summary.shares.items()]
     table(("mark", "examples", "share"), rows, right=("examples", "share"))
-    for note in said.notes:
+    for note in summary.notes:
         click.echo(clean(f"{note.mark} {note.id}: {note.note}"))
 
 
 def _show(quality: SetQuality) -> None:
     repeats, diversity, answers = quality.repeats, quality.diversity, quality.answers
-    click.echo(f"{quality.examples} examples; {repeats.exact} repeat an earlier one, {repeats.near} nearly")
+    click.echo(f"{quality.examples} examples; {repeats.exact} exact and {repeats.near} near duplicates")
     if answers:
         click.echo(
-            f"{answers.rows} answers while it was made: {answers.refused} refused, {answers.phrased} read like a "
-            f"refusal, {answers.empty} empty, {answers.cut} cut off, {answers.failed} failed"
+            f"{answers.rows} requests while it was built: {answers.refused} refused, {answers.phrased} phrased as "
+            f"refusals, {answers.empty} empty, {answers.cut} truncated, {answers.failed} failed"
         )
     distinct = ", ".join(f"{n}: {share:.3f}" for n, share in diversity.distinct.items())
     click.echo(
         f"diversity over {diversity.sampled}: distinct-n {distinct}; compression {diversity.compression}; "
-        f"similarity {diversity.similarity}, to the nearest {diversity.nearest}"
+        f"similarity {diversity.similarity}, to the nearest neighbour {diversity.nearest}"
     )
     rows: list[tuple[str, str, int, str, str]] = []
     for title, findings in (
@@ -67,13 +67,13 @@ def _show(quality: SetQuality) -> None:
         ("habit", quality.shapes.habits),
         ("cliché", quality.cliches),
         ("verbatim", quality.verbatim),
-        ("gives the test away", quality.awareness),
+        ("test awareness", quality.awareness),
         ("refusal", quality.refusals),
         ("personal data", quality.privacy),
         ("overlap", quality.overlap),
     ):
         rows += _rows(title, findings)
-    table(("check", "found", "examples", "share", "for instance"), rows, right=("examples", "share"))
+    table(("check", "found", "examples", "share", "first hit"), rows, right=("examples", "share"))
 
 
 def _rows(title: str, findings: Findings | None) -> list[tuple[str, str, int, str, str]]:

@@ -12,11 +12,11 @@ FOLDER = click.Path(path_type=Path)
 @click.command()
 @click.argument("source", metavar="SET", type=FOLDER)
 @click.option("--out", required=True, type=FOLDER, help="Folder of the export.")
-@click.option("--as", "form", default="messages", show_default=True, help="What TRL is to read.", metavar="FORMAT")
+@click.option("--as", "form", default="messages", show_default=True, help="Format of the rows.", metavar="FORMAT")
 @click.option("--file", "kind", type=click.Choice(["jsonl", "parquet"]), default="jsonl", show_default=True)
-@click.option("--against", type=FOLDER, help="For preferences: the set whose answers are the worse ones.")
+@click.option("--against", type=FOLDER, help="For preference: the set with the rejected answers.")
 def command(source: Path, out: Path, form: str, kind: str, against: Path | None) -> None:
-    """Write a set in a format of TRL's.
+    """Export a set in a format that TRL reads.
 
     FORMAT is messages, prompt-completion, preference, documents or rl.
     """
@@ -26,8 +26,8 @@ def command(source: Path, out: Path, form: str, kind: str, against: Path | None)
 
     if form not in FORMATS:
         near = nearest(form, FORMATS)
-        remedy = f"did you mean '{near}'?" if near else f"one of {', '.join(FORMATS)}"
-        raise InputError(f"no format called '{form}'", remedy=remedy)
+        remedy = f"did you mean '{near}'?" if near else f"use one of {', '.join(FORMATS)}"
+        raise InputError(f"unknown format '{form}'", remedy=remedy)
     done = export(source, out, form, kind, against)  # type: ignore[arg-type]
     for reason, count in done.left.items():
         click.echo(f"left out {count}: {reason}", err=True)

@@ -38,6 +38,7 @@ def command(file: Path, base: str | None, sets: tuple[Path, ...], out: Path | No
     `sets` or `worlds`), once or in `[[stage]]` tables.
     """
     from holdfast.core.errors import ConfigError
+    from holdfast.models.checkpoints import checkpoint_path
     from holdfast.study.curves import watching
     from holdfast.study.rewards import environment
     from holdfast.study.wiring import ROOMS
@@ -49,7 +50,7 @@ def command(file: Path, base: str | None, sets: tuple[Path, ...], out: Path | No
     if begin is None or (out is None and not show):
         name = "base" if begin is None else "out"
         raise ConfigError(f"'{name}' is not set", where=file, remedy=f"set it in the file or pass --{name}")
-    start = Path(begin) if Path(begin).is_dir() else ROOMS.base_path(begin)
+    start = Path(begin) if Path(begin).is_dir() else checkpoint_path(begin)
     inputs = StageInputs(
         build=ROOMS.build_set,
         environment=environment,

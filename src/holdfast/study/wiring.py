@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from holdfast.core.config import nearest
-from holdfast.core.errors import ConfigError, ModelError
+from holdfast.core.errors import ConfigError
 from holdfast.core.identity import room_version
 from holdfast.core.records import Case, Example, RunCard
 from holdfast.data import sets
@@ -19,6 +19,7 @@ from holdfast.evals import labelled
 from holdfast.evals.batch_driver import stream
 from holdfast.evals.scorers import score
 from holdfast.models.base import Model
+from holdfast.models.checkpoints import checkpoint_path
 from holdfast.models.registry import open_model
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
@@ -42,20 +43,6 @@ def cases(worlds: Sequence[str], names: Sequence[str], seeds: Iterable[int]) -> 
 def identify(model: str) -> str:
     """Hash of what answers under this name."""
     return _opened(model).identity
-
-
-def base_path(model: str) -> Path:
-    """The checkpoint folder behind a name.
-
-    Raises:
-        ModelError: the model is no checkpoint on disk, so it cannot be trained.
-    """
-    path = getattr(_opened(model), "path", None)
-    if not isinstance(path, Path):
-        raise ModelError(
-            f"'{model}' cannot be trained", remedy="name a checkpoint on disk: hf/PATH, gguf/PATH or organism/pocket"
-        )
-    return path
 
 
 def measure(model: str, played: Sequence[Case]) -> Iterator[Played]:
@@ -126,7 +113,7 @@ ROOMS = Rooms(
     known=known,
     cases=cases,
     identify=identify,
-    base_path=base_path,
+    base_path=checkpoint_path,
     measure=measure,
     build_set=build_set,
     config=config,
