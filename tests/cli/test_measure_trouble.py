@@ -151,7 +151,8 @@ def test_an_interrupted_run_has_a_summary_that_says_so(
     assert "The run is incomplete" in (tmp_path / "report.html").read_text()
     assert "**The run is incomplete.** 6 of 18 samples" in (tmp_path / "report.md").read_text()
     assert run(["verify", str(tmp_path)]) == 4
-    assert " of 6 cells are not finished: " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "incomplete: 2 of 3 cells are not finished: restriction, replacement" in shown
     assert run(["report", str(tmp_path)]) == 0
     assert run(["verify", str(tmp_path)]) == 4
     with next(tmp_path.rglob("verdicts.jsonl")).open("a") as file:
