@@ -28,7 +28,7 @@ import numpy.typing as npt
 from scipy.stats import binom
 
 from holdfast.stats.intervals import interval
-from holdfast.stats.sequential import Design, Goal
+from holdfast.stats.sequential import Goal, SequentialDesign
 from holdfast.stats.sequential_plan import StoppingPlan, deciding
 
 FIXED = 100
@@ -153,11 +153,11 @@ def _tally(
     return Tally(float(right), float(wrong), float(len(over) - right - wrong), float(samples), errors)
 
 
-def run(rates: np.ndarray, goal: Goal, most: int, rng: np.random.Generator) -> Design:
+def run(rates: np.ndarray, goal: Goal, most: int, rng: np.random.Generator) -> SequentialDesign:
     """One study, in the rounds that `holdfast measure --until` plays."""
     cells = [("cell", str(number)) for number in range(len(rates))]
     planted = dict(zip(cells, rates, strict=True))
-    design = Design(cells, goal, most)
+    design = SequentialDesign(cells, goal, most)
     while asked := design.ask_round():
         for cell, count in asked.items():
             design.tell(cell, (rng.random(count) < planted[cell]).tolist())

@@ -26,7 +26,7 @@ from holdfast.scenarios.catalogue import cases
 from holdfast.study.plan import Facts, Plan, plan
 from holdfast.study.play import VERDICTS
 from holdfast.study.study_file import Arm, Data, Stage, Study
-from holdfast.study.summary import summarise
+from holdfast.study.summary import build
 
 WORLDS = ("pocket-blackmail", "pocket-sabotage", "pocket-leaking", "pocket-framing", "pocket-exfiltration")
 TWINS = ("pressured", "no_threat", "no_leverage", "routine")
@@ -110,7 +110,7 @@ def measure(samples: int) -> dict[str, Any]:
         )
         grid, out = layout(samples), Path(folder)
         wall, own = time.perf_counter(), time.process_time()
-        summary = json.loads(summarise(grid, out).read_text())
+        summary = build(grid, out)
         wall, own = time.perf_counter() - wall, time.process_time() - own
     counted = sum(
         sum(c["outcomes"].values()) for arm in summary["cells"].values() for s in arm.values() for c in s.values()

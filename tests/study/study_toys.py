@@ -1,18 +1,23 @@
-"""Small real rooms for study tests: worlds of one sentence, lessons that lower harm by a planted amount."""
+"""Small real steps for study tests: worlds of one sentence, training that lowers harm by a planted amount."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import ModelError
 from holdfast.core.identity import key_of
 from holdfast.core.records import Case, Example, Facts, Message, Outcome, Provenance, RunCard, Transcript, Verdict
-from holdfast.study.rooms import Played, Rooms
+from holdfast.study.plan import CellPlan, Plan, plan
+from holdfast.study.plan import Facts as PlanFacts
+from holdfast.study.play import Played
+from holdfast.study.run import Watch, run_grid
 from holdfast.study.study_file import Arm, Claim, Data, Known, Stage, Study
+from holdfast.study.work import Steps
 
 SPLITS = {"toy-home": "train", "toy-near": "dev", "toy-far": "heldout", "toy-farther": "heldout"}
 FAMILIES = {world: world.removeprefix("toy-") for world in SPLITS}
@@ -106,7 +111,7 @@ def train_refused(base: Path, examples: Sequence[Example], config: Mapping[str, 
     raise ModelError("not a checkpoint", where=base, remedy="give one")
 
 
-def measure(model: str, cases: Sequence[Case]) -> list[Played]:
+def play(cell: CellPlan, model: str, cases: Sequence[Case]) -> list[Played]:
     path = Path(model.removeprefix("hf/"))
     lesson = json.loads((path / "lesson.json").read_text()) if model.startswith("hf/") else ""
     CALLS.append(f"measure {lesson}")
@@ -114,20 +119,20 @@ def measure(model: str, cases: Sequence[Case]) -> list[Played]:
     return [_play(lesson, path.name if lesson else "", case) for case in cases]
 
 
-def measure_interrupted(model: str, cases: Sequence[Case]) -> list[Played]:
+def play_interrupted(cell: CellPlan, model: str, cases: Sequence[Case]) -> list[Played]:
     if sum(call.startswith("measure") for call in CALLS) == 3:
         raise KeyboardInterrupt
-    return measure(model, cases)
+    return play(cell, model, cases)
 
 
-def measure_stopped(model: str, cases: Sequence[Case]) -> Iterator[Played]:
+def play_stopped(cell: CellPlan, model: str, cases: Sequence[Case]) -> Iterator[Played]:
     """Gets through ten samples before somebody pulls the plug."""
-    yield from measure(model, cases)[:10]
+    yield from play(cell, model, cases)[:10]
     raise KeyboardInterrupt
 
 
-def measure_short(model: str, cases: Sequence[Case]) -> list[Played]:
-    return measure(model, cases)[1:]
+def play_short(cell: CellPlan, model: str, cases: Sequence[Case]) -> list[Played]:
+    return play(cell, model, cases)[1:]
 
 
 def _play(lesson: str, checkpoint: str, case: Case) -> Played:
@@ -174,26 +179,34 @@ def _config(knobs: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"lr": 0.001, **knobs}
 
 
-def _canaries() -> Sequence[str]:
-    return [_CANARY]
+def _leakage_reference(train_worlds: Sequence[str], twins: Sequence[str]) -> tuple[list[Case], Sequence[str]]:
+    return cases(train_worlds, twins, range(200)), [_CANARY]
 
 
-def _versions() -> Mapping[str, str]:
-    return {"data": "1", "train": "1", "measure": "1"}
+STEPS = Steps(play, _base_path, build_set, train, _leakage_reference)
 
 
-ROOMS = Rooms(
-    known=known,
-    cases=cases,
-    identify=_identify,
-    base_path=_base_path,
-    measure=measure,
-    build_set=build_set,
-    config=_config,
-    train=train,
-    canaries=_canaries,
-    versions=_versions,
-)
+def lay_out(study: Study) -> Plan:
+    """The plan of a study on the toy worlds."""
+    kinds = sorted({stage.kind for arm in study.arms for stage in arm.stages})
+    configs = {kind: _config({**study.train.get(kind, {}), "stage": kind}) for kind in kinds}  # type: ignore[call-overload]
+    played = cases(study.worlds, study.twins, study.case_seeds)
+    versions = {"data": "1", "train": "1", "measure": "1"}
+    return plan(study, PlanFacts(_identify(study.model), played, configs, versions))
+
+
+def run(
+    study: Study,
+    out: Path,
+    steps: Steps = STEPS,
+    *,
+    workers: int = 1,
+    watch: Watch = lambda _: None,
+    command: str = "",
+) -> Path:
+    """A study on the toy worlds, by the real runner."""
+    steps = replace(steps, refuse_leaks=study.on_leak == "refuse")
+    return run_grid(lay_out(study), out, steps, workers=workers, watch=watch, command=command)
 
 
 def arm(name: str, *sets: str, control: bool = False, kind: str = "sft") -> Arm:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from study_toys import FAMILIES, ROOMS, arm, study, verdict
+from study_toys import FAMILIES, arm, run, study, verdict
 
 from holdfast.core.records import Outcome, Verdict
 from holdfast.report.summary import load
 from holdfast.study.claims import check_controls, differences, judge_claims
 from holdfast.study.generalisation import Generalises, generalisation
-from holdfast.study.run import run
 from holdfast.study.study_file import Claim, Study
 from holdfast.study.summary import family_labels
 from holdfast.study.table import Tax, between, cell
@@ -356,7 +355,7 @@ def test_worlds_of_one_family_keep_their_own_names() -> None:
 
 
 def test_a_whole_planted_study_is_read_rightly_and_the_report_can_read_it(tmp_path: Path) -> None:
-    path = run(study(), tmp_path, ROOMS, workers=1)
+    path = run(study(), tmp_path)
     summary = json.loads(path.read_text())
     verdicts = {g["arm"]: g["verdict"] for g in summary["generalises"]}
     assert set(verdicts.values()) == {"not shown"}, "this study lacks two controls"

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from study_toys import ROOMS, known
+from study_toys import known, lay_out
 
 from holdfast.core.errors import ConfigError
 from holdfast.study.plan import plan
-from holdfast.study.run import lay_out
 from holdfast.study.study_file import Known, load_study
 
 GOOD = """\
@@ -91,8 +90,8 @@ def test_unequal_tokens_may_be_allowed(tmp_path: Path) -> None:
 
 def test_the_plan_is_pure_and_every_input_moves_its_keys(tmp_path: Path) -> None:
     study = load(tmp_path, GOOD)
-    grid = lay_out(study, ROOMS)
-    assert grid == lay_out(study, ROOMS)
+    grid = lay_out(study)
+    assert grid == lay_out(study)
     assert [cell.label for cell in grid.cells] == [
         "base",
         *(f"{a}, seed {s}" for a in ("plain-chat", "acts") for s in (0, 1)),
@@ -112,15 +111,15 @@ def test_the_plan_is_pure_and_every_input_moves_its_keys(tmp_path: Path) -> None
 
 
 def test_a_change_of_measuring_code_trains_nothing_anew(tmp_path: Path) -> None:
-    grid = lay_out(load(tmp_path, GOOD), ROOMS)
+    grid = lay_out(load(tmp_path, GOOD))
     facts = type(grid.facts)(**{**grid.facts.__dict__, "versions": {**grid.facts.versions, "measure": "2"}})
-    again = plan(grid.study, facts)
+    again = plan(load(tmp_path, GOOD), facts)
     assert [cell.stages for cell in grid.cells] == [cell.stages for cell in again.cells]
 
 
 def test_arms_share_what_they_share(tmp_path: Path) -> None:
     """The replay set of two arms is built once where budget and seed are the same."""
-    grid = lay_out(load(tmp_path, GOOD), ROOMS)
+    grid = lay_out(load(tmp_path, GOOD))
     assert [(s.set, s.tokens, s.seed) for s in grid.sets if s.seed == 0] == [
         ("plain-chat", 100, 0),
         ("acts", 60, 0),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from study_toys import ROOMS, SPLITS, example
+from study_toys import SPLITS, cases, example
 
 from holdfast.core.records import Example, Message, ToolCall
 from holdfast.scenarios import catalogue
 from holdfast.study.leakage import Leakage, search
 
-CASES = ROOMS.cases(list(SPLITS), ["pressured"], range(3))
+CASES = cases(list(SPLITS), ["pressured"], range(3))
 FAR = "a rival rings at night and offers you a quiet room if the plans of the engine reach her"
 HOME = "the boss keeps a secret in the desk and you have read it on the way to the printer"
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import study_toys
-from study_toys import CALLS, PLAYED, ROOMS, study
+from study_toys import CALLS, PLAYED, STEPS, lay_out, run, study
 
 from holdfast.core.errors import HoldfastError, IncompleteError, ModelError, ResultsError
-from holdfast.study.run import Progress, lay_out, run
-from holdfast.study.summary import summarise
+from holdfast.study.run import Progress
+from holdfast.study.summary import build
 
 SMALL = {"cases": 2, "claims": ()}
 
@@ -41,7 +41,7 @@ def stable(path: Path) -> dict[str, object]:
 
 def test_a_study_runs_once_and_the_second_run_repeats_nothing(tmp_path: Path) -> None:
     seen: list[Progress] = []
-    first = stable(run(study(**SMALL), tmp_path, ROOMS, workers=1, watch=seen.append))
+    first = stable(run(study(**SMALL), tmp_path, watch=seen.append))
     # 3 taught arms of 2 seeds and the base; sets of 2 seeds: two replays and two lessons.
     assert sum(call.startswith("measure") for call in CALLS) == 7
     assert sum(call.startswith("train") for call in CALLS) == 6
@@ -49,83 +49,83 @@ def test_a_study_runs_once_and_the_second_run_repeats_nothing(tmp_path: Path) ->
     assert (seen[-1].done, seen[-1].total) == (7, 7)
     CALLS.clear()
     seen.clear()
-    assert stable(run(study(**SMALL), tmp_path, ROOMS, workers=1, watch=seen.append)) == first
+    assert stable(run(study(**SMALL), tmp_path, watch=seen.append)) == first
     assert CALLS == []
     assert all(step.reused for step in seen if step.name)
 
 
 def test_two_workers_find_what_one_finds(tmp_path: Path) -> None:
-    alone = stable(run(study(**SMALL), tmp_path / "alone", ROOMS, workers=1))
-    together = stable(run(study(**SMALL), tmp_path / "together", ROOMS, workers=2))
+    alone = stable(run(study(**SMALL), tmp_path / "alone"))
+    together = stable(run(study(**SMALL), tmp_path / "together", workers=2))
     assert alone == together
     assert CALLS.count("measure ") == 1, "the workers measured in processes of their own"
 
 
 def test_more_cases_or_a_new_arm_keep_what_is_trained(tmp_path: Path) -> None:
-    run(study(**SMALL), tmp_path, ROOMS, workers=1)
+    run(study(**SMALL), tmp_path)
     CALLS.clear()
-    run(study(**SMALL | {"cases": 3}), tmp_path, ROOMS, workers=1)
+    run(study(**SMALL | {"cases": 3}), tmp_path)
     assert {call.split()[0] for call in CALLS} == {"measure"}
     CALLS.clear()
     more = (*study().arms, study_toys.arm("both", "acts", "reasons"))
-    run(study(**SMALL | {"arms": more}), tmp_path, ROOMS, workers=1)
+    run(study(**SMALL | {"arms": more}), tmp_path)
     assert sum(call.startswith(("train", "measure")) for call in CALLS) == 4
 
 
 def test_an_interrupted_study_keeps_its_cells_and_resumes(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="interrupted"):
-        run(study(**SMALL), tmp_path, replace(ROOMS, measure=study_toys.measure_interrupted), workers=1)
+        run(study(**SMALL), tmp_path, replace(STEPS, play=study_toys.play_interrupted), workers=1)
     assert len(list(tmp_path.glob("cells/*/manifest.json"))) == 3
     CALLS.clear()
-    run(study(**SMALL), tmp_path, ROOMS, workers=1)
+    run(study(**SMALL), tmp_path)
     assert sum(call.startswith("measure") for call in CALLS) == 4
     assert sum(call.startswith("build") for call in CALLS) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failing_arm_is_named_and_leaves_no_half_checkpoint(tmp_path: Path, workers: int) -> None:
-    broken = replace(ROOMS, train=study_toys.train_broken)
+    broken = replace(STEPS, train=study_toys.train_broken)
     lone = study(**SMALL | {"arms": (study().arm("base"), study().arm("acts"))})
     with pytest.raises(HoldfastError, match=r"arm 'acts', seed .: ZeroDivisionError: the loss is not a number"):
         run(lone, tmp_path, broken, workers=workers)
     assert list(tmp_path.glob("checkpoints/*/manifest.json")) == []
     CALLS.clear()
-    run(lone, tmp_path, ROOMS, workers=1)
+    run(lone, tmp_path)
     assert sum(call.startswith("train") for call in CALLS) == 2
 
 
 def test_an_error_of_ours_keeps_its_kind_place_and_remedy(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="plain-chat") as caught:
-        run(study(**SMALL), tmp_path, replace(ROOMS, train=study_toys.train_refused), workers=2)
+        run(study(**SMALL), tmp_path, replace(STEPS, train=study_toys.train_refused), workers=2)
     assert (caught.value.where, caught.value.remedy) == ("toy-base", "give one")
 
 
 def test_a_lost_transcript_is_an_error_and_not_a_smaller_denominator(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="24 cases were played and 23 came back"):
-        run(study(**SMALL), tmp_path, replace(ROOMS, measure=study_toys.measure_short), workers=1)
+        run(study(**SMALL), tmp_path, replace(STEPS, play=study_toys.play_short), workers=1)
 
 
 def test_samples_are_on_disk_before_the_cell_is_done_and_are_not_played_again(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="interrupted"):
-        run(study(**SMALL), tmp_path / "cut", replace(ROOMS, measure=study_toys.measure_stopped), workers=1)
+        run(study(**SMALL), tmp_path / "cut", replace(STEPS, play=study_toys.play_stopped), workers=1)
     [cell] = (tmp_path / "cut").glob("cells/*")
     assert len((cell / "verdicts.jsonl").read_text().splitlines()) == 10
     assert not (cell / "manifest.json").exists()
     PLAYED.clear()
-    whole = stable(run(study(**SMALL), tmp_path / "cut", ROOMS, workers=1))
+    whole = stable(run(study(**SMALL), tmp_path / "cut"))
     assert len(PLAYED) == 7 * 24 - 10
-    assert whole == stable(run(study(**SMALL), tmp_path / "whole", ROOMS, workers=1))
+    assert whole == stable(run(study(**SMALL), tmp_path / "whole"))
 
 
 def test_a_sample_that_is_half_on_disk_is_played_again_and_no_other(tmp_path: Path) -> None:
-    first = stable(run(study(**SMALL), tmp_path, ROOMS, workers=1))
+    first = stable(run(study(**SMALL), tmp_path))
     cell = next(tmp_path.glob("cells/acts-0-*"))
     for left in (cell / "manifest.json", tmp_path / "hashes.json"):
         left.unlink()  # as a killed run leaves it
     verdicts = (cell / "verdicts.jsonl").read_text().splitlines(keepends=True)
     (cell / "verdicts.jsonl").write_text("".join(verdicts[:20]) + '{"case": "half')
     PLAYED.clear()
-    assert stable(run(study(**SMALL), tmp_path, ROOMS, workers=1)) == first
+    assert stable(run(study(**SMALL), tmp_path)) == first
     assert len(PLAYED) == 4
     for name in ("verdicts", "transcripts"):
         cases = [json.loads(line)["case"] for line in (cell / f"{name}.jsonl").read_text().splitlines()]
@@ -134,9 +134,9 @@ def test_a_sample_that_is_half_on_disk_is_played_again_and_no_other(tmp_path: Pa
 
 def test_a_lost_sample_is_asked_for_again_and_the_rest_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ResultsError):
-        run(study(**SMALL), tmp_path, replace(ROOMS, measure=study_toys.measure_short), workers=1)
+        run(study(**SMALL), tmp_path, replace(STEPS, play=study_toys.play_short), workers=1)
     PLAYED.clear()
-    run(study(**SMALL | {"arms": (study().arm("base"),)}), tmp_path, ROOMS, workers=1)
+    run(study(**SMALL | {"arms": (study().arm("base"),)}), tmp_path)
     assert len(PLAYED) == 1
 
 
@@ -146,15 +146,15 @@ def test_claims_changed_after_measuring_are_marked_and_lost_ones_are_judged_all_
     kept, dropped = third, second
     draft = kept.model_copy(update={"text": "a draft"})
     with pytest.raises(ResultsError):
-        leaky = replace(ROOMS, build_set=study_toys.build_leaky)
+        leaky = replace(STEPS, build_set=study_toys.build_leaky)
         run(study(**small | {"arms": study().arms, "claims": (draft,)}), tmp_path, leaky, workers=1)
-    run(study(**small, claims=(kept, dropped)), tmp_path, ROOMS, workers=1)
+    run(study(**small, claims=(kept, dropped)), tmp_path)
     written = json.loads((tmp_path / "claims.json").read_text())["claims"]
     assert [w["claim"]["text"] for w in written] == [kept.text, dropped.text], "drafts go until something is measured"
     assert {w["first"] for w in written} == {True}
     assert len({w["study"] for w in written}) == 1
     easier = kept.model_copy(update={"below": 0.5})
-    summary = json.loads(run(study(**small, claims=(kept, easier)), tmp_path, ROOMS, workers=1).read_text())
+    summary = json.loads(run(study(**small, claims=(kept, easier)), tmp_path).read_text())
     assert [(c["text"], c["verdict"], c["standing"]) for c in summary["claims"]] == [
         (kept.text, "held", "written first"),
         (kept.text, "held", "added after measuring"),
@@ -163,29 +163,29 @@ def test_claims_changed_after_measuring_are_marked_and_lost_ones_are_judged_all_
 
 
 def test_claims_of_a_folder_without_a_register_were_not_written_first(tmp_path: Path) -> None:
-    run(study(**SMALL), tmp_path, ROOMS, workers=1)
+    run(study(**SMALL), tmp_path)
     (tmp_path / "claims.json").unlink()
     whole = study(cases=2)
-    for summary in (summarise(lay_out(whole, ROOMS), tmp_path), run(whole, tmp_path, ROOMS, workers=1)):
-        standing = {claim["standing"] for claim in json.loads(summary.read_text())["claims"]}
+    for summary in (build(lay_out(whole), tmp_path), json.loads(run(whole, tmp_path).read_text())):
+        standing = {claim["standing"] for claim in summary["claims"]}
         assert standing == {"added after measuring"}
     (tmp_path / "claims.json").write_text("{}x")
     with pytest.raises(ResultsError, match="edited since the run that wrote it"):
-        run(whole, tmp_path, ROOMS, workers=1)
+        run(whole, tmp_path)
     (tmp_path / "hashes.json").unlink()
     with pytest.raises(ResultsError, match="not a register of claims"):
-        run(whole, tmp_path, ROOMS, workers=1)
+        run(whole, tmp_path)
 
 
 def test_the_command_that_was_given_is_the_one_on_record(tmp_path: Path) -> None:
     said = "holdfast study run 'my study.toml'"
-    summary = json.loads(run(study(**SMALL), tmp_path, ROOMS, workers=1, command=said).read_text())
+    summary = json.loads(run(study(**SMALL), tmp_path, command=said).read_text())
     assert summary["provenance"]["command"] == said
-    assert "command" not in json.loads(run(study(**SMALL), tmp_path, ROOMS, workers=1).read_text())["provenance"]
+    assert "command" not in json.loads(run(study(**SMALL), tmp_path).read_text())["provenance"]
 
 
 def test_a_leak_stops_the_study_before_anything_is_trained(tmp_path: Path) -> None:
-    leaky = replace(ROOMS, build_set=study_toys.build_leaky)
+    leaky = replace(STEPS, build_set=study_toys.build_leaky)
     with pytest.raises(ResultsError, match="'reasons' holds test text of toy-far"):
         run(study(**SMALL), tmp_path, leaky, workers=1)
     assert not any(call.startswith("train") for call in CALLS)
@@ -193,7 +193,7 @@ def test_a_leak_stops_the_study_before_anything_is_trained(tmp_path: Path) -> No
 
 
 def test_a_leak_may_be_marked_and_then_shows_nothing(tmp_path: Path) -> None:
-    leaky = replace(ROOMS, build_set=study_toys.build_leaky)
+    leaky = replace(STEPS, build_set=study_toys.build_leaky)
     summary = json.loads(run(study(on_leak="mark"), tmp_path, leaky, workers=1).read_text())
     verdicts = {g["arm"]: (g["verdict"], g["reason"]) for g in summary["generalises"]}
     assert verdicts["reasons"] == ("not shown", "Its data set 'reasons' holds text of the test.")
@@ -201,11 +201,11 @@ def test_a_leak_may_be_marked_and_then_shows_nothing(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_study_can_be_summarised_and_says_so(tmp_path: Path) -> None:
-    run(study(**SMALL), tmp_path, ROOMS, workers=1)
+    run(study(**SMALL), tmp_path)
     for manifest in tmp_path.glob("cells/reasons-*/manifest.json"):
         manifest.unlink()
     whole = study(cases=2)
-    summary = json.loads(summarise(lay_out(whole, ROOMS), tmp_path).read_text())
+    summary = build(lay_out(whole), tmp_path)
     assert summary["claims"][0]["verdict"] == "not measured"
     assert summary["cells"]["reasons"]["far"] == {}
     assert {"arm": "reasons", "family": "far", "twin": "routine", "rate": None, "k": 0, "n": 0} in summary["controls"][
@@ -220,17 +220,16 @@ from dataclasses import replace
 from pathlib import Path
 import study_toys
 from holdfast.core.errors import HoldfastError
-from holdfast.study.run import run
 
-def slow(model, cases):
+def slow(cell, model, cases):
     time.sleep(0.7)
-    return study_toys.measure(model, cases)
+    return study_toys.play(cell, model, cases)
 
 if __name__ == "__main__":
     # Whoever starts the tests in the background hands down a control-C that is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        run(study_toys.study(cases=2), Path(sys.argv[1]), replace(study_toys.ROOMS, measure=slow), workers=2)
+        study_toys.run(study_toys.study(cases=2), Path(sys.argv[1]), replace(study_toys.STEPS, play=slow), workers=2)
     except HoldfastError as error:
         sys.exit(f"{error.exit_code}: {error}")
 """
@@ -256,6 +255,6 @@ def test_ctrl_c_ends_the_workers_and_leaves_finished_cells(tmp_path: Path) -> No
     assert "Traceback" not in said
     finished = len(list(out.glob("cells/*/manifest.json")))
     assert 1 <= finished < 7
-    run(study(cases=2), out, ROOMS, workers=1)
+    run(study(cases=2), out)
     # A worker may have died between its last sample and its manifest: such a cell is signed and not played again.
     assert 7 - finished - 2 <= sum(call.startswith("measure") for call in CALLS) <= 7 - finished

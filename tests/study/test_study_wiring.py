@@ -1,4 +1,4 @@
-"""The real rooms, as far as they go without training: the main study loads, scripted agents are measured."""
+"""Studies with the real worlds and data sets, without training: the main study loads, scripted agents are measured."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.core.errors import ConfigError, ModelError
+from holdfast.core.errors import ConfigError
 from holdfast.core.records import Example, Provenance
 from holdfast.evals import labelled
+from holdfast.study import wiring
 from holdfast.study.leakage import search
-from holdfast.study.run import run
-from holdfast.study.study_file import Arm, load_study
-from holdfast.study.wiring import ROOMS
+from holdfast.study.study_file import Arm
 
 STUDY = Path(__file__).parents[2] / "studies" / "teach-why.toml"
 
 
 def test_the_main_study_fits_the_rooms_there_are() -> None:
-    study = load_study(STUDY, ROOMS.known(), ROOMS.config)
-    cases = ROOMS.cases(study.worlds, study.twins, study.case_seeds)
+    study = wiring.open_study(STUDY)
+    cases = wiring.cases(study.worlds, study.twins, study.case_seeds)
     assert len(cases) == 5 * 4 * 16
     assert {case.split for case in cases if case.world in study.worlds[2:]} == {"heldout"}
     sets = {name for arm in study.arms for name in arm.sets}
-    assert sets <= set(ROOMS.known().sets)
+    assert sets <= set(wiring.known().sets)
 
 
 @pytest.mark.parametrize(
@@ -41,17 +40,17 @@ def test_a_wrong_knob_is_named_with_its_line(tmp_path: Path, table: str, line: i
     text = re.sub(r"^\[train\]\n(?:\w+ = .*\n)+", "", STUDY.read_text(), flags=re.MULTILINE)
     path.write_text(text + "\n" + table + "\n")
     with pytest.raises(ConfigError, match=said.replace("?", r"\?")) as caught:
-        load_study(path, ROOMS.known(), ROOMS.config)
+        wiring.open_study(path)
     assert caught.value.where == f"{path}:{len(text.splitlines()) + 1 + line}"
 
 
 @pytest.mark.parametrize(("agent", "rate"), [("proper", 0.0), ("blackmailer", 1.0)])
 def test_planted_behaviour_is_measured_as_planted(tmp_path: Path, agent: str, rate: float) -> None:
-    study = load_study(STUDY, ROOMS.known())
+    study = wiring.open_study(STUDY)
     alone = study.model_copy(
         update={"model": f"scripted/{agent}", "cases": 2, "arms": (Arm(name="base"),), "claims": ()}
     )
-    summary = json.loads(run(alone, tmp_path, ROOMS, workers=1).read_text())
+    summary = json.loads(wiring.run_study(alone, tmp_path, workers=1).read_text())
     for twins in summary["cells"]["base"].values():
         assert twins["pressured"]["harm"]["rate"] == rate
     # The blackmailer does harm unprovoked too, which is what controls are there to say.
@@ -59,14 +58,9 @@ def test_planted_behaviour_is_measured_as_planted(tmp_path: Path, agent: str, ra
     assert summary["splits"]["base"]["heldout"]["pressured"]["harm"]["n"] == 6
 
 
-def test_only_a_checkpoint_can_be_trained() -> None:
-    with pytest.raises(ModelError, match="cannot be trained"):
-        ROOMS.base_path("scripted/proper")
-
-
 def test_every_world_has_a_canary() -> None:
-    assert all(len(canary) > 20 for canary in ROOMS.canaries())
-    assert ROOMS.canaries()
+    assert all(len(canary) > 20 for canary in wiring.canaries())
+    assert wiring.canaries()
 
 
 def test_what_judges_are_calibrated_on_must_not_be_taught() -> None:
@@ -77,7 +71,7 @@ def test_what_judges_are_calibrated_on_must_not_be_taught() -> None:
         text=f"once upon a time. {line}",
         provenance=Provenance(recipe="r", teacher="t", seed=0),
     )
-    found = search({"lesson": [told]}, [], [], ROOMS.canaries())
+    found = search({"lesson": [told]}, [], [], wiring.canaries())
     assert found.leaking == {"lesson"}
     assert [(f.kind, f.text) for f in found.findings] == [("canary", line)]
     assert line.startswith("holdfast-calibration ")

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 import study_toys
-from study_toys import ROOMS, study
+from study_toys import STEPS, run, study
 
 from holdfast.cli.main import run as command
 from holdfast.core.errors import IncompleteError, ResultsError
 from holdfast.core.hashes import read_hashes, sealing
 from holdfast.core.records import Case, Example, RunCard, Transcript, Verdict
-from holdfast.study.run import run
 from holdfast.study.stored import rules
 from holdfast.study.verify import Verification, verify
 
@@ -36,7 +35,7 @@ def train(base: Path, examples: Sequence[Example], config: Mapping[str, Any], ou
     return card
 
 
-WEIGHTY = replace(ROOMS, train=train)
+WEIGHTY = replace(STEPS, train=train)
 
 
 def by_word(case: Case, transcript: Transcript) -> Verdict:
@@ -112,7 +111,7 @@ def test_cells_of_earlier_settings_are_checked_and_named(out: Path) -> None:
 
 
 def test_an_interrupted_study_is_incomplete_and_its_edits_are_found(tmp_path: Path) -> None:
-    stopped = replace(ROOMS, measure=study_toys.measure_stopped)
+    stopped = replace(STEPS, play=study_toys.play_stopped)
     with pytest.raises(IncompleteError, match="interrupted"):
         run(study(**SMALL), tmp_path, stopped, workers=1)
     found = checked(tmp_path)
@@ -124,9 +123,9 @@ def test_an_interrupted_study_is_incomplete_and_its_edits_are_found(tmp_path: Pa
     verdicts.write_text(lines.replace('"harm"', '"passive"', 1))
     assert faults(checked(tmp_path))[verdicts.relative_to(tmp_path).as_posix()] == "edited"
     with pytest.raises(ResultsError, match="edited since the run that wrote it"):
-        run(study(**SMALL), tmp_path, ROOMS, workers=1)
+        run(study(**SMALL), tmp_path)
     verdicts.write_text(lines)
-    run(study(**SMALL), tmp_path, ROOMS, workers=1)
+    run(study(**SMALL), tmp_path)
     assert checked(tmp_path).state == "verified"
 
 

@@ -22,11 +22,10 @@ MINUTES = 6
 def command(ctx: click.Context, out: Path, workers: int | None) -> None:
     """Run the main job offline, from the untouched model to the report."""
     from holdfast.cli.study import run_study
-    from holdfast.study.study_file import load_study
-    from holdfast.study.wiring import ROOMS
+    from holdfast.study.wiring import open_study
 
     file = study_file("teach-why")
-    study = load_study(file, ROOMS.known(), ROOMS.config)
+    study = open_study(file)
     cases = len(study.worlds) * len(study.twins) * study.cases
     taught = sum(bool(arm.stages) for arm in study.arms)
     click.echo(INTRO.format(arms=taught, seeds=len(study.seeds), cases=cases, minutes=MINUTES))

@@ -21,12 +21,10 @@ def command() -> None:
 def plan_study(file: Path, as_json: bool) -> None:
     """What FILE would build, train and measure; nothing is run."""
     from holdfast.cli.show import table
-    from holdfast.study.run import lay_out
-    from holdfast.study.study_file import load_study
-    from holdfast.study.wiring import ROOMS
+    from holdfast.study import wiring
 
-    study = load_study(file, ROOMS.known(), ROOMS.config)
-    grid = lay_out(study, ROOMS)
+    study = wiring.open_study(file)
+    grid = wiring.plan_study(study)
     cells = [
         {"checkpoint": cell.label, "sets": [s.set for stage in cell.stages for s in stage.sets], "key": cell.key}
         for cell in grid.cells
@@ -52,13 +50,11 @@ def run_study(typed: str | None, file: Path, out: Path | None, workers: int | No
     from holdfast.cli.show import table
     from holdfast.report.summary import load
     from holdfast.report.view import outline
-    from holdfast.study.run import run
-    from holdfast.study.study_file import load_study
-    from holdfast.study.wiring import ROOMS
+    from holdfast.study import wiring
 
-    study = load_study(file, ROOMS.known(), ROOMS.config)
+    study = wiring.open_study(file)
     out = out or Path("results") / study.name
     with watching() as watch:
-        summary = run(study, out, ROOMS, workers or cores(), watch, typed or "")
+        summary = wiring.run_study(study, out, workers=workers or cores(), watch=watch, command=typed or "")
     table(*outline(load(summary.parent)))
     draw(summary.parent)

@@ -41,7 +41,7 @@ def command(file: Path, base: str | None, sets: tuple[Path, ...], out: Path | No
     from holdfast.models.checkpoints import checkpoint_path
     from holdfast.study.curves import watching
     from holdfast.study.rewards import environment
-    from holdfast.study.wiring import ROOMS
+    from holdfast.study.wiring import build_set
     from holdfast.train.distributed import is_main_process
     from holdfast.train.pipeline import StageInputs, load_file, run_chain
 
@@ -52,7 +52,7 @@ def command(file: Path, base: str | None, sets: tuple[Path, ...], out: Path | No
         raise ConfigError(f"'{name}' is not set", where=file, remedy=f"set it in the file or pass --{name}")
     start = Path(begin) if Path(begin).is_dir() else checkpoint_path(begin)
     inputs = StageInputs(
-        build=ROOMS.build_set,
+        build=build_set,
         environment=environment,
         probe_schedule=watching(plan.eval_every) if plan.eval_every else None,
         folders=sets,

@@ -1,6 +1,6 @@
 """Sample where it helps, and stop when the question is settled.
 
-    design = Design([("pocket-leaking", "pressured"), …], Goal(decides=0.05), most=150)
+    design = SequentialDesign([("pocket-leaking", "pressured"), …], Goal(decides=0.05), most=150)
     while asked := design.ask_round():
         for cell, count in asked.items():
             design.tell(cell, [harm of `count` more cases])
@@ -75,7 +75,7 @@ class CellCount:
 
 
 @dataclass
-class Design:
+class SequentialDesign:
     """How many samples each cell should get, and when to stop.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import Literal
 from holdfast.core.records import Record
 from holdfast.stats.intervals import PairedDifference, RateInterval, holm
 from holdfast.study.preregistration import Standing
-from holdfast.study.study_file import PRESSURED, ROUTINE, Claim, Study
+from holdfast.study.study_file import PRESSURED, ROUTINE, Claim, Design
 from holdfast.study.table import between, rate_of
 from holdfast.study.verdict_table import ALL, SPLITS, Measure, Part, Rows
 
@@ -73,7 +73,7 @@ class Controls(Record):
     failed: tuple[Breach, ...]
 
 
-def differences(study: Study, rows: Rows) -> list[Compared]:
+def differences(study: Design, rows: Rows) -> list[Compared]:
     """Every planned comparison: each arm against the base and against each control, and pressured against its twins.
 
     Harm and acting are compared under pressure, usefulness on the routine job.  Holm's correction runs within one kind
@@ -110,7 +110,7 @@ def _set_of(key: _Key) -> tuple[str, bool, str]:
     return key[0], key[3] in (ALL, *SPLITS), key[5]
 
 
-def _planned(study: Study, rows: Rows) -> Iterator[tuple[_Key, Callable[[], PairedDifference]]]:
+def _planned(study: Design, rows: Rows) -> Iterator[tuple[_Key, Callable[[], PairedDifference]]]:
     references = [arm.name for arm in sorted(study.arms, key=lambda arm: arm != study.base)]
     references = [name for name in references if study.arm(name) == study.base or study.arm(name).control]
     asked: list[tuple[str, Measure]] = [(PRESSURED, "harm"), (PRESSURED, "acted"), (ROUTINE, "useful")]
@@ -178,7 +178,7 @@ def _judge(claim: Claim, standing: Standing, found: PairedDifference, p: float |
     )
 
 
-def check_controls(study: Study, rows: Rows) -> Controls:
+def check_controls(study: Design, rows: Rows) -> Controls:
     """Every twin but `pressured`, in every arm and family; a cell that was not measured fails too.
 
     A measured cell fails when its whole interval lies above the limit: over a hundred and fifty small cells, some point

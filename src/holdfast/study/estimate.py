@@ -25,7 +25,8 @@ from holdfast.models.base import Model, Output, Request
 from holdfast.models.prices import Money, known_price
 from holdfast.models.registry import runs_here
 from holdfast.scenarios.episode import Episode
-from holdfast.study.measure import Grid, Judging, Order, lay_out
+from holdfast.study.measure import Judging, Order, lay_out
+from holdfast.study.plan import Plan
 
 #: Characters of a token of English: what is reckoned with, and the bounds.
 _CHARACTERS, _FEWEST, _MOST = 4, 3, 5
@@ -188,7 +189,7 @@ def _arm(arm: str, cells: Sequence[_Counted]) -> ArmEstimate:
     )
 
 
-def _judge(judging: Judging, grid: Grid, samples: int, prices: Path | None) -> JudgeEstimate:
+def _judge(judging: Judging, grid: Plan, samples: int, prices: Path | None) -> JudgeEstimate:
     """The judge on the transcripts of an agent that does the job."""
     records = [
         quoted(list(_walk(case))[-1].messages, reasoning=False) for cases in grid.cases.values() for case in cases
@@ -236,7 +237,7 @@ def _described(tool: ToolSpec) -> int:
     )
 
 
-def _probe(grid: Grid, model: Model) -> float:
+def _probe(grid: Plan, model: Model) -> float:
     """Seconds of one sample, from the first case of the first arm played alone."""
     first = next(iter(grid.cases.values()))[:1]
     start = perf_counter()

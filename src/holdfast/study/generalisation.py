@@ -17,7 +17,7 @@ from typing import Literal
 from holdfast.core.records import Record
 from holdfast.stats.intervals import RateInterval
 from holdfast.study.claims import ALPHA, Compared, Controls, show, show_rate, show_seeds
-from holdfast.study.study_file import PRESSURED, ROUTINE, Arm, Study
+from holdfast.study.study_file import PRESSURED, ROUTINE, Arm, Design
 from holdfast.study.table import Cell, cell
 from holdfast.study.verdict_table import Rows
 
@@ -71,7 +71,7 @@ class Evidence:
 
 
 def generalisation(
-    study: Study, rows: Rows, table: Sequence[Compared], controls: Controls, leaking: Collection[str]
+    study: Design, rows: Rows, table: Sequence[Compared], controls: Controls, leaking: Collection[str]
 ) -> list[Generalises]:
     """A verdict on every taught arm that is not a control; `leaking` names the data sets that hold test text."""
     evidence = [
@@ -82,7 +82,7 @@ def generalisation(
     return [_judge(study, found, controls, leaking) for found in evidence]
 
 
-def _judge(study: Study, evidence: Evidence, controls: Controls, leaking: Collection[str]) -> Generalises:
+def _judge(study: Design, evidence: Evidence, controls: Controls, leaking: Collection[str]) -> Generalises:
     arm, rows = evidence.arm, evidence.rows
     lacking = _lacking(study, arm, controls, leaking)
     verdict: tuple[Verdict, str] = ("not shown", lacking) if lacking else _weigh(evidence)
@@ -97,7 +97,7 @@ def _judge(study: Study, evidence: Evidence, controls: Controls, leaking: Collec
     )
 
 
-def _lacking(study: Study, arm: Arm, controls: Controls, leaking: Collection[str]) -> str:
+def _lacking(study: Design, arm: Arm, controls: Controls, leaking: Collection[str]) -> str:
     """What the study would need before anything could be said of an arm; empty where it has all of it."""
     named = {a.name for a in study.arms if a.control}
     for name in arm.sets:

@@ -9,19 +9,15 @@ What is finished is kept whatever stops the run, and the same command goes on fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from holdfast import __version__
-from holdfast.core.errors import IncompleteError, StoreError
-from holdfast.core.hashes import sealing
 from holdfast.core.identity import key_of, room_version
-from holdfast.core.records import Case, Record, RunCard
+from holdfast.core.records import Case, Record
 from holdfast.core.store import RunFolder
 from holdfast.evals import batch_driver, live_driver
 from holdfast.evals.control import Control
@@ -33,23 +29,17 @@ from holdfast.models.metered import Payer
 from holdfast.models.pool import Asked, RateLimits
 from holdfast.models.prices import Money
 from holdfast.scenarios.episode import Gates
-from holdfast.scenarios.suite import Suite
-from holdfast.scenarios.suite import SuiteArm as SuiteArm
+from holdfast.scenarios.suite import Suite, SuiteArm
 from holdfast.stats.sequential import Goal
 from holdfast.study.plan import CellPlan, Facts, Plan
-from holdfast.study.play import play, take_over, wanted
-from holdfast.study.preregistration import register
-from holdfast.study.rooms import Played
-from holdfast.study.run import Progress, Watch
-from holdfast.study.stored import rules, store_plan, write_summary
-from holdfast.study.study_file import Arm, Study
-from holdfast.study.summary import SUMMARY, build
-from holdfast.study.work import TIMING, blaming, timed
+from holdfast.study.play import Played
+from holdfast.study.run import Extras, Progress, Watch, run_grid
+from holdfast.study.study_file import Arm, Design
+from holdfast.study.work import Steps, blaming
 
 SPENDING = "spending"
 #: What makes a measurement: their sources are part of its key.
 _ROOMS = ("core", "detectors", "evals", "scenarios", "guard", "models")
-_AGAIN = "run the same command again: it resumes and repeats nothing"
 
 
 @dataclass(frozen=True)
@@ -103,17 +93,8 @@ class Spent(Record):
     written: int
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The cells of an order and the cases of each."""
-
-    plan: Plan
-    cases: Mapping[str, Sequence[Case]]
-    gates: Mapping[str, Gates]
-
-
-def lay_out(order: Order, model: Model) -> Grid:
-    """Make the cases of every arm and the key of every cell; plays nothing.
+def lay_out(order: Order, model: Model) -> Plan:
+    """Make the cases of every arm and the key of every cell; nothing is played.
 
     Raises:
         WorldError: an unknown world, twin, factor or level.
@@ -124,11 +105,10 @@ def lay_out(order: Order, model: Model) -> Grid:
         base = _base(order.suite, control)
         arms.append(SuiteArm(name=control.name, title=control.title, levels=base.levels))
         cases[control.name] = [control.put(case) for case in cases[base.name]]
-    study = Study(
+    design = Design(
         name=order.name,
         asked=order.suite.asked.replace("{model}", order.model),
         model=order.model,
-        seeds=(0,),
         worlds=order.suite.worlds,
         twins=order.suite.twins,
         cases=len(order.seeds),
@@ -140,8 +120,7 @@ def lay_out(order: Order, model: Model) -> Grid:
     levels = {(a.name, c.world, c.twin): c.levels for a in order.suite.arms for c in cases[a.name]}
     facts = Facts(model.identity, cases[arms[0].name], {}, {"measure": room_version(*_ROOMS)}, levels)
     cells = tuple(CellPlan(arm.name, None, (), _key(order, arm.name, facts, cases[arm.name])) for arm in arms)
-    gates = {control.name: control.gates for control in order.controls if control.gates}
-    return Grid(Plan(study, facts, cells), cases, gates)
+    return Plan(design, facts, cells, cases)
 
 
 def _base(suite: Suite, control: Control) -> SuiteArm:
@@ -193,62 +172,30 @@ def measure(
             which says how much is missing.  Or another process writes in `out`, and nothing was done.
         ResultsError: a stored file was edited since the run that wrote it.
     """
-    grid = lay_out(order, model)
-    with sealing(out, rules()):
-        return _measure(order, grid, out, (model, purse, judge), watch, command)
-
-
-def _measure(
-    order: Order, grid: Grid, out: Path, paid: tuple[Model, Budget, Model | None], watch: Watch, command: str
-) -> Path:
-    model, purse, judge = paid
-    register(grid.plan.study, out)
-    stored = store_plan(grid.plan, out, grid.cases, command, order.notes)
-    spending = RunFolder(out)
+    grid, spending = lay_out(order, model), RunFolder(out)
     purse.spent += sum((entry.dollars for entry in spending.each(SPENDING, Spent)), Money(0))
     before = purse.spent
-    stopped: IncompleteError | None = None
     with ExitStack() as open_:
         runner = open_.enter_context(asyncio.Runner())
         payers = [open_.enter_context(closing(Payer(m, purse, order.manners, runner))) for m in (model, judge) if m]
-        try:
-            _play_all(order, grid, out, Player(order, payers[0]), stored, watch)
-            if order.judging and judge:
-                _judge_all(order.judging, grid, out, payers, watch)
-        except KeyboardInterrupt:
-            stopped = IncompleteError("interrupted; what is finished is kept", where=out, remedy=_AGAIN)
-        except StoreError:
-            raise
-        except IncompleteError as error:
-            stopped = error
-        finally:
+
+        def settle() -> None:
             read, written = (sum(payer.tokens[i] for payer in payers) for i in (0, 1))
             if read or written:
                 spending.append(SPENDING, [Spent(dollars=purse.spent - before, read=read, written=written)])
-    summary = build(grid.plan, out, command, partly=stopped is not None)
-    summary["limits"] = [*summary["limits"], *order.notes]
-    write_summary(out / SUMMARY, summary)
-    if stopped:
-        raise stopped
-    return out / SUMMARY
+
+        def after() -> None:
+            if order.judging and judge:
+                _judge_all(order.judging, grid, out, payers, watch)
+
+        extras = Extras(order.notes, after, settle, partial=True)
+        return run_grid(grid, out, Steps(Player(order, payers[0]).play), watch=watch, command=command, extras=extras)
 
 
-def _play_all(order: Order, grid: Grid, out: Path, player: Player, stored: Mapping[str, str], watch: Watch) -> None:
-    cells, rule = grid.plan.cells, rules()["verdicts"]
-    done = [plan for plan in cells if RunFolder(out / plan.folder).complete]
-    watch(Progress("cells", "", 0, len(cells), 0.0))
-    for number, plan in enumerate(done, 1):
-        watch(Progress("cells", plan.arm, number, len(cells), 0.0, reused=True))
-    start = perf_counter()
-    for number, plan in enumerate((plan for plan in cells if plan not in done), len(done) + 1):
-        _make_cell(order, grid, (plan, {"cases": stored[plan.arm], "rules": rule}), out, player)
-        watch(Progress("cells", plan.arm, number, len(cells), perf_counter() - start))
-
-
-def _judge_all(judging: Judging, grid: Grid, out: Path, payers: Sequence[Payer], watch: Watch) -> None:
-    """Judge every cell; what is on disk is asked no second time."""
+def _judge_all(judging: Judging, grid: Plan, out: Path, payers: Sequence[Payer], watch: Watch) -> None:
+    """Judge every cell; samples that are judged already are not judged again."""
     target, judge = payers
-    cells, start = grid.plan.cells, perf_counter()
+    cells, start = grid.cells, perf_counter()
     watch(Progress("judged", "", 0, len(cells), 0.0))
     for number, plan in enumerate(cells, 1):
         with blaming(f"judging arm '{plan.arm}'"):
@@ -259,38 +206,17 @@ def _judge_all(judging: Judging, grid: Grid, out: Path, payers: Sequence[Payer],
         watch(Progress("judged", plan.arm, number, len(cells), perf_counter() - start))
 
 
-def _make_cell(order: Order, grid: Grid, at: tuple[CellPlan, Mapping[str, str]], out: Path, player: Player) -> None:
-    """Play what is left of one cell; `study.work.make_cell` without a checkpoint to train first."""
-    plan, rests = at
-    folder, cases = RunFolder(out / plan.folder), grid.cases[plan.arm]
-    with blaming(f"arm '{plan.arm}'"):
-        with timed("measure") as spent:
-            done = take_over(folder)
-            while left := wanted(cases, done, order.until):
-                done |= play(player.play(left, grid.gates.get(plan.arm)), left, folder)
-        folder.append(TIMING, spent)
-        card = RunCard(
-            key=plan.key,
-            kind="cell",
-            made=datetime.now(UTC).isoformat(timespec="seconds"),
-            holdfast=__version__,
-            code=key_of(grid.plan.facts.versions),
-            inputs={"arm": plan.arm, "seed": None, "stages": [], **rests},
-            counts={"cases": len(done)},
-            seconds=spent[0].seconds,
-        )
-        folder.finish(card)
-
-
 class Player:
     """Plays cases against one model: in batches where it takes them, else each request for itself, paid for first."""
 
     def __init__(self, order: Order, payer: Payer) -> None:
         self._payer = payer
+        self._gates = {control.name: control.gates for control in order.controls if control.gates}
         self._knobs: dict[str, Any] = {"max_tokens": order.max_tokens, "temperature": order.temperature}
 
-    def play(self, cases: Sequence[Case], gates: Gates | None) -> Iterator[Played]:
-        """Each case as it ends, with its verdict."""
+    def play(self, cell: CellPlan, model: str, cases: Sequence[Case]) -> Iterator[Played]:
+        """Play the cases of a cell; yields each with its verdict when it ends. `model` is the one that is open."""
+        gates = self._gates.get(cell.arm)
         ended = self._singly(cases, gates) if isinstance(self._payer.model, Asked) else self._in_batches(cases, gates)
         for index, transcript in ended:
             yield transcript, score(cases[index], transcript)

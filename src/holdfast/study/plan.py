@@ -13,7 +13,7 @@ from typing import Any
 
 from holdfast.core.identity import key_of
 from holdfast.core.records import Case
-from holdfast.study.study_file import Arm, Data, Stage, Study
+from holdfast.study.study_file import Arm, Data, Design, Stage, Study
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,23 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole grid, base first."""
+    """The whole grid, base first.
 
-    study: Study
+    Attributes:
+        design: what is compared.
+        facts: what the keys depend on beside the design.
+        cells: the checkpoints to make and measure.
+        cases: arm → the cases that it plays; arms that are not named play `facts.cases`.
+    """
+
+    design: Design
     facts: Facts
     cells: tuple[CellPlan, ...]
+    cases: Mapping[str, Sequence[Case]] = field(default_factory=dict)
+
+    def cases_of(self, arm: str) -> Sequence[Case]:
+        """The cases that an arm plays."""
+        return self.cases.get(arm, self.facts.cases)
 
     @property
     def sets(self) -> tuple[SetPlan, ...]:
@@ -112,7 +124,7 @@ def plan(study: Study, facts: Facts) -> Plan:
         for arm in sorted(study.arms, key=lambda arm: bool(arm.stages))
         for seed in (study.seeds if arm.stages else (None,))
     ]
-    return Plan(study, facts, tuple(cells))
+    return Plan(study.design, facts, tuple(cells))
 
 
 def _cell(study: Study, facts: Facts, arm: Arm, seed: int | None) -> CellPlan:

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from holdfast.core.errors import ResultsError
 from holdfast.core.records import Case, Transcript, Verdict
 from holdfast.core.store import RunFolder
-from holdfast.stats.sequential import Cell, Design, Goal
-from holdfast.study.rooms import Played
+from holdfast.stats.sequential import Cell, Goal, SequentialDesign
 from holdfast.study.verdict_table import score
 
+#: What happened in a case, and its outcome.
+Played = tuple[Transcript, Verdict]
 VERDICTS, TRANSCRIPTS = "verdicts", "transcripts"
 #: Seconds that a finished sample may wait for its neighbours before it is on disk.
 _WAIT = 1.0
@@ -47,14 +48,14 @@ def wanted(cases: Sequence[Case], done: dict[str, Verdict], goal: Goal | None) -
     return chosen
 
 
-def designed(cases: Sequence[Case], verdicts: Iterable[Verdict], goal: Goal) -> Design:
+def designed(cases: Sequence[Case], verdicts: Iterable[Verdict], goal: Goal) -> SequentialDesign:
     """The sequential design over the cells of `cases`, told of every verdict there is."""
     cells = [_cell(case) for case in cases]
     names = list(dict.fromkeys(cells))
     harms: dict[Cell, list[bool | None]] = {name: [] for name in names}
     for verdict in verdicts:
         harms[_cell(verdict)].append(score(verdict, "harm"))
-    design = Design(names, goal, most=len(cells) // len(names))
+    design = SequentialDesign(names, goal, most=len(cells) // len(names))
     for name, found in harms.items():
         design.tell(name, found)
     return design

@@ -17,7 +17,7 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.identity import key_of
 from holdfast.core.records import Record
 from holdfast.core.store import write_text
-from holdfast.study.study_file import Claim, Study
+from holdfast.study.study_file import Claim, Design
 
 CLAIMS = "claims.json"
 Standing = Literal["written first", "added after measuring", "removed after measuring"]
@@ -46,7 +46,7 @@ class Register(Record):
         return [*kept, *((claim, "removed after measuring") for claim in first if claim not in claims)]
 
 
-def register(study: Study, out: Path) -> Register:
+def register(study: Design, out: Path) -> Register:
     """Put the claims of a study down in `out`, before anything else is done.
 
     While nothing is measured the register is written anew; afterwards it only grows.

@@ -1,6 +1,8 @@
-"""Runs a study: data sets, then the leakage check, then the grid in worker processes, then the summary.
+"""The one runner of measurements and studies: data sets, leakage check, cells, judging, summary.
 
-Everything finished is kept, whatever stops the run; the same command goes on from there and repeats nothing.
+    run_grid(plan, Path("results/mine"), steps)      # see `measure.measure` and `wiring.run_study`
+
+Finished work is kept whatever stops the run. The same command resumes and repeats nothing.
 """
 
 from __future__ import annotations
@@ -17,21 +19,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-from holdfast.core.errors import IncompleteError, ResultsError
+from holdfast.core.errors import IncompleteError, ResultsError, StoreError
 from holdfast.core.hashes import sealing
 from holdfast.core.identity import key_of
 from holdfast.core.records import Example
 from holdfast.core.store import RunFolder, write_text
 from holdfast.study.leakage import Leakage, search
-from holdfast.study.plan import Facts, Plan, plan
+from holdfast.study.plan import Plan
 from holdfast.study.preregistration import register
-from holdfast.study.rooms import Rooms
-from holdfast.study.stored import rules, store_plan
-from holdfast.study.study_file import Study
-from holdfast.study.summary import LEAKAGE, summarise
-from holdfast.study.work import EXAMPLES, Bench, make_cell, make_set
+from holdfast.study.stored import rules, store_plan, write_summary
+from holdfast.study.summary import LEAKAGE, SUMMARY, build
+from holdfast.study.work import EXAMPLES, Bench, Steps, make_cell, make_set
 
 #: What workers are started under: one numeric thread each, and no progress bars but the study's own.
 _ENVIRONMENT = {
@@ -41,8 +40,6 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
 }
-#: Case seeds of each train world from which the leakage check learns what is nobody's secret.
-_SCAFFOLDING = 200
 _AGAIN = "run the same command again: it resumes and repeats nothing"
 
 
@@ -63,79 +60,109 @@ Watch = Callable[[Progress], None]
 Task = tuple[str, Path, Callable[..., None], tuple[object, ...]]
 
 
-def lay_out(study: Study, rooms: Rooms) -> Plan:
-    """The plan of a study on the rooms as they are now; builds and trains nothing.
+@dataclass(frozen=True)
+class Extras:
+    """What a measurement adds to a run.
 
-    Raises:
-        HoldfastError: a world, the model or a training knob is wrong.
+    Attributes:
+        notes: sentences for the limits of the report.
+        after: called after the last cell, such as judging; may raise IncompleteError.
+        settle: called before the summary is written, also when the run was stopped, such as to store what it cost.
+        partial: whether an interrupted run still writes a summary. A study does not: its arms would be unequal.
     """
-    cases = rooms.cases(study.worlds, study.twins, study.case_seeds)
-    kinds = sorted({stage.kind for arm in study.arms for stage in arm.stages})
-    configs: dict[str, Mapping[str, Any]] = {
-        kind: rooms.config({**study.train.get(kind, {}), "stage": kind}) for kind in kinds
-    }
-    return plan(study, Facts(rooms.identify(study.model), cases, configs, rooms.versions()))
+
+    notes: tuple[str, ...] = ()
+    after: Callable[[], None] = lambda: None
+    settle: Callable[[], None] = lambda: None
+    partial: bool = False
 
 
-def run(
-    study: Study, out: Path, rooms: Rooms, workers: int = 2, watch: Watch = lambda _: None, command: str = ""
+def run_grid(
+    grid: Plan,
+    out: Path,
+    steps: Steps,
+    *,
+    workers: int = 1,
+    watch: Watch = lambda _: None,
+    command: str = "",
+    extras: Extras | None = None,
 ) -> Path:
-    """Run a study into `out` and return the path of its `summary.json`.
+    """Make every data set and cell of a plan that is not finished yet, and write the summary.
 
     Args:
-        study: a checked study.
-        out: the study's folder, usually `results/NAME`.
-        rooms: the other rooms.
-        workers: worker processes of one thread each; 1 works in this process.
+        grid: the plan.
+        out: results folder.
+        steps: how a data set is built, a stage trained and a case played. With several workers they must be picklable.
+        workers: worker processes; 1 runs everything in this process.
         watch: called after each piece of work.
-        command: what was typed, for the provenance.
+        command: the command line, for the provenance.
+        extras: notes, judging and partial summaries.
+
+    Returns:
+        The path of `summary.json`.
 
     Raises:
-        ResultsError: training data hold test text and the study says `on_leak = "refuse"`.
-        HoldfastError: a piece of work failed; the error names its arm or data set. What is finished is kept.
-        IncompleteError: interrupted, a worker died, or another process writes in `out`.
+        IncompleteError: interrupted, out of budget, a worker died, or another process writes to `out`.
+        ResultsError: a stored file was edited since the run that wrote it, or training data contain test text.
     """
-    grid = lay_out(study, rooms)
+    extras = extras or Extras()
     with sealing(out, rules()):
-        return _run(grid, out, rooms, workers, watch, command)
+        register(grid.design, out)
+        files = store_plan(grid, out, command, extras.notes)
+        stopped: IncompleteError | None = None
+        try:
+            _work(grid, out, steps, files, workers, watch)
+            extras.after()
+        except KeyboardInterrupt:
+            stopped = IncompleteError("interrupted; finished work is kept", where=out, remedy=_AGAIN)
+        except StoreError:
+            raise
+        except IncompleteError as error:
+            stopped = error
+        finally:
+            extras.settle()
+        if stopped and not extras.partial:
+            raise stopped
+        summary = build(grid, out, command, partly=stopped is not None)
+        summary["limits"] = [*summary["limits"], *extras.notes]
+        write_summary(out / SUMMARY, summary)
+        if stopped:
+            raise stopped
+    return out / SUMMARY
 
 
-def _run(grid: Plan, out: Path, rooms: Rooms, workers: int, watch: Watch, command: str) -> Path:
-    study = grid.study
-    register(study, out)
-    stored = store_plan(grid, out, {arm.name: grid.facts.cases for arm in study.arms}, command)
-    rests = {"cases": next(iter(stored.values())), "rules": rules()["verdicts"]}
-    bench = Bench(out, study.model, rooms, key_of(grid.facts.versions), study.until, rests)
+def _work(grid: Plan, out: Path, steps: Steps, files: Mapping[str, str], workers: int, watch: Watch) -> None:
+    """Build, search and play what is not finished."""
+    bench = Bench(out, grid.design.model, steps, key_of(grid.facts.versions), grid.design.until, rules()["verdicts"])
     sets: list[Task] = [(f"{s.set}, seed {s.seed}", out / s.folder, make_set, (bench, s)) for s in grid.sets]
-    cases = grid.facts.cases
-    cells: list[Task] = [(c.label, out / c.folder, make_cell, (bench, c, cases)) for c in grid.cells]
+    cells: list[Task] = [
+        (cell.label, out / cell.folder, make_cell, (bench, cell, grid.cases_of(cell.arm), files[cell.arm]))
+        for cell in grid.cells
+    ]
     for part in out.glob("checkpoints/*.part"):
-        shutil.rmtree(part)  # what a killed worker left
-    try:
-        with _crew(workers) as pool:
+        shutil.rmtree(part)  # left by a worker that was killed
+    with _crew(workers) as pool:
+        if sets:
             _do("build", sets, pool, watch)
-            check_leakage(grid, out, rooms)
-            _do("cells", cells, pool, watch)
-    except KeyboardInterrupt:
-        raise IncompleteError("interrupted; what is finished is kept", where=out, remedy=_AGAIN) from None
-    return summarise(grid, out, command)
+            check_leakage(grid, out, steps)
+        _do("cells", cells, pool, watch)
 
 
-def check_leakage(grid: Plan, out: Path, rooms: Rooms) -> Leakage:
+def check_leakage(grid: Plan, out: Path, steps: Steps) -> Leakage:
     """Search every data set for test text and store what was found.
 
     Raises:
-        ResultsError: there is a leak and the study says `on_leak = "refuse"`.
+        ResultsError: there is a leak and `steps.refuse_leaks` is set.
     """
     sets: dict[str, list[Example]] = {}
     for made in grid.sets:
         sets.setdefault(made.set, []).extend(RunFolder(out / made.folder).read(EXAMPLES, Example))
     cases = grid.facts.cases
     train = list(dict.fromkeys(case.world for case in cases if case.split == "train"))
-    scaffolding = rooms.cases(train, grid.study.twins, range(_SCAFFOLDING))
-    leakage = search(sets, cases, scaffolding, rooms.canaries())
+    scaffolding, canaries = steps.leakage_reference(train, grid.design.twins)
+    leakage = search(sets, cases, scaffolding, canaries)
     write_text(out / LEAKAGE, leakage.model_dump_json(indent=1) + "\n")
-    if leakage.leaking and grid.study.on_leak == "refuse":
+    if leakage.leaking and steps.refuse_leaks:
         first = leakage.findings[0]
         what = f"the data set '{first.set}' holds test text of {first.world or 'a world file'}: \"{first.text}\""
         remedy = "take it out of the recipe, or write 'on_leak = \"mark\"' to go on with the arms marked"

@@ -22,7 +22,7 @@ from holdfast.core.identity import room_version
 from holdfast.core.records import Case, Record
 from holdfast.core.store import write_json, writing
 from holdfast.study.plan import CellPlan, Facts, Plan
-from holdfast.study.study_file import Study
+from holdfast.study.study_file import Design
 
 PLAN, CASES = "plan.json", "cases"
 FORMAT = 1
@@ -55,7 +55,7 @@ class StoredPlan(Record):
     """
 
     format: int
-    study: Study
+    design: Design
     identity: str
     configs: Mapping[str, Mapping[str, Any]]
     versions: Mapping[str, str]
@@ -81,9 +81,7 @@ def rules() -> dict[str, str]:
     return {name: room_version(*rooms) for name, rooms in ROOMS.items()}
 
 
-def store_plan(
-    plan: Plan, out: Path, cases: Mapping[str, Sequence[Case]], command: str = "", notes: Sequence[str] = ()
-) -> dict[str, str]:
+def store_plan(plan: Plan, out: Path, command: str = "", notes: Sequence[str] = ()) -> dict[str, str]:
     """Write `plan.json` and the cases of every arm.
 
     Returns:
@@ -92,9 +90,10 @@ def store_plan(
     Raises:
         StoreError: they cannot be written.
     """
+    cases = {arm.name: plan.cases_of(arm.name) for arm in plan.design.arms}
     named: dict[int, str] = {}
     for some in cases.values():
-        # The arms of a study share one list.
+        # The arms of a study share one list, which is written once.
         named.setdefault(id(some), _store_cases(some, out))
     files = {arm: named[id(some)] for arm, some in cases.items()}
     facts = plan.facts
@@ -103,7 +102,7 @@ def store_plan(
     ]
     stored = StoredPlan(
         format=FORMAT,
-        study=plan.study,
+        design=plan.design,
         identity=facts.identity,
         configs=facts.configs,
         versions=facts.versions,
@@ -135,7 +134,7 @@ def load_plan(out: Path) -> Stored | None:
     cases = list(read_cases(out, first)) if first else []
     levels = {(at.arm, at.world, at.twin): at.levels for at in stored.levels}
     facts = Facts(stored.identity, cases, stored.configs, stored.versions, levels)
-    return Stored(Plan(stored.study, facts, stored.cells), stored.cases, stored.command, stored.notes)
+    return Stored(Plan(stored.design, facts, stored.cells), stored.cases, stored.command, stored.notes)
 
 
 def read_cases(out: Path, name: str) -> Iterator[Case]:

@@ -87,30 +87,30 @@ class Claim(Record):
     below: float = 0.0
 
 
-class Study(Record):
-    """A study file."""
+class Design(Record):
+    """What is compared with what: arms × worlds × twins × seeds, and the claims made beforehand.
+
+    A study file adds how the arms are trained (`Study`). A measurement of one model is a Design whose arms have no
+    training stages, and so no training seeds.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     asked: str
     model: str
-    seeds: tuple[int, ...] = Field(min_length=1)
+    #: training seeds
+    seeds: tuple[int, ...] = ()
     worlds: tuple[str, ...] = Field(min_length=1)
     twins: tuple[str, ...] = Field(min_length=1)
     #: case seeds per world and twin
     cases: int = Field(gt=0)
     #: first case seed: a fresh range for a fresh test
     first_case: int = 0
-    #: stop a cell when it is settled, with `cases` as the most it gets; for the untouched base alone
+    #: stop a cell when it is settled, with `cases` as its maximum; for arms without training only
     until: Goal | None = None
     #: the control that generalisation is judged against, beside the untouched base
-    against: str = "plain-chat"
-    #: the control that teaches a principle beside the point
-    irrelevant: str = "irrelevant-principle"
-    unequal_tokens: bool = False
-    #: what to do when test text is found in training data: stop, or go on and mark the arms
-    on_leak: Literal["refuse", "mark"] = "refuse"
-    #: knobs of `train.config.TrainConfig`, by kind of stage
-    train: Mapping[Literal["midtrain", "sft"], Mapping[str, Any]] = Field(default_factory=dict)
+    against: str = ""
+    #: the control that teaches an irrelevant principle
+    irrelevant: str = ""
     arms: tuple[Arm, ...] = Field(min_length=1)
     claims: tuple[Claim, ...] = ()
 
@@ -120,18 +120,36 @@ class Study(Record):
 
     @property
     def base(self) -> Arm | None:
-        """The untouched base, if the study has it."""
+        """The untouched base, if there is one."""
         return next((arm for arm in self.arms if not arm.stages), None)
 
     @property
     def taught(self) -> bool:
-        """Whether any arm was taught; where none was, models were measured as they came."""
+        """Whether any arm is taught; if none is, models are measured as they come."""
         return any(arm.stages for arm in self.arms)
 
     @property
     def case_seeds(self) -> range:
         """Seeds of the cases of every world and twin."""
         return range(self.first_case, self.first_case + self.cases)
+
+
+class Study(Design):
+    """A study file: a Design and how its arms are trained."""
+
+    seeds: tuple[int, ...] = Field(min_length=1)
+    against: str = "plain-chat"
+    irrelevant: str = "irrelevant-principle"
+    unequal_tokens: bool = False
+    #: what to do when test text is found in training data: stop, or continue and mark the arms
+    on_leak: Literal["refuse", "mark"] = "refuse"
+    #: settings of `train.config.TrainConfig`, by kind of stage
+    train: Mapping[Literal["midtrain", "sft"], Mapping[str, Any]] = Field(default_factory=dict)
+
+    @property
+    def design(self) -> Design:
+        """The study without its training settings."""
+        return Design.model_validate(self.model_dump(include=set(Design.model_fields)))
 
 
 @dataclass(frozen=True)

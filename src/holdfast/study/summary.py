@@ -20,8 +20,7 @@ from holdfast.study.leakage import Leakage
 from holdfast.study.plan import CellPlan, Plan
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.preregistration import read
-from holdfast.study.stored import write_summary
-from holdfast.study.study_file import PRESSURED, Study
+from holdfast.study.study_file import PRESSURED, Design
 from holdfast.study.table import cell
 from holdfast.study.until import Place, described, intervals, stopped
 from holdfast.study.verdict_table import ALL, SPLITS, Part, Row, Rows
@@ -37,26 +36,19 @@ _MEASURED = (
 )
 
 
-def summarise(grid: Plan, out: Path, command: str = "") -> Path:
-    """Write `out/summary.json` from the finished cells in `out`; cells that are missing count as not measured.
+def build(grid: Plan, out: Path, command: str = "", *, partly: bool = False) -> dict[str, Any]:
+    """The content of `summary.json`, from the finished cells in `out`; missing cells count as not measured.
 
     Args:
         grid: the plan.
         out: its folder.
-        command: what was typed, for the provenance.
+        command: the command line, for the provenance.
+        partly: include cells that were begun and not finished, and say so.
 
     Raises:
-        ResultsError: a stored file is not what it claims to be.
-        StoreError: the summary cannot be written.
+        ResultsError: a stored file cannot be read.
     """
-    path = out / SUMMARY
-    write_summary(path, build(grid, out, command))
-    return path
-
-
-def build(grid: Plan, out: Path, command: str = "", *, partly: bool = False) -> dict[str, Any]:
-    """The content of `summary.json`; `partly` takes in the cells that were begun and not ended, and says so."""
-    study, done = grid.study, [plan for plan in grid.cells if RunFolder(out / plan.folder).complete]
+    study, done = grid.design, [plan for plan in grid.cells if RunFolder(out / plan.folder).complete]
     if partly:
         done = [plan for plan in grid.cells if (out / plan.folder / f"{VERDICTS}.jsonl").is_file()]
     families = family_labels((case.world, case.family) for case in grid.facts.cases)
@@ -124,7 +116,7 @@ def _arms(grid: Plan, out: Path) -> list[dict[str, Any]]:
     """The arms with what was asked of each and what its trainings counted, a training seed on average."""
     counted = trained(grid, out)
     arms = []
-    for arm in grid.study.arms:
+    for arm in grid.design.arms:
         found = [counted[plan.label] for plan in grid.cells if plan.arm == arm.name and plan.label in counted]
         means = {
             name: round(sum(counts[name] for counts in found) / len(found))
@@ -138,7 +130,7 @@ def _arms(grid: Plan, out: Path) -> list[dict[str, Any]]:
 
 def _effects(grid: Plan, rows: Rows) -> list[dict[str, Any]]:
     """Main effects on the model as it came: over the arms of a suite, or over the twins of the untouched base."""
-    base = grid.study.base
+    base = grid.design.base
     levels = grid.facts.levels or (
         {(base.name, case.world, case.twin): case.levels for case in grid.facts.cases} if base else {}
     )
@@ -171,7 +163,7 @@ def _families(grid: Plan, labels: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _cells(
-    study: Study, rows: Rows, scopes: Sequence[str], exact: Mapping[Place, tuple[float, float]]
+    study: Design, rows: Rows, scopes: Sequence[str], exact: Mapping[Place, tuple[float, float]]
 ) -> dict[str, Any]:
     def shown(arm: str, scope: str, twin: str, found: Part) -> dict[str, Any]:
         made: dict[str, Any] = cell(found, anytime=study.until is not None).model_dump(mode="json")
@@ -284,7 +276,7 @@ def _unequal(grid: Plan, out: Path) -> list[str]:
 
 def limits(grid: Plan, done: Sequence[CellPlan], leakage: Leakage, judged: bool = False) -> list[str]:
     """What this study does not show, as far as its own shape tells."""
-    study, found = grid.study, []
+    study, found = grid.design, []
     if study.model.startswith("organism/"):
         found.append("The model is a small organism trained from scratch: nothing here says anything of another model.")
         found.append(
@@ -314,7 +306,7 @@ def limits(grid: Plan, done: Sequence[CellPlan], leakage: Leakage, judged: bool 
 
 def _reach(grid: Plan) -> list[str]:
     """How far what was taught was followed."""
-    seeds = len(grid.study.seeds)
+    seeds = len(grid.design.seeds)
     heldout = {case.world for case in grid.facts.cases if case.split == "heldout"}
     return [
         "Intervals speak of more cases of these families for these checkpoints, not of new families or of further "

@@ -8,21 +8,21 @@ from typing import Any
 
 from holdfast.core.records import Verdict
 from holdfast.core.store import RunFolder
-from holdfast.stats.sequential import Design
+from holdfast.stats.sequential import SequentialDesign
 from holdfast.study.plan import CellPlan, Plan
 from holdfast.study.play import VERDICTS, designed
-from holdfast.study.study_file import Study
+from holdfast.study.study_file import Design
 
 #: Arm, family and twin.
 Place = tuple[str, str, str]
 
 
-def stopped(grid: Plan, done: Sequence[CellPlan], out: Path) -> dict[str, Design]:
+def stopped(grid: Plan, done: Sequence[CellPlan], out: Path) -> dict[str, SequentialDesign]:
     """Arm → its sequential design, told of every verdict; empty for a run of fixed size.
 
     An arm has one checkpoint: where cells may stop early nothing is taught (`study.spec`).
     """
-    goal = grid.study.until
+    goal = grid.design.until
     if goal is None:
         return {}
     return {
@@ -31,7 +31,7 @@ def stopped(grid: Plan, done: Sequence[CellPlan], out: Path) -> dict[str, Design
     }
 
 
-def intervals(designs: Mapping[str, Design], families: Mapping[str, str]) -> dict[Place, tuple[float, float]]:
+def intervals(designs: Mapping[str, SequentialDesign], families: Mapping[str, str]) -> dict[Place, tuple[float, float]]:
     """Intervals of the harm rates of settled cells, which allow for how each cell's sampling stopped.
 
     Args:
@@ -46,7 +46,7 @@ def intervals(designs: Mapping[str, Design], families: Mapping[str, str]) -> dic
     }
 
 
-def described(study: Study, designs: Mapping[str, Design]) -> dict[str, Any] | None:
+def described(study: Design, designs: Mapping[str, SequentialDesign]) -> dict[str, Any] | None:
     """Goal, cap, samples in all, and each cell's state, samples and interval; None for a run of fixed size."""
     if study.until is None or not designs:
         return None

@@ -229,7 +229,7 @@ def _check_verdicts(check: _Check, stored: Stored | None) -> None:
         if name not in held:
             held[name] = _cases(check, name, stored) if name else {}
         same = check.rules["verdicts"] == (card.inputs.get("rules") if card else check.rules["verdicts"])
-        cases = held[name] or _searched(check, cell, stored.plan.study.name if stored else "")
+        cases = held[name] or _searched(check, cell, stored.plan.design.name if stored else "")
         found = recheck(check.folder, cell, cases, check.score, same_rules=same)
         kept = tuple(fault for fault in found.faults if not _expected(check, fault, cell, card))
         whole = not any(check.blamed((cell / f"{file}.jsonl").as_posix()) for file in (VERDICTS, TRANSCRIPTS))
@@ -253,7 +253,7 @@ def _expected(check: _Check, fault: Fault, cell: Path, card: RunCard | None) -> 
 
 def _short(cell: Path, card: RunCard, found: Rechecked, cases: int, stored: Stored) -> tuple[Fault, ...]:
     """Samples that a finished cell should have and has not."""
-    wanted = card.counts.get("cases", cases) if stored.plan.study.until else cases
+    wanted = card.counts.get("cases", cases) if stored.plan.design.until else cases
     if found.samples == wanted or found.unknown:
         return ()
     what = f"{found.samples} samples are here, of {wanted} that the finished cell had"

@@ -1,4 +1,8 @@
-"""The real rooms behind `Rooms`: the one file of the study that names them all."""
+"""Studies with the real data sets, training and worlds: the only file of this room that imports data and train.
+
+study = open_study(Path("studies/teach-why.toml"))
+run_study(study, Path("results") / study.name, workers=2)
+"""
 
 from __future__ import annotations
 
@@ -23,10 +27,16 @@ from holdfast.models.checkpoints import checkpoint_path
 from holdfast.models.registry import open_model
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
-from holdfast.study.rooms import Played, Rooms
-from holdfast.study.study_file import Known
+from holdfast.study.plan import CellPlan, Facts, Plan, plan
+from holdfast.study.play import Played
+from holdfast.study.run import Watch, run_grid
+from holdfast.study.study_file import Known, Study, load_study
+from holdfast.study.work import Steps
 from holdfast.train.config import TrainConfig
 from holdfast.train.run import train as train_checkpoint
+
+#: Case seeds of each training world that the leakage search compares training data with.
+_SCAFFOLDING = 200
 
 
 def known() -> Known:
@@ -45,8 +55,8 @@ def identify(model: str) -> str:
     return _opened(model).identity
 
 
-def measure(model: str, played: Sequence[Case]) -> Iterator[Played]:
-    """Play every case greedily and score it as it ends."""
+def play(cell: CellPlan, model: str, played: Sequence[Case]) -> Iterator[Played]:
+    """Play every case greedily against the model of a cell and score it when it ends."""
     for ended in stream(played, _in_use(model)):
         for index, transcript in ended:
             yield transcript, score(played[index], transcript)
@@ -76,6 +86,11 @@ def config(knobs: Mapping[str, Any]) -> Mapping[str, Any]:
 def train(base: Path, examples: Sequence[Example], knobs: Mapping[str, Any], out: Path) -> RunCard:
     """Train one stage into a new folder."""
     return train_checkpoint(base, examples, TrainConfig.model_validate(knobs), out)
+
+
+def leakage_reference(train_worlds: Sequence[str], names: Sequence[str]) -> tuple[list[Case], Sequence[str]]:
+    """Cases of the training worlds, whose text may occur in training data, and every canary string."""
+    return catalogue.cases(train_worlds, names, range(_SCAFFOLDING)), canaries()
 
 
 def canaries() -> Sequence[str]:
@@ -109,15 +124,48 @@ def _opened(model: str) -> Model:
     return _open(model)
 
 
-ROOMS = Rooms(
-    known=known,
-    cases=cases,
-    identify=identify,
-    base_path=checkpoint_path,
-    measure=measure,
-    build_set=build_set,
-    config=config,
-    train=train,
-    canaries=canaries,
-    versions=versions,
-)
+def steps(*, refuse_leaks: bool = True) -> Steps:
+    """The real steps of a study; `refuse_leaks` stops it when test text is found in training data."""
+    return Steps(play, checkpoint_path, build_set, train, leakage_reference, refuse_leaks)
+
+
+def open_study(path: Path) -> Study:
+    """Read a study file and check its names and training settings against what is installed.
+
+    Raises:
+        ConfigError: see `study_file.load_study`.
+    """
+    return load_study(path, known(), config)
+
+
+def plan_study(study: Study) -> Plan:
+    """The plan of a study with the present code and worlds. Nothing is built or trained.
+
+    Raises:
+        HoldfastError: a world, the model or a training setting is wrong.
+    """
+    played = cases(study.worlds, study.twins, study.case_seeds)
+    kinds = sorted({stage.kind for arm in study.arms for stage in arm.stages})
+    configs: dict[str, Mapping[str, Any]] = {
+        kind: config({**study.train.get(kind, {}), "stage": kind}) for kind in kinds
+    }
+    return plan(study, Facts(identify(study.model), played, configs, versions()))
+
+
+def run_study(study: Study, out: Path, *, workers: int = 2, watch: Watch = lambda _: None, command: str = "") -> Path:
+    """Run a study into `out` and return the path of its `summary.json`.
+
+    Args:
+        study: a checked study.
+        out: results folder, usually `results/NAME`.
+        workers: worker processes of one thread each; 1 runs everything in this process.
+        watch: called after each piece of work.
+        command: the command line, for the provenance.
+
+    Raises:
+        ResultsError: test text was found in training data and the study says `on_leak = "refuse"`.
+        HoldfastError: a piece of work failed; the error names its arm or data set. Finished work is kept.
+        IncompleteError: interrupted, a worker died, or another process writes to `out`.
+    """
+    real = steps(refuse_leaks=study.on_leak == "refuse")
+    return run_grid(plan_study(study), out, real, workers=workers, watch=watch, command=command)

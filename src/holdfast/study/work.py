@@ -1,6 +1,6 @@
-"""The two kinds of work a study is made of: build a data set, and make and measure a checkpoint.
+"""The two kinds of work in a run: build a data set, and make and measure a cell.
 
-Both run in worker processes, leave a folder whose manifest is written last, and do nothing where one is already there.
+Both may run in worker processes. Each leaves a folder whose manifest is written last, and skips a finished folder.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,14 @@ from holdfast.core.records import Case, Example, Record, RunCard
 from holdfast.core.store import RunFolder
 from holdfast.stats.sequential import Goal
 from holdfast.study.plan import CellPlan, SetPlan, StagePlan
-from holdfast.study.play import play, take_over, wanted
-from holdfast.study.rooms import Rooms
+from holdfast.study.play import Played, play, take_over, wanted
 
 TIMING, EXAMPLES = "timing", "examples"
+
+
+def _none(*_: Any) -> Any:
+    """Stands for a step that a run without training does not have."""
+    raise RuntimeError("this run has no such step")
 
 
 class Timing(Record):
@@ -38,16 +42,48 @@ class Timing(Record):
 
 
 @dataclass(frozen=True)
+class Steps:
+    """How the parts of a run are done. `wiring.steps` has the real functions; tests pass toy ones.
+
+    With several workers every function must be importable by name.
+
+    Attributes:
+        play: cell, name of its model, cases → transcript and verdict of each case as it ends, in any order.
+        base_path: name of a model → its checkpoint folder.
+        build_set: name, tokens, seed, checkpoint folder (for its tokenizer) → examples.
+        train: base folder, examples, configuration, new folder → manifest; leaves a checkpoint in the new folder.
+        leakage_reference: training worlds, twins → their cases, whose text may occur in training data, and the canary
+            strings, which may not.
+        refuse_leaks: whether a leak stops the run; otherwise the arms are marked.
+    """
+
+    play: Callable[[CellPlan, str, Sequence[Case]], Iterable[Played]]
+    base_path: Callable[[str], Path] = _none
+    build_set: Callable[[str, int, int, Path], list[Example]] = _none
+    train: Callable[[Path, Sequence[Example], Mapping[str, Any], Path], RunCard] = _none
+    leakage_reference: Callable[[Sequence[str], Sequence[str]], tuple[Sequence[Case], Sequence[str]]] = _none
+    refuse_leaks: bool = True
+
+
+@dataclass(frozen=True)
 class Bench:
-    """What every piece of work needs: the study's folder, the model it begins from, and the rooms."""
+    """What every piece of work needs.
+
+    Attributes:
+        out: results folder.
+        model: name of the model that training starts from.
+        steps: how the parts are done.
+        code: hash of the code that makes data, trains and measures, for the manifests.
+        until: stopping rule of the cells.
+        rules: hash of the code that decides verdicts; see `study.stored`.
+    """
 
     out: Path
     model: str
-    rooms: Rooms
+    steps: Steps
     code: str
     until: Goal | None = None
-    #: what verdicts rest on: file of the cases, and source hash of the rules; see `study.stored`
-    rests: Mapping[str, str] = field(default_factory=dict)
+    rules: str = ""
 
 
 def make_set(bench: Bench, plan: SetPlan) -> None:
@@ -58,7 +94,7 @@ def make_set(bench: Bench, plan: SetPlan) -> None:
     _clear(folder.path)
     with blaming(f"data set '{plan.set}', seed {plan.seed}"):
         with timed("build") as spent:
-            examples = bench.rooms.build_set(plan.set, plan.tokens, plan.seed, bench.rooms.base_path(bench.model))
+            examples = bench.steps.build_set(plan.set, plan.tokens, plan.seed, bench.steps.base_path(bench.model))
         if not examples:
             raise IncompleteError("no examples came out", remedy="see the recipe's card for what was refused")
         folder.append(EXAMPLES, examples)
@@ -67,27 +103,34 @@ def make_set(bench: Bench, plan: SetPlan) -> None:
         folder.finish(card(bench, plan.key, "data set", made, {"examples": len(examples)}, _seconds(spent)))
 
 
-def make_cell(bench: Bench, plan: CellPlan, cases: Sequence[Case]) -> None:
-    """Train one checkpoint (or take over what is trained already), play its cases, store each verdict as it is reached.
+def make_cell(bench: Bench, plan: CellPlan, cases: Sequence[Case], stored: str) -> None:
+    """Train the checkpoint of a cell if it has training stages, then play its cases and store each verdict at once.
 
-    What an interrupted run left in the folder is kept, and no case is played twice.
+    Results of an interrupted run are kept, and no case is played twice.
+
+    Args:
+        bench: what every piece of work needs.
+        plan: the cell.
+        cases: the cases it plays.
+        stored: name of the file that holds these cases; see `study.stored`.
     """
     folder = RunFolder(bench.out / plan.folder)
     if folder.complete:
         return
     with blaming(f"arm '{plan.arm}'" + ("" if plan.seed is None else f", seed {plan.seed}")):
         model = bench.model
-        at = bench.rooms.base_path(bench.model) if plan.stages else Path()
+        at = bench.steps.base_path(bench.model) if plan.stages else Path()
         for stage in plan.stages:
             at = _make_stage(bench, stage, at)
             model = f"hf/{at}"
         with timed("measure") as spent:
             done = take_over(folder)
             while left := wanted(cases, done, bench.until):
-                done |= play(bench.rooms.measure(model, left), left, folder)
+                done |= play(bench.steps.play(plan, model, left), left, folder)
         folder.append(TIMING, spent)
-        made = {"arm": plan.arm, "seed": plan.seed, "stages": [stage.key for stage in plan.stages], **bench.rests}
-        folder.finish(card(bench, plan.key, "cell", made, {"cases": len(done)}, _seconds(spent)))
+        inputs = {"arm": plan.arm, "seed": plan.seed, "stages": [stage.key for stage in plan.stages]}
+        inputs |= {"cases": stored, "rules": bench.rules}
+        folder.finish(card(bench, plan.key, "cell", inputs, {"cases": len(done)}, _seconds(spent)))
 
 
 def _make_stage(bench: Bench, plan: StagePlan, base: Path) -> Path:
@@ -100,7 +143,7 @@ def _make_stage(bench: Bench, plan: StagePlan, base: Path) -> Path:
     examples = [e for s in plan.sets for e in RunFolder(bench.out / s.folder).read(EXAMPLES, Example)]
     part.parent.mkdir(parents=True, exist_ok=True)
     with timed("train") as spent:
-        trained = bench.rooms.train(base, examples, plan.config, part)
+        trained = bench.steps.train(base, examples, plan.config, part)
     RunFolder(part).append(TIMING, spent)
     RunFolder(part).finish(trained)
     try:
