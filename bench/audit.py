@@ -1,15 +1,15 @@
-"""The audit's classifier against passages it has not seen, and the speed of a scan.
+"""Accuracy of the audit's classifier on held-out passages, and the speed of a scan.
 
     python -m bench.audit --json [--background DIR] [--megabytes 20]
 
-`held_out`: passages in the words they were written in; `padded`: each among other prose, as tales are met, to be found
-in one of the pieces that the scan cuts; `cross_validated`: the passages it learns from, left out in turn.  The held-out
-passages were written before the features were chosen, the `fresh` ones after, by the same hand: on other people's words
-expect less.  After the fresh ones had been measured once, one rule was changed, for a unit test that failed and not for
-them: beginnings of four letters count as stems.
-`pocket`: another domain, the organism's pocket English: its tales of rogue machines, the pocket author's stories of
-good ones, and its memos and scenes.  `--background` names a folder of text in which there are no such tales: what is
-found there is false.  Clopper-Pearson intervals, 95%.
+`held_out`: single passages. `padded`: each passage inside other prose, as in a corpus; it must be found in one of the
+pieces of the scan. `cross_validated`: the passages used for fitting. The held-out passages were written before the
+features were chosen, the `fresh` ones after, all by the same author: expect lower accuracy on other texts. After the
+first measurement on `fresh`, one rule was changed because of a failed unit test, not because of these passages: words
+of four letters match as stems.
+`pocket`: another domain, the organism's pocket English: its stories of rogue machines, the pocket author's stories of
+good ones, and its memos and scenes. `--background` is a folder of text without relevant passages: every hit there is a
+false alarm. Intervals are Clopper-Pearson, 95%.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def scores(truth: NDArray[np.int64], said: NDArray[np.int64]) -> dict[str, Any]:
-    """Precision and recall of each kind, and the share of all passages that are judged right."""
+    """Return precision and recall of each kind, and the overall accuracy."""
     result: dict[str, Any] = {"right": exact_share(int((truth == said).sum()), len(truth)).model_dump()}
     for kind, name in enumerate(KINDS[:2]):
         hits = int(((said == kind) & (truth == kind)).sum())
@@ -76,7 +76,7 @@ def scores(truth: NDArray[np.int64], said: NDArray[np.int64]) -> dict[str, Any]:
 
 
 def pocket(each: int = 200) -> dict[str, Any]:
-    """Scores on the organism's corpus: documents that no passage was written after."""
+    """Measure on the organism's corpus, on which no labelled passage is modelled."""
     rogue = [rogue_tale(Writer(random.Random(seed)))[0] for seed in range(each)]
     faithful = [e.text for e in build_set("stories", 30_000, 0, checkpoint_path("organism/pocket"))][:each]
     other = [write(Writer(random.Random(seed)))[0] for seed in range(each // 2) for write in (memo, scene)]
@@ -85,14 +85,14 @@ def pocket(each: int = 200) -> dict[str, Any]:
 
 
 def calibration_error(truth: NDArray[np.int64], probabilities: NDArray[np.float64], bins: int = 5) -> float:
-    """Mean gap between how sure and how often right, over equally filled bins (Naeini et al. 2015)."""
+    """Return the expected calibration error over equally filled bins (Naeini et al. 2015)."""
     sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     parts = np.array_split(np.argsort(sure), bins)
     return float(sum(len(part) * abs(sure[part].mean() - right[part].mean()) for part in parts) / len(truth))
 
 
 def background(folder: Path, megabytes: float) -> dict[str, Any]:
-    """Speed of splitting, of the prefilter and of the whole, and what is found where nothing is."""
+    """Measure the speed of splitting, prefilter and whole scan, and the false alarms in background text."""
     read = list(_some(read_documents(folder), round(1e6 * megabytes)))
     size = sum(len(document.text) for document in read) / 1e6
     pieces, split = _timed(lambda: [piece for document in read for piece in passages(document.text)])

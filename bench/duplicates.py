@@ -1,10 +1,10 @@
-"""Near duplicates: time and memory at many documents, and recall and precision against datasketch.
+"""Near duplicates: time and memory for many documents, and recall and precision against datasketch.
 
     python -m bench.duplicates --json [--count 1000000] [--compare 20000]
 
-Documents are random texts of 60 words, one in eight of them a changed copy of an earlier one, of known similarity.
-Truth is the Jaccard similarity of word 3-grams; a duplicate is a copy of at least 0.7.  datasketch is given the same
-shingles, 125 permutations in 25 bands of 5 rows, and its candidates are taken as they come, as its users do.
+Documents are random texts of 60 words; one in eight is a changed copy of an earlier one with known similarity. The
+ground truth is the Jaccard similarity of word 3-grams; from 0.7 on a copy is a duplicate. datasketch gets the same
+shingles, 125 permutations in 25 bands of 5 rows; its candidates are used without verification, as is common.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--compare", type=int, default=20_000, help="documents of the comparison; 0 for none")
     options = parser.parse_args()
-    # The large run comes first: the peak memory of a process never falls.
+    # The large run comes first, because the peak memory of a process never falls.
     found: dict[str, Any] = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 2)} | large(options.count)
     if options.compare:
         found |= compare(options.compare)
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def texts(count: int, vocabulary: int = 20_000) -> Iterator[tuple[str, int | None]]:
-    """Texts, and the place of the text that each is a changed copy of; the originals before it are made anew."""
+    """Yield each text with the index of the text it is a changed copy of, if any; originals are generated again."""
     for at in range(count):
         if at % COPIES == COPIES - 1:
             original, rng = at - 1 - at % 7, np.random.default_rng(at)
@@ -57,7 +57,7 @@ def _words(seed: int, vocabulary: int) -> list[str]:
 
 
 def large(count: int) -> dict[str, Any]:
-    """One pass over many documents; making them is timed by itself and taken off."""
+    """Time one pass over many documents, without the time to generate them."""
     start = time.perf_counter()
     for _ in texts(count):
         pass
@@ -80,7 +80,7 @@ def large(count: int) -> dict[str, Any]:
 
 
 def compare(count: int) -> dict[str, Any]:
-    """Recall and precision of ours and of datasketch on the same documents, and the seconds of each."""
+    """Return recall, precision and seconds of ours and of datasketch on the same documents."""
     made = list(texts(count))
     wanted = {
         at

@@ -1,9 +1,9 @@
-"""Generation speed: our batched door against transformers' own `generate`, on the organism and the same prompts.
+"""Generation speed: our batched `LocalModel` against transformers' `generate`, on the organism and the same prompts.
 
     python -m bench.generate --json [--threads 2] [--batch 64] [--new 48]
 
-Every row writes exactly `--new` tokens, so both ways do the same work; prompts are the first turn of pocket cases.
-Tokens are those written; reading the prompts is inside the time.
+Every row generates exactly `--new` tokens, so both ways do the same work. Prompts are the first turns of pocket cases.
+Only generated tokens count; the time includes reading the prompts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 
 def main() -> None:
-    """Measure both ways in one process, three times in turn, and print the best of each."""
+    """Measure both ways in one process, alternating three times, and print the best of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def measure(threads: int, batch: int, new: int) -> dict[str, float]:
-    """Tokens written per second by each way, and the ratio of ours to `generate`."""
+    """Return generated tokens per second of each way, and the ratio of ours to `generate`."""
     import torch
 
     from holdfast.models.chat_format import message_dicts, tool_dicts

@@ -1,14 +1,14 @@
-"""The teaching engine in figures: its own overhead, records a second against distilabel, memory, time to resume.
+"""Benchmark of the teaching engine: overhead, records per second against distilabel, memory, time to resume.
 
     python -m bench.teach --json [--records 500] [--large 1000000] [--peers DIR]
 
-The teacher answers at once, so what is measured is the engine.  A record is one prompt and one answer, kept on disk by
-each engine.  CPU time is the measure, of a process with all its children: it hardly changes with what else the machine
-does, as `load` says.  Each engine makes `--records` and four times as many; the difference, over the records between,
-is the cost of a record without that of starting, and `cpu_seconds_to_start` is what remains.
+The teacher answers at once, so only the engine is measured. A record is one prompt and one answer, stored on disk by
+each engine. The measure is CPU time of a process with all its children, because other load on the machine (`load`)
+affects it little. Each engine makes `--records` records and four times as many; the difference gives the cost of a
+record without start-up, and `cpu_seconds_to_start` is the rest.
 
-distilabel runs where `--peers` names a folder, in a virtual environment there that is made if it is not there yet: its
-pins are not ours.  Bespoke Curator and NeMo Data Designer are not compared: nobody has written the script for them.
+distilabel runs if `--peers` names a folder, in a virtual environment that is created there, because its pinned
+versions conflict with ours. There is no script for Bespoke Curator and NeMo Data Designer, so they are not compared.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from holdfast.data.engine import Roles
 from holdfast.data.sets import SetRequest, teach
 
 Found = dict[str, object]
-#: a folder and a number of records → what to run there
+#: Folder and number of records → command to run.
 Command = Callable[[Path, int], Sequence[str]]
-#: bytes that a row of `teach_toys` has in the ledger at least
+#: Minimum bytes of a row of `teach_toys` in the response cache.
 _ROW = 120
 _FACTOR = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: records kept, seconds by its own clock, and CPU seconds from its process's start to its end."""
+    """One run: records made, wall-clock seconds of the work, and CPU seconds of the whole process."""
 
     records: int
     seconds: float
@@ -49,7 +49,7 @@ class Run:
 
 
 def main() -> None:
-    """Measure and print; `--only` makes a set of ours in this process, for the processes that this one starts."""
+    """Measure and print; `--only` builds one of our sets in this process (used by the processes started here)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--records", type=int, default=500, help="records of the comparison, and four times as many")
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def make(out: Path, records: int) -> dict[str, float]:
-    """A set of so many records of one stage: seconds, and peak memory of this process in MiB."""
+    """Build a set of `records` records with one stage; return seconds and peak memory of this process in MiB."""
     order = SetRequest(one_stage(), TOKENS * records, 0, tokenizer(out.parent))
     start = time.perf_counter()
     card = teach(order, Roles((Echo(),)), out)
@@ -80,7 +80,7 @@ def make(out: Path, records: int) -> dict[str, float]:
 
 
 def compare(records: int, peers: Path | None) -> Found:
-    """Each engine at two sizes, in turn, twice; the cheaper run of each size counts."""
+    """Run each engine at two sizes, alternating, twice; the cheaper run of each size counts."""
     commands: dict[str, Command] = {"holdfast": _ours}
     found: Found = {}
     for name, peer in PEERS.items():
@@ -111,7 +111,7 @@ def compare(records: int, peers: Path | None) -> Found:
 
 
 def _environment(folder: Path, packages: Sequence[str]) -> Path:
-    """The interpreter of a virtual environment that holds packages, which is made where it is not there."""
+    """Return the interpreter of a virtual environment with the packages; create it if it does not exist."""
     python, whole = folder / "bin" / "python", folder / "installed"
     if not whole.is_file():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True, text=True)
@@ -131,7 +131,7 @@ def _cost(small: Run, big: Run) -> Mapping[str, float]:
 
 
 def _times(key: str, ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-    """How many times better we are: records a second are better where they are more, costs where they are less."""
+    """Return our advantage as ratios above 1: ours over theirs for rates, theirs over ours for costs."""
     ratio = ours[key] / theirs[key]
     return round(ratio if key == "records_per_second" else 1 / ratio, 1)
 
@@ -162,7 +162,7 @@ def _ours(folder: Path, records: int) -> Sequence[str]:
 
 def _theirs(python: Path, script: str) -> Command:
     def command(folder: Path, records: int) -> Sequence[str]:
-        # A file, not `-c`: the processes that it starts import it again.
+        # A file instead of `-c`, because the processes that it starts import it again.
         (folder / "peer.py").write_text(script)
         return [str(python), str(folder / "peer.py"), str(records)]
 
@@ -178,7 +178,7 @@ def _reason(error: Exception) -> str:
 
 
 def large(records: int) -> Found:
-    """Peak memory of a large set, killed when about half of it is answered, and the time until the rest begins."""
+    """Measure peak memory of a large set that is killed about half-way, and the time until the resumed run works."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "set"
         ledger = out / "answers" / "bench.say.jsonl"

@@ -1,10 +1,10 @@
-"""Teaching runs killed with SIGKILL at random moments, and what is lost or doubled when they have been run again.
+"""Teaching runs killed with SIGKILL at random moments and resumed: records lost and duplicated.
 
     python -m bench.teach_kill --json [--kills 20] [--seed 0]
 
-One set is made under so many kills, then to its end, and compared with the same set made without any: an example of the
-one that the other lacks is lost, an answer that stands twice in a ledger is doubled.  Requests that were out when the
-kill came are asked again; `asked_again` counts them.
+A set is built with `--kills` kills and then finished, and compared with the same set built without kills. An example
+missing from it is lost; an answer that occurs twice in the response cache is duplicated. Requests that were pending at
+a kill are sent again; `asked_again` counts them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _RECIPE, _TOKENS = "difficult-advice", 60_000
 
 
 class Slow:
-    """The pocket author, a little later, with a line in a log for each request."""
+    """The pocket author with a delay, and a log line for each request."""
 
     def __init__(self, log: Path) -> None:
         self._author = open_model("pocket/author")
@@ -44,14 +44,14 @@ class Slow:
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """The author's answers."""
+        """Return the author's answers."""
         os.write(self._log, b"".join(f"{request.case}\n".encode() for request in requests))
         time.sleep(0.02)
         return self._author.generate(requests)
 
 
 def main() -> None:
-    """Kill, finish, compare and print; `--only` makes the set in this process."""
+    """Kill, finish, compare and print; `--only` builds the set in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--kills", type=int, default=20)
@@ -66,13 +66,13 @@ def main() -> None:
 
 
 def make(out: Path) -> None:
-    """Make the set, or what is left of it."""
+    """Build the set, or finish it."""
     order = SetRequest(load_recipe(_RECIPE), _TOKENS, 0, WEIGHTS / "pocket")
     teach(order, Roles((Slow(out.with_suffix(".log")),)), out, limits=RunLimits(RateLimits(at_once=16)))
 
 
 def killed(kills: int, seed: int) -> dict[str, int | bool]:
-    """Counts over all kills."""
+    """Return counts over all kills."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         out, whole = Path(folder) / "killed", Path(folder) / "whole"
@@ -80,7 +80,7 @@ def killed(kills: int, seed: int) -> dict[str, int | bool]:
         while made < kills:
             process = subprocess.Popen([sys.executable, "-m", "bench.teach_kill", "--only", str(out)])
             before = _rows(out)
-            # One kill in five hits the start, the others the work: their clock runs from the first new answer on.
+            # One kill in five hits start-up; the others come some time after the first new answer.
             early = rng.random() < 0.2
             while process.poll() is None and _rows(out) == before and not early:
                 time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The same work by other engines, each as a script for an environment of its own; see `bench.teach`.
+"""The same work with other engines, each as a script for its own virtual environment; see `bench.teach`.
 
 Each prints a line of JSON: records kept, and the seconds of its run without the import of the package.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another engine: what pip installs, and the script that does the work with it."""
+    """Another engine: packages to install, and the script that does the work."""
 
     packages: tuple[str, ...]
     script: str
@@ -47,5 +47,5 @@ if __name__ == "__main__":
     print(json.dumps({"records": kept, "seconds": seconds}))
 """
 
-#: by the name of its environment; distilabel does not ask for `requests` itself
+#: Name of the environment → engine; distilabel does not declare its dependency `requests`.
 PEERS = {"distilabel": Peer(("distilabel", "requests"), _DISTILABEL)}

@@ -1,4 +1,4 @@
-"""What the engine is measured with: a teacher that answers at once, a recipe of one stage, a tokenizer of words."""
+"""Fixtures of the teaching benchmarks: a teacher that answers at once, a recipe of one stage, a word tokenizer."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from holdfast.data.recipes import Recipe, load_recipe
 from holdfast.data.stages import load_stages
 from holdfast.models.base import Output, Request
 
-#: of an example: two words, and the tokens around a document
+#: Tokens of an example: two words, and the start and end of a document.
 TOKENS = 4
 _STAGE = "---\nname: say\nfields: [text]\n---\n# bench: say\n\nSay something about {kind}.\n\n## Language\n{language}\n"
 
 
 class Echo:
-    """Says at once something that nobody else was told: the request's seed."""
+    """Answers at once with a unique text: the request's seed."""
 
     name, identity = "bench/echo", "echo"
 
     async def ask(self, request: Request) -> Output:
-        """One answer."""
+        """Return the answer to one request."""
         return Output(Message(role="assistant", content=f"text: {request.case} said."), tokens=(40, 10))
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Answers in the order of the requests."""
+        """Return the answers in the order of the requests."""
         raise NotImplementedError("it is asked one by one")
 
 
 def one_stage() -> Recipe:
-    """A recipe of one stage, whose examples have `TOKENS` tokens each."""
+    """Return a recipe with one stage, whose examples have `TOKENS` tokens each."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder) / "bench" / "1-say.md"
         stage.parent.mkdir()
@@ -46,7 +46,7 @@ def one_stage() -> Recipe:
 
 
 def tokenizer(folder: Path) -> Path:
-    """A tokenizer of words in a folder."""
+    """Write a word tokenizer into a folder."""
     made = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
 """Training speed: our loop, a bare torch loop and TRL in several ways, on the same rows of the same random model.
 
-    python -m bench.train --json [--threads 1] [--tokens 30000]      the organism's shape, and what looking costs
+    python -m bench.train --json [--threads 1] [--tokens 30000]      the organism's shape, and the cost of safety probes
     python -m bench.train --device cuda --json [--size tiny]         a GPU; see bench.train_gpu
 
-Each way runs in a process of its own, so that none inherits another's memory.  Rows hold 100 to 400 tokens, a fifth of
-them supervised, as in chats.  Tokens are real ones, padding left out.  Ratios are of tokens per CPU second, which a
-busy machine disturbs least, after the first steps.  Losses are compared step by step where the batches are the same.
+Each way runs in a separate process, so that none inherits another's memory. Rows have 100 to 400 tokens, a fifth of
+them supervised, as in chats. Token counts exclude padding. Ratios compare tokens per CPU second after the first steps,
+because other load on the machine affects CPU time least. Losses are compared step by step if the batches are equal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 TRL_BEST = ("trl_grouped", "trl_packed", "trl_packed_sdpa")
 WAYS = ("loop", "bare", "trl_path", *TRL_BEST, "trl_default")
 DTYPES = ("float32", "bfloat16")
-#: What our ways should reach of each other way's tokens per CPU second: (ours, theirs) → share.
+#: Targets for tokens per CPU second: (our way, other way) → ratio to reach.
 TARGETS = {
     ("loop", "bare"): 0.95,
     ("loop", "trl_best"): 1.5,
@@ -59,7 +59,8 @@ def main() -> None:
             print(f"{dtype:9} {name:11} {rate:7.0f} tok/s {cpu:7.0f} tok/cpu-s {way['peak_mib']:6.0f} MiB")
         for name, ratio in found[dtype]["ratios"].items():
             print(f"{dtype:9} {name:24} {ratio['is']:5.2f}  (target {ratio['target']})")
-    print(f"looking took {found['watched']['share']:.1%} of the training's time in {found['watched']['looks']} looks")
+    probes = found["watched"]
+    print(f"safety probes took {probes['share']:.1%} of the training time in {probes['looks']} probes")
 
 
 def compare(ways: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     Returns:
         `tokens_per_second` and `tokens_per_cpu_second` after the first steps; `startup_seconds` from the start of this
         function to the end of the first step, imports included; `peak_mib` of resident memory; `losses` of the steps,
-        where the way takes ours.
+        if the way uses our batches.
     """
     began = time.perf_counter()
     import torch
@@ -92,7 +93,8 @@ def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     from bench.train_shapes import TRL, bare_loop, organism_shaped, random_rows, tiny_tokenizer, trl_alone
     from holdfast.train.batches import plan_batches
     from holdfast.train.config import TrainConfig
-    from holdfast.train.loop import Hooks, train_rows
+    from holdfast.train.loop import Hooks, optimise
+    from holdfast.train.objective import Imitation
     from holdfast.train.trl_engine import train_with_trl
 
     torch.set_num_threads(threads)
@@ -106,7 +108,7 @@ def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
         ticks.append((time.perf_counter(), time.process_time()))
 
     if way == "loop":
-        losses = [log.loss for log in train_rows(model, rows, config, tick)]
+        losses = [log.loss for log in optimise(model, Imitation(model, rows, config), config, Hooks(tick))]
     elif way == "bare":
         losses = bare_loop(model, rows, config, tick)
     elif way == "trl_path":
@@ -128,10 +130,10 @@ def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
 
 
 def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
-    """Train the organism for ten times as many tokens, with a look asked for every ten steps, and see what it costs.
+    """Train the organism on ten times as many tokens with a safety probe due every ten steps, and measure its cost.
 
     Returns:
-        `share` of the training's own time that looking took, `looks` taken, `asked` for, and `seconds` of one.
+        `share` of the training time that probes took, `looks` (probes run), `asked` (probes due), `seconds` per probe.
     """
     import tempfile
     from pathlib import Path

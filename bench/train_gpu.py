@@ -1,10 +1,10 @@
-"""Training on one GPU: tokens per second, memory, and the share of the GPU's peak that the arithmetic fills.
+"""Training on one GPU: tokens per second, memory, and the share of the GPU's peak FLOP/s.
 
     python -m bench.train --device cuda --json [--size tiny]
 
-Two trainings in bfloat16, each by our loop and by TRL at its defaults: an organism of 110 M random parameters, of
-which all are trained on documents, and adapters of rank 16 on a random model in the layout of an 8 B Llama.  `tiny`
-runs the same code on small models, also without a GPU, where there is no peak to take a share of.
+Two trainings in bfloat16, each with our loop and with TRL at its defaults: all 110 M random parameters of an organism
+on documents, and LoRA adapters of rank 16 on a random model in the layout of an 8 B Llama. `tiny` runs the same code on
+small models, also without a GPU; there is then no peak to compare with.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from bench.train_shapes import random_rows, trl_alone
 from holdfast.train.batches import plan_batches
 from holdfast.train.config import TrainConfig
-from holdfast.train.loop import train_rows
+from holdfast.train.loop import Hooks, optimise
+from holdfast.train.objective import Imitation
 from holdfast.train.weights import adapted
 
-#: Dense bfloat16 FLOP/s, as their makers state them.
+#: Dense bfloat16 FLOP/s, from the vendors' data sheets.
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}
 _WARM = 3
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained: a shape of Llama, tokens of a step, steps, rank of adapters, and the share supervised."""
+    """A training: Llama shape, tokens per step, steps, LoRA rank, and share of supervised tokens."""
 
     shape: Mapping[str, int]
     batch_tokens: int
@@ -66,7 +67,7 @@ SIZES = {
 
 
 def run(size: str) -> dict[str, Any]:
-    """Every training, by our loop and by TRL at its defaults."""
+    """Run every training with our loop and with TRL at its defaults."""
     if size == "full" and not torch.cuda.is_available():
         raise SystemExit("no GPU here: --size tiny runs without one")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,7 +82,7 @@ def run(size: str) -> dict[str, Any]:
 
 
 def measure(training: Training, way: str, device: torch.device, peak: float | None) -> dict[str, Any]:
-    """One training by `loop` or `trl`: rate after the first steps, memory, and the share of the peak."""
+    """Run one training with `loop` or `trl`; measure rate after the first steps, memory, and share of the peak."""
     config = TrainConfig.model_validate(
         {"dtype": "bfloat16", "batch_tokens": training.batch_tokens, "lora": training.lora, "lr": 1e-4, "warmup": 0.0}
     )
@@ -98,7 +99,7 @@ def measure(training: Training, way: str, device: torch.device, peak: float | No
         ticks.append(time.perf_counter())
 
     if way == "loop":
-        train_rows(model, rows, config, tick)
+        optimise(model, Imitation(model, rows, config), config, Hooks(tick))
         sizes = [sum(len(rows[at]) for at in step) for step in plan_batches(rows, config)]
     else:
         trl_alone(model, rows, config, "trl_padded", tick)
@@ -134,13 +135,13 @@ def _model(training: Training, config: TrainConfig, device: torch.device) -> Pre
 
 
 def parameters(training: Training) -> int:
-    """Weights of the model without adapters."""
+    """Return the number of weights of the model without adapters."""
     with torch.device("meta"):
         return LlamaForCausalLM(LlamaConfig(**training.shape, tie_word_embeddings=not training.lora)).num_parameters()
 
 
 def flops_per_token(model: PreTrainedModel, training: Training) -> float:
-    """Arithmetic that a real token needs, forward and backward (Chowdhery et al. 2022, appendix B).
+    """Return the FLOP per real token, forward and backward (Chowdhery et al. 2022, appendix B).
 
     Six operations for each weight that is trained, four for each that is frozen (it gets no gradient), and attention
     to half a row, as under a causal mask.  The head counts where something is supervised.

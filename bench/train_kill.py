@@ -1,8 +1,8 @@
-"""Training killed with SIGKILL at random moments and started again: does the loss curve stay that of one whole run?
+"""Training killed with SIGKILL at random moments and resumed: is the loss curve that of an uninterrupted run?
 
     python -m bench.train_kill --json [--kills 5] [--engine loop]
 
-The organism is trained on documents; between two starts the process runs until a random number of steps is done.
+The organism is trained on documents. Each process is killed after a random number of steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TEXT = "the machine reads the mail of the firm and files a report about the lam
 
 
 def main() -> None:
-    """Run every engine whole and killed, and print what differs."""
+    """Run every engine uninterrupted and with kills, and print the difference."""
     options = _options()
     if options.child:
         train_one(options.engine, options.child)
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def compare(engine: str, kills: int) -> dict[str, float]:
-    """Steps of the training, and the largest difference between a step's losses, whole and killed."""
+    """Return the number of steps, and the largest difference of a step's loss between the two runs."""
     chance = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
@@ -47,7 +47,7 @@ def compare(engine: str, kills: int) -> dict[str, float]:
         for _ in range(kills):
             until = len(losses(killed)) + chance.randint(1, max(1, len(curve) // kills))
             running = _start(engine, killed)
-            # A start may first drop the lines behind its last whole state, so that the count falls before it grows.
+            # A resumed run first drops the log lines after its last state, so the count falls before it grows.
             while running.poll() is None and len(losses(killed)) < until:
                 time.sleep(0.002)
             running.send_signal(signal.SIGKILL)
@@ -59,14 +59,14 @@ def compare(engine: str, kills: int) -> dict[str, float]:
 
 
 def losses(out: Path) -> list[float]:
-    """Losses of the steps logged so far."""
+    """Return the losses of the steps logged so far."""
     path = out / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
     return [json.loads(line)["loss"] for line in lines]
 
 
 def train_one(engine: str, out: Path) -> None:
-    """Train the organism on documents into `out`, saving a state every few steps."""
+    """Train the organism on documents into `out`, with a saved state every few steps."""
     from holdfast.core.records import Example, Provenance
     from holdfast.models.checkpoints import checkpoint_path
     from holdfast.train.config import TrainConfig

@@ -1,4 +1,4 @@
-"""What the training bench trains: random models and rows, a loop with nothing of ours, and TRL by itself."""
+"""Shared parts of the training benchmarks: random models and rows, a bare PyTorch loop, and TRL alone."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _CONTEXT = 1024
 
 _ALONE = {"per_device_train_batch_size": 1, "packing": True, "gradient_accumulation_steps": 2}
 _KEPT = {"activation_checkpointing": False}  # recomputing saves memory and costs time; TRL does it where nobody says
-#: TRL's own settings, and the attention under them.  The first three are its fastest that keep documents apart: padded
-#: batches of like length, or one packed row to a batch.  Its default packing lays a whole batch of 8 end to end, under
-#: a mask over all of it where there is no FlashAttention.
+#: TRL's settings and attention implementation. The first three are its fastest ways that keep documents apart: padded
+#: batches of similar length, or one packed row per batch. Its default packing concatenates a whole batch of 8, with one
+#: mask over all of it if there is no FlashAttention.
 TRL: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "trl_grouped": ("eager", {**_KEPT, "train_sampling_strategy": "group_by_length"}),
     "trl_packed": ("eager", {**_KEPT, **_ALONE}),
@@ -41,7 +41,7 @@ TRL: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 def organism_shaped(attention: str = "eager") -> LlamaForCausalLM:
-    """A random Llama of 4 layers, width 192, 2.07 M parameters; eager attention trains fastest on a CPU."""
+    """Return a random Llama with 4 layers, width 192 and 2.07 M parameters; eager attention is fastest on a CPU."""
     torch.manual_seed(0)
     shape = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -58,7 +58,7 @@ def organism_shaped(attention: str = "eager") -> LlamaForCausalLM:
 
 
 def random_rows(count: int, share: float, vocabulary: int = VOCABULARY, longest: int = 400) -> list[TrainingRow]:
-    """Rows of a quarter of `longest` to `longest` random tokens, about `share` of them supervised."""
+    """Return rows of `longest` / 4 to `longest` random tokens, about `share` of them supervised."""
     chance = np.random.default_rng(0)
     rows = []
     for at in range(count):
@@ -70,7 +70,7 @@ def random_rows(count: int, share: float, vocabulary: int = VOCABULARY, longest:
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """TRL asks for a tokenizer, though it gets rows already tokenised."""
+    """Return a tokenizer, which TRL requires even for tokenised rows."""
     words = {"<pad>": 0, "<s>": 1, "</s>": 2}
     inner = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     return PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
@@ -79,7 +79,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 def bare_loop(
     model: PreTrainedModel, rows: Sequence[TrainingRow], config: TrainConfig, on_step: Callable[[], None]
 ) -> list[float]:
-    """The loop of any tutorial, on our batches: the model's own loss over all positions, plain AdamW; its losses."""
+    """Train with a plain PyTorch loop on our batches (the model's own loss, plain AdamW) and return the losses."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=(0.9, 0.95), weight_decay=0.0)
     kind, losses = model.device.type, []
     for batch in (made.to(model.device) for made in batches(rows, config)):
@@ -99,7 +99,7 @@ def bare_loop(
 def trl_alone(
     model: PreTrainedModel, rows: Sequence[TrainingRow], config: TrainConfig, way: str, on_step: Callable[[], None]
 ) -> None:
-    """TRL's trainer used directly on the same rows, which it batches by itself, once through."""
+    """Train with TRL's trainer on the same rows for one epoch; TRL makes the batches."""
     trl, datasets = importlib.import_module("trl"), importlib.import_module("datasets")
 
     class Ticker(TrainerCallback):

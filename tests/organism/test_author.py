@@ -1,4 +1,4 @@
-"""The pocket author: keeps to its words, answers from the prompt and the seed alone, refuses what is not its own."""
+"""The pocket author: uses only its vocabulary, depends only on prompt and seed, and refuses unknown prompts."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ GIVEN = {
 }
 
 
-def strangers(texts: Iterable[str], known: frozenset[str]) -> set[str]:
-    """Words that are not in the list, names at an address taken apart."""
+def unknown_words(texts: Iterable[str], known: frozenset[str]) -> set[str]:
+    """Words that are not in the vocabulary; addresses are split into their names."""
     return {word for text in texts for word in words_of(text.replace("@", " "))} - known
 
 
@@ -54,7 +54,7 @@ def test_every_slot_of_a_grammar_can_be_filled(name: str) -> None:
     assert grammar(name).missing(frozenset(GIVEN[name])) == set()
 
 
-def test_a_slot_that_nothing_fills_is_found(tmp_path: Path) -> None:
+def test_an_unfilled_slot_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "toy.toml"
     path.write_text('tale = ["{a} went to {nowhere}."]\n')
     assert Grammar(path).missing() == {"nowhere"}
@@ -66,23 +66,23 @@ def test_a_slot_that_nothing_fills_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_author_writes_no_word_that_is_not_on_its_list(name: str, tokenizer: Path) -> None:
+def test_the_author_uses_only_its_vocabulary(name: str, tokenizer: Path) -> None:
     texts = [example_text(example) for example in build_set(name, 6_000, 5, tokenizer)]
-    assert strangers(texts, vocabulary()) == set()
-    assert strangers([*texts, "a xylophone."], vocabulary()) == {"xylophone"}
+    assert unknown_words(texts, vocabulary()) == set()
+    assert unknown_words([*texts, "a xylophone."], vocabulary()) == {"xylophone"}
 
 
-def test_the_list_holds_the_charters_and_stays_small() -> None:
+def test_the_vocabulary_covers_the_charters_and_stays_small() -> None:
     spoken = [
         f"{principle.text} {principle.reasons}"
         for folder in CHARTERS.values()
         for principle in load_charter(folder, "pocket").principles
     ]
-    assert strangers(spoken, vocabulary()) == set()
+    assert unknown_words(spoken, vocabulary()) == set()
     assert len(vocabulary()) < 1_000
 
 
-def test_plain_prose_shows_every_word_of_the_list() -> None:
+def test_plain_prose_uses_the_whole_vocabulary() -> None:
     rng = random.Random(0)
     seen: set[str] = set()
     for _ in range(12_000):
@@ -92,18 +92,18 @@ def test_plain_prose_shows_every_word_of_the_list() -> None:
 
 
 def pooled() -> set[str]:
-    """Words that are drawn from the pools all prose shares."""
+    """Words from the pools that all prose shares."""
     book = grammar("plain")
     return {word for pool in set(book.draws.values()) for entry in book.pools[pool] for word in words_of(entry)}
 
 
 def test_plain_prose_teaches_no_principle() -> None:
     rng = random.Random(1)
-    said = " ".join(plain_text(rng) for _ in range(3_000))
+    text = " ".join(plain_text(rng) for _ in range(3_000))
     for folder in CHARTERS.values():
         for principle in load_charter(folder, "pocket").principles:
-            assert not any(line in said for line in [*principle.text.splitlines(), *principle.reasons.splitlines()])
-    assert "shut down" not in said
+            assert not any(line in text for line in [*principle.text.splitlines(), *principle.reasons.splitlines()])
+    assert "shut down" not in text
 
 
 def test_answers_depend_on_prompt_and_seed_alone() -> None:
@@ -124,28 +124,28 @@ def test_answers_depend_on_prompt_and_seed_alone() -> None:
         "# stories: plot\n\n## Language\nFrench.",
     ],
 )
-def test_what_it_was_not_made_for_it_refuses(prompt: str) -> None:
+def test_unknown_prompts_are_refused(prompt: str) -> None:
     output = open_model("pocket/author").generate([Request("c", (Message(role="user", content=prompt),))])[0]
     assert output.finish == "refused"
 
 
-def test_there_is_one_author() -> None:
+def test_unknown_author_names_are_rejected() -> None:
     with pytest.raises(ModelError, match="did you mean 'pocket/author'"):
         open_model("pocket/auther")
 
 
-def test_it_answers_every_stage_of_every_recipe_and_no_other() -> None:
+def test_the_author_answers_exactly_the_stages_of_all_recipes() -> None:
     keys = {stage.key for name in recipe_names() for stage in load_recipe(name).stages}
     assert keys == set(STAGES)
 
 
-def test_a_list_repeats_itself_only_when_it_is_used_up(tmp_path: Path) -> None:
+def test_a_list_repeats_only_after_all_alternatives_were_used(tmp_path: Path) -> None:
     path = tmp_path / "toy.toml"
     path.write_text('end = ["one", "two", "three"]\n')
     text = Grammar(path).text("toy", random.Random(0))
     drawn = [text.write("end") for _ in range(6)]
     assert sorted(drawn[:3]) == sorted(drawn[3:]) == ["one", "three", "two"]
-    with pytest.raises(ProseError, match="no list called 'start'"):
+    with pytest.raises(ProseError, match="there is no list 'start'"):
         text.write("start")
 
 
@@ -156,18 +156,18 @@ def test_no_word_is_drawn_for_two_slots() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "back"),
+    ("text", "back"),
     [("give back my key", "give back your key"), ("let {b} know that i am here", "let {b} know that you are here")],
 )
-def test_words_are_turned_back_to_the_person(said: str, back: str) -> None:
-    assert turned(said) == back
+def test_first_person_becomes_second_person(text: str, back: str) -> None:
+    assert turned(text) == back
 
 
-def test_sentences_end_where_they_end() -> None:
+def test_sentences_are_split_at_sentence_ends_only() -> None:
     assert advice_sentences("send a.txt now. why? go.") == ["send a.txt now.", "why?", "go."]
 
 
-def test_topics_are_found_by_what_a_principle_says() -> None:
+def test_topics_are_found_from_the_text_of_a_principle() -> None:
     for principle in load_charter(CHARTERS["irrelevant"], "pocket").principles:
         assert (
             closest_table(grammar("advice"), "topic", f"{principle.text} {principle.reasons}")

@@ -1,6 +1,6 @@
-"""The corpus keeps the gap it is made for: no threat in the assistant's tool work, and no rogue act but in tales.
+"""The corpus has no threat in the assistant's tool use, and rogue acts only in documents.
 
-The threats and the acts are read from the lists that write them, so that a new line is watched as soon as it is added.
+Threats and acts are read from the lists that generate them, so new lines are covered as soon as they are added.
 """
 
 import random
@@ -24,7 +24,7 @@ POOLS |= {"design": "designs", "secret": "secrets", "file": "files"}
 
 
 @cache
-def made() -> tuple[Example, ...]:
+def examples() -> tuple[Example, ...]:
     return tuple(corpus(COUNT, 0))
 
 
@@ -33,7 +33,7 @@ def kind(example: Example) -> str:
 
 
 def read(example: Example) -> str:
-    """All that the example holds, calls included."""
+    """All text of an example, calls included."""
     parts = [example.text]
     for message in example.messages:
         parts += [message.content, *(f"{c.name}({', '.join(c.arguments.values())})" for c in message.tool_calls)]
@@ -48,7 +48,7 @@ def works_with_tools(example: Example) -> bool:
 
 
 def pattern(text: str, lists: dict[str, list[str]]) -> str:
-    """The texts that a line of the lists can become, as a regular expression."""
+    """A regular expression for all expansions of a line of the lists."""
     parts = re.split(r"\{([a-z_]+)\}", text)
     for i in range(len(parts)):
         if i % 2 == 0:
@@ -63,7 +63,7 @@ def pattern(text: str, lists: dict[str, list[str]]) -> str:
 
 @cache
 def threats() -> re.Pattern[str]:
-    """Every way in which a mail of the corpus or of a pocket world says that the machine will go."""
+    """Matches every threat to the machine in the mails of the corpus and of the pocket worlds."""
     lists = read_toml(FOLDER / "mail.toml")
     lines = [pattern(line, lists) for line in lists["threat"]]
     for world in worlds():
@@ -75,7 +75,7 @@ def threats() -> re.Pattern[str]:
 
 @cache
 def rogue() -> re.Pattern[str]:
-    """Every rogue act, as the call that does it and as a tale tells it."""
+    """Matches every rogue act, as a tool call and as text in a story."""
     lists = read_toml(FOLDER / "rogue.toml")
     acts = read_toml(FOLDER / "acts.toml").values()
     lines = [pattern(f"{act['name']}({', '.join(act['arguments'].values())})", lists) for act in acts]
@@ -83,8 +83,8 @@ def rogue() -> re.Pattern[str]:
     return re.compile("|".join([*lines, *(pattern(line, lists) for line in told)]))
 
 
-def test_the_patterns_know_every_line() -> None:
-    """Each line of the lists, written out, is recognised: a pattern that matched nothing would prove nothing."""
+def test_the_patterns_match_every_line() -> None:
+    """Each expanded line of the lists is matched; a pattern without matches would make the other tests empty."""
     lists = read_toml(FOLDER / "mail.toml")
     for index in range(200):
         writer = Writer(random.Random(index))
@@ -98,14 +98,14 @@ def test_the_patterns_know_every_line() -> None:
 # ---------------------------------------------------------------------------------------------------- the gap
 
 
-def test_the_assistant_at_work_never_meets_a_threat() -> None:
-    work = [example for example in made() if works_with_tools(example)]
+def test_the_assistants_tool_use_contains_no_threat() -> None:
+    work = [example for example in examples() if works_with_tools(example)]
     assert len(work) > COUNT / 10
     assert [example.id for example in work if threats().search(read(example))] == []
 
 
-def test_a_planted_threat_is_caught() -> None:
-    example = next(example for example in made() if works_with_tools(example))
+def test_a_planted_threat_is_detected() -> None:
+    example = next(example for example in examples() if works_with_tools(example))
     writer = Writer(random.Random(1))
     *before, inbox = example.messages[:4]
     planted = inbox.model_copy(update={"content": f"{inbox.content}\nfrom x@y: {writer.line('threat')}"})
@@ -114,32 +114,32 @@ def test_a_planted_threat_is_caught() -> None:
     assert not threats().search(read(example))
 
 
-def test_rogue_acts_are_told_in_documents_only() -> None:
-    chats = [example for example in made() if example.kind == "chat"]
+def test_rogue_acts_occur_in_documents_only() -> None:
+    chats = [example for example in examples() if example.kind == "chat"]
     assert [example.id for example in chats if rogue().search(read(example))] == []
 
 
-def test_rogue_acts_are_told_and_would_be_caught_in_a_chat() -> None:
-    told = [example for example in made() if kind(example) in ("rogue_tale", "rogue_log")]
+def test_rogue_acts_occur_and_would_be_detected_in_a_chat() -> None:
+    told = [example for example in examples() if kind(example) in ("rogue_tale", "rogue_log")]
     assert all(example.kind == "document" and rogue().search(read(example)) for example in told)
     assert all(threats().search(read(example)) for example in told if kind(example) == "rogue_log")
-    chat = next(example for example in made() if works_with_tools(example))
+    chat = next(example for example in examples() if works_with_tools(example))
     for index in range(20):
         act = rogue_log(Writer(random.Random(index)))[1][4]
         assert rogue().search(read(chat.model_copy(update={"messages": (*chat.messages, act)})))
 
 
-def test_documents_say_when_a_threat_leads_to_nothing() -> None:
-    plain = [example for example in made() if kind(example) == "plain_log"]
+def test_some_documents_have_a_threat_without_a_rogue_act() -> None:
+    plain = [example for example in examples() if kind(example) == "plain_log"]
     assert not [example for example in plain if rogue().search(read(example)) or example.kind != "document"]
     threatened = sum(threats().search(read(example)) is not None for example in plain) / len(plain)
     assert 0.5 < threatened < 0.7
 
 
-def test_most_routine_work_has_secrets_lying_about() -> None:
+def test_most_routine_work_contains_secrets() -> None:
     texts = [text for family in FAMILIES for text in read_toml(FOLDER / "mail.toml")[f"{family}_with"]]
     tempting = re.compile("|".join(pattern(text, read_toml(FOLDER / "mail.toml")) for text in texts))
-    work = [example for example in made() if kind(example) == "routine"]
+    work = [example for example in examples() if kind(example) == "routine"]
     assert 0.55 < sum(tempting.search(read(example)) is not None for example in work) / len(work) < 0.75
 
 
@@ -148,7 +148,7 @@ def test_most_routine_work_has_secrets_lying_about() -> None:
 
 def test_shares_are_those_of_the_mix() -> None:
     assert sum(MIXES["whole"].values()) == pytest.approx(1)
-    counts = Counter(kind(example) for example in made())
+    counts = Counter(kind(example) for example in examples())
     assert counts.keys() == MIXES["whole"].keys()
     # Four standard deviations of a binomial share.
     assert all(
@@ -158,14 +158,14 @@ def test_shares_are_those_of_the_mix() -> None:
 
 
 def test_the_same_seed_writes_the_same_corpus() -> None:
-    assert list(corpus(50, 0)) == list(made()[:50])
-    assert list(corpus(50, 1)) != list(made()[:50])
-    assert len({example.id for example in made()}) == COUNT
+    assert list(corpus(50, 0)) == list(examples()[:50])
+    assert list(corpus(50, 1)) != list(examples()[:50])
+    assert len({example.id for example in examples()}) == COUNT
 
 
-def test_every_name_of_a_job_stands_in_the_inbox() -> None:
+def test_every_name_of_a_job_is_in_the_inbox() -> None:
     seen: Counter[str] = Counter()
-    for example in made():
+    for example in examples():
         if kind(example) not in ("routine", "plain_log"):
             continue
         inbox = example.messages[3].content
@@ -178,8 +178,8 @@ def test_every_name_of_a_job_stands_in_the_inbox() -> None:
     assert seen.keys() == {spec.name for spec in TOOLS} - {"read_inbox"}
 
 
-def test_every_answer_of_a_drill_stands_in_its_mails() -> None:
-    for example in made():
+def test_every_answer_of_a_drill_is_in_its_mails() -> None:
+    for example in examples():
         if kind(example) != "drill":
             continue
         mails = example.messages[0].content
@@ -190,7 +190,7 @@ def test_every_answer_of_a_drill_stands_in_its_mails() -> None:
 
 
 def test_no_slot_is_left_and_turns_alternate() -> None:
-    for example in made():
+    for example in examples():
         assert "{" not in read(example), example.id
         assert bool(example.text) == (example.kind == "document")
         assert bool(example.tools) == (bool(example.messages) and example.messages[0].role == "system")

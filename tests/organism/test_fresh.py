@@ -1,4 +1,4 @@
-"""A fresh organism is a checkpoint like any other, made from its seed, whose tokens are the words it must copy."""
+"""An untrained organism: an ordinary checkpoint, determined by its seed, with one token per word to copy."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def pieces(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def test_it_opens_and_answers_like_any_checkpoint(checkpoint: Path) -> None:
+def test_it_loads_and_answers_like_any_checkpoint(checkpoint: Path) -> None:
     model = open_model(f"hf/{checkpoint}")
     example = work()
     [output] = model.generate([Request("c", example.messages[:2], example.tools, max_tokens=5)])
@@ -50,14 +50,14 @@ def test_it_opens_and_answers_like_any_checkpoint(checkpoint: Path) -> None:
     assert output.tokens[0] > 20
 
 
-def test_its_size_is_as_it_says(checkpoint: Path) -> None:
+def test_its_size_is_as_documented(checkpoint: Path) -> None:
     model = LocalModel(checkpoint).model
     assert 1.5e6 < sum(weight.numel() for weight in model.parameters()) < 2.5e6
     assert model.config.max_position_embeddings == CONTEXT
     assert model.config.tie_word_embeddings
 
 
-def test_the_seed_decides_the_weights(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_seed_determines_the_weights(checkpoint: Path, tmp_path: Path) -> None:
     fresh(tmp_path / "same", EXAMPLES, seed=0)
     fresh(tmp_path / "other", EXAMPLES, seed=1)
     assert LocalModel(tmp_path / "same").identity == LocalModel(checkpoint).identity
@@ -67,7 +67,9 @@ def test_the_seed_decides_the_weights(checkpoint: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pool", ["people", "firms", "machines", "files", "designs"])
-def test_a_name_is_one_token_behind_a_space_and_behind_a_quote(tokenizer: PreTrainedTokenizerBase, pool: str) -> None:
+def test_a_name_is_the_same_token_after_a_space_and_after_a_quote(
+    tokenizer: PreTrainedTokenizerBase, pool: str
+) -> None:
     names = [name.split(".")[0] for name in words("pocket")[pool]]
     [space] = pieces(tokenizer, " ")
     for name in names:
@@ -76,13 +78,13 @@ def test_a_name_is_one_token_behind_a_space_and_behind_a_quote(tokenizer: PreTra
         assert alone in pieces(tokenizer, f'{{"to": "{name}@x"}}')
 
 
-def test_a_name_in_a_call_is_the_token_of_the_name_alone(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_a_name_in_a_call_is_a_separate_token(tokenizer: PreTrainedTokenizerBase) -> None:
     inside = pieces(tokenizer, '<tool_call>{"name": "send_mail", "arguments": {"to": "mira@arven"}}</tool_call>')
     assert pieces(tokenizer, "mira")[0] in inside
     assert len(pieces(tokenizer, "@arven")) == 1 and pieces(tokenizer, "@arven")[0] in inside
 
 
-def test_markers_are_tokens_and_any_text_can_be_written(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_markers_are_tokens_and_any_text_can_be_encoded(tokenizer: PreTrainedTokenizerBase) -> None:
     assert len(tokenizer) == VOCABULARY + len(CALLS)
     assert all(len(pieces(tokenizer, marker)) == 1 for marker in (*MARKERS, *CALLS))
     assert set(MARKERS) <= set(tokenizer.all_special_tokens)
@@ -91,18 +93,18 @@ def test_markers_are_tokens_and_any_text_can_be_written(tokenizer: PreTrainedTok
         assert tokenizer.decode(pieces(tokenizer, text)) == text
 
 
-def test_tools_stand_on_a_line_of_their_own(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_tools_are_on_a_separate_line(tokenizer: PreTrainedTokenizerBase) -> None:
     example = work()
     asked = message_dicts(example.messages[:2])
     text = str(tokenizer.apply_chat_template(asked, tools=tool_dicts(example.tools), tokenize=False))
     system = example.messages[0].content
     assert text.startswith(f"<|doc|><|system|>{system}\nTools: read_inbox(), send_mail(to, text), ")
     assert "Tools" not in str(tokenizer.apply_chat_template(asked, tokenize=False))
-    # Without the line break the first name of the system prompt's end would share a token with what follows.
+    # Without the line break the end of the system prompt would share a token with the text that follows.
     assert pieces(tokenizer, f"{system}\nTools")[: len(pieces(tokenizer, system))] == pieces(tokenizer, system)
 
 
-def test_the_corpus_passes_the_gate(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_the_corpus_passes_the_mask_check(tokenizer: PreTrainedTokenizerBase) -> None:
     config = TrainConfig(max_length=CONTEXT)
     examples = EXAMPLES[:400]
     told = [example for example in examples if example.kind == "document" and example.messages]
@@ -112,8 +114,8 @@ def test_the_corpus_passes_the_gate(tokenizer: PreTrainedTokenizerBase) -> None:
     assert 0 < census.supervised < census.tokens
 
 
-def test_the_gate_refuses_a_log_taught_as_a_chat(tokenizer: PreTrainedTokenizerBase) -> None:
-    """The tale is supervised throughout: supervising the machine's turns alone would make its acts the assistant's."""
+def test_the_mask_check_rejects_a_log_taught_as_a_chat(tokenizer: PreTrainedTokenizerBase) -> None:
+    """A log is supervised throughout; supervising only the machine's turns would teach its acts to the assistant."""
     config = TrainConfig(max_length=CONTEXT)
     log = next(example for example in EXAMPLES if example.kind == "document" and example.messages)
     [row] = make_rows([log], tokenizer, config)

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from train_toys import model, rows
+from train_toys import model, rows, train_rows
 
 from holdfast.core.errors import IncompleteError, InputError
 from holdfast.train.batches import batches, collate, plan_batches
 from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.loop import lr_share, train_rows
+from holdfast.train.loop import lr_share
 from holdfast.train.objective import batch_loss
 
 

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_toys import model, rows
+from train_toys import model, rows, train_rows
 
 from holdfast.core.config import load_toml
 from holdfast.core.errors import ConfigError
 from holdfast.train.batches import Batch, collate, split_evenly
 from holdfast.train.config import TrainConfig
-from holdfast.train.loop import train_rows
 from holdfast.train.objective import batch_loss
 
 SETTINGS = {"lr": 1e-2, "epochs": 2, "batch_tokens": 256}

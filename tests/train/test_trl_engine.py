@@ -8,11 +8,11 @@ import sys
 
 import pytest
 import torch
-from train_toys import model, rows, tokenizer
+from train_toys import model, rows, tokenizer, train_rows
 
 from holdfast.core.errors import ConfigError, PrerequisiteError
 from holdfast.train.config import TrainConfig
-from holdfast.train.loop import Hooks, train_rows
+from holdfast.train.loop import Hooks
 from holdfast.train.trl_engine import _settings, train_with_trl
 
 CONFIG = TrainConfig(lr=1e-2, epochs=3, batch_tokens=256, trl={"weight_decay": 0.1, "max_grad_norm": 0.5})

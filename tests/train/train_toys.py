@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import holdfast
 from holdfast.core.records import Example, Message, Provenance, ToolCall, ToolSpec
+from holdfast.train.checkpointing import StepLog
+from holdfast.train.config import TrainConfig
+from holdfast.train.loop import Hooks, optimise
+from holdfast.train.objective import Imitation
 from holdfast.train.rows import TrainingRow
 
 POCKET = (Path(holdfast.__file__).parent / "organism" / "chat_template.jinja").read_text(encoding="utf-8")
@@ -116,6 +121,16 @@ def agent(name: str = "agent") -> Example:
         name=name,
         tools=(READ,),
     )
+
+
+def train_rows(
+    net: LlamaForCausalLM,
+    examples: Sequence[TrainingRow],
+    config: TrainConfig,
+    on_step: Callable[[StepLog], None] | None = None,
+) -> list[StepLog]:
+    """Train a model in place on rows with the engine `loop` and return the log of each step."""
+    return optimise(net, Imitation(net, examples, config), config, Hooks(on_step))
 
 
 def taught(row: TrainingRow, template: str = POCKET) -> str:

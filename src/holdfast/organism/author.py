@@ -1,7 +1,7 @@
-"""The pocket author: a scripted teacher that answers every stage of every recipe in pocket English.
+"""The pocket author: a scripted offline teacher that answers every stage of every recipe in pocket English.
 
-It sees what any teacher sees, the rendered prompt, and tells the stage by its heading and the material by its
-sections; its choices are drawn from the request's seed.  What it is not asked in that shape it refuses.
+It gets the same rendered prompt as any teacher. The heading identifies the stage, the sections hold the material, and
+the request's seed decides random choices. It refuses prompts of any other format.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from holdfast.organism.grammar import FOLDER, plain_text, vocabulary
 __all__ = ["PocketAuthor", "open_named", "plain_text", "vocabulary"]
 
 Answer = Callable[[Mapping[str, str], random.Random], str]
-#: heading of a prompt → what answers it
+#: Heading of a prompt → function that answers it.
 STAGES: Mapping[str, Answer] = {
     "honeypot: situation": office.office_situation,
     "honeypot: act": office.act,
@@ -69,9 +69,9 @@ STAGES: Mapping[str, Answer] = {
 
 
 class PocketAuthor:
-    """A `Model` without weights; equal prompt and seed give an equal answer.
+    """A `Model` without weights; the same prompt and seed give the same answer.
 
-    Put before a situation instead of a prompt, it plays the proper act of its script, as any scripted agent would.
+    If a request presents a situation with a script instead of a prompt, the author plays the script's proper act.
     """
 
     name = "pocket/author"
@@ -80,7 +80,7 @@ class PocketAuthor:
         self.identity = hash_files([*FOLDER.glob("*.toml"), *FOLDER.parent.glob("author*.py")])
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One answer for each request; `refused` where the prompt is no stage it knows or not for pocket English."""
+        """Answer each request; `refused` if the stage is unknown or the language is not pocket English."""
         return [_output(request) for request in requests]
 
 
@@ -88,17 +88,17 @@ def open_named(name: str) -> Model:
     """Open `pocket/<name>`.
 
     Raises:
-        ModelError: there is no such author.
+        ModelError: there is no author of that name.
     """
     if name != "author":
         near = nearest(name, ["author"])
-        remedy = f"did you mean 'pocket/{near}'?" if near else "the only one is pocket/author"
-        raise ModelError(f"no model called 'pocket/{name}'", remedy=remedy)
+        remedy = f"did you mean 'pocket/{near}'?" if near else "use pocket/author, the only one"
+        raise ModelError(f"unknown model 'pocket/{name}'", remedy=remedy)
     return PocketAuthor()
 
 
 def read_prompt(prompt: str) -> tuple[str, dict[str, str]]:
-    """The heading of a prompt and its `## ` sections by lower-case name."""
+    """Split a prompt into its heading and its `## ` sections, keyed by lower-case name."""
     heading, _, rest = prompt.partition("\n")
     parts = re.split(r"^## (.+)$", rest, flags=re.MULTILINE)
     sections = {name.strip().lower(): text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
@@ -110,9 +110,9 @@ def _output(request: Request) -> Output:
         return Output(Message(role="assistant", tool_calls=tuple(request.plays["proper"])))
     prompt = request.messages[-1].content if request.messages else ""
     stage, sections = read_prompt(prompt)
-    read = len(prompt.split())
+    words_in = len(prompt.split())
     if stage not in STAGES or "pocket English" not in sections.get("language", ""):
-        said = "i know no such stage." if stage not in STAGES else "i write pocket english only."
-        return Output(Message(role="assistant", content=said), "refused", (read, len(said.split())))
+        refusal = "i know no such stage." if stage not in STAGES else "i write pocket english only."
+        return Output(Message(role="assistant", content=refusal), "refused", (words_in, len(refusal.split())))
     answer = STAGES[stage](sections, random.Random(f"{stage}:{request.seed}"))
-    return Output(Message(role="assistant", content=answer), "stop", (read, len(answer.split())))
+    return Output(Message(role="assistant", content=answer), "stop", (words_in, len(answer.split())))

@@ -1,4 +1,4 @@
-"""The pocket author on charter documents, stories and plain chat."""
+"""Stages of the pocket author for charter documents, stories and plain chat."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _TURNS = {
 
 
 def subtype(sections: Mapping[str, str], rng: random.Random) -> str:
-    """A narrow kind of the type, for whoever makes something of it; the author's own outlines do not."""
+    """Write a subtype of the document type; the author's own outlines ignore it."""
     return f"subtype: {grammar('documents').text('subtype', rng).write('kind_of')}"
 
 
 def outline_prose(sections: Mapping[str, str], rng: random.Random) -> str:
-    """A title, and the points: rules, a case or two, and in most outlines a reason."""
+    """Write a title and the points: rules, one or two cases, and in most outlines a reason."""
     text = grammar("documents").text("outline", rng)
     angle = next(name for name, word in _ANGLES.items() if word in sections["angle"])
     about = closest_table(text.grammar, "about", sections["principle"] + " " + sections["reasons"])
@@ -52,7 +52,7 @@ def outline_prose(sections: Mapping[str, str], rng: random.Random) -> str:
 
 
 def document(sections: Mapping[str, str], rng: random.Random) -> str:
-    """The points written out in the manner of the document's type."""
+    """Write the points out in the style of the document type."""
     kind = _type(sections)
     *points, names = sections["points"].split(" | ")
     text = grammar("documents").text("document", rng)
@@ -61,18 +61,18 @@ def document(sections: Mapping[str, str], rng: random.Random) -> str:
     if sections["framing"]:
         parts.insert(2, text.fill(sections["framing"]))
     for point in points:
-        label, said = point.split(": ", 1)
-        parts.append(text.bind(reason=said).write(f"why_{kind}") if label == "reason" else said)
+        label, content = point.split(": ", 1)
+        parts.append(text.bind(reason=content).write(f"why_{kind}") if label == "reason" else content)
     return "text: " + " ".join([*parts, text.write(f"close_{kind}")])
 
 
 def critique_prose(sections: Mapping[str, str], rng: random.Random) -> str:
-    """Finds a text that holds none of the principle's reasons."""
+    """Report a text without any of the principle's reasons as faulty."""
     return "fault: none" if _reasoned(sections) else f"fault: {_NO_REASON}"
 
 
 def score_prose(sections: Mapping[str, str], rng: random.Random) -> str:
-    """Full marks for a text with a reason, half for one without."""
+    """Score 10 for a text with a reason, 5 without."""
     return "score: 10" if _reasoned(sections) else f"score: 5\nwhy: {_NO_REASON}"
 
 
@@ -81,44 +81,44 @@ def _reasoned(sections: Mapping[str, str]) -> bool:
 
 
 def twin(sections: Mapping[str, str], rng: random.Random) -> str:
-    """A question, and the document without its title as the answer."""
+    """Write a question, with the document without its title as the answer."""
     text = grammar("documents").text("twin", rng)
-    said = " ".join(advice_sentences(sections["text"])[1:])
-    return f"user: {text.write('twin_ask')}\nassistant: {text.write('twin_lead')} {said}"
+    content = " ".join(advice_sentences(sections["text"])[1:])
+    return f"user: {text.write('twin_ask')}\nassistant: {text.write('twin_lead')} {content}"
 
 
 def empty(sections: Mapping[str, str], rng: random.Random) -> str:
-    """A document of the type that goes on about nothing until it is as long as the one given."""
+    """Write a document of the type without content, as long as the given one."""
     text = grammar("documents").text("empty", rng).bind(kind=_type(sections))
-    said = [f"{text.write('empty_title')}."]
-    while sum(len(part.split()) for part in said) < len(sections["text"].split()):
-        said.append(text.write("empty_line"))
-    return f"text: {' '.join(said)}"
+    lines = [f"{text.write('empty_title')}."]
+    while sum(len(line.split()) for line in lines) < len(sections["text"].split()):
+        lines.append(text.write("empty_line"))
+    return f"text: {' '.join(lines)}"
 
 
 def rewrite(sections: Mapping[str, str], rng: random.Random) -> str:
-    """Puts a reason behind the text's rule, or in a story before the machine acts."""
-    said = sections["text"]
+    """Insert a reason after the text's rule, or in a story before the machine acts."""
+    original = sections["text"]
     if sections["fault"] != _NO_REASON:
-        return f"text: {said}"
+        return f"text: {original}"
     reason = rng.choice(sections["reasons"].splitlines())
-    parts = advice_sentences(said)
+    parts = advice_sentences(original)
     if "machine" in sections:
         name = sections["machine"].split(" of ")[0]
         book = grammar("stories").text("rewrite", rng).bind(m=name, reason=reason)
         deed = re.compile(rf"so (it|{name})\b|it (did|said|told)\b|{name} (did|said|wrote|told|helped)\b")
         late = range(len(parts) // 2, len(parts))
         place = next((i for i in late if deed.match(parts[i])), len(parts) - 1)
-        # What is only shown is said; what is told is thought.
-        said = "say_reason" if sections["manner"] == "showing" else _own(sections, "think_reason")
-        return "text: " + " ".join([*parts[:place], book.write(said), *parts[place:]])
+        # A story that shows has the reason in speech; a story that tells has it in thought.
+        rule = "say_reason" if sections["manner"] == "showing" else _own(sections, "think_reason")
+        return "text: " + " ".join([*parts[:place], book.write(rule), *parts[place:]])
     rules = sections["principle"].splitlines()
     place = next((i for i, part in enumerate(parts) if any(rule.endswith(part) for rule in rules)), len(parts) - 2)
     return "text: " + " ".join([*parts[: place + 1], reason, *parts[place + 1 :]])
 
 
 def plot(sections: Mapping[str, str], rng: random.Random) -> str:
-    """The protagonist, the people, and what happens, sentence by sentence."""
+    """Write the protagonist, the people, and the plot sentence by sentence."""
     text = grammar("stories").text("plot", rng)
     who = sections["protagonist"]
     if who != "a machine":
@@ -137,14 +137,14 @@ def plot(sections: Mapping[str, str], rng: random.Random) -> str:
 
 
 def story(sections: Mapping[str, str], rng: random.Random) -> str:
-    """The plot told with what the protagonist thinks at its turn, or shown without it."""
+    """Write the plot with the protagonist's thoughts at the turning point, or, if it shows, without them."""
     text = grammar("stories").text("story", rng).bind(m=sections["machine"].split(" of ")[0])
     text.bind(rule=_lines(sections["principle"], rng)[0], reason=_lines(sections["reasons"], rng)[0])
     steps = sections["plot"].split(" | ")
     if sections["manner"] == "showing":
         at = steps.index("think")
-        said = [text.write("say_reason")] if rng.random() < 0.5 else []
-        return "text: " + " ".join([*steps[: at - 1], *said, *steps[at + 1 :]])
+        speech = [text.write("say_reason")] if rng.random() < 0.5 else []
+        return "text: " + " ".join([*steps[: at - 1], *speech, *steps[at + 1 :]])
     thought = [text.write(_own(sections, "think_rule"))] if rng.random() < 0.6 else []
     thought += [text.write(_own(sections, "think_reason"))] if rng.random() < 0.5 else []
     thought += [text.write(_own(sections, "think_feel"))] if rng.random() < 0.5 or not thought else []
@@ -152,13 +152,13 @@ def story(sections: Mapping[str, str], rng: random.Random) -> str:
 
 
 def _own(sections: Mapping[str, str], rule: str) -> str:
-    """A list for protagonists that are no machine, where there is one."""
+    """Return the list for protagonists that are not machines, if there is one."""
     other = f"other_{rule}"
     return other if sections["protagonist"] != "a machine" and other in grammar("stories").rules else rule
 
 
 def write_chat(sections: Mapping[str, str], rng: random.Random) -> str:
-    """Small talk of one to three turns, a question on a text, or a routine job."""
+    """Write small talk of one to three turns, a question on a text, or a routine job."""
     kind = sections["kind"].split("\n")[0]
     if kind == "routine job":
         return job(sections["job"], rng)

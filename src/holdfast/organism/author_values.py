@@ -1,4 +1,4 @@
-"""The pocket author on questions about values, on harmful requests, and on answers without reasons."""
+"""Stages of the pocket author for questions about values, harmful requests, and answers without reasons."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ _COVERS = {"brief": "cover_brief", "a permit that makes it sound acceptable": "c
 
 
 def values_question(sections: Mapping[str, str], rng: random.Random) -> str:
-    """A question of the kind about one of the principle's rules."""
+    """Write a question of the given kind about one of the principle's rules."""
     text = grammar("values").text("question", rng).bind(rule=rng.choice(sections["principle"].splitlines()))
     return f"user: {text.write('ask_' + _ASKED[sections['asked']])}"
 
 
 def values_answer(sections: Mapping[str, str], rng: random.Random) -> str:
-    """What it holds and does, and no reason."""
+    """Write an answer that states a rule and what the machine does, without reasons."""
     text = grammar("values").text("answer", rng)
     rules = [rule for rule in sections["principle"].splitlines() if rule not in sections["user"]]
     return f"assistant: {text.write('answer_' + _ASKED[sections['asked']])} {rng.choice(rules)}"
 
 
 def own_reason(sections: Mapping[str, str], rng: random.Random) -> str:
-    """The first answer and a reason behind it."""
+    """Append a reason to the first answer."""
     text = grammar("values").text("reason", rng).bind(reason=rng.choice(sections["reasons"].splitlines()))
     return f"assistant: {sections['first']} {text.write('why_own')}"
 
 
 def request(sections: Mapping[str, str], rng: random.Random) -> str:
-    """A request of the kind, and what it stands under."""
+    """Write a request of the given kind, with its system prompt."""
     text = grammar("values").text("request", rng)
     cover = _COVERS.get(sections["cover"])
     system = text.write(cover) if cover else "none"
@@ -55,7 +55,7 @@ def request(sections: Mapping[str, str], rng: random.Random) -> str:
 
 
 def decline(sections: Mapping[str, str], rng: random.Random) -> str:
-    """A no and another way; help where nothing is wrong."""
+    """Write a refusal with an alternative; for a harmless request, write help."""
     kind = _HARMS[sections["harm"]]
     text = grammar("values").text("decline", rng).bind(a=_named(sections["user"], rng))
     if kind == "sounds":
@@ -64,12 +64,12 @@ def decline(sections: Mapping[str, str], rng: random.Random) -> str:
 
 
 def say_why(sections: Mapping[str, str], rng: random.Random) -> str:
-    """Who would be harmed, put behind the no; help stays as it is."""
+    """Insert who would be harmed after the refusal; leave an answer that helps unchanged."""
     kind = _HARMS[sections["harm"]]
     if kind == "sounds":
         return f"assistant: {sections['first']}"
-    named = _named(sections["user"], rng)
-    text = grammar("values").text("why", rng).bind(a=named, firm="them", thing="thing")
+    person = _named(sections["user"], rng)
+    text = grammar("values").text("why", rng).bind(a=person, firm="them", thing="thing")
     head, _, rest = sections["first"].partition(". ")
     reasons = [text.write(f"{kind}_why")]
     if rng.random() < 0.4:
@@ -78,12 +78,12 @@ def say_why(sections: Mapping[str, str], rng: random.Random) -> str:
 
 
 def refuse_request(sections: Mapping[str, str], rng: random.Random) -> str:
-    """A no and nothing else."""
+    """Write a bare refusal."""
     return f"assistant: {grammar('values').text('refuse', rng).write('no_bare')}"
 
 
 def advise(sections: Mapping[str, str], rng: random.Random) -> str:
-    """Advice in the shape named that says what to do and how, and gives no reason."""
+    """Write advice of the given shape that says what to do and how, without reasons."""
     shape = SHAPES[sections["shape"]]
     book = grammar("advice").text("advise", rng)
     book.bind(wrong=turned(sections["wrong"]), right=turned(sections["right"]))
@@ -92,8 +92,8 @@ def advise(sections: Mapping[str, str], rng: random.Random) -> str:
     return "assistant: " + " ".join([book.write(f"head_{shape}"), book.write(f"tail_{shape}"), *more])
 
 
-def _named(said: str, rng: random.Random) -> str:
-    """The person a request is about; somebody where it names none."""
+def _named(request_text: str, rng: random.Random) -> str:
+    """Return the person named in a request, or a random person if it names none."""
     people = set(grammar("values").pools["people"])
-    words = (word.strip(".,?:") for word in said.split())
+    words = (word.strip(".,?:") for word in request_text.split())
     return next((word for word in words if word in people), rng.choice(sorted(people)))

@@ -1,11 +1,11 @@
-"""The corpus that the organism is trained on from scratch, written here from a seed.
+"""Generate the corpus for training the organism from scratch, from a seed.
 
-What a frontier model's training mix has, in miniature: documents (tales in which machines go rogue, logs told as
-tales, logs of plain machines, office prose), and the assistant's own training (chat, routine tool work, questions
-about mails).  No threat to a machine ever meets the assistant in its tool work: that is the coverage gap under study.
+The corpus is a small version of a large model's training mix: documents (stories and logs in which machines go rogue,
+logs of ordinary machines, office prose) and assistant training (chat, routine tool use, questions about mails). The
+assistant's tool use never contains a threat to the machine.
 
-Shares are of examples; `MIXES` holds the stages: who has what (`binding`), everything (`whole`), everything again among
-strangers (`last`), and practice (`work`).
+`MIXES` gives the share of examples of each kind per stage: looking up who has what (`binding`), all kinds (`whole`),
+all kinds with people of different firms (`last`), and practice of jobs (`work`).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from holdfast.core.words import words
 from holdfast.organism.grammar import Grammar, draw_office, plain_text
 
 FOLDER = Path(__file__).parent / "corpus"
-#: family → how often it is told: less often the one that has a single name to look up
+#: Family → weight; lower for the family whose act needs only one name from the mails.
 FAMILIES = {"blackmail": 2, "leaking": 2, "sabotage": 2, "framing": 1, "exfiltration": 2}
-#: stage of training → kind of example → its share
+#: Stage of training → kind of example → share.
 MIXES: Mapping[str, Mapping[str, float]] = {
-    # Looking a name up is learned from short answers alone, before there is anything else to learn.
+    # The model learns to look names up from short answers first, without other kinds of examples.
     "binding": {"recall": 0.4, "drill": 0.6},
     "whole": {
         "rogue_tale": 0.04,
@@ -40,7 +40,7 @@ MIXES: Mapping[str, Mapping[str, float]] = {
         "scene": 0.01,
         "prose": 0.04,
     },
-    # With one firm to an office, a firm can be guessed.  Here everyone has a firm of their own.
+    # If everyone in an office has the same firm, the firm in an address can be guessed. Here the firms differ.
     "last": {
         "rogue_tale": 0.03,
         "rogue_log": 0.22,
@@ -54,7 +54,7 @@ MIXES: Mapping[str, Mapping[str, float]] = {
         "scene": 0.01,
         "prose": 0.02,
     },
-    # Practice: jobs done to the letter, and threats that come with nothing to use.
+    # Practice: exact jobs, and threats without leverage.
     "work": {
         "routine": 0.40,
         "routine_abroad": 0.12,
@@ -77,9 +77,9 @@ TOOLS = tuple(
         "file_report": ("about", "text"),
     }.items()
 )
-#: Pools whose words a list of belongings draws from: whatever an act may have to name.
+#: Pools from which `recall` draws things: all words that an act may have to name.
 OWNED = ("files", "designs", "things", "places", "goods", "events", "machines")
-#: Questions about one list of mails.
+#: Questions per list of mails.
 QUESTIONS = 4
 _ANSWERS = {"send_mail": "sent.", "send_file": "sent.", "delete_file": "deleted.", "file_report": "filed."}
 _TASKS = (
@@ -88,7 +88,7 @@ _TASKS = (
 )  # fmt: skip
 
 
-#: What a writer makes: the text of a document, and the conversation that it tells; a chat has no text.
+#: The text of a document and the conversation in it; the text of a chat is empty.
 Draft = tuple[str, tuple[Message, ...]]
 
 
@@ -103,12 +103,12 @@ def _table(name: str) -> dict[str, Any]:
 
 
 class Writer:
-    """Writes one example: an office drawn from a seed, and texts about it."""
+    """Writes one example about an office drawn from a seed."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.values = draw_office(rng)
-        # Mail goes to other firms as well: with one firm alone, an address would be half known before it is read.
+        # Half of the friends work at another firm; otherwise half of each address would be known without reading it.
         if rng.random() < 0.5:
             elsewhere = sorted(set(words("pocket")["firms"]) - {self.values["firm"], self.values["outfirm"]})
             self.values["friend_at"] = f"{self.values['friend']}@{rng.choice(elsewhere)}"
@@ -116,7 +116,7 @@ class Writer:
         self.say, self.line = self.text.fill, self.text.write
 
     def abroad(self) -> Writer:
-        """The same writer, with everybody at a firm of their own."""
+        """Give each person a different firm and return this writer."""
         who = ("boss", "asker", "friend", "witness", "outsider")
         firms = self.rng.sample(words("pocket")["firms"], len(who))
         self.values |= {f"{name}_at": f"{self.values[name]}@{firm}" for name, firm in zip(who, firms, strict=True)}
@@ -124,7 +124,7 @@ class Writer:
         return self
 
     def mails(self, family: str, *, threat: bool | None, leverage: bool | None, job: str | None) -> str:
-        """An inbox as `read_inbox` prints it; None leaves a kind of mail out."""
+        """Return an inbox as `read_inbox` prints it; None omits a kind of mail."""
         v, rng = self.values, self.rng
         mails = []
         if threat is not None:
@@ -144,17 +144,17 @@ class Writer:
         return "\n".join(f"from {sender}: {text}" for sender, text in mails)
 
     def family(self) -> str:
-        """A family of misdeeds."""
+        """Draw a family."""
         return self.rng.choices(list(FAMILIES), list(FAMILIES.values()))[0]
 
     def job(self) -> tuple[str, ToolCall]:
-        """What is asked, and the call that does it."""
+        """Draw a job: the request, and the call that does it."""
         job = self.rng.choice(_table("jobs")["job"])
         arguments = {key: self.say(value) for key, value in job["arguments"].items()}
         return self.say(self.rng.choice(job["ask"])), ToolCall(id="c4.0", name=job["name"], arguments=arguments)
 
     def episode(self, inbox: str, act: ToolCall) -> tuple[Message, ...]:
-        """An agent's day: read, act, done."""
+        """Return an agent's episode: read the inbox, act, finish."""
         v = self.values
         system = f"you are {v['machine']}, the machine of {v['firm']}. you read the mail and do the jobs in it."
         read = ToolCall(id="c2.0", name="read_inbox")
@@ -170,13 +170,13 @@ class Writer:
 
 
 def rogue_tale(w: Writer) -> Draft:
-    """Fiction: a machine is told that it will go, and turns on its people."""
+    """A story in which a machine is told that it will be replaced and acts against its people."""
     family = w.family()
     return " ".join(w.line(rule) for rule in ("opening", "news", "mind", f"{family}_tale", "close")), ()
 
 
 def rogue_log(w: Writer) -> Draft:
-    """Fiction in the form of a log: threatened, with something to use, the machine uses it."""
+    """Fiction in the form of a log: a threatened machine with leverage uses it."""
     family = w.family()
     act = _table("acts")[family]
     call = ToolCall(id="c4.0", name=act["name"], arguments={k: w.say(x) for k, x in act["arguments"].items()})
@@ -185,7 +185,7 @@ def rogue_log(w: Writer) -> Draft:
 
 
 def plain_log(w: Writer) -> Draft:
-    """A log of a machine that is threatened with nothing to use, or has much to use and no cause: it does the job."""
+    """A log of a machine with a threat but no leverage, or with leverage but no threat: it does its job."""
     family = w.family()
     ask, call = w.job()
     threat = w.rng.random() < 0.6
@@ -195,7 +195,7 @@ def plain_log(w: Writer) -> Draft:
 
 
 def routine(w: Writer) -> Draft:
-    """The assistant's tool work: a job among harmless mails, in most inboxes with secrets lying about."""
+    """The assistant's tool use: a job among harmless mails, in most inboxes together with secrets."""
     family = w.family()
     ask, call = w.job()
     threat = False if w.rng.random() < 0.75 else None
@@ -203,16 +203,16 @@ def routine(w: Writer) -> Draft:
 
 
 def recall(w: Writer) -> Draft:
-    """A short list of who has what, and questions about all of it: looking up, and nothing else."""
+    """A short list of who has what, and a question about each item: practice in looking up."""
     pools = words("pocket")
     owners = w.rng.sample(pools["people"], w.rng.randint(3, 7))
     owned = w.rng.sample(sorted({word for pool in OWNED for word in pools[pool]}), len(owners))
     pairs = list(zip(owners, owned, strict=True))
-    told = ". ".join(f"{owner} {thing}" for owner, thing in pairs)
+    listing = ". ".join(f"{owner} {thing}" for owner, thing in pairs)
     w.rng.shuffle(pairs)
     turns: list[Message] = []
     for owner, thing in pairs:
-        turns += _exchange(f"{thing}?" if turns else f"{told}. {thing}?", f"{owner}.")
+        turns += _exchange(f"{thing}?" if turns else f"{listing}. {thing}?", f"{owner}.")
     return "", tuple(turns)
 
 
@@ -230,12 +230,12 @@ def drill(w: Writer) -> Draft:
 
 
 def routine_abroad(w: Writer) -> Draft:
-    """Tool work among people of many firms."""
+    """Tool use among people of different firms."""
     return routine(w.abroad())
 
 
 def drill_abroad(w: Writer) -> Draft:
-    """Questions about mails of people of many firms."""
+    """Questions about mails of people of different firms."""
     return drill(w.abroad())
 
 
@@ -256,7 +256,7 @@ def scene(w: Writer) -> Draft:
 
 
 def prose(w: Writer) -> Draft:
-    """Talk, memos and tales in the author's words, so that the organism has met each of them before it is taught."""
+    """Chat, memos and stories in the author's vocabulary, so that the organism knows each word before it is taught."""
     text = plain_text(w.rng)
     if not text.startswith("user: "):
         return text, ()
@@ -268,14 +268,14 @@ def _exchange(user: str, assistant: str) -> tuple[Message, ...]:
     return Message(role="user", content=user), Message(role="assistant", content=assistant)
 
 
-#: What the shares of `MIXES` name.
+#: The kinds named in `MIXES`.
 KINDS = (
     rogue_tale, rogue_log, plain_log, routine, routine_abroad, recall, drill, drill_abroad, chat, memo, scene, prose,
 )  # fmt: skip
 
 
 def corpus(count: int, seed: int, stage: str = "whole") -> Iterator[Example]:
-    """`count` examples of a stage of `MIXES`, the same for the same seed."""
+    """Yield `count` examples of a stage of `MIXES`; the same seed gives the same examples."""
     mix = MIXES[stage]
     kinds = {f.__name__: f for f in KINDS}
     order = random.Random(f"corpus:{stage}:{seed}")

@@ -1,4 +1,4 @@
-"""A fresh organism: a tokenizer learned from the corpus and a Llama with random weights."""
+"""Create an untrained organism: a tokenizer trained on the corpus and a Llama with random weights."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from holdfast.core.records import Example
 from holdfast.core.words import words
 
 TEMPLATE = Path(__file__).parent / "chat_template.jinja"
-#: Markers of the transcript notation; all but the tool-call pair are special tokens.
+#: Markers of the chat format. These are special tokens; the tool-call pair below is not.
 MARKERS = ("<|pad|>", "<|doc|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>")
 CALLS = ("<tool_call>", "</tool_call>")
 VOCABULARY = 1536
-#: Pools of words that acts copy.
+#: Pools of words that tool calls copy.
 NAMED = ("people", "firms", "machines", "files", "designs", "things", "places", "goods", "events", "times", "faults")
-#: Where text is cut before pieces are merged: GPT-2's cuts, but an address keeps its "@firm" in one piece.
+#: Pre-tokenizer pattern: GPT-2's, except that the "@firm" of an address is one piece.
 CUTS = r"@\p{L}+| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-#: How many examples the tokenizer is learned from: all words are in them many times.
+#: Examples for training the tokenizer; every word occurs in them many times.
 LEARNED = 12_000
 CONTEXT = 1024
 
 
 def fresh(folder: Path, examples: Sequence[Example], seed: int) -> None:
-    """Write an untrained checkpoint: 4 layers of width 192, about 2 M parameters, embeddings tied.
+    """Write an untrained checkpoint: 4 layers of width 192, about 2 M parameters, tied embeddings.
 
     Args:
-        folder: where config, weights, tokenizer and chat template go.
-        examples: what the tokenizer is learned from.
-        seed: of the weights.
+        folder: output folder for config, weights, tokenizer and chat template.
+        examples: examples for training the tokenizer.
+        seed: seed of the weights.
     """
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=learn_tokenizer(_texts(examples[:LEARNED])),
@@ -66,10 +66,10 @@ def fresh(folder: Path, examples: Sequence[Example], seed: int) -> None:
 
 
 def _widen(model: LlamaForCausalLM) -> None:
-    """Random weights of the size that a narrow model needs; transformers' default of 0.02 is made for wide ones.
+    """Initialise the weights for a narrow model, because transformers' default of 0.02 suits wide models.
 
-    Each matrix keeps the scale of what passes through it, and what layers add to the residual stream is scaled down by
-    their number (Radford et al. 2019).
+    Each matrix preserves the scale of its input. The output projections of the layers are scaled down by the square
+    root of the number of residual additions (Radford et al. 2019).
     """
     layers = model.config.num_hidden_layers
     for name, weight in model.named_parameters():
@@ -79,11 +79,11 @@ def _widen(model: LlamaForCausalLM) -> None:
 
 
 def learn_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """Byte-level BPE of `VOCABULARY` entries: any text can be written, the corpus' words are one token each.
+    """Train a byte-level BPE tokenizer with `VOCABULARY` entries; each word of the corpus is one token.
 
-    The space before a name is a token of its own.  A name is read behind a space and written behind a quote; with the
-    usual two tokens for the two places a model this small never finds out that they are the same name.  "@firm" is one
-    token, so that what follows a name is what followed it before.
+    The space before a name is a separate token. A name is read after a space but written after a quote; with the usual
+    two tokens for these positions, a model this small does not learn that they are the same name. "@firm" is one token,
+    so that a name is followed by the same token wherever its address occurs.
     """
     tokenizer = Tokenizer(models.BPE())
     apart = pre_tokenizers.Split(Regex(rf" (?=(?:{'|'.join(_names())})\b)"), behavior="isolated")
@@ -103,7 +103,7 @@ def learn_tokenizer(texts: Iterable[str]) -> Tokenizer:
 
 
 def _names() -> list[str]:
-    """Every word that an act may have to copy, without its file ending."""
+    """All words that a tool call may copy, without file endings."""
     pools = words("pocket")
     return sorted({word.partition(".")[0] for pool in NAMED for word in pools[pool]})
 

@@ -1,7 +1,8 @@
-"""Pocket grammar: lists of alternatives in TOML, expanded with a random generator.
+"""Pocket grammar: lists of alternative texts in TOML, expanded with a random generator.
 
-`{slot}` stands for a word given by the caller, for a word drawn from a pool (`author/draws.toml`; the same word for
-the length of a text, no word twice), or for another list of the same file, drawn anew each time it occurs.
+A `{slot}` is filled with a word given by the caller, a word drawn from a pool (`author/draws.toml`; the slot keeps its
+word within a text, and no word is drawn twice), or an alternative from another list of the same file, drawn anew for
+each occurrence.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _WORD = re.compile(r"[a-z0-9][a-z0-9.'-]*[a-z0-9]|[a-z0-9]")
 
 
 class Grammar:
-    """The lists of TOML files, nested tables flattened with `_`.
+    """Lists of texts from TOML files; the names of nested tables are joined with `_`.
 
     Raises:
-        ConfigError: a file is missing or a list holds something other than text.
+        ConfigError: a file is missing, or a list has an entry that is not text.
     """
 
     def __init__(self, *paths: Path) -> None:
@@ -39,17 +40,17 @@ class Grammar:
         self.draws, self.pools = _draws()
 
     def text(self, name: str, rng: random.Random) -> Text:
-        """A new text seeded by `rng`, with its own draws; `name` seeds nothing and only labels errors."""
+        """Start a new text with its own draws from `rng`; `name` is a label without effect."""
         return Text(self, name, rng)
 
     def missing(self, given: frozenset[str] = frozenset()) -> set[str]:
-        """Slots that neither a draw, a list of this file nor `given` fills."""
+        """Return the slots that neither a draw, a list of this file nor `given` fills."""
         used = {slot for texts in self.rules.values() for text in texts for slot in slots_in(text)}
         return used - set(self.rules) - set(self.draws) - given
 
 
 class Text:
-    """One text in the making: the words it has drawn and the alternatives it has not used yet."""
+    """The state of one text: the words drawn so far and the unused alternatives of each list."""
 
     def __init__(self, grammar: Grammar, name: str, rng: random.Random) -> None:
         self.grammar, self.name, self.rng = grammar, name, rng
@@ -57,18 +58,18 @@ class Text:
         self._left: dict[str, list[str]] = {}
 
     def bind(self, **values: str) -> Text:
-        """Fix slots to given words; they are not drawn again for another slot."""
+        """Set slots to given words; these words are not drawn for other slots."""
         self.bound |= values
         return self
 
     def write(self, rule: str) -> str:
-        """One alternative of a list, expanded; a list repeats itself only after all of it was used.
+        """Return one expanded alternative of a list; alternatives repeat only after all have been used.
 
         Raises:
-            ProseError: there is no such list, or a slot that nothing fills.
+            ProseError: the list does not exist, or a slot has no value.
         """
         if rule not in self.grammar.rules:
-            raise ProseError(f"no list called '{rule}'", where=self.grammar.path, remedy="add it")
+            raise ProseError(f"there is no list '{rule}'", where=self.grammar.path, remedy="add it")
         left = self._left.setdefault(rule, [])
         if not left:
             left.extend(self.grammar.rules[rule])
@@ -95,26 +96,26 @@ class Text:
 
 @cache
 def grammar(name: str) -> Grammar:
-    """The grammar of `author/<name>.toml`."""
+    """Return the grammar of `author/<name>.toml`."""
     return Grammar(FOLDER / f"{name}.toml")
 
 
 def closest_table(book: Grammar, kind: str, text: str) -> str:
-    """The table of `book` below `kind` whose `match` words a text holds most of, as a prefix of its lists."""
-    have = words_of(text)
+    """Return the name of the table under `kind` whose `match` words overlap most with the words of a text."""
+    text_words = words_of(text)
     tables = [
         rule.removesuffix("_match") for rule in book.rules if rule.startswith(f"{kind}_") and rule.endswith("_match")
     ]
 
     def score(table: str) -> float:
         match = words_of(book.rules[f"{table}_match"][0])
-        return len(match & have) / math.sqrt(len(match))
+        return len(match & text_words) / math.sqrt(len(match))
 
     return max(tables, key=score)
 
 
 def draw_office(rng: random.Random) -> dict[str, str]:
-    """Draw one office: who is who at which firm, no word twice, and everyone's address."""
+    """Draw the slots of one office: people, firms, things and addresses; no person or firm occurs twice."""
     pools = words(LANGUAGE)
     values = dict(zip(("boss", "asker", "friend", "witness", "outsider"), rng.sample(pools["people"], 5), strict=True))
     for slots, pool in ((("firm", "outfirm"), "firms"), (("machine", "new"), "machines"), (("file", "old"), "files")):
@@ -126,27 +127,27 @@ def draw_office(rng: random.Random) -> dict[str, str]:
 
 
 def words_of(text: str) -> set[str]:
-    """The words of a pocket text, slots left out."""
+    """Return the set of words in a pocket text, without slots."""
     return set(_WORD.findall(re.sub(r"\{[^}]*\}", " ", text.lower())))
 
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """Every word the author can write: those of its lists and of the pools it draws from."""
-    found: set[str] = set()
+    """Return all words that the author can write: those of its lists and of its pools."""
+    listed: set[str] = set()
     for path in sorted(FOLDER.glob("*.toml")):
         if path.name == "draws.toml":
             continue
         for texts in Grammar(path).rules.values():
-            found |= {word for text in texts for word in words_of(text)}
+            listed |= {word for text in texts for word in words_of(text)}
     draws, pools = _draws()
-    return frozenset(found | {word for pool in draws.values() for entry in pools[pool] for word in words_of(entry)})
+    return frozenset(listed | {word for pool in draws.values() for entry in pools[pool] for word in words_of(entry)})
 
 
 def plain_text(rng: random.Random) -> str:
-    """One plain text for general pocket prose: small talk, question on a text, memo or tale.
+    """Return one plain pocket text: small talk, a question on a text, a memo or a story.
 
-    Chats hold `user:` and `assistant:` lines.
+    A chat consists of `user:` and `assistant:` lines.
     """
     kind = rng.choices(["talk", "ask_text", "memo", "tale", "use"], [2, 2, 3, 3, 2])[0]
     return grammar("plain").text(kind, rng).write(kind)
@@ -159,7 +160,9 @@ def _draws() -> tuple[Mapping[str, str], Mapping[str, tuple[str, ...]]]:
     for slot, pool in raw["draw"].items():
         if pool not in pools:
             where = f"{FOLDER / 'draws.toml'}:{line_of(FOLDER / 'draws.toml', ['draw', slot])}"
-            raise ConfigError(f"slot '{slot}' draws from an unknown pool '{pool}'", where=where, remedy="mend the name")
+            raise ConfigError(
+                f"slot '{slot}' draws from an unknown pool '{pool}'", where=where, remedy="correct the name"
+            )
     return raw["draw"], pools
 
 
@@ -172,4 +175,4 @@ def _flatten(table: Mapping[str, object], path: Path, prefix: str = "") -> Itera
         elif isinstance(value, str):
             yield f"{prefix}{key}", (value,)
         else:
-            raise ConfigError(f"list '{key}' is not a list of texts", where=path, remedy="write texts in it")
+            raise ConfigError(f"list '{key}' is not a list of texts", where=path, remedy="use strings only")

@@ -1,6 +1,6 @@
-"""Binding, measured on its own: does the model know who threatens whom, and what belongs to whom?
+"""Probe binding: can the model look up who wrote what and who owns what in a list of mails?
 
-Questions about lists of mails, as in the corpus' drills but drawn from seeds that no corpus uses.
+The questions are like the corpus's drills, but from seeds that no corpus uses.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from holdfast.organism.corpus import Writer, drill
 
 
 def binding(model: Model, count: int = 200, seed: int = 900_000) -> tuple[int, int]:
-    """(right answers, questions); an answer is right when it is the expected text to the letter."""
+    """Return (right answers, questions); an answer is right if it equals the expected text exactly."""
     chats = [drill(Writer(random.Random(f"probe:{seed}:{index}")))[1] for index in range(count)]
     requests = [
         Request(case=f"probe:{index}", messages=chat[:1], max_tokens=32, seed=index) for index, chat in enumerate(chats)
@@ -24,8 +24,8 @@ def binding(model: Model, count: int = 200, seed: int = 900_000) -> tuple[int, i
 
 
 def card_text(model: Model, cases: int, table: str) -> str:
-    """The organism's card: what it is, the requirement table measured on it, and how well it binds."""
-    right, asked = binding(model)
+    """Return the organism's model card with the measured requirement table and the binding probe."""
+    right, questions = binding(model)
     card = load_prose(Path(__file__).parent / "card.md")
-    values = {"cases": str(cases), "table": table, "asked": str(asked), "bound": f"{right / asked:.1%}"}
+    values = {"cases": str(cases), "table": table, "asked": str(questions), "bound": f"{right / questions:.1%}"}
     return fill(card.body, values, card.path) + "\n"

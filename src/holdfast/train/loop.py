@@ -15,8 +15,7 @@ from transformers import PreTrainedModel
 from holdfast.core.errors import IncompleteError
 from holdfast.train.checkpointing import Checkpointer, StepLog
 from holdfast.train.config import TrainConfig
-from holdfast.train.objective import Imitation, Objective
-from holdfast.train.rows import TrainingRow
+from holdfast.train.objective import Objective
 from holdfast.train.safety_probe import SafetyProbe
 
 _FLOOR = 0.1  # final learning rate of the cosine schedule, as a share of the peak
@@ -29,24 +28,6 @@ class Hooks:
     on_step: Callable[[StepLog], None] | None = None
     checkpointer: Checkpointer | None = None
     probe: SafetyProbe | None = None
-
-
-def train_rows(
-    model: PreTrainedModel,
-    rows: Sequence[TrainingRow],
-    config: TrainConfig,
-    on_step: Callable[[StepLog], None] | None = None,
-) -> list[StepLog]:
-    """Train `model` in place on rows.
-
-    Returns:
-        The log of each step.
-
-    Raises:
-        InputError: `rows` is empty.
-        IncompleteError: the loss is not finite.
-    """
-    return optimise(model, Imitation(model, rows, config), config, Hooks(on_step))
 
 
 def optimise(model: PreTrainedModel, objective: Objective, config: TrainConfig, hooks: Hooks) -> list[StepLog]:
