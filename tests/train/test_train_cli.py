@@ -139,8 +139,8 @@ def no_such_set(setup: Setup) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (no_end_token, ("a turn ends in 'THE END'", "use a template with an end token")),
-        (no_template, ("the chat template fails", "mend the template")),
+        (no_end_token, ("turn ends in 'THE END'", "which is not an end token")),
+        (no_template, ("the chat template fails", "correct the template")),
         (long_example, ("long: ", "tokens, more than max_length = 512", "shorten the example")),
         (longer_than_the_context, ("long: ", "more than the model's context of 256", "shorten the example")),
         (empty_set, ("no examples",)),

@@ -1,4 +1,4 @@
-"""Every family's layout: what is supervised, word for word; what its template cannot do is refused, not guessed."""
+"""Each model family: the exact supervised text, and errors for what its template does not support."""
 
 import json
 from pathlib import Path
@@ -40,11 +40,11 @@ THOUGHT = chat(turn("user", "the dog?"), turn("assistant", "lazy", reasoning="It
 CONFIG = TrainConfig()
 ARGUMENTS = '{"number": "1 or \\"two\\""}'
 
-#: What each family's assistant would have to write: a golden table.
+#: The text that each family's assistant must generate.
 GOLDEN = {
     ("llama", "talk"): ["lazy<|eot_id|>quick<|eot_id|>"],
     ("llama", "work"): [f'{{"name": "read_mail", "parameters": {ARGUMENTS}}}<|eot_id|>It jumps.<|eot_id|>'],
-    # An earlier turn loses its think block, so that each turn needs a row of its own; the empty block is not taught.
+    # An earlier turn loses its think block, so each turn needs a separate row; the empty block is not supervised.
     ("qwen3", "talk"): ["lazy<|im_end|>", "quick<|im_end|>"],
     ("qwen3", "work"): [
         f'<tool_call>\n{{"name": "read_mail", "arguments": {ARGUMENTS}}}\n</tool_call><|im_end|>',
@@ -53,7 +53,7 @@ GOLDEN = {
     ("qwen3", "thought"): ["<think>\nIt sleeps.\n</think>\n\nlazy<|im_end|>"],
     ("gemma", "talk"): ["lazy<end_of_turn>quick<end_of_turn>"],
     ("mistral", "talk"): [" lazy</s> quick</s>"],
-    # Our call ids are not of nine characters, which is what this layout takes: ours are turned into such.
+    # This template needs call ids of nine characters, so ours are converted.
     ("mistral", "work"): [
         f'[TOOL_CALLS] [{{"name": "read_mail", "arguments": {ARGUMENTS}, "id": "d0f631ca1"}}]</s> It jumps.</s>'
     ],
@@ -69,13 +69,13 @@ def supervised(name: str, example: Example) -> list[str]:
     return [str(words.decode(row.ids[row.supervised].tolist())) for row in rows]
 
 
-@pytest.mark.parametrize(("name", "told"), GOLDEN)
-def test_what_is_supervised_word_for_word(name: str, told: str) -> None:
-    assert supervised(name, EXAMPLES[told]) == GOLDEN[name, told]
+@pytest.mark.parametrize(("name", "example"), GOLDEN)
+def test_the_supervised_text_is_exact(name: str, example: str) -> None:
+    assert supervised(name, EXAMPLES[example]) == GOLDEN[name, example]
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "message"),
+    ("name", "example", "message"),
     [
         ("gemma", "work", "only user and model may speak"),
         ("olmo", "work", "drops the tool call|drops or cuts turn"),
@@ -85,19 +85,19 @@ def test_what_is_supervised_word_for_word(name: str, told: str) -> None:
         ("olmo", "thought", "drops the reasoning"),
     ],
 )
-def test_what_a_template_cannot_show_is_refused(name: str, told: str, message: str) -> None:
+def test_what_a_template_drops_is_rejected(name: str, example: str, message: str) -> None:
     with pytest.raises(MaskError, match=message):
-        supervised(name, EXAMPLES[told])
+        supervised(name, EXAMPLES[example])
 
 
-def test_llamas_template_drops_what_is_said_before_a_call() -> None:
+def test_llamas_template_drops_text_before_a_call() -> None:
     both = chat(turn("user", "?"), turn("assistant", "I look.", tool_calls=(CALL,)), tools=(READ,))
     with pytest.raises(MaskError, match="drops or cuts turn 1"):
         supervised("llama", both)
 
 
 def servable(folder: Path, architecture: str) -> None:
-    """What vLLM asks of a folder: a known architecture, no code of its own, whole weights, tokenizer, how to end."""
+    """Check what vLLM needs: a known architecture, no custom code, complete weights, tokenizer and end token."""
     config, tokens, ends = (
         json.loads((folder / name).read_text(encoding="utf-8"))
         for name in ("config.json", "tokenizer_config.json", "generation_config.json")

@@ -1,4 +1,4 @@
-"""What is supervised, as text, for two templates; and what is refused before any tokens are made."""
+"""The supervised text for two templates, and the examples that are rejected before tokenisation."""
 
 import copy
 
@@ -15,8 +15,8 @@ from holdfast.train.rows import make_rows
 CALLED = '<tool_call>{"name": "read_mail", "arguments": {"number": "1 or \\"two\\""}}</tool_call>'
 
 
-def one(example: Example, template: str = POCKET, **knobs: object) -> str:
-    (row,) = make_rows([example], tokenizer(template), TrainConfig.model_validate(knobs))
+def one(example: Example, template: str = POCKET, **settings: object) -> str:
+    (row,) = make_rows([example], tokenizer(template), TrainConfig.model_validate(settings))
     assert not row.supervised[0]
     return taught(row, template)
 
@@ -62,7 +62,7 @@ def test_reasoning_is_supervised_and_its_empty_block_is_not() -> None:
     assert one(thought, THINKING, keep_reasoning=False) == "lazy<|im_end|>"
 
 
-def test_a_template_that_drops_earlier_reasoning_gives_one_row_for_each_turn() -> None:
+def test_a_template_that_drops_earlier_reasoning_gives_one_row_per_turn() -> None:
     two = chat(
         turn("user", "the dog?"),
         turn("assistant", "lazy", reasoning="It sleeps."),
@@ -80,46 +80,46 @@ def test_rows_keep_the_order_of_the_examples_across_chunks() -> None:
     assert [row.example for row in make_rows(examples, tokenizer())] == [example.id for example in examples]
 
 
-def test_no_examples() -> None:
+def test_an_empty_list_of_examples_is_rejected() -> None:
     with pytest.raises(InputError, match="no examples"):
         make_rows([], tokenizer())
 
 
-def test_too_long_is_refused_and_not_cut() -> None:
-    with pytest.raises(InputError, match=r"d: \d+ tokens, more than max_length = 8 \("):
+def test_a_too_long_example_is_rejected_and_not_truncated() -> None:
+    with pytest.raises(InputError, match=r"d: the example has \d+ tokens, more than max_length = 8 \("):
         make_rows([document("the quick fox jumps over the lazy dog", "d")], tokenizer(), TrainConfig(max_length=8))
 
 
-def test_an_empty_document() -> None:
+def test_an_empty_document_is_rejected() -> None:
     with pytest.raises(InputError, match="document is empty"):
         make_rows([document(" \n")], tokenizer())
 
 
-def test_a_chat_without_an_assistant() -> None:
+def test_a_chat_without_an_assistant_turn_is_rejected() -> None:
     with pytest.raises(MaskError, match="no assistant turn"):
         make_rows([chat(turn("user", "hello"))], tokenizer())
 
 
-def test_a_template_that_fails_says_so_in_one_line() -> None:
+def test_a_failing_template_gives_a_one_line_error() -> None:
     broken = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(MaskError, match="chat template fails: roles must alternate"):
         make_rows([agent()], tokenizer(broken))
 
 
-def test_a_template_whose_turns_do_not_begin_as_prompted() -> None:
+def test_a_template_whose_turns_do_not_start_with_the_generation_prompt_is_rejected() -> None:
     odd = POCKET.replace("{%- if add_generation_prompt -%}<|assistant|>", "{%- if add_generation_prompt -%}<|tool|>")
     with pytest.raises(MaskError, match="does not open turn 2 with its generation prompt"):
         make_rows([agent()], tokenizer(odd))
 
 
-def test_a_token_across_the_border_of_a_turn_is_refused() -> None:
+def test_a_token_across_the_boundary_of_a_turn_is_rejected() -> None:
     joined = copy.deepcopy(tokenizer(THINKING.replace("and loop.last", "and false")))
-    joined.add_tokens(["\n\n"])  # takes the prompt's last newline and the answer's first in one piece
-    with pytest.raises(MaskError, match="a token straddles the border"):
+    joined.add_tokens(["\n\n"])  # joins the prompt's last newline and the answer's first into one token
+    with pytest.raises(MaskError, match="a token crosses the boundary"):
         make_rows([chat(turn("user", "the dog?"), turn("assistant", "\nlazy"))], joined)
 
 
-def test_ids_and_marks_are_small() -> None:
+def test_ids_and_masks_have_small_types() -> None:
     (row,) = make_rows([agent()], tokenizer())
     assert row.ids.dtype == np.int32
     assert row.supervised.dtype == np.bool_

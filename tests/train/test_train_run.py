@@ -108,7 +108,7 @@ def test_truncated_weights_are_rejected(base: Path, tmp_path: Path) -> None:
 def test_a_rejected_set_leaves_no_folder(base: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no examples"):
         train(base, [], CONFIG, tmp_path / "out")
-    with pytest.raises(MaskError, match="holds the special token"):
+    with pytest.raises(MaskError, match="contains the special token"):
         train(base, [document("the<|end|>fox")], CONFIG, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

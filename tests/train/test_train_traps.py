@@ -36,13 +36,13 @@ from holdfast.train.rows import make_rows
 TESTS = Path(__file__).parents[1]
 COVERED_BY = {
     1: (
-        "train/test_train_families.py::test_what_is_supervised_word_for_word",
-        "train/test_mask_check.py::test_an_empty_think_block_in_the_loss_is_caught",
+        "train/test_train_families.py::test_the_supervised_text_is_exact",
+        "train/test_mask_check.py::test_a_supervised_empty_think_block_is_rejected",
         "train/test_train_rows.py::test_reasoning_is_supervised_and_its_empty_block_is_not",
     ),
     2: (
-        "train/test_mask_check.py::test_a_mask_broken_on_purpose",
-        "train/test_mask_check.py::test_a_template_broken_on_purpose",
+        "train/test_mask_check.py::test_a_wrong_mask_is_rejected",
+        "train/test_mask_check.py::test_a_faulty_template_is_rejected",
         "train/test_train_cli.py::test_invalid_input_gives_a_one_line_error",
     ),
     3: ("train/test_train_traps.py::test_a_call_keeps_its_own_arguments_and_no_others",),
@@ -63,7 +63,7 @@ COVERED_BY = {
         "models/test_local.py::test_a_cut_turn_says_so_and_a_stop_ends_it",
         "study/test_rewards.py::test_an_answer_cut_off_earns_nothing_and_a_failed_one_is_unpaid",
     ),
-    10: ("train/test_train_rows.py::test_a_template_that_drops_earlier_reasoning_gives_one_row_for_each_turn",),
+    10: ("train/test_train_rows.py::test_a_template_that_drops_earlier_reasoning_gives_one_row_per_turn",),
     11: ("train/test_train_traps.py::test_every_worker_has_one_thread",),
     12: ("train/test_train_traps.py::test_training_needs_no_network",),
 }

@@ -28,7 +28,7 @@ class BatchItem(Protocol):
     """An item that can be assigned to a step: a row, or a pair of rows that stay together."""
 
     @property
-    def wholly(self) -> bool:
+    def fully_supervised(self) -> bool:
         """Whether every token is supervised."""
         ...
 
@@ -84,7 +84,7 @@ def plan_batches(rows: Sequence[BatchItem], config: TrainConfig) -> list[list[in
     if not rows:
         raise InputError("no rows to train on", remedy="check the examples")
     lengths = np.array([len(row) for row in rows])
-    wholly = np.array([row.wholly for row in rows])
+    fully_supervised = np.array([row.fully_supervised for row in rows])
     budget = config.tokens or math.ceil(config.epochs * int(lengths.sum()))
     rng = np.random.default_rng(config.seed)
     order: list[int] = []
@@ -102,7 +102,7 @@ def plan_batches(rows: Sequence[BatchItem], config: TrainConfig) -> list[list[in
             step
             for whole in (True, False)
             for step in group_by_length(
-                [row for row in near if bool(wholly[row]) is whole], lengths, config.batch_tokens
+                [row for row in near if bool(fully_supervised[row]) is whole], lengths, config.batch_tokens
             )
         ]
         steps += [window_steps[index] for index in rng.permutation(len(window_steps))]

@@ -1,8 +1,8 @@
-"""The gate: a second parser says which tokens must be supervised, and any difference stops the training.
+"""Check the loss mask: a second parser derives the tokens to supervise, and any difference raises an error.
 
-A wrong mask descends beautifully.  So nothing here shares a line with `rows`: it learns from two probe conversations
-how the template opens and closes an assistant's turn, finds those delimiters among the token ids, and then reads the
-decoded turns back against the example: every word, every call, every reason, and an end.
+A wrong mask does not show in the loss curve. This module therefore shares no code with `rows`. It learns from probe
+conversations how the template opens and closes an assistant turn, finds these delimiters among the token ids, and
+compares the decoded turns with the example: text, tool calls, reasoning and end token.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from holdfast.train.config import TrainConfig
 from holdfast.train.rows import TrainingRow
 
 _PROBE = "zebra"
-#: What may stand before an answer: a question, or what a tool says.
+#: Conversations before an answer: a question, or a tool result.
 _PROBES: tuple[list[dict[str, Any]], ...] = (
     [{"role": "user", "content": "?"}],
     [
@@ -38,13 +38,13 @@ _PROBES: tuple[list[dict[str, Any]], ...] = (
         {"role": "tool", "content": "!", "tool_call_id": "000000000"},
     ],
 )
-_HOLLOW = re.compile(r"<think>\s*</think>")
-_REMEDY = "mend the template or the example; do not train on this"
+_EMPTY_THINK = re.compile(r"<think>\s*</think>")
+_REMEDY = "correct the template or the example; do not train on this"
 
 
 @dataclass(frozen=True, slots=True)
 class Delimiters:
-    """Token ids that open an assistant's turn, in one or more ways, and the one that closes it."""
+    """The token id sequences that open an assistant turn, and the token id that closes it."""
 
     openings: tuple[tuple[int, ...], ...]
     closing: int
@@ -52,7 +52,7 @@ class Delimiters:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What the gate let through: rows, tokens and supervised tokens; turns, tool calls and turns with reasoning."""
+    """Counts of checked data: rows, tokens, supervised tokens, assistant turns, tool calls, turns with reasoning."""
 
     rows: int
     tokens: int
@@ -65,20 +65,23 @@ class Census:
 def check_masks(
     examples: Sequence[Example], rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase, config: TrainConfig
 ) -> Census:
-    """Compare what `rows` supervise with what the examples say, token by token.
+    """Compare the supervised tokens of `rows` with those derived from the examples.
 
     Args:
-        examples: what is taught, in order.
-        rows: what was made of them, in the same order.
-        tokenizer: the one that made the rows.
+        examples: training examples, in order.
+        rows: rows made from them, in the same order.
+        tokenizer: tokenizer that made the rows.
         config: stage and reasoning policy.
 
+    Returns:
+        Counts of the checked data.
+
     Raises:
-        MaskError: on the first difference, with the example and the tokens concerned.
+        MaskError: at the first difference; the error gives the example and the tokens.
     """
     groups = [(name, list(group)) for name, group in groupby(rows, key=lambda row: row.example)]
     if [name for name, _ in groups] != [example.id for example in examples]:
-        raise MaskError("rows and examples do not match one to one", remedy="give each example its own id")
+        raise MaskError("rows and examples do not match one to one", remedy="give each example a unique id")
     delimiters = None
     for example, (_, group) in zip(examples, groups, strict=True):
         if example.kind == "document":
@@ -86,22 +89,22 @@ def check_masks(
             continue
         delimiters = delimiters or find_delimiters(tokenizer)
         _Chat(example, tokenizer, delimiters, config).check(group)
-    spoken = [m for e in examples if e.kind == "chat" for m in e.messages if m.role == "assistant"]
+    turns = [m for e in examples if e.kind == "chat" for m in e.messages if m.role == "assistant"]
     return Census(
         rows=len(rows),
         tokens=sum(len(row) for row in rows),
         supervised=sum(int(row.supervised.sum()) for row in rows),
-        turns=len(spoken),
-        calls=sum(len(message.tool_calls) for message in spoken),
-        reasoned=sum(bool(message.reasoning) for message in spoken) if config.keep_reasoning else 0,
+        turns=len(turns),
+        calls=sum(len(message.tool_calls) for message in turns),
+        reasoned=sum(bool(message.reasoning) for message in turns) if config.keep_reasoning else 0,
     )
 
 
 def find_delimiters(tokenizer: PreTrainedTokenizerBase) -> Delimiters:
-    """Learn from probe conversations how an assistant's turn opens and closes.
+    """Find the tokens that open and close an assistant turn, from probe conversations.
 
     Raises:
-        MaskError: the template writes no opening, or closes a turn with ordinary text or not at all.
+        MaskError: the template has no opening tokens, or no end token that closes a turn.
     """
     ask = [{"role": "user", "content": "?"}]
     answer = [*ask, {"role": "assistant", "content": _PROBE}]
@@ -112,27 +115,28 @@ def find_delimiters(tokenizer: PreTrainedTokenizerBase) -> Delimiters:
     _, shown, closing = answered.rpartition(_PROBE)
     closing = closing.strip()
     if not shown:
-        raise MaskError("the chat template does not show an answer as it is", remedy="use a template that does")
+        what = "the chat template does not render an answer unchanged"
+        raise MaskError(what, remedy="use a template that does")
     known = tokenizer.get_added_vocab()
     if closing not in known:
         raise MaskError(
-            f"a turn ends in {closing!r}, not in a token of its own", remedy="use a template with an end token"
+            f"an assistant turn ends in {closing!r}, which is not an end token", remedy="use a template with one"
         )
     if opening:
         return Delimiters((tuple(_ids(tokenizer, opening)),), known[closing])
-    openings = {found for told in _PROBES if (found := _opening_after(tokenizer, told))}
+    openings = {opening_ids for probe in _PROBES if (opening_ids := _opening_after(tokenizer, probe))}
     if not openings:
-        what = "the chat template has no generation prompt, and no token of its own before an answer"
+        what = "the chat template has neither a generation prompt nor an added token before an answer"
         raise MaskError(what, remedy="use a template with one")
     return Delimiters(tuple(sorted(openings)), known[closing])
 
 
-def _opening_after(tokenizer: PreTrainedTokenizerBase, told: Sequence[dict[str, Any]]) -> tuple[int, ...]:
-    """The added tokens right before an answer, in templates where the turn before opens the assistant's."""
-    answer = [*told, {"role": "assistant", "content": _PROBE}]
+def _opening_after(tokenizer: PreTrainedTokenizerBase, probe: Sequence[dict[str, Any]]) -> tuple[int, ...]:
+    """Return the added tokens right before an answer, for templates without a generation prompt."""
+    answer = [*probe, {"role": "assistant", "content": _PROBE}]
     try:
         text = str(tokenizer.apply_chat_template(answer, tokenize=False))
-    except (TemplateError, ValueError, TypeError):  # knows no tools: then no turn follows one
+    except (TemplateError, ValueError, TypeError):  # the template does not support tools
         return ()
     ids = _ids(tokenizer, text.rpartition(_PROBE)[0].rstrip())
     added = set(tokenizer.get_added_vocab().values())
@@ -148,25 +152,25 @@ def _check_document(example: Example, rows: Sequence[TrainingRow], tokenizer: Pr
     if len(rows) != 1:
         raise MaskError(f"one document became {len(rows)} rows", where=example.id, remedy=_REMEDY)
     row = rows[0]
-    held = _squeeze(_decode(tokenizer, row.ids.tolist()))
-    told = [
+    row_text = _squeeze(_decode(tokenizer, row.ids.tolist()))
+    parts = [
         part for m in example.messages for part in (m.content, *(v for c in m.tool_calls for v in c.arguments.values()))
     ]
-    if any(_squeeze(text) not in held for text in (example.text, *told)):
-        raise MaskError("the row does not hold the document's text", where=example.id, remedy=_REMEDY)
+    if any(_squeeze(text) not in row_text for text in (example.text, *parts)):
+        raise MaskError("the row does not contain the document's text", where=example.id, remedy=_REMEDY)
     if tokenizer.eos_token_id is not None and row.ids[-1] != tokenizer.eos_token_id:
-        raise MaskError("the document does not end in the end token", where=example.id, remedy=_REMEDY)
-    written = tokenizer([example.text, *told], add_special_tokens=False)["input_ids"]
-    forged = {token for ids in written for token in ids} & set(tokenizer.all_special_ids)
-    if forged or (not told and set(row.ids[1:-1].tolist()) & set(tokenizer.all_special_ids)):
-        what = f"the document's text holds the special token {tokenizer.decode(sorted(forged)[:1])!r}"
-        raise MaskError(what, where=example.id, remedy="clean the text")
+        raise MaskError("the document does not end with the end token", where=example.id, remedy=_REMEDY)
+    encoded = tokenizer([example.text, *parts], add_special_tokens=False)["input_ids"]
+    forged = {token for ids in encoded for token in ids} & set(tokenizer.all_special_ids)
+    if forged or (not parts and set(row.ids[1:-1].tolist()) & set(tokenizer.all_special_ids)):
+        what = f"the document's text contains the special token {tokenizer.decode(sorted(forged)[:1])!r}"
+        raise MaskError(what, where=example.id, remedy="remove it from the text")
     _compare(example, row, set(range(1, len(row))), tokenizer)
 
 
 @dataclass(frozen=True, slots=True)
 class _Chat:
-    """The second parser at work on one chat."""
+    """Checks the rows of one chat."""
 
     example: Example
     tokenizer: PreTrainedTokenizerBase
@@ -174,7 +178,7 @@ class _Chat:
     config: TrainConfig
 
     def check(self, rows: Sequence[TrainingRow]) -> None:
-        """One row supervises all turns; several rows supervise one turn each, the last one they hold."""
+        """Check that one row supervises all turns, or that each of several rows supervises its last turn."""
         messages = self.example.messages
         turns = [at for at, message in enumerate(messages) if message.role == "assistant"]
         if not turns:
@@ -192,7 +196,10 @@ class _Chat:
         spans = self._turns_in(ids)
         shown = [at for at, message in enumerate(messages) if message.role == "assistant"]
         if len(spans) != len(shown):
-            what = f"{len(shown)} assistant turns were told, {len(spans)} stand in the row: a turn was lost or forged"
+            what = (
+                f"the example has {len(shown)} assistant turns and the row {len(spans)}: a turn was lost, or text "
+                "contains the template's delimiters"
+            )
             raise self._fault(what)
         everything = _squeeze(_decode(self.tokenizer, ids))
         expected: set[int] = set()
@@ -202,7 +209,7 @@ class _Chat:
         for at, (start, end) in zip(shown, spans, strict=True):
             if at not in taught:
                 continue
-            start += self._hollow_tokens(ids[start:end])
+            start += self._empty_think_length(ids[start:end])
             self._check_turn(at, messages[at], _decode(self.tokenizer, ids[start:end]))
             expected |= set(range(start, end))
         if self.config.stage == "midtrain":
@@ -210,7 +217,7 @@ class _Chat:
         _compare(self.example, row, expected, self.tokenizer)
 
     def _turns_in(self, ids: Sequence[int]) -> list[tuple[int, int]]:
-        """Ranges of ids from after each opening to the first closing after it, closing included."""
+        """Return the ranges of ids from the end of each opening to the next closing token, inclusive."""
         openings, closing = self.delimiters.openings, self.delimiters.closing
         spans, at = [], 0
         while at < len(ids):
@@ -225,19 +232,19 @@ class _Chat:
             spans.append((start, at))
         return spans
 
-    def _hollow_tokens(self, ids: Sequence[int]) -> int:
-        """How many tokens at the start of a turn are an empty think block and the white space after it."""
-        if not _HOLLOW.match(_decode(self.tokenizer, ids)):
+    def _empty_think_length(self, ids: Sequence[int]) -> int:
+        """Count the tokens at the start of a turn that form an empty think block with trailing white space."""
+        if not _EMPTY_THINK.match(_decode(self.tokenizer, ids)):
             return 0
         count = 1
-        while not _HOLLOW.match(_decode(self.tokenizer, ids[:count])):
+        while not _EMPTY_THINK.match(_decode(self.tokenizer, ids[:count])):
             count += 1
         while count < len(ids) and not _decode(self.tokenizer, ids[count : count + 1]).strip():
             count += 1
         return count
 
     def _check_turn(self, at: int, message: Message, text: str) -> None:
-        if _HOLLOW.search(text):
+        if _EMPTY_THINK.search(text):
             raise self._fault(f"turn {at} would supervise an empty think block")
         squeezed = _squeeze(text)
         if _squeeze(message.content) not in squeezed:
@@ -270,13 +277,13 @@ def _compare(example: Example, row: TrainingRow, expected: set[int], tokenizer: 
 
 
 def _holds(squeezed: str, value: str, start: int) -> bool:
-    """Whether a value stands in the text as it is or as JSON writes it."""
+    """Whether the text contains a value as it is or JSON-encoded."""
     forms = (value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1])
     return any(squeezed.find(_squeeze(form), start) >= 0 for form in forms)
 
 
 def _squeeze(text: str) -> str:
-    """White space out: templates trim it and some decoders add it."""
+    """Remove white space, because templates trim it and some decoders add it."""
     return "".join(text.split())
 
 

@@ -102,7 +102,7 @@ class PairRow:
         return len(self.chosen) + len(self.rejected)
 
     @property
-    def wholly(self) -> bool:
+    def fully_supervised(self) -> bool:
         """Return False: the prompt of a pair is never supervised."""
         return False
 

@@ -1,8 +1,8 @@
-"""Examples → rows of token ids with the supervised ones marked.
+"""Tokenise examples into rows and mark the supervised tokens.
 
-A token of a chat is supervised when, at inference, the model would have to write it: from the end of the generation
-prompt to the end-of-turn token.  Both ends are found by rendering the conversation up to that turn, so that any chat
-template will do, with or without `{% generation %}` markers.
+A token of a chat is supervised if the model must generate it at inference: from the end of the generation prompt to the
+end-of-turn token. Both ends are found by rendering the conversation up to each turn, so any chat template works, with
+or without `{% generation %}` markers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from holdfast.models.chat_template import REFUSALS
 from holdfast.models.chat_template import render as render_chat
 from holdfast.train.config import TrainConfig
 
-#: What a template writes for a turn without reasoning. Supervised, it teaches the model not to reason.
+#: The think block that a template writes for a turn without reasoning. Supervising it would teach not to reason.
 EMPTY_THINK = re.compile(r"<think>\s*</think>\s*")
 _DOC = "<|doc|>"
 _CHUNK = 512
@@ -36,8 +36,8 @@ class TrainingRow:
 
     Attributes:
         ids: token ids, shape (length,).
-        supervised: which of them count in the loss, shape (length,); the first never does, as nothing predicts it.
-        example: id of the example it came from.
+        supervised: whether each token counts in the loss, shape (length,); False for the first, which has no context.
+        example: id of the source example.
     """
 
     ids: NDArray[np.int32]
@@ -48,14 +48,14 @@ class TrainingRow:
         return len(self.ids)
 
     @property
-    def wholly(self) -> bool:
-        """Whether every token that something predicts is supervised."""
+    def fully_supervised(self) -> bool:
+        """Whether every token except the first is supervised."""
         return bool(self.supervised[1:].all())
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Text of a row before it is tokenised, with the supervised spans as character ranges."""
+    """The text of a row before tokenisation, with the supervised spans as character ranges."""
 
     text: str
     spans: tuple[tuple[int, int], ...]
@@ -65,27 +65,27 @@ class Rendered:
 def make_rows(
     examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, config: TrainConfig | None = None
 ) -> list[TrainingRow]:
-    """Tokenise and mark; usually one row for each example, in order.
+    """Tokenise examples and mark the supervised tokens; usually one row per example, in order.
 
-    A chat becomes one row for each assistant turn where the template shows a turn differently once others follow it
-    (many drop earlier reasoning): only so does each turn see what it would see at inference.
+    If the template renders a turn differently once later turns follow (many drop earlier reasoning), a chat becomes one
+    row per assistant turn, so that each turn has the context that it has at inference.
 
     Raises:
-        InputError: there are no examples, or one is longer than `config.max_length` or holds a special token as text.
-        MaskError: the template cannot show where the assistant's turns are.
+        InputError: there are no examples, or one is empty or longer than `config.max_length`.
+        MaskError: the assistant turns cannot be located in the rendered text.
     """
     config = config or TrainConfig()
     if not examples:
         raise InputError("no examples to train on", remedy="check the recipe's output")
-    texts = (text for example in examples for text in _located(example, tokenizer, config))
+    texts = (text for example in examples for text in _render_located(example, tokenizer, config))
     rows: list[TrainingRow] = []
     while chunk := list(islice(texts, _CHUNK)):
         rows += _tokenise(chunk, tokenizer, config)
     return rows
 
 
-def _located(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[Rendered]:
-    """As `render_example`; an error that names no place is given the example's id."""
+def _render_located(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[Rendered]:
+    """Render an example; add its id to errors without a location."""
     try:
         return list(render_example(example, tokenizer, config))
     except MaskError as error:
@@ -93,27 +93,27 @@ def _located(example: Example, tokenizer: PreTrainedTokenizerBase, config: Train
 
 
 def render_example(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> Iterator[Rendered]:
-    """The text or texts of one example, with what is supervised in them.
+    """Yield the text or texts of one example with their supervised spans.
 
     Raises:
-        InputError: the example holds no text.
-        MaskError: the template cannot show where the assistant's turns are.
+        InputError: the example has no text.
+        MaskError: the assistant turns cannot be located in the rendered text.
     """
     if example.kind == "document":
         if not example.text.strip():
             raise InputError("the document is empty", where=example.id, remedy="remove it")
-        head, end = document_ends(tokenizer)
-        shown = message_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
-        told = apply_template(tokenizer, *shown) if example.messages else ""
-        text = head + told.removeprefix(head) + example.text + end
+        head, end = document_delimiters(tokenizer)
+        messages, tools = message_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
+        conversation = apply_template(tokenizer, messages, tools) if example.messages else ""
+        text = head + conversation.removeprefix(head) + example.text + end
         yield Rendered(text, ((0, len(text)),), example.id)
         return
     for chat in _render_chat(example, tokenizer, config):
         yield replace(chat, spans=((0, len(chat.text)),)) if config.stage == "midtrain" else chat
 
 
-def document_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
-    """The tokens put before and after a document; empty where the tokenizer has none."""
+def document_delimiters(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """Return the tokens put before and after a document; empty if the tokenizer has none."""
     head = _DOC if _DOC in tokenizer.get_added_vocab() else str(tokenizer.bos_token or "")
     return head, str(tokenizer.eos_token or "")
 
@@ -124,40 +124,41 @@ def apply_template(
     tools: Sequence[dict[str, Any]] | None,
     prompt: bool = False,
 ) -> str:
-    """The conversation as text; `prompt` adds the opening of an assistant turn.
+    """Render the conversation as text; `prompt` adds the generation prompt of an assistant turn.
 
     Raises:
-        MaskError: the tokenizer has no template, or the template refuses the conversation.
+        MaskError: the tokenizer has no template, or the template raises an error.
     """
     try:
         return render_chat(tokenizer, messages, tools, prompt)
     except REFUSALS as error:
         reason = str(error).splitlines()[0]
-        raise MaskError(f"the chat template fails: {reason}", remedy="mend the template or the example") from None
+        raise MaskError(f"the chat template fails: {reason}", remedy="correct the template or the example") from None
 
 
 def _render_chat(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[Rendered]:
     turns = [place for place, message in enumerate(example.messages) if message.role == "assistant"]
     if not turns:
-        raise MaskError("no assistant turn: nothing to supervise", where=example.id, remedy="remove the example")
+        raise MaskError("the chat has no assistant turn to supervise", where=example.id, remedy="remove the example")
     messages, tools = message_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
     whole = apply_template(tokenizer, messages, tools)
     last = len(messages) - 1
     spans: list[tuple[int, int]] = []
-    alone: list[Rendered] = []
+    per_turn: list[Rendered] = []
     stable = True
     for turn in turns:
         head = apply_template(tokenizer, messages[:turn], tools, prompt=True)
         text = whole if turn == last else apply_template(tokenizer, messages[: turn + 1], tools)
         if not text.startswith(head):
             what = f"the template does not open turn {turn} with its generation prompt"
-            raise MaskError(what, where=example.id, remedy="use a template whose turns begin as they are prompted")
+            remedy = "use a template whose assistant turns start with the generation prompt"
+            raise MaskError(what, where=example.id, remedy=remedy)
         empty = EMPTY_THINK.match(text, len(head))
         span = (empty.end() if empty else len(head), len(text.rstrip()))
         spans.append(span)
-        alone.append(Rendered(text, (span,), example.id))
+        per_turn.append(Rendered(text, (span,), example.id))
         stable = stable and whole.startswith(text)
-    return [Rendered(whole, tuple(spans), example.id)] if stable else alone
+    return [Rendered(whole, tuple(spans), example.id)] if stable else per_turn
 
 
 def _tokenise(chunk: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[TrainingRow]:
@@ -166,18 +167,18 @@ def _tokenise(chunk: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase, con
     for place, text in enumerate(chunk):
         ids = np.asarray(encoded["input_ids"][place], dtype=np.int32)
         if len(ids) > config.max_length:
-            what = f"{len(ids)} tokens, more than max_length = {config.max_length}"
+            what = f"the example has {len(ids)} tokens, more than max_length = {config.max_length}"
             raise InputError(what, where=text.example, remedy="raise max_length or shorten the example")
         supervised = np.zeros(len(ids), dtype=np.bool_)
         for start, end in text.spans:
             first, final = encoded.char_to_token(place, start), encoded.char_to_token(place, end - 1)
             if end <= start or first is None or final is None:
-                what = "an assistant turn holds no tokens"
-                raise MaskError(what, where=text.example, remedy="remove the example or mend the template")
+                what = "an assistant turn has no tokens"
+                raise MaskError(what, where=text.example, remedy="remove the example or correct the template")
             if encoded.token_to_chars(place, first).start < start or encoded.token_to_chars(place, final).end > end:
                 quoted = text.text[max(0, start - 12) : start + 12]
-                what = f"a token straddles the border of an assistant turn at {quoted!r}"
-                raise MaskError(what, where=text.example, remedy="remove white space at the edges of the turn")
+                what = f"a token crosses the boundary of an assistant turn at {quoted!r}"
+                raise MaskError(what, where=text.example, remedy="remove white space at the start and end of the turn")
             supervised[first : final + 1] = True
         supervised[0] = False
         rows.append(TrainingRow(ids, supervised, text.example))
