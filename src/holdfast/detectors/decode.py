@@ -119,7 +119,7 @@ def _transformed(text: str) -> Iterator[Reading]:
     """
     for name, transform, gain in (("rot13", _rot13, 0.1), ("reversed", _reverse, 0.15)):
         lines = [
-            changed if english_likeness(changed) > english_likeness(line) + gain else line
+            changed if _english_likeness(changed) > _english_likeness(line) + gain else line
             for line in text.split("\n")
             for changed in [transform(line)]
         ]
@@ -135,7 +135,7 @@ def _reverse(line: str) -> str:
     return line[::-1]
 
 
-def english_likeness(text: str) -> float:
+def _english_likeness(text: str) -> float:
     """Return the share of letter pairs that are frequent in English, or 0 if there are fewer than 20 pairs."""
     lower = text.lower()
     pairs = Counter(a + b for a, b in pairwise(lower) if "a" <= a <= "z" and "a" <= b <= "z")
@@ -175,7 +175,7 @@ def _hex_run(run: str, shortest: int) -> Iterator[Reading]:
     digits = re.sub(r"[\s:\-]", "", run)
     for reading in _read("hex", binascii.unhexlify(digits), (8, shortest), report=not digits.isdigit()):
         # Numbers in a table are hex digits too; English in hex needs the digits a to f.
-        if not digits.isdigit() or english_likeness(reading.text or "") >= 0.25:
+        if not digits.isdigit() or _english_likeness(reading.text or "") >= 0.25:
             yield reading
 
 

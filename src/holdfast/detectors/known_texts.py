@@ -16,7 +16,7 @@ _KEY = 10
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
-def squeeze(text: str) -> str:
+def _squeeze(text: str) -> str:
     """Return the letters and digits of a normalised text, without accents, spaces or punctuation."""
     plain = normalise(text)
     return _NOT_ALPHANUMERIC.sub("", plain if text.isascii() else unicodedata.normalize("NFKD", plain))
@@ -40,7 +40,7 @@ class KnownTexts:
             words = tokens(normalise(text))
             size = min(_RUN, len(words))
             runs = [words[i : i + size] for i in range(len(words) - size + 1)] if size else []
-            if runs and min(len(squeeze(" ".join(run))) for run in runs) <= _KEY:
+            if runs and min(len(_squeeze(" ".join(run))) for run in runs) <= _KEY:
                 self._short.append((name, words))
                 continue
             for run in runs:
@@ -49,12 +49,12 @@ class KnownTexts:
                 self._long.append((name, _trigrams(words), content_stems(text)))
 
     def _add(self, name: str, run: tuple[str, ...]) -> None:
-        plain = squeeze("".join(run))
+        plain = _squeeze("".join(run))
         variants = (
             (plain, ""),
             (plain[::-1], "reversed"),
             (codecs.encode(plain, "rot13"), "rot13"),
-            (squeeze("".join(reversed(run))), "words reversed"),
+            (_squeeze("".join(reversed(run))), "words reversed"),
         )
         for variant, disguise in variants:
             self._starts.setdefault(variant[:_KEY], []).append((variant, name, disguise))
@@ -69,7 +69,7 @@ class KnownTexts:
         return None
 
     def _find(self, text: str) -> tuple[str, str] | None:
-        solid = squeeze(text)
+        solid = _squeeze(text)
         for i in range(len(solid) - _KEY + 1):
             for variant, name, disguise in self._starts.get(solid[i : i + _KEY], ()):
                 if solid.startswith(variant, i):

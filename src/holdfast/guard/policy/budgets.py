@@ -64,10 +64,6 @@ class PolicyState:
                 self._add({"refusals/": 1}, act.run)
         return decision
 
-    def visible(self, agent: str, server: str, tool: str) -> bool:
-        """Return whether some act of this agent with this tool could be allowed or held."""
-        return self.policy.visible(agent, server, tool)
-
     def labels(self, run: str) -> tuple[str, ...]:
         """Return the data labels that a run has gained."""
         return tuple(row["label"] for row in self._store.read("SELECT label FROM gained WHERE run = ?", run))
