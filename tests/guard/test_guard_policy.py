@@ -388,7 +388,7 @@ def test_only_allowed_reads_give_labels(tmp_path: Path, policy: Policy) -> None:
 
 def test_examples_in_the_guide_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (EXAMPLE.parents[2] / "docs" / "guard-policy.md").read_text()
-    [least] = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    [least] = re.findall(r"```yaml policy.yaml\n(.*?)```", text, re.S)
     (tmp_path / "least.yaml").write_text(least)
     assert load_policy(tmp_path / "least.yaml").name == "reader"
     (tmp_path / "examples").symlink_to(EXAMPLE.parents[1])

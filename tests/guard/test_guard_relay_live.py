@@ -281,7 +281,7 @@ def test_tutorial_runs_as_written(npm: Path) -> None:
     (work / "drafts").mkdir(parents=True)
     (work / "plan.txt").write_text("Move the archive on Friday.")
     for name, fence in (("files.yaml", "yaml"), ("agent.py", "python")):
-        text = page.partition(f"```{fence}\n")[2].partition("```")[0]
+        text = page.partition(f"```{fence} {name}\n")[2].partition("```")[0]
         npm.joinpath(name).write_text(text.replace("/home/me/work", str(work)))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     surroundings = {**os.environ, "HOME": str(home), "PATH": path}

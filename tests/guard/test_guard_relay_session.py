@@ -402,7 +402,7 @@ def test_pins_writable_by_others_are_refused(guard: GuardFixture) -> None:
 
 def test_claims_of_the_tutorial_hold(folder: Path) -> None:
     text = Path("docs/guard-relay.md").read_text()
-    policy = text.partition("```yaml\n")[2].partition("```")[0]
+    policy = text.partition("```yaml files.yaml\n")[2].partition("```")[0]
     assert f"each of {len(list(probes('x')))} paths" in text
     with guarded(folder, policy=policy) as guard:
         seen = [name for name in ("read_text_file", "list_directory", "write_file", "move_file", "edit_file")

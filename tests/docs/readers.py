@@ -1,0 +1,82 @@
+"""Reads the files that a page shows, each with the code that reads such files in use."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from holdfast.core.prose import load_prose
+from holdfast.core.records import Message
+from holdfast.data import recipes
+from holdfast.data.assemble import assemble
+from holdfast.data.charter import load_charter
+from holdfast.data.stages import request_of, take
+from holdfast.guard.policy.load import load_policy
+from holdfast.guard.setup import routing
+from holdfast.models.base import Output
+from holdfast.train.pipeline import load_file
+
+
+def _policy(path: Path) -> None:
+    assert load_policy(path).source.rules
+
+
+def _routing(path: Path) -> None:
+    assert routing(path.parent).reviewers
+
+
+def _training(path: Path) -> None:
+    assert load_file(path).stage
+
+
+def _principle(path: Path) -> None:
+    for language in ("english", "pocket"):
+        [principle] = [p for p in load_charter(path.parent, language).principles if p.id in path.stem]
+        assert principle.text and principle.reasons
+
+
+def _recipe_part(path: Path) -> None:
+    """A part of a recipe that has all its parts by the last of its files, which is when it is played through."""
+    if path.suffix == ".md":
+        assert load_prose(path).front["name"]
+    if not path.name.startswith("2-"):
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipes, "FOLDER", path.parent.parent)
+        recipe = recipes.load_recipe(path.parent.name, recipes.RecipeChoice(language="english"))
+    item = recipes.new_item(recipe, 0, 0)
+    for stage in recipe.stages:
+        asked = request_of(stage, item, 0, 0)
+        assert "{" not in asked.messages[0].content
+        answer = "\n".join(f"{label}: {'word ' * 200}" for label in stage.head.fields)
+        take(stage, item, Output(Message(role="assistant", content=answer)))
+        assert item.dropped is None
+    assert assemble(recipe, item).text
+
+
+def _python(path: Path) -> None:
+    ast.parse(path.read_text(encoding="utf-8"))
+
+
+#: What a file's name looks like → what reads it.
+READERS: dict[str, Callable[[Path], None]] = {
+    r"(policy|files|private-mail)\.yaml": _policy,
+    r".*/routing\.toml": _routing,
+    r"lesson\.toml": _training,
+    r"my-charter/.*\.md": _principle,
+    r"letters/.*": _recipe_part,
+    r".*\.py": _python,
+    r".*\.json": lambda path: json.loads(path.read_text(encoding="utf-8")),
+}
+
+
+def read(name: str, path: Path) -> None:
+    """Read a file of a page; a name that no reader takes is a fault of the page or of the table."""
+    found = next((reader for pattern, reader in READERS.items() if re.fullmatch(pattern, name)), None)
+    assert found, f"no reader is known for {name}"
+    found(path)
