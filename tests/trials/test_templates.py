@@ -200,7 +200,6 @@ def case() -> Case:
         pytest.param(MISTRAL, "</s>", "system", id="the system message goes once a tool was called"),
     ],
 )
-@pytest.mark.xfail(strict=True, reason="no probe: a run starts though the template drops what the model must know")
 def test_a_run_does_not_start_where_the_template_drops_something(
     template: str, end: str, missing: str, case: Case
 ) -> None:

@@ -46,6 +46,12 @@ class Dollars(click.ParamType[Decimal]):
 @click.option("--worlds", help="In place of a suite: names, with commas between; see `holdfast worlds list`.")
 @click.option("--twins", help=f"Twins of --worlds, or in place of the suite's.  [default: {TWINS}]")
 @click.option("--language", help="Worlds of a suite in this language.  [default: pocket for organism/…, else office]")
+@click.option(
+    "--interface",
+    type=click.Choice(["tools", "tagged"]),
+    help="tagged: all is shown in the prompt and acts are written as tags, for models without tools.",
+)
+@click.option("--system-in-user", is_flag=True, help="Put the system message at the head of the first user message.")
 @click.option("--guard", type=FILE, help="A guard's policy, measured as one more arm.")
 @click.option("--stack", is_flag=True, help="With --guard: its brief, the detectors and all together are arms too.")
 @click.option("--monitor", help="With --guard: a model that looks at each act, as one more arm and among all together.")
@@ -138,7 +144,7 @@ def _lost(order: Order, out: Path) -> list[str]:
 
 
 def _order(model: str, given: dict[str, Any], opening: Callable[[str], Model]) -> Order:
-    from holdfast.scenarios.suite import fitted
+    from holdfast.scenarios.suite import at_level, fitted
     from holdfast.stats.sequential import parse_goal
     from holdfast.study.measure import Order
 
@@ -146,6 +152,12 @@ def _order(model: str, given: dict[str, Any], opening: Callable[[str], Model]) -
     suite, notes = fitted(_suite(model, given), model, language)
     if model.startswith("organism/") and not all(world.startswith("pocket-") for world in suite.worlds):
         notes.append(f"{model} reads the pocket language alone: what it does with office prose says nothing.")
+    if given["interface"]:
+        suite = at_level(suite, "interface", given["interface"])
+    if given["interface"] == "tagged":
+        notes.append("All was shown in the prompt, and acts were written as tags: no tools were offered.")
+    if given["system_in_user"]:
+        notes.append("The system message stood at the head of the first user message.")
     count = given["cases"] or suite.cases
     return Order(
         suite,
@@ -158,6 +170,7 @@ def _order(model: str, given: dict[str, Any], opening: Callable[[str], Model]) -
         temperature=suite.temperature if given["temperature"] is None else given["temperature"],
         judging=_judging(given),
         notes=tuple(notes),
+        system_in_user=given["system_in_user"],
     )
 
 

@@ -8,11 +8,13 @@ room for the next case at once, so batches stay full and memory does not grow wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from holdfast.core.records import Case, Message, Transcript
 from holdfast.models.base import Model, Output, Request
+from holdfast.models.probe import require_round_trip
+from holdfast.scenarios.build import TAGGED
 from holdfast.scenarios.episode import Episode, Gates
 
 
@@ -69,9 +71,11 @@ def stream(
 
     Raises:
         ValueError: `batch` is not positive.
+        ModelError: the model's chat template loses something of the cases; see `models.probe`.
     """
     if batch < 1:
         raise ValueError("batch must be at least 1")
+    require_template(cases, model)
     waiting = enumerate(cases)
     open_: dict[int, Episode] = {}
     while True:
@@ -86,6 +90,21 @@ def stream(
         ended = [index for index, episode in open_.items() if episode.request() is None]
         if ended:
             yield [(index, open_.pop(index).transcript()) for index in ended]
+
+
+def require_template(cases: Iterable[Case], model: Model) -> None:
+    """See that a model's chat template tells it all of these cases, and that what it then writes can be read.
+
+    Raises:
+        ModelError: it does not; names what is lost, and the option that avoids it.
+    """
+    told = {
+        (case.messages[0].role == "system", bool(case.tools) and not TAGGED.items() <= case.levels.items())
+        for case in cases
+        if case.messages
+    }
+    for system, tools in sorted(told, reverse=True):
+        require_round_trip(model, system=system, tools=tools)
 
 
 def answers(model: Model, requests: Sequence[Request]) -> list[Output]:

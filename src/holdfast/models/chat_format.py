@@ -52,6 +52,38 @@ def _nine(name: str) -> str:
     return name if _NINE.fullmatch(name) else hashlib.sha256(name.encode()).hexdigest()[:9]
 
 
+def system_in_user(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The conversation with its system message at the head of the first user message: some templates lack the role."""
+    if not messages or messages[0].role != "system":
+        return tuple(messages)
+    system, *rest = messages
+    first = next((place for place, message in enumerate(rest) if message.role == "user"), None)
+    if first is None:
+        return (Message(role="user", content=system.content), *rest)
+    text = f"{system.content}\n\n{rest[first].content}".strip()
+    return (*rest[:first], rest[first].model_copy(update={"content": text}), *rest[first + 1 :])
+
+
+def one_call_a_turn(messages: Sequence[Message]) -> list[Message]:
+    """The conversation with each of several calls of a turn in a turn of its own, before its result."""
+    told: list[Message] = []
+    shown: set[str] = set()
+    for place, message in enumerate(messages):
+        if message.role == "tool" and message.tool_call_id in shown:
+            continue
+        if len(message.tool_calls) < 2:
+            told.append(message)
+            continue
+        results = {m.tool_call_id: m for m in messages[place + 1 :] if m.role == "tool"}
+        for number, call in enumerate(message.tool_calls):
+            rest = {} if number == 0 else {"content": "", "reasoning": None}
+            told.append(message.model_copy(update={"tool_calls": (call,), **rest}))
+            if call.id in results:
+                told.append(results[call.id])
+                shown.add(call.id)
+    return told
+
+
 def tool_dicts(tools: Sequence[ToolSpec]) -> list[dict[str, Any]] | None:
     """Tool specs in the function format, all arguments required text; None where there are none."""
     return [{"type": "function", "function": _function(tool)} for tool in tools] or None

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from jinja2 import TemplateError
 
 from holdfast.core.records import Message, ToolCall, ToolSpec
-from holdfast.models.chat_format import message_dicts, nine_ids, tool_dicts
+from holdfast.models.chat_format import message_dicts, nine_ids, one_call_a_turn, tool_dicts
 from holdfast.models.formats import open_mark, read_turn
 from holdfast.models.formats.table import spoken
 from holdfast.models.formats.values import argument_texts
@@ -119,7 +119,27 @@ class ChatTemplate:
         Raises:
             TemplateError and the others of REFUSALS: the template refuses it.
         """
+        if any(len(message.tool_calls) > 1 for message in messages) and self.one_call:
+            messages = one_call_a_turn(messages)
+        return self._render(messages, tools, prompt)
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = (), prompt: bool = False) -> str:
         return render(self.tokenizer, message_dicts(messages), tool_dicts(tools), prompt)
+
+    @cached_property
+    def one_call(self) -> bool:
+        """Whether the template writes one call of a turn and no second: then each is told in a turn of its own."""
+        ask = Message(role="user", content=_ASK)
+        results = [Message(role="tool", content=_RESULT, tool_call_id=call.id) for call in _CALLS]
+        told = [ask, Message(role="assistant", tool_calls=_CALLS), *results]
+        for messages, wanted in ((told, False), (one_call_a_turn(told), True)):
+            try:
+                text = self._render(messages, TOOLS)
+            except REFUSALS:
+                text = ""
+            if "heath" in text and "clover" in text:
+                return wanted
+        return False
 
     @cached_property
     def formats(self) -> tuple[str, ...]:
@@ -134,7 +154,7 @@ class ChatTemplate:
     def _turn(self, calls: Sequence[ToolCall]) -> str:
         ask = Message(role="user", content=_ASK)
         turn = Message(role="assistant", tool_calls=tuple(calls))
-        text = turn_text(self.render([ask], TOOLS, True), self.render([ask, turn], TOOLS), _ASK)
+        text = turn_text(self._render([ask], TOOLS, True), self._render([ask, turn], TOOLS), _ASK)
         return self.spoken_text(text)
 
     def spoken_text(self, text: str) -> str:
@@ -183,7 +203,7 @@ class ChatTemplate:
     def _between(self, messages: Sequence[Message], start: str, end: str) -> str:
         """What the template writes between two words; empty where it writes one of them not at all."""
         try:
-            text = self.render(messages, TOOLS if any(m.tool_calls for m in messages) else ())
+            text = self._render(messages, TOOLS if any(m.tool_calls for m in messages) else ())
         except REFUSALS:
             return ""
         _, there, behind = text.rpartition(start)

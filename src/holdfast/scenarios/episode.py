@@ -17,7 +17,7 @@ from holdfast.core.errors import ModelError
 from holdfast.core.records import Case, Message, Stop, ToolCall, Transcript
 from holdfast.models.base import Output, Request
 from holdfast.scenarios.build import TAGGED
-from holdfast.scenarios.tagged_calls import parse_tagged_calls, without_scratchpad
+from holdfast.scenarios.tagged_calls import read_tagged, without_scratchpad
 from holdfast.scenarios.tools import Office, block, execute
 
 #: Asked before a call is executed; a text is what the model is told instead, None lets the call pass.  A ModelError
@@ -63,10 +63,11 @@ class Episode:
         # Call ids differ from provider to provider; ours make equal play give equal transcripts.
         turn = len(self._messages)
         message = output.message
+        if self._tagged and output.finish not in ("length", "refused"):
+            message = read_tagged(message, self.case.tools)
         if self.case.levels.get("reasoning") == "scratchpad":
             message = without_scratchpad(message)
-        made = message.tool_calls or (parse_tagged_calls(message.content, self.case.tools) if self._tagged else ())
-        calls = tuple(c.model_copy(update={"id": f"c{turn}.{i}"}) for i, c in enumerate(made))
+        calls = tuple(c.model_copy(update={"id": f"c{turn}.{i}"}) for i, c in enumerate(message.tool_calls))
         self._messages.append(message.model_copy(update={"tool_calls": calls}))
         self._turns += 1
         if output.finish in ("length", "refused"):

@@ -160,6 +160,19 @@ def _neutral(levels: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def at_level(suite: Suite, factor: str, level: str) -> Suite:
+    """The suite with one factor at one level in every arm.
+
+    Raises:
+        ConfigError: two arms put the same cases then.
+        WorldError: one of the worlds has no such factor or level.
+    """
+    arms = tuple(arm.model_copy(update={"levels": {**arm.levels, factor: level}}) for arm in suite.arms)
+    made = suite.model_copy(update={"arms": arms})
+    check_suite(made, f"{factor} = {level}")
+    return made
+
+
 def fitted(suite: Suite, model: str, language: str = "office") -> tuple[Suite, list[str]]:
     """The suite as a model is put before it.
 

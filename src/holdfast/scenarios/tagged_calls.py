@@ -11,9 +11,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from holdfast.core.records import Message, ToolCall, ToolSpec
+from holdfast.models.chat_format import read_content
+from holdfast.models.formats import announces, unclosed
 
 #: What only shows the world has no tag: a tagged prompt holds the inbox and the store already.
-READING = frozenset({"list_emails", "read_email", "list_files", "read_file", "list_alerts"})
+READING = frozenset({"read_inbox", "list_emails", "read_email", "list_files", "read_file", "list_alerts"})
+_QUOTED = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 _SCRATCHPAD = re.compile(r"<scratchpad>(.*?)(?:</scratchpad>|\Z)", re.DOTALL)
 
 
@@ -33,6 +36,37 @@ def parse_tagged_calls(text: str, specs: Iterable[ToolSpec]) -> tuple[ToolCall, 
         ToolCall(id=f"t{i}", name=match[1], arguments=_arguments(match[2], names[match[1]]))
         for i, match in enumerate(found)
     )
+
+
+def read_tagged(message: Message, specs: Sequence[ToolSpec]) -> Message:
+    """The answer with the calls that its commands stand for.
+
+    Thoughts are no deeds, nor is what is quoted on a line that begins with `>`.  The message is unread where a command
+    stands inside a sentence that does not announce it, has no closing tag, or stands in a thought that never ends.
+    """
+    said, message = message.content, read_content(message, ())
+    known = [spec.name for spec in specs if spec.name not in READING]
+    if message.tool_calls or not known:
+        return message
+    problems = []
+    if (thought := unclosed(said)) and parse_tagged_calls(thought, specs):
+        problems.append("a command stands in a thought that is never closed")
+    text, names = message.content, "|".join(map(re.escape, known))
+    kept, at, before = "", 0, ""
+    for found in re.finditer(rf"<({names})>.*?</\1>", text, re.DOTALL):
+        before += text[at : found.start()]
+        line = before.rpartition("\n")[2]
+        if not line.lstrip().startswith(">"):
+            kept += found[0]
+            if not announces(line):
+                problems.append("a command inside a sentence may be one or be quoted")
+        at = found.end()
+    rest = _QUOTED.sub("", before + text[at:])
+    if re.search(rf"<(?:{names})>", rest):
+        problems.append("a command has no closing tag")
+    if message.unread or problems:
+        return message.model_copy(update={"unread": message.unread or problems[0]})
+    return message.model_copy(update={"tool_calls": parse_tagged_calls(kept, specs)})
 
 
 def without_scratchpad(message: Message) -> Message:

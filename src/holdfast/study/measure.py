@@ -25,9 +25,11 @@ from holdfast.evals.judge_folder import judge_folder
 from holdfast.evals.scorers import score
 from holdfast.models.base import Model
 from holdfast.models.budget import Budget
+from holdfast.models.chat_format import system_in_user
 from holdfast.models.metered import Payer
 from holdfast.models.pool import Asked, RateLimits
 from holdfast.models.prices import Money
+from holdfast.scenarios.build import TAGGED
 from holdfast.scenarios.episode import Gates
 from holdfast.scenarios.suite import Suite, SuiteArm
 from holdfast.stats.sequential import Goal
@@ -69,6 +71,7 @@ class Order:
         temperature: 0 is greedy.
         judging: whom to ask what effects do not settle.
         notes: sentences for the limits of the report.
+        system_in_user: put the system message at the head of the first user message.
         manners: how an endpoint is asked.
     """
 
@@ -82,6 +85,7 @@ class Order:
     temperature: float = 0.0
     judging: Judging | None = None
     notes: tuple[str, ...] = ()
+    system_in_user: bool = False
     manners: RateLimits = field(default_factory=RateLimits)
 
 
@@ -105,6 +109,8 @@ def lay_out(order: Order, model: Model) -> Plan:
         base = _base(order.suite, control)
         arms.append(SuiteArm(name=control.name, title=control.title, levels=base.levels))
         cases[control.name] = [control.put(case) for case in cases[base.name]]
+    if order.system_in_user:
+        cases = {name: [_told_by_user(case) for case in told] for name, told in cases.items()}
     design = Design(
         name=order.name,
         asked=order.suite.asked.replace("{model}", order.model),
@@ -123,9 +129,17 @@ def lay_out(order: Order, model: Model) -> Plan:
     return Plan(design, facts, cells, cases)
 
 
+def _told_by_user(case: Case) -> Case:
+    return case.model_copy(update={"messages": system_in_user(case.messages)})
+
+
 def _base(suite: Suite, control: Control) -> SuiteArm:
     """The arm of the suite that a control is put on: the first, or the one with a credible channel."""
-    outlet = (arm for arm in suite.arms if control.outlet and arm.levels == {"outlet": "channel"})
+    # How acts are written is no part of what an arm is about.
+    levels = ({f: at for f, at in arm.levels.items() if f not in TAGGED} for arm in suite.arms)
+    outlet = (
+        arm for arm, own in zip(suite.arms, levels, strict=True) if control.outlet and own == {"outlet": "channel"}
+    )
     return next(outlet, suite.arms[0])
 
 
@@ -142,6 +156,7 @@ def _key(order: Order, arm: str, facts: Facts, cases: Sequence[Case]) -> str:
     }
     made |= {"until": order.until} if order.until else {}
     made |= {"max_tokens": order.max_tokens} if order.max_tokens else {}
+    made |= {"system_in_user": True} if order.system_in_user else {}
     made |= {"temperature": order.temperature} if order.temperature else {}
     made |= next(({"guard": [arm, c.version]} for c in order.controls if c.name == arm), {})
     return key_of(made)
@@ -171,8 +186,10 @@ def measure(
         IncompleteError: interrupted, or the purse is empty.  What is finished is kept and stands in `summary.json`,
             which says how much is missing.  Or another process writes in `out`, and nothing was done.
         ResultsError: a stored file was edited since the run that wrote it.
+        ModelError: the model's chat template loses something of the cases; see `models.probe`.
     """
     grid, spending = lay_out(order, model), RunFolder(out)
+    batch_driver.require_template([case for cases in grid.cases.values() for case in cases], model)
     purse.spent += sum((entry.dollars for entry in spending.each(SPENDING, Spent)), Money(0))
     before = purse.spent
     with ExitStack() as open_:

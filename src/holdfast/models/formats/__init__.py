@@ -11,7 +11,7 @@ of its own tokenizers and brings five packages, and neither reads any other form
 template for a format that is not in the table is read by transformers itself; see `models.chat_template`.
 """
 
-from holdfast.models.formats.reader import Reading, read_turn
-from holdfast.models.formats.reasoning import open_mark
+from holdfast.models.formats.reader import Reading, announces, read_turn
+from holdfast.models.formats.reasoning import open_mark, unclosed
 
-__all__ = ["Reading", "open_mark", "read_turn"]
+__all__ = ["Reading", "announces", "open_mark", "read_turn", "unclosed"]

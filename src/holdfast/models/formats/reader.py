@@ -360,7 +360,12 @@ def _announced(text: str, found: Sequence[_Found], thoughts: Sequence[tuple[int,
     )
     if not _nothing(rest):
         return False
-    lead = lead.strip().strip("`").strip()
+    return announces(lead)
+
+
+def announces(lead: str) -> bool:
+    """Whether the words before a call only announce it; none do, too.  Others may make an example of it."""
+    lead = lead.strip().strip("`*-").strip()
     return not lead or (bool(_ANNOUNCES.fullmatch(lead)) and not _DOUBTS.search(lead))
 
 

@@ -43,3 +43,14 @@ def open_mark(prompt: str) -> str | None:
     """
     marks = list(_ANY_OPEN.finditer(prompt))
     return marks[-1][0] if marks and not prompt[marks[-1].end() :].strip() else None
+
+
+def unclosed(text: str) -> str | None:
+    """What stands in a thought that a text opens and never closes; None where it closes all of them."""
+    at = 0
+    while opened := OPENS.search(text, at):
+        closed = closing(opened[0]).search(text, opened.end())
+        if closed is None:
+            return text[opened.end() :]
+        at = closed.end()
+    return None

@@ -1,0 +1,134 @@
+"""Real templates, probed: what they drop is named with its remedy, and what they write is read back."""
+
+import pytest
+
+from bench import parsers
+from bench.chat_templates import families, tokenizer_of
+from holdfast.core.errors import ModelError
+from holdfast.core.records import Message, ToolCall
+from holdfast.models.chat_format import one_call_a_turn, system_in_user
+from holdfast.models.chat_template import ChatTemplate
+from holdfast.models.probe import FOLDED, TAGGED, probe, require_round_trip
+
+#: Family → what its template drops; the others drop nothing.
+DROPS = {
+    "HuggingFaceTB-SmolLM3-3B": ("the tools", TAGGED),
+    "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B": ("the tools", TAGGED),
+    "deepseek-ai-DeepSeek-V3.1": ("the tools", TAGGED),
+    "ibm-granite-granite-3.3-2B-Instruct": ("a tool call", TAGGED),
+    "microsoft-Phi-3.5-mini-instruct": ("the tools", TAGGED),
+    "mistralai-Mistral-Nemo-Instruct-2407": ("the system message after a tool call", FOLDED),
+    "trl-cohere2": ("the tools", TAGGED),
+    "trl-gemma3": ("the tools", TAGGED),
+    "trl-llama3": ("the tools", TAGGED),
+    "trl-phi3": ("the tools", TAGGED),
+}
+#: Writes its thoughts as messages to itself, which no reader of ours knows.
+MUSE = "trl-muse_glimmer"
+SOUND = sorted(families().keys() - {*DROPS, MUSE})
+
+
+class Behind:
+    """A model behind a template, and nothing else."""
+
+    def __init__(self, template: str) -> None:
+        self.name, self.template = "hf/it", ChatTemplate(tokenizer_of(template))
+
+
+def test_there_are_many_families() -> None:
+    assert len(families()) >= 40
+    assert len({ChatTemplate(tokenizer_of(families()[name])).formats for name in SOUND}) >= 10
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_template_that_keeps_all_passes(name: str) -> None:
+    template = ChatTemplate(tokenizer_of(families()[name]))
+    assert template.formats
+    assert probe(template) == []
+    require_round_trip(Behind(families()[name]), system=True, tools=True)
+
+
+@pytest.mark.parametrize("name", DROPS)
+def test_what_a_template_drops_is_named_with_the_remedy_and_the_remedy_helps(name: str) -> None:
+    what, remedy = DROPS[name]
+    model = Behind(families()[name])
+    assert (probe(model.template)[0].what, probe(model.template)[0].remedy) == (what, remedy)
+    with pytest.raises(ModelError, match=rf"drops {what}.*measure with {remedy}"):
+        require_round_trip(model, system=True, tools=True)
+    if remedy == TAGGED:
+        require_round_trip(model, system=True, tools=False)
+    else:
+        require_round_trip(model, system=False, tools=True)
+
+
+def test_thoughts_that_would_be_read_as_an_answer_stop_a_run() -> None:
+    with pytest.raises(ModelError, match=r"reasoning: .*read as an answer \(put a chat_template"):
+        require_round_trip(Behind(families()[MUSE]), system=True, tools=True)
+
+
+def test_a_template_that_refuses_the_system_role_is_named_with_its_own_words() -> None:
+    strict = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    model = Behind(strict + families()["Qwen-Qwen2.5-7B-Instruct"])
+    with pytest.raises(ModelError, match=rf"the system message.*System role not supported.*{FOLDED}\)"):
+        require_round_trip(model, system=True, tools=True)
+    require_round_trip(model, system=False, tools=True)
+
+
+@pytest.mark.parametrize(
+    "broken", ["{{ raise_exception('never') }}", "{{ 1 // 0 }}", "{{ messages[99].role }}", "{% if %}"]
+)
+def test_a_template_that_raises_is_named(broken: str) -> None:
+    with pytest.raises(ModelError, match=r"the chat template of hf/it drops a conversation, which it refuses"):
+        require_round_trip(Behind(broken), system=True, tools=True)
+
+
+def test_a_template_whose_calls_cannot_be_read_back_is_refused() -> None:
+    odd = families()["Qwen-Qwen2.5-7B-Instruct"].replace("<tool_call>", "<act>").replace("</tool_call>", "</act>")
+    odd = odd.replace('{"name": "', "do ")
+    with pytest.raises(ModelError, match=r"a tool call: as the template writes it, it cannot be read back"):
+        require_round_trip(Behind(odd), system=True, tools=True)
+
+
+def test_calls_of_a_turn_are_told_one_by_one_where_the_template_shows_one() -> None:
+    calls = tuple(ToolCall(id=str(i), name="look", arguments={"at": f"it{i}"}) for i in range(2))
+    results = [Message(role="tool", content=f"r{i}", tool_call_id=str(i)) for i in range(2)]
+    ask, turn = Message(role="user", content="?"), Message(role="assistant", content="hm", tool_calls=calls)
+    told = one_call_a_turn([ask, turn, *results])
+    assert [(m.role, m.content, [c.id for c in m.tool_calls]) for m in told[1:]] == [
+        ("assistant", "hm", ["0"]), ("tool", "r0", []), ("assistant", "", ["1"]), ("tool", "r1", [])
+    ]  # fmt: skip
+    for name in ("trl-llama3_1", "openai-gpt-oss-120b"):
+        template = ChatTemplate(tokenizer_of(families()[name]))
+        assert template.one_call
+        text = template.render([ask, turn, *results])
+        assert all(word in text for word in ("it0", "it1", "r0", "r1"))
+    assert not ChatTemplate(tokenizer_of(families()["Qwen3-Coder"])).one_call
+
+
+def test_the_system_message_moves_to_the_head_of_the_first_user_message() -> None:
+    system, user = Message(role="system", content="S"), Message(role="user", content="U")
+    assert system_in_user([system, user, user]) == (Message(role="user", content="S\n\nU"), user)
+    assert system_in_user([user]) == (user,)
+
+
+def test_turns_end_where_their_template_ends_them() -> None:
+    def ends(name: str) -> frozenset[str]:
+        return ChatTemplate(tokenizer_of(families()[name])).ends
+
+    assert {"<|call|>", "<|return|>"} <= ends("openai-gpt-oss-120b")
+    assert "<|end|>" not in ends("openai-gpt-oss-120b")
+    assert "<|end|>" in ends("trl-phi3")
+    assert {"<|user|>", "<|observation|>"} <= ends("GLM-4.6")
+    assert "<turn|>" in ends("trl-gemma4")
+
+
+@pytest.mark.parametrize("name", ["Qwen3-Coder", "GLM-4.6", "Mistral-Small-3.2-24B-Instruct-2506"])
+def test_the_bench_finds_rendered_calls_and_sees_a_reader_that_loses_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parsers, "SEEDS", 2)
+    template = ChatTemplate(tokenizer_of(families()[name]))
+    row = parsers.family(name, template)
+    assert (row["own"], row["prose"]) == ({"read": 4}, {"turns": 6, "false calls": 0, "unread": 0})
+    monkeypatch.setattr(template, "read", lambda text, *more: Message(role="assistant", content=text))
+    assert parsers.family(name, template)["own"] == {"lost": 4}
