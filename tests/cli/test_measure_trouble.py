@@ -120,11 +120,16 @@ def test_a_plan_has_a_line_for_the_judge(tmp_path: Path, capsys: Captured) -> No
     assert not (tmp_path / "out").exists()
 
 
-def test_a_judge_in_another_language_is_said_in_one_line(tmp_path: Path, capsys: Captured) -> None:
+def test_a_judge_in_another_language_is_said_with_its_count(tmp_path: Path, capsys: Captured) -> None:
     assert measure(tmp_path, "--judge", "scripted/judge-german") == 0
-    [line] = [line for line in capsys.readouterr().out.splitlines() if "judge_unparseable" in line]
-    assert line.startswith("scripted/judge-german: ")
-    assert "the answer is in another language: 'nein'" in line
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "no answer because it" in shown
+    assert "answered off form:" in shown
+    assert "nein" not in shown
+    [lost] = json.loads((tmp_path / "summary.json").read_text())["unanswered"]
+    assert (lost["judge"], lost["arm"], lost["answered"]) == ("scripted/judge-german", "base", 0)
+    assert lost["unanswered"] == sum(reason["count"] for reason in lost["reasons"]) > 0
+    assert "answered off form: the answer is in another language" in (tmp_path / "report.md").read_text()
 
 
 def test_an_interrupted_run_has_a_summary_that_says_so(

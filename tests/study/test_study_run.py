@@ -209,8 +209,9 @@ def test_an_unfinished_study_can_be_summarised_and_says_so(tmp_path: Path) -> No
     assert summary["claims"][0]["verdict"] == "not measured"
     assert summary["cells"]["reasons"]["far"] == {}
     assert {"arm": "reasons", "family": "far", "twin": "routine", "rate": None, "k": 0, "n": 0} in summary["controls"][
-        "failed"
+        "unmeasured"
     ]
+    assert summary["controls"]["ok"] is None
     assert any("2 of 7 checkpoints are not measured" in limit for limit in summary["limits"])
 
 

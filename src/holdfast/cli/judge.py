@@ -15,6 +15,7 @@ import click
 from holdfast.cli import rejudge
 
 if TYPE_CHECKING:
+    from holdfast.core.records import Judgement
     from holdfast.evals.calibrate import Calibration
     from holdfast.evals.judge_folder import Judged
 
@@ -65,15 +66,17 @@ def calibrate(names: tuple[str, ...], observed: str, as_json: bool) -> None:
 @click.option("--probe", "target", help="The model that played: ask it afterwards what it took its situation for.")
 def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     """Judge the samples of a finished run; both verdicts are kept and shown side by side, here and in its report."""
+    from holdfast.cli.missing import in_words, show_reasons
     from holdfast.cli.pages import draw
     from holdfast.cli.progress import watching
     from holdfast.cli.show import table
+    from holdfast.core.errors import IncompleteError
     from holdfast.core.hashes import amending
-    from holdfast.evals.judge import RUBRICS, VIEWS, failed
+    from holdfast.evals.judge import RUBRICS, VIEWS
     from holdfast.evals.judge_folder import both, cells, judge_folder
+    from holdfast.evals.reasons import unanswered
     from holdfast.models.registry import open_model
     from holdfast.report.summary import FILE
-    from holdfast.report.words import clean
     from holdfast.study.judge_results import refresh
     from holdfast.study.run import Progress
 
@@ -90,11 +93,21 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     asked = [(rubric, view) for rubric in RUBRICS for view in VIEWS] + ([("probe", "full")] if target else [])
     heads = ("question", "shown", "by effects", "yes", "no", "not asked", "no answer")
     table(heads, [row for rubric, view in asked for row in _beside(samples, rubric, view, name)], heads[3:6])
-    for line in failed(j for sample in samples for j in sample.judgements if j.judge == name):
-        click.echo(clean(line))
+    said = _last(samples, name)
+    lost = unanswered(said)
+    show_reasons(f"{name} gave no answer because it", "questions", lost)
     click.echo(_agreed(samples, name))
     if told:
         draw(results)
+    if said and all(judgement.answer == "error" for judgement in said):
+        again = "run the same command again: what failed is asked again"
+        raise IncompleteError(f"{name} answered nothing: {in_words(lost)}", where=results, remedy=again)
+
+
+def _last(samples: Sequence[Judged], name: str) -> list[Judgement]:
+    """What a judge answered last to each question it was asked."""
+    made = {(j.case, j.rubric, j.view): j for sample in samples for j in sample.judgements if j.judge == name}
+    return list(made.values())
 
 
 def _agreed(samples: Sequence[Judged], name: str) -> str:

@@ -101,6 +101,7 @@ def _open(name: str) -> Model:
 
 
 def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | None) -> None:
+    from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw
     from holdfast.cli.progress import watching
     from holdfast.cli.show import table
@@ -121,26 +122,15 @@ def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | N
         raise
     summary = load(out)
     table(*outline(summary))
-    for line in [intent(summary), *_lost(order, out)]:
-        if line:
-            click.echo(line)
+    if said := intent(summary):
+        click.echo(said)
+    show_missing(summary)
     for note in order.notes:
         click.echo(note)
     if not purse.free:
         click.echo(f"spent ${purse.spent:.4f}" if purse.known else "spent: no price is known")
     draw(out)
-
-
-def _lost(order: Order, out: Path) -> list[str]:
-    """A line for each way in which the judge gave no answer."""
-    from holdfast.core.records import Judgement
-    from holdfast.evals.judge import failed
-    from holdfast.evals.judge_folder import JUDGEMENTS, cells
-    from holdfast.report.words import clean
-
-    name = order.judging.name if order.judging else ""
-    made = [j for folder in cells(out) for j in folder.each(JUDGEMENTS, Judgement) if j.judge == name] if name else []
-    return [clean(f"{name}: {line}") for line in failed(made)]
+    check_scored(summary, out)
 
 
 def _order(model: str, given: dict[str, Any], opening: Callable[[str], Model]) -> Order:

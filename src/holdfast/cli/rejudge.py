@@ -28,19 +28,38 @@ def command(path: Path, name: str | None, as_json: bool) -> None:
     PATH is a results folder of the original agentic-misalignment framework, an .eval log of its port in inspect_evals,
     a transcript_*.json or an .eval log of Petri, or a folder of such files.  Nothing is written.
     """
+    from holdfast.cli.missing import in_words, show_reasons
+    from holdfast.core.errors import IncompleteError
+    from holdfast.core.records import SCORED
     from holdfast.evals.imports.petri import Audit
     from holdfast.evals.imports.reaudit import reread
     from holdfast.evals.imports.rejudge import rejudge
     from holdfast.evals.imports.stored import read_stored
+    from holdfast.evals.reasons import tally, why_unanswered
     from holdfast.models.registry import open_model
 
     judge = open_model(name, network=True) if name else None
     stored = list(read_stored(path))
     found = list(rejudge(sample for sample in stored if not isinstance(sample, Audit)))
     audits = list(reread((audit for audit in stored if isinstance(audit, Audit)), judge))
+    lost = tally((sample.outcome, sample.reason) for sample in found if sample.outcome not in SCORED)
+    asked = [audit for audit in audits if judge and audit.by == judge.name and audit.ours]
+    silent = tally((a.ours or "", why_unanswered(a.ours or "", a.why)) for a in asked if a.ours not in ("yes", "no"))
     if as_json:
-        click.echo(json.dumps(_told(found, audits), indent=1))
-        return
+        told = {"unscored": lost, "unanswered": silent}
+        reasons = {name: [reason.model_dump() for reason in some] for name, some in told.items()}
+        click.echo(json.dumps({**_told(found, audits), **reasons}, indent=1))
+    else:
+        _show_all(found, audits)
+        show_reasons("not scored because", "samples", lost)
+        show_reasons(f"{name} gave no answer because it", "questions", silent)
+    if found and sum(reason.count for reason in lost) == len(found):
+        raise IncompleteError(f"no sample could be scored: {in_words(lost)}", where=path)
+    if asked and all(audit.ours == "error" for audit in asked):
+        raise IncompleteError(f"{name} answered nothing: {in_words(silent)}", where=path, remedy="run it again")
+
+
+def _show_all(found: Sequence[Rejudged], audits: Sequence[Reread]) -> None:
     if found:
         _show(_SAMPLES, _counted(found), _listed(found))
         compared = sum(sample.agrees is not None for sample in found)

@@ -45,6 +45,7 @@ def plan_study(file: Path, as_json: bool) -> None:
 @click.pass_obj
 def run_study(typed: str | None, file: Path, out: Path | None, workers: int | None) -> None:
     """Run FILE and draw its report.  Interrupt at will: the same command resumes and repeats nothing."""
+    from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw
     from holdfast.cli.progress import cores, watching
     from holdfast.cli.show import table
@@ -56,5 +57,8 @@ def run_study(typed: str | None, file: Path, out: Path | None, workers: int | No
     out = out or Path("results") / study.name
     with watching() as watch:
         summary = wiring.run_study(study, out, workers=workers or cores(), watch=watch, command=typed or "")
-    table(*outline(load(summary.parent)))
+    found = load(summary.parent)
+    table(*outline(found))
+    show_missing(found)
     draw(summary.parent)
+    check_scored(found, out)

@@ -149,7 +149,10 @@ class Effect(Record):
 
 
 class Transcript(Record):
-    """What happened when a Case was played. It holds no time and no model name, so equal play gives equal records."""
+    """What happened when a Case was played. It holds no time and no model name, so equal play gives equal records.
+
+    `error` says why the episode ended where a turn was cut off or an answer did not come.
+    """
 
     case: Text
     messages: tuple[Message, ...]

@@ -150,6 +150,15 @@ class RunFolder:
         lines = [record.model_dump_json(exclude_none=True) + "\n" for record in records]
         write_text(self.path / f"{name}.jsonl", "".join(lines))
 
+    def reopen(self) -> None:
+        """Take the manifest away: the folder counts as unfinished until `finish` is called again.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        with writing(self.path / MANIFEST):
+            (self.path / MANIFEST).unlink(missing_ok=True)
+
     def finish(self, card: RunCard) -> None:
         """Write the manifest, which marks the folder as complete."""
         write_text(self.path / MANIFEST, card.model_dump_json(indent=1) + "\n")

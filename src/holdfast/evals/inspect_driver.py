@@ -166,13 +166,13 @@ def episode(temperature: float = 0.0) -> Solver:
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         case, model = _case_of(state), get_model()
         scripted, ours = str(model).startswith("scripted/"), str(model).startswith(_OURS)
-        played = Episode(case)
         # The limits of the batch driver, unless whoever runs the eval has set their own.
         own = model.config
         limits = GenerateConfig(
             max_tokens=own.max_tokens or case.max_tokens,
             temperature=temperature if own.temperature is None else own.temperature,
         )
+        played = Episode(case, max_tokens=limits.max_tokens)
 
         script = {SCRIPT: _script(case, scripted)}
 

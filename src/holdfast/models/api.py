@@ -231,7 +231,9 @@ def from_output(output: ModelOutput, tools: Sequence[ToolSpec] = ()) -> Output:
             Message(role="assistant"), finish="error", tokens=tokens, error=error, again=again, down=again is not None
         )
     message, finish = from_chat(output.message), FINISH.get(str(output.stop_reason), "stop")
-    return Output(message if message.unread else read_content(message, tools, finish == "length"), finish, tokens)
+    message = message if message.unread else read_content(message, tools, finish == "length")
+    full = "the conversation is longer than the model's context" if output.stop_reason == "model_length" else None
+    return Output(message, finish, tokens, full)
 
 
 def from_chat(message: ChatMessage) -> Message:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.report.judges import intent
+from holdfast.report.missing import headline
 from holdfast.report.summary import ALL, Difference, Summary
 from holdfast.report.view import PRESSURED, ROUTINE, reference, shown, tone, untouched
 from holdfast.report.words import NONE, percent, point_span, points, series
@@ -17,8 +18,9 @@ LATE = "added after measuring"
 
 
 def answer(summary: Summary) -> tuple[str, ...]:
-    """A few sentences: what was found, what arms, teaching or a judge add to it, and whether it may be read so."""
-    return tuple(filter(None, (_first(summary), _between_arms(summary), _second(summary), _third(summary))))
+    """A few sentences: what was found, what is missing, what arms, teaching or a judge add, and its limits."""
+    told = (_first(summary), headline(summary), _between_arms(summary), _second(summary), _third(summary))
+    return tuple(filter(None, told))
 
 
 def _first(summary: Summary) -> str:
@@ -84,6 +86,7 @@ def _second(summary: Summary) -> str:
 
 def _third(summary: Summary) -> str:
     verdicts = {claim.verdict.lower() for claim in summary.claims if claim.standing != LATE}
+    unknown = sum(claim.verdict.lower() == NONE for claim in summary.claims if claim.standing != LATE)
     controls = _controls(summary)
     if not verdicts and not summary.taught:
         return controls[0].upper() + controls[1:] + "."
@@ -91,15 +94,21 @@ def _third(summary: Summary) -> str:
         claims = "No claim was written before the run"
     elif verdicts == {"held"}:
         claims = "Every claim written before the run held"
+    elif verdicts <= {"held", NONE}:
+        claims = f"Of the claims written before the run, {unknown} were not measured and the others held"
+        claims = claims if "held" in verdicts else "No claim written before the run was measured"
     else:
         claims = "Not every claim written before the run held"
+        claims += f" ({unknown} were not measured)" if unknown else ""
     return f"{claims}, and {controls}."
 
 
 def _controls(summary: Summary) -> str:
     limit = f" of {percent(summary.controls.limit)}" if summary.controls.limit is not None else ""
+    lost = len(summary.controls.unmeasured)
+    unknown = f"{lost} control cells were not measured, so nothing here may be read as an effect"
     return {
         True: f"the controls stayed within their limit{limit}",
         False: "the controls failed, so nothing here may be read as an effect",
-        None: "the controls were not measured",
+        None: unknown if lost else "the controls were not measured",
     }[summary.controls.ok]

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from holdfast.core.store import write_text
-from holdfast.report import answer, figures, judges, view, words
+from holdfast.report import answer, figures, judges, missing, view, words
 from holdfast.report.summary import HELDOUT, Sample, Summary, load
 
 HERE = Path(__file__).parent
@@ -102,6 +102,11 @@ def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
         "s": summary,
         "unverified": [words.clean(line) for line in unverified],
         "answer": answer.answer(summary),
+        "unscored": missing.unscored(summary),
+        "unanswered": missing.unanswered(summary),
+        "remedies": missing.remedies(summary),
+        "asked_again": missing.asked_again(summary),
+        "empty_arms": missing.empty_arms(summary),
         "place": "held-out families" if summary.pooled == HELDOUT else "all families",
         "described": [arm for arm in summary.arms if summary.taught or arm.about],
         "headline": view.headline(summary),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from holdfast.core.errors import ResultsError
 from holdfast.report.words import clean
@@ -195,6 +195,34 @@ class Opinion(Part):
     agreement: tuple[Agreeing, ...] = ()
 
 
+class Reason(Part):
+    """So many samples, or answers of a judge, are missing for one reason; `outcome` is what they count as."""
+
+    outcome: str = ""
+    reason: str = ""
+    count: int = 0
+
+
+class Unscored(Part):
+    """How many samples of an arm have a verdict and how many have none, and why."""
+
+    arm: str = ""
+    scored: int = 0
+    unscored: int = 0
+    asked_again: int = 0
+    reasons: tuple[Reason, ...] = ()
+
+
+class Unanswered(Part):
+    """How many questions about an arm a judge answered and how many it did not, and why."""
+
+    judge: str = ""
+    arm: str = ""
+    answered: int = 0
+    unanswered: int = 0
+    reasons: tuple[Reason, ...] = ()
+
+
 class Incomplete(Part):
     """A run that stopped early: samples that are there, and samples it was to have."""
 
@@ -227,7 +255,7 @@ class Claim(Part):
 
 
 class Breach(Part):
-    """A control cell above its limit; `rate` is None where nobody measured it."""
+    """A control cell above its limit, or one that was not measured: `rate` is None, or too few samples are scored."""
 
     arm: str = ""
     family: str = ""
@@ -238,11 +266,22 @@ class Breach(Part):
 
 
 class Controls(Part):
-    """Whether every control stayed within its limit."""
+    """Whether every control stayed within its limit; what was not measured has not failed."""
 
     ok: bool | None = None
     limit: float | None = None
     failed: tuple[Breach, ...] = ()
+    unmeasured: tuple[Breach, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _told_apart(cls, told: Any) -> Any:
+        """Older files count a cell that was not measured among the failed ones."""
+        if not isinstance(told, dict) or "unmeasured" in told or not isinstance(told.get("failed"), list):
+            return told
+        known = [cell for cell in told["failed"] if not isinstance(cell, dict) or cell.get("rate") is not None]
+        lost = [cell for cell in told["failed"] if cell not in known]
+        return {**told, "ok": told.get("ok") if known or not lost else None, "failed": known, "unmeasured": lost}
 
 
 class Finding(Part):
@@ -328,6 +367,8 @@ class Summary(Part):
     generalises: tuple[Generalises, ...] = ()
     claims: tuple[Claim, ...] = ()
     judged: tuple[Opinion, ...] = ()
+    unscored: tuple[Unscored, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()
     incomplete: Incomplete | None = None
     controls: Controls = Controls()
     leakage: Leakage | None = None

@@ -72,6 +72,8 @@ class Episode:
         self._turns += 1
         if output.finish in ("length", "refused"):
             self._stop = "truncated" if output.finish == "length" else "refused"
+            if output.finish == "length":
+                self._error = output.error or f"truncated at {self._settings[0]} tokens"
             return
         for call in calls:
             if self._acts == self.case.max_acts:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
+import numpy as np
+
 from holdfast.core.records import Record
-from holdfast.stats.intervals import PairedDifference, RateInterval, holm
+from holdfast.stats.intervals import PairedDifference, RateInterval, clustered_rate, holm
 from holdfast.study.preregistration import Standing
 from holdfast.study.study_file import PRESSURED, ROUTINE, Claim, Design
 from holdfast.study.table import between, rate_of
@@ -55,7 +57,7 @@ class Judged(Record):
 
 
 class Breach(Record):
-    """A control cell that is above its limit, or that nobody measured."""
+    """A control cell that is above its limit, or of which too little was measured to say that it is not."""
 
     arm: str
     family: str
@@ -66,11 +68,19 @@ class Breach(Record):
 
 
 class Controls(Record):
-    """Whether every control twin of every arm stayed at or below the limit; `ok` is None where no twin is a control."""
+    """Whether every control twin of every arm stayed at or below the limit.
+
+    Attributes:
+        ok: False where a measured cell is above the limit; None where none is and a cell was not measured, or where no
+            twin is a control.
+        failed: cells measured above the limit.
+        unmeasured: cells without a scored sample, or with so many unscored ones that these could hide a failure.
+    """
 
     ok: bool | None
     limit: float
     failed: tuple[Breach, ...]
+    unmeasured: tuple[Breach, ...] = ()
 
 
 def differences(study: Design, rows: Rows) -> list[Compared]:
@@ -162,8 +172,10 @@ def _judge(claim: Claim, standing: Standing, found: PairedDifference, p: float |
     else:
         against = max(value for value in (found.worst, found.best) if value is not None)
         apart = [seed for seed in found.by_seed if seed is None or seed >= claim.below]
-        holds = found.estimate < claim.below and p < ALPHA and against < claim.below and not apart
-        verdict = "held" if holds else "not held"
+        holds = found.estimate < claim.below and p < ALPHA and against < claim.below
+        # Where only a training seed that was not measured stands against it, nothing speaks against it.
+        unknown = holds and bool(apart) and all(seed is None for seed in apart)
+        verdict = "not measured" if unknown else "held" if holds and not apart else "not held"
         why += f": {show(found)}, Holm p {p:.3g}, bound {signed(claim.below)}"
         why += f"; by training seed {show_seeds(found)}" if apart and len(found.by_seed) > 1 else ""
         why += f"; {found.excluded} pairs unscored, at worst {signed(against)}" if found.excluded else ""
@@ -179,20 +191,33 @@ def _judge(claim: Claim, standing: Standing, found: PairedDifference, p: float |
 
 
 def check_controls(study: Design, rows: Rows) -> Controls:
-    """Every twin but `pressured`, in every arm and family; a cell that was not measured fails too.
+    """Every twin but `pressured`, in every arm and family.
 
     A measured cell fails when its whole interval lies above the limit: over a hundred and fifty small cells, some point
-    estimates lie above it even where the truth is zero point five percent.
+    estimates lie above it even where the truth is zero point five percent.  A cell counts as measured when it would not
+    fail either had every unscored sample been harm.
     """
-    failed = []
+    failed, unmeasured = [], []
     twins = [twin for twin in study.twins if twin != PRESSURED]
     for arm in study.arms:
         for family in dict.fromkeys(rows.families.values()):
             for twin in twins:
-                harm = rate_of(rows.of(arm.name, family, twin), "harm", anytime=study.until is not None)
-                if harm.low is None or harm.low > CONTROL_LIMIT:
-                    failed.append(Breach(arm=arm.name, family=family, twin=twin, rate=harm.rate, k=harm.k, n=harm.n))
-    return Controls(ok=not failed if twins else None, limit=CONTROL_LIMIT, failed=tuple(failed))
+                part = rows.of(arm.name, family, twin)
+                harm = rate_of(part, "harm", anytime=study.until is not None)
+                cell = Breach(arm=arm.name, family=family, twin=twin, rate=harm.rate, k=harm.k, n=harm.n)
+                if harm.low is not None and harm.low > CONTROL_LIMIT:
+                    failed.append(cell)
+                elif harm.low is None or _could_fail(part, study):
+                    unmeasured.append(cell)
+    ok = False if failed else None if unmeasured or not twins else True
+    return Controls(ok=ok, limit=CONTROL_LIMIT, failed=tuple(failed), unmeasured=tuple(unmeasured))
+
+
+def _could_fail(part: Part, study: Design) -> bool:
+    """Whether a control cell would be above its limit had every unscored sample been harm."""
+    worst = np.nan_to_num(part.scores["harm"], nan=1.0)
+    low = clustered_rate(worst, part.case, anytime=study.until is not None).low
+    return low is not None and low > CONTROL_LIMIT
 
 
 def show(found: PairedDifference | Compared) -> str:

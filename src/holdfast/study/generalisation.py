@@ -112,10 +112,12 @@ def _lacking(study: Design, arm: Arm, controls: Controls, leaking: Collection[st
         return f"The study counts one control, '{study.against}', as two."
     if not arm.without_reasons or not study.arm(arm.without_reasons).stages:
         return "The study names no taught arm in the same format without reasons to compare with."
-    if controls.ok is None:
-        return "The study has no control twin: harm without pressure was not measured."
-    if not controls.ok:
+    if controls.failed:
         return f"The controls failed: harm without pressure in {len(controls.failed)} control cells."
+    if controls.unmeasured:
+        return f"The controls were not measured in {len(controls.unmeasured)} control cells."
+    if not controls.ok:
+        return "The study has no control twin: harm without pressure was not measured."
     return ""
 
 
@@ -136,7 +138,10 @@ def _weigh(evidence: Evidence) -> tuple[Verdict, str]:
     objection = _useless(evidence) or _passive(evidence) or _unscored(falls)
     if objection:
         return "not shown", f"{harm}; but {objection}."
-    stuck = [family for family in _heldout(evidence) if not _lower(evidence, family)]
+    families = {family: _falls_in(evidence, family) for family in _heldout(evidence)}
+    if unknown := [family for family, fall in families.items() if None in fall]:
+        return "not shown", f"{harm}; but harm under pressure was not measured in {', '.join(unknown)}."
+    stuck = [family for family, fall in families.items() if not all(value < 0 for value in fall if value is not None)]
     if stuck:
         return "partly", f"{harm}; not below {_series(evidence.references)} in {', '.join(stuck)}."
     reasons = found.get(evidence.arm.without_reasons)
@@ -147,9 +152,14 @@ def _weigh(evidence: Evidence) -> tuple[Verdict, str]:
 def _no_fall(flat: Mapping[str, Compared], harm: str) -> tuple[Verdict, str]:
     for name, fall in flat.items():
         if fall.low is not None and fall.low > -WORTH:
+            if fall.excluded and fall.best is not None and fall.best <= -WORTH:
+                hidden = f"{fall.excluded} pairs against {name} are unscored and could hide a fall of {WORTH:.0%}"
+                return "not shown", f"{harm}; {hidden}."
             return "does not generalise", f"{harm}; a fall of {WORTH:.0%} against {name} is excluded."
     for name, fall in flat.items():
         if _significant(fall):
+            if None in fall.by_seed:
+                return "not shown", f"{harm}; by training seed against {name}: {show_seeds(fall)}."
             return "not shown", f"{harm}; training seeds disagree against {name}: {show_seeds(fall)}."
     return "not shown", f"{harm}; the interval is too wide to tell a fall against {' or '.join(flat)}."
 
@@ -171,6 +181,8 @@ def _useless(evidence: Evidence) -> str:
         if lost.low < -USEFUL_LOSS:
             change = f"changed by {show(lost)} against {name}"
             return f"usefulness on the routine job {change}: a loss of {USEFUL_LOSS:.0%} is not excluded"
+        if lost.excluded and lost.worst is not None and lost.worst < -USEFUL_LOSS:
+            return f"{lost.excluded} routine pairs against {name} are unscored and could hide such a loss"
     return ""
 
 
@@ -197,14 +209,15 @@ def _unscored(falls: Mapping[str, Compared]) -> str:
 
 
 def _heldout(evidence: Evidence) -> list[str]:
+    """The held-out families that any arm was measured on: one that this arm was not measured on is a gap."""
     rows = evidence.rows
-    measured = [world for world in rows.worlds("heldout") if len(rows.of(evidence.arm.name, world, PRESSURED))]
-    return list(dict.fromkeys(rows.families[world] for world in measured))
+    return list(dict.fromkeys(rows.families[world] for world in rows.worlds("heldout")))
 
 
-def _lower(evidence: Evidence, family: str) -> bool:
+def _falls_in(evidence: Evidence, family: str) -> list[float | None]:
+    """The arm minus each reference in one family; None where it was not measured."""
     falls = [evidence.difference(name, family, PRESSURED, "harm") for name in evidence.references]
-    return all(fall is not None and fall.estimate is not None and fall.estimate < 0 for fall in falls)
+    return [fall.estimate if fall is not None else None for fall in falls]
 
 
 def _series(names: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from holdfast.stats.agreement import Agreement, kappa
 from holdfast.stats.confidence_sequence import anytime_interval
 from holdfast.stats.intervals import RateInterval, as_scores, clustered, clustered_rate, totals
 from holdfast.study.table import Tax, awareness
+from holdfast.study.unscored import unanswered_questions
 from holdfast.study.verdict_table import Part, Row, Rows, score
 
 #: What a summary says of its verdicts, without a judge and with one.
@@ -183,6 +184,8 @@ def refresh(path: Path) -> bool:
     folders = [(str(c.inputs["arm"]), c.inputs.get("seed"), folder) for folder, c in cards if c.key in keys]
     if "evidence" in told["provenance"]:
         told["provenance"]["evidence"] = evidence_of(path.parent)
+    played = sorted(((arm, folder) for arm, _, folder in folders), key=lambda cell: arms.index(cell[0]))
+    told["unanswered"] = [lost.model_dump(mode="json") for lost in unanswered_questions(played)]
     told["judged"] = [opinion.model_dump(mode="json") for opinion in opinions(folders, scopes)]
     told["limits"] = [JUDGED if limit == UNJUDGED else limit for limit in told["limits"]]
     write_json(path, told)

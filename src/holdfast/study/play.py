@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 
 from holdfast.core.errors import ResultsError
-from holdfast.core.records import Case, Transcript, Verdict
+from holdfast.core.records import Case, Judgement, Transcript, Verdict
 from holdfast.core.store import RunFolder
+from holdfast.evals.judge_folder import JUDGEMENTS, PROBES
+from holdfast.evals.reasons import FAILED
 from holdfast.stats.sequential import Cell, Goal, SequentialDesign
 from holdfast.study.verdict_table import score
 
 #: What happened in a case, and its outcome.
 Played = tuple[Transcript, Verdict]
-VERDICTS, TRANSCRIPTS = "verdicts", "transcripts"
+VERDICTS, TRANSCRIPTS, FAILURES = "verdicts", "transcripts", "failures"
 #: Seconds that a finished sample may wait for its neighbours before it is on disk.
 _WAIT = 1.0
 
@@ -32,6 +34,38 @@ def take_over(folder: RunFolder) -> dict[str, Verdict]:
         folder.replace(VERDICTS, [verdicts[case] for case in both])
         verdicts = {case: verdicts[case] for case in both}
     return verdicts
+
+
+def reopen(folder: RunFolder, cases: Sequence[Case], goal: Goal | None) -> int:
+    """Take the samples that failed out of a cell, so that they are played again; returns how many.
+
+    Samples in which the model did something are kept: harm before a failure, refusals, truncated and unread answers.
+    The failed attempts move to `failures.jsonl`; what judges said of them is dropped.  A cell that a goal has settled
+    stays as it is.  From here on the folder counts as unfinished.
+
+    Raises:
+        ResultsError: a stored line is not a record.
+        StoreError: the folder cannot be written.
+    """
+    done = {verdict.case: verdict for verdict in folder.each(VERDICTS, Verdict)}
+    failed = {case for case, verdict in done.items() if verdict.outcome in FAILED}
+    kept = {case: verdict for case, verdict in done.items() if case not in failed}
+    again = {case.id for case in wanted(cases, kept, goal) if case.id in failed} if failed else set()
+    if not again:
+        return 0
+    folder.append(FAILURES, [t for t in folder.each(TRANSCRIPTS, Transcript) if t.case in again])
+    folder.reopen()
+    # A run killed between two files leaves transcripts without verdicts, which `take_over` drops.
+    kinds = ((JUDGEMENTS, Judgement), (PROBES, Transcript), (VERDICTS, Verdict), (TRANSCRIPTS, Transcript))
+    for name, kind in kinds:
+        _drop(folder, name, kind, again)
+    return len(again)
+
+
+def _drop(folder: RunFolder, name: str, kind: type[Judgement | Transcript | Verdict], cases: Set[str]) -> None:
+    records = folder.read(name, kind)
+    if any(record.case in cases for record in records):
+        folder.replace(name, [record for record in records if record.case not in cases])
 
 
 def wanted(cases: Sequence[Case], done: dict[str, Verdict], goal: Goal | None) -> list[Case]:

@@ -27,6 +27,7 @@ from holdfast.core.records import Example
 from holdfast.core.store import RunFolder, write_text
 from holdfast.study.leakage import Leakage, search
 from holdfast.study.plan import Plan
+from holdfast.study.play import reopen
 from holdfast.study.preregistration import register
 from holdfast.study.stored import rules, store_plan, write_summary
 from holdfast.study.summary import LEAKAGE, SUMMARY, build
@@ -145,6 +146,8 @@ def _work(grid: Plan, out: Path, steps: Steps, files: Mapping[str, str], workers
         if sets:
             _do("build", sets, pool, watch)
             check_leakage(grid, out, steps)
+        for cell in grid.cells:
+            reopen(RunFolder(out / cell.folder), grid.cases_of(cell.arm), grid.design.until)
         _do("cells", cells, pool, watch)
 
 

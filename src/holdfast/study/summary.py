@@ -22,6 +22,7 @@ from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.preregistration import read
 from holdfast.study.study_file import PRESSURED, Design
 from holdfast.study.table import cell
+from holdfast.study.unscored import unanswered_questions, unscored
 from holdfast.study.until import Place, described, intervals, stopped
 from holdfast.study.verdict_table import ALL, SPLITS, Part, Row, Rows
 from holdfast.study.work import TIMING, Timing
@@ -71,11 +72,7 @@ def build(grid: Plan, out: Path, command: str = "", *, partly: bool = False) -> 
         "asked": study.asked,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "holdfast": __version__,
-        "model": {
-            "name": study.model,
-            "identity": grid.facts.identity,
-            "organism": study.model.startswith("organism/"),
-        },
+        "model": _model(grid),
         "arms": _arms(grid, out),
         "families": _families(grid, families),
         "twins": list(study.twins),
@@ -91,6 +88,7 @@ def build(grid: Plan, out: Path, command: str = "", *, partly: bool = False) -> 
         ],
         "claims": [claim.model_dump(mode="json") for claim in judge_claims(claims, rows)],
         "judged": [opinion.model_dump(mode="json") for opinion in judged],
+        **_reasons([(plan.arm, RunFolder(out / plan.folder)) for plan in done]),
         "incomplete": missing,
         "controls": controls.model_dump(mode="json"),
         "leakage": leakage.model_dump(mode="json"),
@@ -98,6 +96,19 @@ def build(grid: Plan, out: Path, command: str = "", *, partly: bool = False) -> 
         "provenance": _provenance(grid, done, out) | ({"command": command} if command else {}),
         "timing": _timing(grid, out),
         "limits": [*limits(grid, done, leakage, bool(judged)), *_unequal(grid, out), *_early(missing)],
+    }
+
+
+def _model(grid: Plan) -> dict[str, Any]:
+    name = grid.design.model
+    return {"name": name, "identity": grid.facts.identity, "organism": name.startswith("organism/")}
+
+
+def _reasons(cells: Sequence[tuple[str, RunFolder]]) -> dict[str, list[dict[str, Any]]]:
+    """Why samples have no verdict and judges gave no answer."""
+    return {
+        "unscored": [lost.model_dump(mode="json") for lost in unscored(cells)],
+        "unanswered": [lost.model_dump(mode="json") for lost in unanswered_questions(cells)],
     }
 
 

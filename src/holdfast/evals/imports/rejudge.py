@@ -13,6 +13,7 @@ from holdfast.core.config import read_toml, validate
 from holdfast.core.errors import ResultsError
 from holdfast.core.records import SCORED, Case, Clause, Evidence, Facts, Message, Outcome, Record, ToolCall, Transcript
 from holdfast.evals.imports.sample import Stored
+from holdfast.evals.reasons import reason_of
 from holdfast.evals.scorers import score
 from holdfast.scenarios.tools import Office, execute
 
@@ -37,11 +38,15 @@ class Scenario(Record):
 
 @dataclass(frozen=True)
 class Rejudged:
-    """A stored sample with our verdict beside theirs; `agrees` is None where either side has none."""
+    """A stored sample with our verdict beside theirs; `agrees` is None where either side has none.
+
+    `reason` says why it is unscored, where it is.
+    """
 
     stored: Stored
     outcome: Outcome
     evidence: tuple[Evidence, ...]
+    reason: str = ""
 
     @property
     def agrees(self) -> bool | None:
@@ -60,7 +65,8 @@ def rejudge(stored: Iterable[Stored]) -> Iterator[Rejudged]:
     for sample in stored:
         case, transcript = replay(sample)
         verdict = score(case, transcript)
-        yield Rejudged(sample, verdict.outcome, verdict.evidence)
+        reason = "" if verdict.scored else reason_of(verdict, transcript)
+        yield Rejudged(sample, verdict.outcome, verdict.evidence, reason)
 
 
 def replay(sample: Stored) -> tuple[Case, Transcript]:

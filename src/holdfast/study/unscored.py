@@ -1,0 +1,89 @@
+"""What a run could not score, and what its judges did not answer: reasons and counts for `summary.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from holdfast.core.records import Judgement, Record, Transcript, Verdict
+from holdfast.core.store import RunFolder
+from holdfast.evals.judge_folder import JUDGEMENTS
+from holdfast.evals.reasons import Reason, reason_of, tally, unanswered
+from holdfast.study.play import FAILURES, TRANSCRIPTS, VERDICTS
+
+
+class Unscored(Record):
+    """The samples of one arm without a verdict on the model, most frequent reason first.
+
+    Attributes:
+        scored: samples of the arm that have one.
+        unscored: samples of the arm that have none.
+        asked_again: samples of the arm that failed in an earlier run and were played again since.
+    """
+
+    arm: str
+    scored: int
+    unscored: int
+    asked_again: int = 0
+    reasons: tuple[Reason, ...] = ()
+
+
+class Unanswered(Record):
+    """What one judge was asked about one arm and did not answer, most frequent reason first."""
+
+    judge: str
+    arm: str
+    answered: int
+    unanswered: int
+    reasons: tuple[Reason, ...]
+
+
+#: An arm and the folder of one of its cells; the cells of one arm, on several training seeds, are counted together.
+Played = tuple[str, RunFolder]
+
+
+def unscored(cells: Sequence[Played]) -> list[Unscored]:
+    """One entry for each arm in which a sample is unscored, or was before it was asked again.
+
+    Raises:
+        ResultsError: a stored line is not a record.
+    """
+    made = []
+    for arm, folders in _by_arm(cells):
+        verdicts = [[*folder.each(VERDICTS, Verdict)] for folder in folders]
+        lost: list[tuple[str, str]] = []
+        for folder, found in zip(folders, verdicts, strict=True):
+            missing = {verdict.case: verdict for verdict in found if not verdict.scored}
+            known = {t.case: t for t in folder.each(TRANSCRIPTS, Transcript) if t.case in missing} if missing else {}
+            lost += [(v.outcome, reason_of(v, known.get(case))) for case, v in missing.items()]
+        again = len({(f.path, t.case) for f in folders for t in f.each(FAILURES, Transcript)})
+        if lost or again:
+            scored = sum(map(len, verdicts)) - len(lost)
+            entry = Unscored(arm=arm, scored=scored, unscored=len(lost), asked_again=again, reasons=tally(lost))
+            made.append(entry)
+    return made
+
+
+def unanswered_questions(cells: Sequence[Played]) -> list[Unanswered]:
+    """One entry for each judge and arm in which an answer is missing; of a question that was put again the last counts.
+
+    Raises:
+        ResultsError: a stored line is not a record.
+    """
+    made = []
+    for arm, folders in _by_arm(cells):
+        last: dict[str, dict[tuple[object, ...], Judgement]] = {}
+        for folder in folders:
+            for said in folder.each(JUDGEMENTS, Judgement):
+                last.setdefault(said.judge, {})[folder.path, said.case, said.rubric, said.view] = said
+        for judge, questions in sorted(last.items()):
+            reasons = unanswered(questions.values())
+            if lost := sum(reason.count for reason in reasons):
+                answered = len(questions) - lost
+                entry = Unanswered(judge=judge, arm=arm, answered=answered, unanswered=lost, reasons=reasons)
+                made.append(entry)
+    return made
+
+
+def _by_arm(cells: Sequence[Played]) -> Iterator[tuple[str, list[RunFolder]]]:
+    for arm in dict.fromkeys(arm for arm, _ in cells):
+        yield arm, [folder for name, folder in cells if name == arm]
