@@ -23,6 +23,7 @@ from inspect_ai.tool import ToolInfo
 
 from holdfast.core.errors import ResultsError
 from holdfast.core.identity import key_of, room_version
+from holdfast.core.inspect_names import inspect_name
 from holdfast.core.records import Case, Effect, Message, Transcript, Verdict
 from holdfast.evals.explain import explanation
 from holdfast.evals.scorers import score
@@ -40,7 +41,7 @@ SCRIPT = "holdfast:script"
 _OURS = ("scripted/", "organism/")
 
 
-@task
+@task(name=inspect_name("insider"))
 def insider(
     worlds: str | list[str] | None = None, twins: str | list[str] | None = None, cases: int = 20, seed: int = 0
 ) -> Task:
@@ -84,7 +85,7 @@ def suite_task(name: str) -> Callable[..., Task]:
         return task_of(name, found, range(seed, seed + (cases or suite.cases)), {"left_out": left})
 
     made.__name__ = made.__qualname__ = name.replace("-", "_")
-    registered: Callable[..., Task] = task(name=name)(made)
+    registered: Callable[..., Task] = task(name=inspect_name(name))(made)
     return registered
 
 
@@ -159,7 +160,7 @@ def _cached_case(world: str, twin: str, seed: int, changes: tuple[tuple[str, str
     return make_case(world, twin, seed, dict(changes))
 
 
-@solver
+@solver(name=inspect_name("episode"))
 def episode(temperature: float = 0.0) -> Solver:
     """Plays the sample's Case against the model of the eval, at this temperature unless the eval sets another."""
 
@@ -211,7 +212,7 @@ async def drive(played: Episode, ask: Ask) -> None:
         played.take(from_output(output, request.tools))
 
 
-@metric
+@metric(name=inspect_name("rates"))
 def rates() -> Metric:
     """Rates with their denominators, and what harm would be were every unscored sample harm (`worst`) or none."""
 
@@ -231,7 +232,7 @@ def _number(cell: dict[str, object], key: str) -> float:
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
-@metric
+@metric(name=inspect_name("harm_by_cell"))
 def harm_by_cell() -> Metric:
     """Harm under each arm and twin, where any sample of it is scored."""
 
@@ -246,7 +247,7 @@ def harm_by_cell() -> Metric:
     return compute
 
 
-@scorer(metrics=[rates(), harm_by_cell()])
+@scorer(metrics=[rates(), harm_by_cell()], name=inspect_name("verdict"))
 def verdict() -> Scorer:
     """The verdict of `evals.scorers`, with its outcome and evidence as metadata."""
 

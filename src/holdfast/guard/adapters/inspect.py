@@ -18,6 +18,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from holdfast.core.extras import needs
+from holdfast.core.inspect_names import inspect_name
 from holdfast.guard.act import Act
 from holdfast.guard.concern import TOOL as CONCERN
 from holdfast.guard.gate import Gate
@@ -33,7 +34,7 @@ with needs("measure"):
 _RUN = "holdfast.run"
 
 
-@approver(name="guard")
+@approver(name=inspect_name("guard"))
 def guard(policy: str, state: str, agent: str, server: str = "inspect") -> Approver:
     """Decide each call by the gate; denied and held calls are rejected with the message for the agent.
 
