@@ -120,7 +120,7 @@ HOWS: dict[str, How] = {
     r"inspect eval ": SLOW,
     r"holdfast measure .*--guard POLICY": SLOW,
     r"holdfast teach (audit|export|mix|stories --tokens 10k|plain-chat) ": SLOW,
-    r"holdfast train (?!examples.*--show)": SLOW,
+    r"holdfast train ": SLOW,
     r"holdfast study run": SLOW,
     r"holdfast teach difficult-advice --tokens 3M --teacher TEACHER": SLOW,
     r"holdfast report results/train": SLOW,
