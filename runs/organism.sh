@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The organism, from nothing: corpus → tokenizer and random weights → six stages of training → requirement table.
+# Build the organism from scratch: corpus → tokenizer and random weights → six stages of training → requirement table.
 # The same seed and thread count give the same weights.
 #
 #   runs/organism.sh [FOLDER]
