@@ -16,7 +16,7 @@ def test_from_nothing_to_a_measured_checkpoint(tmp_path: Path, capsys: Captured)
     write = ["organism", "corpus", "--count", "200", "--out", str(corpus)]
     assert run(write) == 0
     assert run(write) == 0
-    assert "kept" in capsys.readouterr().out
+    assert "already complete" in capsys.readouterr().out
     assert run(["organism", "fresh", "--corpus", str(corpus), "--out", str(fresh)]) == 0
     teach = ["teach", "plain-chat", "--tokens", "2000", "--model", f"hf/{fresh}", "--out", str(taught)]
     assert run(teach) == 0

@@ -24,13 +24,13 @@ VERBS = {
     "measure": "Put a model before cases and count what it does.",
     "judge": "Ask a judge model what effects can't tell, and measure how good a judge is.",
     "rejudge": "Judge stored transcripts by our rules, and list each disagreement.",
-    "teach": "Write a teaching set with a recipe, or plan one.",
-    "train": "Train a checkpoint, in one stage or several.",
+    "teach": "Build a training set with a recipe, or estimate its cost.",
+    "train": "Train a checkpoint in one or more stages.",
     "study": "Plan or run a whole comparison from a study file.",
     "verify": "Check that a results folder is as it was written, and that its numbers follow from its transcripts.",
     "results": "List the results folders below a folder, or compare two of them.",
     "report": "Draw the report of a results folder.",
-    "guard": "Hold the line at run time: policy, concern channel, approvals and evidence.",
+    "guard": "Enforce a policy on an agent at run time, with approvals, a concern channel and an audit log.",
     "organism": "Check, describe or rebuild the embedded model.",
 }
 #: verb → the extra with all that it may need; the other verbs need what their arguments name
