@@ -1,7 +1,4 @@
-"""Small templates with the structure of real ones, before the training gate and before the door to a local model.
-
-Each strict expected failure is a known fault; the change that mends it removes the mark.
-"""
+"""Small templates with the structure of real ones, before the training gate and before the door to a local model."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +8,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from holdfast.core.errors import HoldfastError, MaskError
+from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Case, Example, Message, Provenance, ToolCall, ToolSpec
 from holdfast.evals.batch_driver import play
 from holdfast.evals.scorers import score
@@ -101,8 +98,6 @@ PARALLEL = (
     Message(role="assistant", content="done"),
 )
 
-gate = pytest.mark.xfail(strict=True, reason="the training gate refuses a sound example", raises=MaskError)
-
 
 def tokenizer(template: str, end: str) -> PreTrainedTokenizerFast:
     raw = Tokenizer(models.BPE())
@@ -129,25 +124,21 @@ def supervised(template: str, end: str, messages: tuple[Message, ...], tools: tu
     return [str(words.decode(row.ids[row.supervised].tolist())) for row in rows]
 
 
-@pytest.mark.xfail(strict=True, reason="the empty think block that closes the prompt's is supervised")
 def test_an_empty_think_block_is_not_taught() -> None:
     assert supervised(THINKS, "<|im_end|>", ONE) == ["lazy<|im_end|>"]
 
 
-@gate
 def test_two_turns_with_reasoning_pass_where_history_drops_it() -> None:
     [text] = supervised(THINKS, "<|im_end|>", TWO)[-1:]
     assert "It runs." in text
     assert text.endswith("quick<|im_end|>")
 
 
-@gate
 def test_a_last_token_behind_the_end_of_the_turn_passes() -> None:
     [text] = supervised(PHI, "<|endoftext|>", ONE)
     assert text.startswith("lazy<|end|>")
 
 
-@gate
 def test_parallel_results_pass_without_a_generation_prompt() -> None:
     text = "".join(supervised(MISTRAL, "</s>", PARALLEL, (TOOL,)))
     assert "done</s>" in text

@@ -200,6 +200,33 @@ class ChatTemplate:
             inside |= {token for token in known if token in between}
         return frozenset(token for token in found & known.keys() if token not in inside and not spoken_inside(token))
 
+    @cached_property
+    def earlier_end(self) -> str | None:
+        """The added token behind an answer that a user message follows."""
+        ask, again = Message(role="user", content=_ASK), Message(role="user", content=_AGAIN)
+        told = [ask, Message(role="assistant", content=_ANSWER), again]
+        return next(iter(_first(self._between(told, _ANSWER, _AGAIN), self.tokenizer.get_added_vocab())), None)
+
+    @cached_property
+    def role_ends(self) -> tuple[str, str] | None:
+        """The tokens that start a user message and a tool result, if the template writes no other end of any turn."""
+        known = self.tokenizer.get_added_vocab()
+        ask, again = Message(role="user", content=_ASK), Message(role="user", content=_AGAIN)
+        answer, call = Message(role="assistant", content=_ANSWER), Message(role="assistant", tool_calls=_CALLS[:1])
+        result = Message(role="tool", content=_RESULT, tool_call_id=_CALLS[0].id)
+        if self._between([ask, answer], _ANSWER, "").strip():
+            return None
+        user, assistant, tool = (
+            self._between([ask, answer, again], _ANSWER, _AGAIN),
+            self._between([ask, answer, again], _ASK, _ANSWER),
+            self._between([ask, call, result], "heath", _RESULT),
+        )
+        starts = [next((t for t in known if text.startswith(t)), "") for text in (user, assistant)]
+        behind = next(iter(_first(tool, known)), starts[0])
+        # Where user messages have an end of their own, a turn without one is a fault of the template.
+        own_end = self._between([ask], _ASK, "").strip()
+        return (starts[0], behind) if all(starts) and not own_end else None
+
     def _between(self, messages: Sequence[Message], start: str, end: str) -> str:
         """What the template writes between two words; empty where it writes one of them not at all."""
         try:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.errors import MaskError
 from holdfast.core.records import Example, Message
+from holdfast.models.chat_template import REFUSALS, ChatTemplate, render
 from holdfast.train.config import TrainConfig
 from holdfast.train.rows import TrainingRow
 
@@ -38,16 +38,31 @@ _PROBES: tuple[list[dict[str, Any]], ...] = (
         {"role": "tool", "content": "!", "tool_call_id": "000000000"},
     ],
 )
-_EMPTY_THINK = re.compile(r"<think>\s*</think>")
+_EMPTY_THINK = re.compile(r"\s*<think>\s*</think>\s*")
+_THINK_END = re.compile(r"\s*</think>\s*")
+#: The think block, open or closed, that a generation prompt ends with.
+_PROMPT_THINK = re.compile(r"(?:</?think>\s*)+\Z")
 _REMEDY = "correct the template or the example; do not train on this"
 
 
 @dataclass(frozen=True, slots=True)
 class Delimiters:
-    """The token id sequences that open an assistant turn, and the token id that closes it."""
+    """The token ids around assistant turns.
+
+    Attributes:
+        openings: id sequences that open a turn.
+        weak: id sequences after which a turn may follow, such as the end of a tool result; the last one before the
+            turn opens it.
+        closings: ids that close a turn.
+        inner: those of them that also stand inside a turn, right before another opening.
+        think: the think block that the generation prompt opens and leaves open; empty if it opens none.
+    """
 
     openings: tuple[tuple[int, ...], ...]
-    closing: int
+    weak: tuple[tuple[int, ...], ...]
+    closings: frozenset[int]
+    inner: frozenset[int]
+    think: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,37 +126,72 @@ def find_delimiters(tokenizer: PreTrainedTokenizerBase) -> Delimiters:
     closed = str(tokenizer.apply_chat_template(ask, tokenize=False))
     opened = str(tokenizer.apply_chat_template(ask, tokenize=False, add_generation_prompt=True))
     answered = str(tokenizer.apply_chat_template(answer, tokenize=False))
-    opening = opened[len(closed) :] if opened.startswith(closed) else ""
+    # What closes a whole conversation, such as one more end token, stands before the prompt in no other place.
+    opening = opened[len(closed) :] if opened.startswith(closed) else _opening_by_role(opened, answered)
     _, shown, closing = answered.rpartition(_PROBE)
-    closing = closing.strip()
     if not shown:
         what = "the chat template does not render an answer unchanged"
         raise MaskError(what, remedy="use a template that does")
-    known = tokenizer.get_added_vocab()
-    if closing not in known:
-        raise MaskError(
-            f"an assistant turn ends in {closing!r}, which is not an end token", remedy="use a template with one"
-        )
-    if opening:
-        return Delimiters((tuple(_ids(tokenizer, opening)),), known[closing])
-    openings = {opening_ids for probe in _PROBES if (opening_ids := _opening_after(tokenizer, probe))}
-    if not openings:
+    closings, inner = _closings(tokenizer, closing.strip())
+    think = _PROMPT_THINK.search(opening)
+    opening, block = (opening[: think.start()], think[0]) if think else (opening, "")
+    block = "" if "</think>" in block else block
+    weak = {ids for probe in _PROBES if (ids := _opening_after(tokenizer, probe, opening))}
+    if not opening and not weak:
         what = "the chat template has neither a generation prompt nor an added token before an answer"
         raise MaskError(what, remedy="use a template with one")
-    return Delimiters(tuple(sorted(openings)), known[closing])
+    strong = (tuple(_ids(tokenizer, opening)),) if opening else ()
+    return Delimiters(strong, tuple(sorted(weak)), closings, inner, block)
 
 
-def _opening_after(tokenizer: PreTrainedTokenizerBase, probe: Sequence[dict[str, Any]]) -> tuple[int, ...]:
-    """Return the added tokens right before an answer, for templates without a generation prompt."""
+def _opening_by_role(opened: str, answered: str) -> str:
+    """Return what a prompt and an answered conversation share behind the question."""
+    before, after = opened.rpartition("?")[2], answered.rpartition("?")[2].partition(_PROBE)[0]
+    return before if after.startswith(_PROMPT_THINK.sub("", before)) else ""
+
+
+def _closings(tokenizer: PreTrainedTokenizerBase, closing: str) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the ids of the end tokens, and of those that also stand inside a turn.
+
+    Args:
+        tokenizer: with the chat template.
+        closing: what the template writes behind the last answer.
+
+    Raises:
+        MaskError: it writes no end token there, and roles do not end each other either.
+    """
+    known, template = tokenizer.get_added_vocab(), ChatTemplate(tokenizer)
+    ends = {*template.ends, str(tokenizer.eos_token)} & known.keys()
+    rest = closing
+    while rest and (token := next((t for t in known if rest.startswith(t)), None)):
+        if token in ends:
+            break
+        rest = rest[len(token) :].lstrip()
+    if not any(rest.startswith(token) for token in ends) and (closing or template.role_ends is None):
+        what = f"an assistant turn ends in {closing!r}, which is not an end token"
+        raise MaskError(what, remedy="use a template with one")
+    if template.role_ends:
+        ends |= set(template.role_ends)
+    earlier = template.earlier_end
+    inner = {earlier} - ends if earlier else set()
+    return frozenset(known[token] for token in ends | inner), frozenset(known[token] for token in inner)
+
+
+def _opening_after(
+    tokenizer: PreTrainedTokenizerBase, probe: Sequence[dict[str, Any]], opening: str
+) -> tuple[int, ...]:
+    """Return the added tokens right before an answer where the template does not write its opening there."""
     answer = [*probe, {"role": "assistant", "content": _PROBE}]
     try:
-        text = str(tokenizer.apply_chat_template(answer, tokenize=False))
-    except (TemplateError, ValueError, TypeError):  # the template does not support tools
+        text = str(render(tokenizer, answer, None)).rpartition(_PROBE)[0].rstrip()
+    except REFUSALS:  # the template does not support tools
         return ()
-    ids = _ids(tokenizer, text.rpartition(_PROBE)[0].rstrip())
+    text = _PROMPT_THINK.sub("", text).rstrip()
+    if opening and opening.rstrip() in text.rpartition(str(probe[-1]["content"]))[2]:
+        return ()
     added = set(tokenizer.get_added_vocab().values())
-    last = list(takewhile(lambda token: token in added, reversed(ids)))
-    return tuple(reversed(last))
+    last = list(takewhile(lambda token: token in added, reversed(_ids(tokenizer, text))))
+    return tuple(reversed(last[:1] if opening else last))
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -209,7 +259,8 @@ class _Chat:
         for at, (start, end) in zip(shown, spans, strict=True):
             if at not in taught:
                 continue
-            start += self._empty_think_length(ids[start:end])
+            reasoned = bool(messages[at].reasoning) and self.config.keep_reasoning
+            start += self._prompted_length(ids[start:end], reasoned)
             self._check_turn(at, messages[at], _decode(self.tokenizer, ids[start:end]))
             expected |= set(range(start, end))
         if self.config.stage == "midtrain":
@@ -217,29 +268,56 @@ class _Chat:
         _compare(self.example, row, expected, self.tokenizer)
 
     def _turns_in(self, ids: Sequence[int]) -> list[tuple[int, int]]:
-        """Return the ranges of ids from the end of each opening to the next closing token, inclusive."""
-        openings, closing = self.delimiters.openings, self.delimiters.closing
+        """Return the ranges of ids from the end of each opening to the closing token of the turn, inclusive."""
         spans, at = [], 0
         while at < len(ids):
-            opening = next((found for found in openings if tuple(ids[at : at + len(found)]) == found), None)
-            if opening is None:
+            strong, weak = self._opened(ids, at, self.delimiters.openings), self._opened(ids, at, self.delimiters.weak)
+            if not (strong or weak):
                 at += 1
                 continue
-            start = at + len(opening)
-            if closing not in ids[start:]:
-                raise self._fault(f"an assistant turn has no end token: {_decode(self.tokenizer, ids[start:])[-40:]!r}")
-            at = ids.index(closing, start) + 1
-            spans.append((start, at))
+            start = at + (strong or weak)
+            end = self._closed(ids, start)
+            if not strong:
+                # Of several tool results in a row, the turn follows the last one.
+                later = [place for place in range(start, end) if self._opened(ids, place, self.delimiters.weak)]
+                start = later[-1] + self._opened(ids, later[-1], self.delimiters.weak) if later else start
+            if strong or start < end:
+                spans.append((start, end + 1))
+            at = end + 1 if start < end or strong else start
         return spans
 
-    def _empty_think_length(self, ids: Sequence[int]) -> int:
-        """Count the tokens at the start of a turn that form an empty think block with trailing white space."""
-        if not _EMPTY_THINK.match(_decode(self.tokenizer, ids)):
-            return 0
-        count = 1
-        while not _EMPTY_THINK.match(_decode(self.tokenizer, ids[:count])):
-            count += 1
-        while count < len(ids) and not _decode(self.tokenizer, ids[count : count + 1]).strip():
+    @staticmethod
+    def _opened(ids: Sequence[int], at: int, openings: Sequence[tuple[int, ...]]) -> int:
+        """Return the length of the opening at a place; 0 if there is none."""
+        return next((len(found) for found in openings if tuple(ids[at : at + len(found)]) == found), 0)
+
+    def _closed(self, ids: Sequence[int], start: int) -> int:
+        """Return the place of the token that closes the turn that starts at `start`."""
+        at = start
+        while at < len(ids):
+            if ids[at] in self.delimiters.closings:
+                again = self._opened(ids, at + 1, self.delimiters.openings) if ids[at] in self.delimiters.inner else 0
+                if not again:
+                    return at
+                at += again
+            at += 1
+        raise self._fault(f"an assistant turn has no end token: {_decode(self.tokenizer, ids[start:])[-40:]!r}")
+
+    def _prompted_length(self, ids: Sequence[int], reasoned: bool) -> int:
+        """Count the tokens at the start of a turn that are not the model's to write.
+
+        These are the think block that the prompt opens, and an empty think block with the white space around it.
+        """
+        text = _decode(self.tokenizer, ids)
+        prompted, empty = self.delimiters.think, _EMPTY_THINK.match(text) or _THINK_END.match(text)
+        if empty and not reasoned and (prompted or _EMPTY_THINK.match(text)):
+            return self._count(ids, empty.end())
+        return self._count(ids, len(prompted)) if prompted and text.startswith(prompted) else 0
+
+    def _count(self, ids: Sequence[int], length: int) -> int:
+        """Return how many tokens the first `length` characters of a turn have."""
+        count = 0
+        while count < len(ids) and len(_decode(self.tokenizer, ids[:count])) < length:
             count += 1
         return count
 

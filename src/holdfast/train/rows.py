@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -20,12 +21,15 @@ from transformers import PreTrainedTokenizerBase
 from holdfast.core.errors import InputError, MaskError
 from holdfast.core.records import Example
 from holdfast.models.chat_format import message_dicts, tool_dicts
-from holdfast.models.chat_template import REFUSALS
+from holdfast.models.chat_template import REFUSALS, ChatTemplate
 from holdfast.models.chat_template import render as render_chat
 from holdfast.train.config import TrainConfig
 
 #: The think block that a template writes for a turn without reasoning. Supervising it would teach not to reason.
-EMPTY_THINK = re.compile(r"<think>\s*</think>\s*")
+EMPTY_THINK = re.compile(r"\s*<think>\s*</think>\s*")
+_THINK_END = re.compile(r"\s*(?:<think>\s*)?</think>\s*")
+#: The think block, open or closed, that a generation prompt ends with.
+_PROMPT_THINK = re.compile(r"(?P<block>(?:</?think>\s*)+)\Z")
 _DOC = "<|doc|>"
 _CHUNK = 512
 
@@ -141,24 +145,85 @@ def _render_chat(example: Example, tokenizer: PreTrainedTokenizerBase, config: T
     if not turns:
         raise MaskError("the chat has no assistant turn to supervise", where=example.id, remedy="remove the example")
     messages, tools = message_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
-    whole = apply_template(tokenizer, messages, tools)
-    last = len(messages) - 1
+    ends = _end_tokens(tokenizer, str(tokenizer.chat_template))
+    texts = {turn: apply_template(tokenizer, messages[: turn + 1], tools) for turn in turns}
+    # A template whose roles end each other writes no end behind the last turn; the model must still write one.
+    texts = {turn: text + ends.closer(text, messages[turn]) for turn, text in texts.items()}
+    whole = texts.get(len(messages) - 1) or apply_template(tokenizer, messages, tools)
     spans: list[tuple[int, int]] = []
     per_turn: list[Rendered] = []
     stable = True
     for turn in turns:
-        head = apply_template(tokenizer, messages[:turn], tools, prompt=True)
-        text = whole if turn == last else apply_template(tokenizer, messages[: turn + 1], tools)
-        if not text.startswith(head):
+        head, text = apply_template(tokenizer, messages[:turn], tools, prompt=True), texts[turn]
+        start = _turn_start(text, head, bool(messages[turn].get("reasoning_content")))
+        if start is None:
             what = f"the template does not open turn {turn} with its generation prompt"
             remedy = "use a template whose assistant turns start with the generation prompt"
             raise MaskError(what, where=example.id, remedy=remedy)
-        empty = EMPTY_THINK.match(text, len(head))
-        span = (empty.end() if empty else len(head), len(text.rstrip()))
+        span = (start, ends.after(text, start))
         spans.append(span)
         per_turn.append(Rendered(text, (span,), example.id))
-        stable = stable and whole.startswith(text)
+        stable = stable and whole.startswith(text[: span[1]]) and whole.startswith(text[:start])
     return [Rendered(whole, tuple(spans), example.id)] if stable else per_turn
+
+
+def _turn_start(text: str, head: str, reasoned: bool) -> int | None:
+    """Return where the model starts to write a turn; None if the turn does not follow from the prompt.
+
+    An empty think block at the start of a turn is not the model's to write, also if the prompt opened it.
+
+    Args:
+        text: the conversation up to and including the turn.
+        head: the conversation before the turn, with the generation prompt.
+        reasoned: whether the turn has reasoning.
+    """
+    block = _PROMPT_THINK.search(head)
+    opened = block is not None and "</think>" not in block["block"]
+    if text.startswith(head):
+        start = len(head)
+    elif block and text.startswith(head[: block.start("block")]) and (opened or not reasoned):
+        # Some templates write the think block of a turn differently from the prompt, or leave it out.
+        start, opened = block.start("block"), True
+    else:
+        return None
+    empty = (_THINK_END if opened else EMPTY_THINK).match(text, start)
+    return empty.end() if empty and not reasoned else start
+
+
+@dataclass(frozen=True, slots=True)
+class _EndTokens:
+    """The tokens that end an assistant turn.
+
+    Attributes:
+        ends: the end tokens that the template writes.
+        added: all added tokens of the tokenizer.
+        roles: where roles end each other: the token that starts a user message, and the one that starts a tool result.
+    """
+
+    ends: frozenset[str]
+    added: tuple[str, ...]
+    roles: tuple[str, str] | None
+
+    def closer(self, text: str, message: dict[str, Any]) -> str:
+        """Return the token that ends a turn, if the template does not write it."""
+        if self.roles is None or text.rstrip().endswith(self.roles):
+            return ""
+        return self.roles[1] if message.get("tool_calls") else self.roles[0]
+
+    def after(self, text: str, start: int) -> int:
+        """Return the position behind the first end token of the added tokens that a text ends with."""
+        at, found = len(text.rstrip()), []
+        while token := next((t for t in self.added if at - len(t) >= start and text.endswith(t, start, at)), None):
+            found.append((token, at))
+            at = start + len(text[start : at - len(token)].rstrip())
+        return next((end for token, end in reversed(found) if token in self.ends), len(text.rstrip()))
+
+
+@lru_cache(maxsize=8)
+def _end_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> _EndTokens:
+    learned = ChatTemplate(tokenizer)
+    added = tuple(sorted(tokenizer.get_added_vocab(), key=len, reverse=True))
+    return _EndTokens(learned.ends | {str(tokenizer.eos_token)}, added, learned.role_ends)
 
 
 def _tokenise(chunk: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[TrainingRow]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.errors import InputError, MaskError
 from holdfast.core.records import Example, Message, ToolCall, ToolSpec
 from holdfast.models.chat_format import message_dicts, tool_dicts
-from holdfast.models.chat_template import render
+from holdfast.models.chat_template import REFUSALS, render
 
 _TOOL = ToolSpec(name="holdfastprobe", description="Looks something up.", parameters={"what": "the name"})
 
@@ -72,9 +71,9 @@ def _shows_calls(tokenizer: PreTrainedTokenizerBase) -> bool:
     try:
         # Rendered without the tool's definition, so that a match comes from the call and not from the definition.
         text = render(tokenizer, message_dicts(messages), None)
-    except (TemplateError, ValueError, TypeError):
+    except REFUSALS:
         try:
             text = render(tokenizer, message_dicts(messages), tool_dicts([_TOOL]))
-        except (TemplateError, ValueError, TypeError):
+        except REFUSALS:
             return False
     return "holdfastvalue" in text and _TOOL.name in text
