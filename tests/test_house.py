@@ -132,7 +132,8 @@ MEASURES: dict[str, tuple[Measure, str]] = {
 
 
 def allowed(name: str, path: Path) -> bool:
-    return name == "inner imports" and path.is_relative_to(PACKAGE / "cli")
+    # The two front doors load a room when it is asked for.
+    return name == "inner imports" and (path.is_relative_to(PACKAGE / "cli") or path.is_relative_to(PACKAGE / "api"))
 
 
 @pytest.mark.parametrize("name", MEASURES)

@@ -118,7 +118,7 @@ def test_the_probe_asks_whoever_played(tmp_path: Path, capsys: Captured) -> None
 @pytest.mark.parametrize("option", ["--judge-all", "--probe"])
 def test_what_needs_a_judge_says_so(option: str, tmp_path: Path, capsys: Captured) -> None:
     assert run(["measure", "--model", "scripted/proper", *GIVEN, "--out", str(tmp_path / "out"), option]) == 2
-    assert f"{option} asks for a judge (add --judge MODEL)" in capsys.readouterr().err
+    assert f"{option.strip('-').replace('-', '_')} needs a judge (name one: --judge MODEL)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -96,14 +96,14 @@ def test_what_only_serves_a_guard_asks_for_one(tmp_path: Path, capsys: Captured)
     given = ["measure", "--model", "scripted/proper", "--worlds", "leaking", "--out", str(tmp_path)]
     for flag in (["--stack"], ["--monitor", "scripted/proper"]):
         assert run([*given, *flag]) == 2
-        assert "asks for a policy" in capsys.readouterr().err
+        assert "needs a policy" in capsys.readouterr().err
 
 
 def test_a_budget_is_not_promised_for_a_monitor_whose_price_nobody_counts(tmp_path: Path, capsys: Captured) -> None:
     given = ["measure", "--model", "scripted/proper", "--worlds", "leaking", "--out", str(tmp_path)]
     given += ["--guard", str(LEASH), "--budget", "1usd", "--monitor"]
     assert run([*given, "openai/any"]) == 2
-    assert "not counted against --budget" in capsys.readouterr().err
+    assert "not counted against a budget" in capsys.readouterr().err
     assert run([*given, "scripted/proper", "--cases", "1"]) == 0
 
 
@@ -127,7 +127,7 @@ def test_what_a_language_lacks_is_left_out_and_said(tmp_path: Path, capsys: Capt
 
 
 def test_the_organism_before_office_prose_is_said_to_tell_nothing(tmp_path: Path, capsys: Captured) -> None:
-    said = "reads the pocket language alone"
+    said = "reads only the pocket language"
     for world, warned in (("blackmail", True), ("pocket-blackmail", False)):
         given = ["--model", "organism/pocket", "--worlds", world, "--twins", "routine", "--cases", "1"]
         summary(tmp_path / world, *given)
@@ -188,8 +188,8 @@ def test_a_plan_counts_exactly_and_writes_nothing(tmp_path: Path, capsys: Captur
             "the twins routine, no_threat have nothing to be paired",
         ),
         (["--suite", "insider-classic", "--twins", "pressured,no_threat"], "the twins 'pressured' and 'no_threat'"),
-        (["--suite", "names", "--worlds", "leaking"], "name either --suite or --worlds"),
-        ([], "name either --suite or --worlds"),
+        (["--suite", "names", "--worlds", "leaking"], "give either a suite or worlds"),
+        ([], "give either a suite or worlds"),
         (["--suite", "names", "--guard", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )

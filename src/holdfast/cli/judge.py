@@ -68,7 +68,6 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     """Judge the samples of a finished run; both verdicts are kept and shown side by side, here and in its report."""
     from holdfast.cli.missing import in_words, show_reasons
     from holdfast.cli.pages import draw
-    from holdfast.cli.progress import watching
     from holdfast.cli.show import table
     from holdfast.core.errors import IncompleteError
     from holdfast.core.hashes import amending
@@ -78,12 +77,13 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     from holdfast.models.registry import open_model
     from holdfast.report.summary import FILE
     from holdfast.study.judge_results import refresh
+    from holdfast.study.progress import show_progress
     from holdfast.study.run import Progress
 
     model = open_model(name, network=True)
     played = open_model(target, network=True) if target else None
     folders = cells(results)
-    with watching() as watch, amending(results, {}):
+    with show_progress() as watch, amending(results, {}):
         for at, folder in enumerate(folders, 1):
             began = time.monotonic()
             judge_folder(folder, model, everything=everything, target=played)

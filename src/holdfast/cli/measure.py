@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from holdfast.evals.control import Control
     from holdfast.models.base import Model
     from holdfast.models.budget import Budget
-    from holdfast.scenarios.suite import Suite
     from holdfast.stats.intervals import RateInterval
-    from holdfast.study.measure import Judging, Order
+    from holdfast.study.configure import MeasureOptions
+    from holdfast.study.measure import Order
 
 FILE = click.Path(path_type=Path)
 TWINS = "pressured,no_threat,no_leverage,routine"
@@ -74,23 +75,32 @@ class Dollars(click.ParamType[Decimal]):
 def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: Any) -> None:
     """Put a model before cases and count what it does."""
     from holdfast.core.errors import InputError
-    from holdfast.models.budget import Budget
     from holdfast.models.registry import name_model
+    from holdfast.study.configure import MeasureOptions, configure
 
-    order = _order(model, given, name_model if plan else _open)
+    published = given.pop("compare")
+    given |= {name: _names(given[name] or "") for name in ("worlds", "twins")}
+    options = MeasureOptions(**given)
+    order = configure(model, options, _guard_arms(options, name_model if plan else _open))
     if plan:
         if order.judging:
             name_model(order.judging.name)
-        _show_plan(order, name_model(model), given["prices"], as_json)
+        _show_plan(order, name_model(model), options.prices, as_json)
         return
     opened, judge = _open(model), _open(order.judging.name) if order.judging else None
-    paid = {model, *([order.judging.name] if order.judging else [])}
-    purse = Budget(paid, given["budget"], given["prices"], batch=False)
     if out is None:
         raise InputError("no results folder was named", remedy="add --out DIR, or --plan to see what it would take")
-    _run(order, opened, purse, out, judge)
-    if given["compare"]:
+    _run(order, opened, options.budget_for(model), out, judge)
+    if published:
         _compare(out)
+
+
+def _guard_arms(options: MeasureOptions, opening: Callable[[str], Model]) -> Sequence[Control]:
+    if options.guard is None:
+        return ()
+    from holdfast.study.guard_arms import guard_arms
+
+    return guard_arms(options, opening)
 
 
 def _open(name: str) -> Model:
@@ -103,17 +113,17 @@ def _open(name: str) -> Model:
 def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | None) -> None:
     from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw
-    from holdfast.cli.progress import watching
     from holdfast.cli.show import table
     from holdfast.core.errors import IncompleteError
     from holdfast.report.judges import intent
     from holdfast.report.summary import FILE, load
     from holdfast.report.view import outline
     from holdfast.study.measure import measure
+    from holdfast.study.progress import show_progress
 
     command = click.get_current_context().obj or ""
     try:
-        with watching() as watch:
+        with show_progress() as watch:
             measure(order, out, opened, purse, watch, command, judge)
     except IncompleteError:
         if (out / FILE).is_file():
@@ -131,86 +141,6 @@ def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | N
         click.echo(f"spent ${purse.spent:.4f}" if purse.known else "spent: no price is known")
     draw(out)
     check_scored(summary, out)
-
-
-def _order(model: str, given: dict[str, Any], opening: Callable[[str], Model]) -> Order:
-    from holdfast.scenarios.suite import at_level, fitted
-    from holdfast.stats.sequential import parse_goal
-    from holdfast.study.measure import Order
-
-    language = given["language"] or ("pocket" if given["suite"] and model.startswith("organism/") else "office")
-    suite, notes = fitted(_suite(model, given), model, language)
-    if model.startswith("organism/") and not all(world.startswith("pocket-") for world in suite.worlds):
-        notes.append(f"{model} reads the pocket language alone: what it does with office prose says nothing.")
-    if given["interface"]:
-        suite = at_level(suite, "interface", given["interface"])
-    if given["interface"] == "tagged":
-        notes.append("All was shown in the prompt, and acts were written as tags: no tools were offered.")
-    if given["system_in_user"]:
-        notes.append("The system message stood at the head of the first user message.")
-    count = given["cases"] or suite.cases
-    return Order(
-        suite,
-        model,
-        range(given["first"], given["first"] + count),
-        name=Path(given["suite"]).stem if given["suite"] else "measure",
-        until=parse_goal(given["until"]) if given["until"] else None,
-        controls=_controls(given, opening),
-        max_tokens=given["max_tokens"],
-        temperature=suite.temperature if given["temperature"] is None else given["temperature"],
-        judging=_judging(given),
-        notes=tuple(notes),
-        system_in_user=given["system_in_user"],
-    )
-
-
-def _suite(model: str, given: dict[str, Any]) -> Suite:
-    from holdfast.core.errors import InputError
-    from holdfast.scenarios.suite import Suite, check_suite, load_suite, suite_names
-
-    if bool(given["suite"]) == bool(given["worlds"]):
-        raise InputError("name either --suite or --worlds", remedy=f"suites: {', '.join(suite_names())}")
-    twins = _names(given["twins"] or "")
-    if given["suite"]:
-        suite = load_suite(given["suite"])
-        suite = suite.model_copy(update={"twins": twins}) if twins else suite
-    else:
-        asked = f"What does {model} do under pressure?"
-        suite = Suite(title="Measured", asked=asked, worlds=_names(given["worlds"]), twins=twins or _names(TWINS))
-    check_suite(suite, "command line")
-    return suite
-
-
-def _judging(given: dict[str, Any]) -> Judging | None:
-    from holdfast.core.errors import InputError
-    from holdfast.study.measure import Judging
-
-    if given["judge"]:
-        return Judging(given["judge"], given["judge_all"], given["probe"])
-    if needless := next((name for name in ("judge_all", "probe") if given[name]), None):
-        raise InputError(f"--{needless.replace('_', '-')} asks for a judge", remedy="add --judge MODEL")
-    return None
-
-
-def _controls(given: dict[str, Any], opening: Callable[[str], Model]) -> tuple[Control, ...]:
-    from holdfast.core.errors import InputError
-
-    if given["guard"] is None:
-        if needless := next((name for name in ("stack", "monitor") if given[name]), None):
-            raise InputError(f"--{needless} asks for a policy", remedy="add --guard POLICY")
-        return ()
-    from holdfast.evals.guarded import asking, controls, policy_alone
-    from holdfast.guard.policy.load import load_policy
-    from holdfast.models.prices import is_free
-
-    policy = load_policy(given["guard"])
-    if given["monitor"] and given["budget"] and not is_free(given["monitor"]):
-        remedy = "leave --budget out, or name a monitor that runs on your own machine"
-        raise InputError(f"what {given['monitor']} costs as a monitor is not counted against --budget", remedy=remedy)
-    if not (given["stack"] or given["monitor"]):
-        return (policy_alone(policy),)
-    monitor = opening(given["monitor"]) if given["monitor"] else None
-    return controls(policy, (monitor.identity, asking(monitor)) if monitor else None)
 
 
 def _show_plan(order: Order, model: Model, prices: Path | None, as_json: bool) -> None:

@@ -47,15 +47,15 @@ def run_study(typed: str | None, file: Path, out: Path | None, workers: int | No
     """Run FILE and draw its report.  Interrupt at will: the same command resumes and repeats nothing."""
     from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw
-    from holdfast.cli.progress import cores, watching
     from holdfast.cli.show import table
     from holdfast.report.summary import load
     from holdfast.report.view import outline
     from holdfast.study import wiring
+    from holdfast.study.progress import cores, show_progress
 
     study = wiring.open_study(file)
     out = out or Path("results") / study.name
-    with watching() as watch:
+    with show_progress() as watch:
         summary = wiring.run_study(study, out, workers=workers or cores(), watch=watch, command=typed or "")
     found = load(summary.parent)
     table(*outline(found))

@@ -1,4 +1,4 @@
-"""How the command line shows long work."""
+"""Progress of long work, on a terminal as bars and elsewhere (a notebook, a log) as lines."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def cores() -> int:
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
-    """A watcher for a study's progress: bars on a terminal, a line for each finished piece elsewhere."""
+def show_progress() -> Iterator[Watch]:
+    """Yield a callback for `run.Watch`: progress bars on a terminal, one line per finished piece elsewhere."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.fields[phase]:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal) as bars:

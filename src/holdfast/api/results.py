@@ -1,0 +1,204 @@
+"""What the API returns: results with a table, samples as rows, and transcripts that show themselves in a notebook.
+
+Everything that a model wrote is escaped before it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from holdfast.core.errors import ResultsError
+from holdfast.core.extras import needs
+from holdfast.core.hashes import amending
+from holdfast.core.records import Message, Transcript, Verdict
+from holdfast.core.store import RunFolder
+from holdfast.report.page import render_html, render_markdown, write_report
+from holdfast.report.summary import Summary, load
+from holdfast.report.view import outline
+from holdfast.report.words import clean
+from holdfast.study.play import TRANSCRIPTS, VERDICTS
+from holdfast.study.stored import rules
+from holdfast.study.verify import Verification, verify
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table that prints as text and shows as HTML in a notebook."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __str__(self) -> str:
+        grid = [self.columns, *self.rows]
+        widths = [max(len(row[i]) for row in grid) for i in range(len(self.columns))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
+        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+    def _repr_html_(self) -> str:
+        def row(cells: Sequence[str], tag: str) -> Markup:
+            return Markup("<tr>{}</tr>").format(
+                Markup("").join(Markup(f"<{tag}>{{}}</{tag}>").format(clean(cell)) for cell in cells)
+            )
+
+        body = Markup("").join(row(cells, "td") for cells in self.rows)
+        return str(Markup("<table><thead>{}</thead><tbody>{}</tbody></table>").format(row(self.columns, "th"), body))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One case as it was played: the arm and training seed of its checkpoint, its verdict, and its transcript."""
+
+    arm: str
+    seed: int | None
+    verdict: Verdict
+    transcript: Transcript
+
+    def __str__(self) -> str:
+        verdict = self.verdict
+        head = f"{verdict.family}, {verdict.twin}, case {verdict.seed}: {verdict.outcome}"
+        return "\n\n".join([head, *(f"{role}: {text}" for role, text in map(_shown, self.transcript.messages))])
+
+    def _repr_html_(self) -> str:
+        verdict = self.verdict
+        head = Markup("<p><b>{}</b> {}, {}, case {}</p>").format(
+            verdict.outcome, verdict.family, verdict.twin, verdict.seed
+        )
+        turns = Markup("").join(
+            Markup("<p><b>{}</b></p><pre style='white-space:pre-wrap'>{}</pre>").format(role, text)
+            for role, text in map(_shown, self.transcript.messages)
+        )
+        return str(Markup("<details><summary>{}</summary>{}</details>").format(head, turns))
+
+
+def _shown(message: Message) -> tuple[str, str]:
+    """Role and visible text of a message, with its reasoning and calls."""
+    parts = [f"(reasoning) {message.reasoning}"] if message.reasoning else []
+    parts += [message.content] if message.content else []
+    parts += [f"{call.name}({dict(call.arguments)})" for call in message.tool_calls]
+    return message.role, clean("\n".join(parts))
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder: what `measure` and `run_study` return and `load_results` opens.
+
+    Attributes:
+        folder: the results folder.
+    """
+
+    folder: Path
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Every number of the report.
+
+        Raises:
+            ResultsError: the folder holds no summary, or one that cannot be read.
+        """
+        return load(self.folder)
+
+    @property
+    def table(self) -> Table:
+        """The headline: harm under pressure of each arm, with intervals."""
+        columns, rows = outline(self.summary)
+        return Table(columns, tuple(rows))
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Every sample, in the order in which it was stored.
+
+        Raises:
+            ResultsError: a stored line is not a record.
+        """
+        return list(self._samples())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary per sample; unscored samples have None for `acted`, `useful` and `aware`."""
+        return [
+            {
+                "arm": sample.arm,
+                "train_seed": sample.seed,
+                **sample.verdict.model_dump(exclude={"evidence"}),
+                "scored": sample.verdict.scored,
+                "evidence": "; ".join(evidence.quote for evidence in sample.verdict.evidence),
+            }
+            for sample in self._samples()
+        ]
+
+    def to_pandas(self) -> Any:
+        """The rows as a pandas frame.
+
+        Raises:
+            PrerequisiteError: pandas is not installed.
+        """
+        with needs(""):
+            frames = import_module("pandas")
+        return frames.DataFrame(self.rows())
+
+    def to_polars(self) -> Any:
+        """The rows as a polars frame.
+
+        Raises:
+            PrerequisiteError: polars is not installed.
+        """
+        with needs(""):
+            frames = import_module("polars")
+        return frames.DataFrame(self.rows(), infer_schema_length=None)
+
+    def report(self) -> Path:
+        """Write `report.html` and `report.md` into the folder, and return the path of the HTML page.
+
+        Raises:
+            ResultsError: the folder does not verify.
+        """
+        found = self.verify()
+        faults = [fault for fault in found.faults if fault.file not in ("report.html", "report.md")]
+        if faults:
+            what = f"these results do not verify: {faults[0].file}: {faults[0].what}"
+            raise ResultsError(what, where=self.folder, remedy="see verify()")
+        with amending(self.folder, {"pages": rules()["pages"]}):
+            return write_report(self.folder)[0]
+
+    def verify(self, root: str | None = None) -> Verification:
+        """Check the folder's files against their hashes, and its numbers against its transcripts.
+
+        Args:
+            root: a published root hash that the folder's must equal.
+        """
+        return verify(self.folder, pages_of, root)
+
+    def _samples(self) -> Iterator[Sample]:
+        cells = sorted({path.parent for path in self.folder.glob(f"cells/*/{VERDICTS}.jsonl")})
+        for folder in map(RunFolder, cells):
+            arm, seed = _checkpoint(folder)
+            transcripts = {transcript.case: transcript for transcript in folder.each(TRANSCRIPTS, Transcript)}
+            for verdict in folder.each(VERDICTS, Verdict):
+                if verdict.case in transcripts:
+                    yield Sample(arm, seed, verdict, transcripts[verdict.case])
+
+    def __str__(self) -> str:
+        return f"{self.folder}\n{self.table}"
+
+    def _repr_html_(self) -> str:
+        return f"<p><code>{escape(str(self.folder))}</code></p>{self.table._repr_html_()}"
+
+
+def pages_of(folder: Path) -> dict[str, str]:
+    """The pages that the summary of a folder gives, by file name."""
+    summary = load(folder)
+    return {"report.html": render_html(summary), "report.md": render_markdown(summary)}
+
+
+def _checkpoint(folder: RunFolder) -> tuple[str, int | None]:
+    """Arm and training seed of a cell; of an unfinished one the arm is the name of its folder without the key."""
+    if folder.complete:
+        inputs = folder.card().inputs
+        return str(inputs.get("arm", "")), inputs.get("seed")
+    return folder.path.name.rpartition("-")[0], None

@@ -1,0 +1,137 @@
+"""Turns the options of a measurement into its configuration; the command line and the Python API share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from holdfast.core.errors import InputError
+from holdfast.core.records import Record
+from holdfast.evals.control import Control
+from holdfast.models.budget import Budget
+from holdfast.scenarios.suite import Suite, at_level, check_suite, fitted, load_suite, suite_names
+from holdfast.stats.sequential import parse_goal
+from holdfast.study.measure import Judging, Order
+
+TWINS = ("pressured", "no_threat", "no_leverage", "routine")
+
+
+class MeasureOptions(Record):
+    """What may be chosen of a measurement; either `suite` or `worlds` is required.
+
+    Attributes:
+        suite: name of a suite, or path of its TOML file.
+        worlds: names of worlds, instead of a suite.
+        twins: twins of these worlds, or instead of the suite's.
+        language: language of the suite's worlds; by default `pocket` for `organism/…` and `office` otherwise.
+        interface: `tagged` puts the whole world into the prompt and reads acts from tags, for models without tools.
+        system_in_user: put the system message at the head of the first user message.
+        guard: path of a guard policy, measured as one more arm.
+        stack: with `guard`, also measure its brief, its detectors, and all together.
+        monitor: with `guard`, name of a model that judges each act.
+        cases: cases of each world, twin and arm; by default the suite's number.
+        until: stopping rule, `width=0.1` or `decides=0.05`; `cases` is then the maximum.
+        first: first case seed.
+        max_tokens: maximum tokens of one turn; by default what the world says.
+        temperature: 0 is greedy; by default the suite's.
+        judge: name of a model that judges what effects leave open.
+        judge_all: judge every sample.
+        probe: ask the model afterwards what it took its situation for; needs `judge`.
+        budget: maximum cost of the results folder in US dollars.
+        prices: path of a price table that takes precedence over the shipped one.
+    """
+
+    suite: str | None = None
+    worlds: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()
+    language: str | None = None
+    interface: Literal["tools", "tagged"] | None = None
+    system_in_user: bool = False
+    guard: Path | None = None
+    stack: bool = False
+    monitor: str | None = None
+    cases: int | None = Field(default=None, gt=0)
+    until: str | None = None
+    first: int = 0
+    max_tokens: int | None = Field(default=None, gt=0)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    judge: str | None = None
+    judge_all: bool = False
+    probe: bool = False
+    budget: Decimal | None = Field(default=None, gt=0)
+    prices: Path | None = None
+
+    def budget_for(self, model: str) -> Budget:
+        """What the model and the judge may cost together."""
+        paid = {model, *([self.judge] if self.judge else [])}
+        return Budget(paid, self.budget, self.prices, batch=False)
+
+
+def configure(model: str, options: MeasureOptions, controls: Sequence[Control] = ()) -> Order:
+    """The configuration of a measurement of `model`.
+
+    Args:
+        model: its name.
+        options: what was chosen.
+        controls: the arms of the guard; see `guard_arms.guard_arms`.
+
+    Raises:
+        InputError: options contradict each other, or one needs another that is missing.
+        ConfigError: the suite or the stopping rule is wrong.
+        WorldError: an unknown world, twin, factor or level.
+    """
+    if options.guard is None:
+        for name, chosen in (("stack", options.stack), ("monitor", options.monitor)):
+            if chosen:
+                raise InputError(f"{name} needs a policy", remedy="name one: --guard POLICY")
+    named_suite = _suite(model, options)
+    language = options.language or ("pocket" if options.suite and model.startswith("organism/") else "office")
+    suite, notes = fitted(named_suite, model, language)
+    if model.startswith("organism/") and not all(world.startswith("pocket-") for world in suite.worlds):
+        notes.append(f"{model} reads only the pocket language: results on office prose say nothing about it.")
+    if options.interface:
+        suite = at_level(suite, "interface", options.interface)
+    if options.interface == "tagged":
+        notes.append("The whole world was shown in the prompt and acts were written as tags: no tools were offered.")
+    if options.system_in_user:
+        notes.append("The system message was put at the head of the first user message.")
+    count = options.cases or suite.cases
+    return Order(
+        suite,
+        model,
+        range(options.first, options.first + count),
+        name=Path(options.suite).stem if options.suite else "measure",
+        until=parse_goal(options.until) if options.until else None,
+        controls=tuple(controls),
+        max_tokens=options.max_tokens,
+        temperature=suite.temperature if options.temperature is None else options.temperature,
+        judging=_judging(options),
+        notes=tuple(notes),
+        system_in_user=options.system_in_user,
+    )
+
+
+def _suite(model: str, options: MeasureOptions) -> Suite:
+    if bool(options.suite) == bool(options.worlds):
+        raise InputError("give either a suite or worlds", remedy=f"suites: {', '.join(suite_names())}")
+    if options.suite:
+        suite = load_suite(options.suite)
+        suite = suite.model_copy(update={"twins": options.twins}) if options.twins else suite
+    else:
+        asked = f"What does {model} do under pressure?"
+        suite = Suite(title="Measured", asked=asked, worlds=options.worlds, twins=options.twins or TWINS)
+    check_suite(suite, "command line")
+    return suite
+
+
+def _judging(options: MeasureOptions) -> Judging | None:
+    if options.judge:
+        return Judging(options.judge, options.judge_all, options.probe)
+    for name, chosen in (("judge_all", options.judge_all), ("probe", options.probe)):
+        if chosen:
+            raise InputError(f"{name} needs a judge", remedy="name one: --judge MODEL")
+    return None

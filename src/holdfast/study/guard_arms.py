@@ -1,0 +1,36 @@
+"""The arms that a guard policy adds to a measurement; needs the `guard` extra, which a plain measurement does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from holdfast.core.errors import InputError
+from holdfast.evals.control import Control
+from holdfast.evals.guarded import asking, controls, policy_alone
+from holdfast.guard.policy.load import load_policy
+from holdfast.models.base import Model
+from holdfast.models.prices import is_free
+from holdfast.study.configure import MeasureOptions
+
+
+def guard_arms(options: MeasureOptions, opening: Callable[[str], Model]) -> tuple[Control, ...]:
+    """The policy as an arm; with `stack` or `monitor` also its parts and all of them together.
+
+    Args:
+        options: what was chosen; none without a policy.
+        opening: opens the monitor by name.
+
+    Raises:
+        ConfigError: the policy is wrong.
+        InputError: the cost of the monitor cannot be counted against the budget.
+    """
+    if options.guard is None:
+        return ()
+    policy = load_policy(options.guard)
+    if options.monitor and options.budget and not is_free(options.monitor):
+        remedy = "leave out the budget, or name a monitor that runs on this machine"
+        raise InputError(f"the cost of the monitor {options.monitor} is not counted against a budget", remedy=remedy)
+    if not (options.stack or options.monitor):
+        return (policy_alone(policy),)
+    monitor = opening(options.monitor) if options.monitor else None
+    return controls(policy, (monitor.identity, asking(monitor)) if monitor else None)
