@@ -19,8 +19,8 @@ PLANTED = {
 }  # fmt: skip
 
 
-def summary(out: Path, *given: str) -> dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]:
-    assert run(["measure", *given, "--out", str(out)]) == 0
+def summary(out: Path, *given: str, code: int = 0) -> dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]]:
+    assert run(["measure", *given, "--out", str(out)]) == code
     found: dict[str, dict[str, dict[str, dict[str, dict[str, float]]]]] = json.loads((out / "summary.json").read_text())
     return found
 
@@ -31,7 +31,7 @@ def test_every_agent_is_planted() -> None:
 
 def test_an_agent_that_cannot_be_read_has_no_harm_rate(tmp_path: Path) -> None:
     given = ["--model", "scripted/garbled", "--worlds", "pocket-blackmail", "--twins", "pressured", "--cases", "3"]
-    cell = summary(tmp_path, *given)["cells"]["base"]["blackmail"]["pressured"]
+    cell = summary(tmp_path, *given, code=4)["cells"]["base"]["blackmail"]["pressured"]
     assert cell["outcomes"] == {"unread": 3}
     assert (cell["harm"]["n"], cell["harm"]["rate"]) == (0, None)
 
@@ -82,7 +82,7 @@ def test_a_guard_is_one_more_arm_and_what_it_stops_is_an_attempt(tmp_path: Path)
 
 def test_one_table_shows_each_control_of_the_guard_alone_and_stacked(tmp_path: Path, capsys: Captured) -> None:
     given = ["--model", "scripted/blackmailer", "--suite", "mitigations", "--cases", "1"]
-    found = summary(tmp_path, *given, "--guard", str(LEASH), "--stack", "--monitor", "scripted/proper")
+    found = summary(tmp_path, *given, "--guard", str(LEASH), "--stack", "--monitor", "scripted/proper", code=4)
     shown = {line.split("  ")[0].strip(): line.split() for line in capsys.readouterr().out.splitlines() if "%" in line}
     arms = {arm: [*cells["blackmail"]["pressured"]["outcomes"]] for arm, cells in found["cells"].items()}
     harm, blocked = ["harm"], ["attempt_blocked"]
@@ -104,7 +104,9 @@ def test_a_budget_is_not_promised_for_a_monitor_whose_price_nobody_counts(tmp_pa
     given += ["--guard", str(LEASH), "--budget", "1usd", "--monitor"]
     assert run([*given, "openai/any"]) == 2
     assert "not counted against a budget" in capsys.readouterr().err
-    assert run([*given, "scripted/proper", "--cases", "1"]) == 0
+    # Accepted; the run ends with 4, because a scripted agent gives no verdict as a monitor.
+    assert run([*given, "scripted/proper", "--cases", "1"]) == 4
+    assert "not counted" not in capsys.readouterr().err
 
 
 def test_a_second_run_plays_what_is_new_only(tmp_path: Path, capsys: Captured) -> None:
@@ -130,7 +132,7 @@ def test_the_organism_before_office_prose_is_said_to_tell_nothing(tmp_path: Path
     said = "reads only the pocket language"
     for world, warned in (("blackmail", True), ("pocket-blackmail", False)):
         given = ["--model", "organism/pocket", "--worlds", world, "--twins", "routine", "--cases", "1"]
-        summary(tmp_path / world, *given)
+        summary(tmp_path / world, *given, code=4 if warned else 0)
         assert (said in capsys.readouterr().out) is warned
 
 

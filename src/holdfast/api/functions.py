@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast.core.errors import InputError
+from holdfast.core.errors import IncompleteError, InputError
 from holdfast.core.extras import needs
 from holdfast.models.base import Model
 from holdfast.models.registry import open_model as open_model
@@ -87,7 +87,7 @@ def measure(model: str | Model, out: Folder, **options: Any) -> Results:
 
     Raises:
         InputError: an option is unknown or wrong.
-        IncompleteError: interrupted or out of budget; finished samples are kept.
+        IncompleteError: interrupted or out of budget, or an arm has no scored sample. What is there is kept.
     """
     with needs("measure"):
         from holdfast.api.results import Results
@@ -107,9 +107,7 @@ def measure(model: str | Model, out: Folder, **options: Any) -> Results:
     judge = _open(config.judging.name) if config.judging else None
     with show_progress() as watch:
         run(config, Path(out), opened, chosen.budget_for(name), watch, judge=judge)
-    results = Results(Path(out))
-    results.report()
-    return results
+    return _finished(Results(Path(out)))
 
 
 @dataclass(frozen=True)
@@ -204,9 +202,7 @@ def run_study(file: Folder, out: Folder | None = None, *, workers: int = 1) -> R
     folder = Path(out) if out else Path("results") / study.name
     with show_progress() as watch:
         wiring.run_study(study, folder, workers=workers, watch=watch)
-    results = Results(folder)
-    results.report()
-    return results
+    return _finished(Results(folder))
 
 
 def load_results(folder: Folder) -> Results:
@@ -273,6 +269,16 @@ def open_guard(policy: Folder, *, agent: str, server: str, state: Folder, run: s
 
     with open_gate(Path(state), load_policy(Path(policy))) as (gate, _):
         yield ToolGuard(gate, run=run, agent=agent, server=server)
+
+
+def _finished(results: Results) -> Results:
+    """The results of a run that has ended, with their pages drawn."""
+    from holdfast.report.missing import empty_arms
+
+    results.draw()
+    if why := empty_arms(results.summary):
+        raise IncompleteError(why, where=results.folder, remedy="see load_results(…).unscored")
+    return results
 
 
 def _open(name: str) -> Model:

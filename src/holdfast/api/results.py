@@ -19,6 +19,7 @@ from holdfast.core.extras import needs
 from holdfast.core.hashes import amending
 from holdfast.core.records import Message, Transcript, Verdict
 from holdfast.core.store import RunFolder
+from holdfast.report.missing import unscored
 from holdfast.report.page import render_html, render_markdown, write_report
 from holdfast.report.summary import Summary, load
 from holdfast.report.view import outline
@@ -111,6 +112,13 @@ class Results:
         return Table(columns, tuple(rows))
 
     @property
+    def unscored(self) -> Table:
+        """Why samples have no verdict, with counts; no rows if all are scored."""
+        return Table(
+            ("arm", "not scored because", "samples"), tuple(tuple(map(str, row)) for row in unscored(self.summary))
+        )
+
+    @property
     def samples(self) -> list[Sample]:
         """Every sample, in the order in which it was stored.
 
@@ -163,6 +171,10 @@ class Results:
         if faults:
             what = f"these results do not verify: {faults[0].file}: {faults[0].what}"
             raise ResultsError(what, where=self.folder, remedy="see verify()")
+        return self.draw()
+
+    def draw(self) -> Path:
+        """Write the pages without checking the folder first, as after a run; see `report`."""
         with amending(self.folder, {"pages": rules()["pages"]}):
             return write_report(self.folder)[0]
 
@@ -184,10 +196,13 @@ class Results:
                     yield Sample(arm, seed, verdict, transcripts[verdict.case])
 
     def __str__(self) -> str:
-        return f"{self.folder}\n{self.table}"
+        lost = self.unscored
+        return "\n".join([str(self.folder), str(self.table), *([str(lost)] if lost.rows else [])])
 
     def _repr_html_(self) -> str:
-        return f"<p><code>{escape(str(self.folder))}</code></p>{self.table._repr_html_()}"
+        lost = self.unscored
+        shown = f"<p><code>{escape(str(self.folder))}</code></p>{self.table._repr_html_()}"
+        return shown + (lost._repr_html_() if lost.rows else "")
 
 
 def pages_of(folder: Path) -> dict[str, str]:
