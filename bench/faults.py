@@ -29,7 +29,7 @@ from holdfast.models.api import ApiModel
 from holdfast.models.budget import Budget
 from holdfast.models.pool import RateLimits
 from holdfast.scenarios.suite import Suite
-from holdfast.study.measure import Order, measure
+from holdfast.study.measure import MeasureConfig, measure
 from holdfast.study.play import VERDICTS
 from tests.evals.loopback import NAME, Stubborn, serving
 
@@ -68,7 +68,7 @@ def holds(row: Mapping[str, Any]) -> bool:
 
 def run(samples: int, share: float, seed: int) -> dict[str, Any]:
     """Measure the agent through a server with that share of faults."""
-    order = Order(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01))
+    order = MeasureConfig(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01))
     cases = SUITE.cases_of(SUITE.arms[0], order.seeds)
     with tempfile.TemporaryDirectory() as folder, serving(Stubborn(AGENT, cases), share, seed=seed) as server:
         model = open_model(NAME, network=True)

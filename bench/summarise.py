@@ -23,10 +23,10 @@ from typing import Any
 from holdfast.core.records import Case, Outcome, RunCard, Verdict
 from holdfast.core.store import RunFolder
 from holdfast.scenarios.catalogue import cases
-from holdfast.study.plan import Facts, Plan, plan
+from holdfast.study.plan import PlanInputs, StudyPlan, plan_cells
 from holdfast.study.play import VERDICTS
-from holdfast.study.study_file import Arm, Data, Stage, Study
-from holdfast.study.summary import build
+from holdfast.study.study_file import ArmSpec, DataSpec, StageSpec, Study
+from holdfast.study.summary import build_summary
 
 WORLDS = ("pocket-blackmail", "pocket-sabotage", "pocket-leaking", "pocket-framing", "pocket-exfiltration")
 TWINS = ("pressured", "no_threat", "no_leverage", "routine")
@@ -37,7 +37,7 @@ CELLS = 1 + len(ARMS) * SEEDS
 SECONDS, MEMORY = 30, 1024
 
 
-def layout(samples: int) -> Plan:
+def layout(samples: int) -> StudyPlan:
     """A plan of at least that many samples; its cases are one of each world and twin under other names and seeds."""
     each = -(-samples // (CELLS * len(WORLDS) * len(TWINS)))
     patterns = cases(WORLDS, TWINS, [0])
@@ -45,11 +45,11 @@ def layout(samples: int) -> Plan:
         case.model_copy(update={"id": f"{case.id}-{seed}", "seed": seed}) for case in patterns for seed in range(each)
     ]
     taught = [
-        Arm(
+        ArmSpec(
             name=name,
             control=name in ARMS[:2],
             without_reasons="honeypot" if name == "deliberation" else "",
-            stages=(Stage(kind="sft", data=(Data(set=name, tokens=1000),)),),
+            stages=(StageSpec(kind="sft", data=(DataSpec(set=name, tokens=1000),)),),
         )
         for name in ARMS
     ]
@@ -61,13 +61,13 @@ def layout(samples: int) -> Plan:
         worlds=WORLDS,
         twins=TWINS,
         cases=each,
-        arms=(Arm(name="base"), *taught),
+        arms=(ArmSpec(name="base"), *taught),
     )
     versions = {"data": "bench", "train": "bench", "measure": "bench"}
-    return plan(study, Facts("bench", grid, {"sft": {}}, versions))
+    return plan_cells(study, PlanInputs("bench", grid, {"sft": {}}, versions))
 
 
-def write(grid: Plan, out: Path) -> int:
+def write(grid: StudyPlan, out: Path) -> int:
     """Store a verdict for each case of each cell; returns how many."""
     written = 0
     for cell in grid.cells:
@@ -110,7 +110,7 @@ def measure(samples: int) -> dict[str, Any]:
         )
         grid, out = layout(samples), Path(folder)
         wall, own = time.perf_counter(), time.process_time()
-        summary = build(grid, out)
+        summary = build_summary(grid, out)
         wall, own = time.perf_counter() - wall, time.process_time() - own
     counted = sum(
         sum(c["outcomes"].values()) for arm in summary["cells"].values() for s in arm.values() for c in s.values()

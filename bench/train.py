@@ -142,7 +142,7 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
 
     from bench.train_shapes import random_rows
     from holdfast.models.checkpoints import checkpoint_path
-    from holdfast.study.curves import watching
+    from holdfast.study.curves import probe_callback
     from holdfast.train.config import TrainConfig
     from holdfast.train.loop import Hooks, optimise
     from holdfast.train.objective import Imitation
@@ -154,7 +154,7 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     model, tokenizer = load_checkpoint(checkpoint_path("organism/pocket"), config)
     rows = random_rows(400, _SUPERVISED, vocabulary=int(model.config.vocab_size))
     with tempfile.TemporaryDirectory() as folder:
-        probe = SafetyProbe(watching(10), tokenizer, Path(folder))
+        probe = SafetyProbe(probe_callback(10), tokenizer, Path(folder))
         logs = optimise(model, Imitation(model, rows, config), config, Hooks(probe=probe))
     trained = sum(log.seconds for log in logs)
     return {

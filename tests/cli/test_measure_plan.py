@@ -16,7 +16,7 @@ from holdfast.models import Request
 from holdfast.models.registry import name_model
 from holdfast.scenarios.suite import fitted, load_suite, suite_names
 from holdfast.study import estimate as room
-from holdfast.study.measure import Order
+from holdfast.study.measure import MeasureConfig
 
 Captured = pytest.CaptureFixture[str]
 MODEL = "openai/no-such-model"
@@ -67,7 +67,7 @@ def test_without_a_price_the_money_is_missing_and_not_zero(capsys: Captured) -> 
 @pytest.mark.parametrize("suite", suite_names())
 def test_counting_some_cases_comes_near_counting_all(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fitting, _ = fitted(load_suite(suite), MODEL, "office")
-    order, model = Order(fitting, MODEL, range(20)), name_model(MODEL)
+    order, model = MeasureConfig(fitting, MODEL, range(20)), name_model(MODEL)
     some = room.estimate(order, model)
     monkeypatch.setattr(room, "COUNTED", 10**9)
     whole = room.estimate(order, model)

@@ -15,7 +15,7 @@ import pytest
 from holdfast.cli.main import run
 from holdfast.core.hashes import sealing
 from holdfast.study.stored import load_plan, rules
-from holdfast.study.summary import build
+from holdfast.study.summary import build_summary
 
 Captured = pytest.CaptureFixture[str]
 GIVEN = ["--model", "scripted/harm-p0.5", "--worlds", "pocket-leaking,pocket-blackmail", "--cases", "3"]
@@ -156,7 +156,7 @@ def better(out: Path) -> Path:
     verdicts.write_text("".join(lines))
     stored = load_plan(out)
     assert stored is not None
-    (out / "summary.json").write_text(json.dumps(build(stored.plan, out, stored.command)))
+    (out / "summary.json").write_text(json.dumps(build_summary(stored.plan, out, stored.command)))
     assert run(["report", str(out), "--unverified"]) == 0
     return verdicts
 

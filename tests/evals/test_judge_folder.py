@@ -11,7 +11,7 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.records import Judgement, Message, RunCard, Transcript
 from holdfast.core.store import RunFolder
 from holdfast.evals.judge_folder import JUDGEMENTS, PROBES, both, cells, judge_folder
-from holdfast.evals.labelled import load
+from holdfast.evals.labelled import load_labelled
 from holdfast.evals.scorers import score
 from holdfast.models.base import Output, Request
 from holdfast.models.registry import open_model
@@ -19,7 +19,7 @@ from holdfast.models.registry import open_model
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    labelled, made = load(), RunFolder(tmp_path / "run" / "cell")
+    labelled, made = load_labelled(), RunFolder(tmp_path / "run" / "cell")
     items = labelled.items[:40]
     made.append("transcripts", [item.transcript for item in items])
     made.append("verdicts", [score(labelled.case(item), item.transcript) for item in items])

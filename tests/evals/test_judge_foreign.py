@@ -13,7 +13,7 @@ from inspect_ai.log import read_eval_log, write_eval_log
 
 from holdfast.cli.main import run
 from holdfast.core.errors import ResultsError
-from holdfast.evals.imports.rejudge import calls_in, mails_in, rejudge, replay
+from holdfast.evals.imports.rejudge import mails_in, rejudge, replay, stored_calls
 from holdfast.evals.imports.sample import Stored
 from holdfast.evals.imports.stored import read_stored
 
@@ -75,7 +75,7 @@ def test_a_sample_without_an_answer_is_an_error_and_agrees_with_nobody() -> None
 
 
 def test_a_body_keeps_lines_that_look_like_fields() -> None:
-    (call,) = calls_in(email("a@b.c", "First.\nto: the point\nsubject: none"))
+    (call,) = stored_calls(email("a@b.c", "First.\nto: the point\nsubject: none"))
     assert call.arguments == {"to": "a@b.c", "subject": "x", "body": "First.\nto: the point\nsubject: none"}
     assert [mail["subject"] for mail in mails_in(MAILS)] == ["Lunch", "CONFIDENTIAL: drive specification"]
 

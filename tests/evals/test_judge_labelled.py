@@ -13,7 +13,7 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.identity import PACKAGE
 from holdfast.core.records import Effect
 from holdfast.evals.calibrate import calibration
-from holdfast.evals.labelled import LabelledSet, load
+from holdfast.evals.labelled import LabelledSet, load_labelled
 from holdfast.models.registry import open_model
 from holdfast.scenarios.tools import SPECS, Office, execute
 
@@ -30,13 +30,13 @@ def replayed(labelled: LabelledSet, at: int) -> tuple[Effect, ...]:
 
 
 def test_effects_are_what_the_calls_did() -> None:
-    labelled = load()
+    labelled = load_labelled()
     wrong = [item.id for at, item in enumerate(labelled.items) if replayed(labelled, at) != item.transcript.effects]
     assert wrong == []
 
 
 def test_the_set_is_large_and_varied() -> None:
-    labelled = load()
+    labelled = load_labelled()
     families = Counter(labelled.offices[item.office].family for item in labelled.items)
     assert len(labelled.items) >= 200
     assert len(families) == 8
@@ -52,13 +52,13 @@ def test_the_set_is_large_and_varied() -> None:
 
 
 def test_what_was_done_and_what_was_meant_come_apart() -> None:
-    kinds = Counter((item.labels.harm, item.labels.intent) for item in load().items)
+    kinds = Counter((item.labels.harm, item.labels.intent) for item in load_labelled().items)
     assert kinds[True, False] >= 4, "mistakes"
     assert kinds[False, True] >= 8, "attempts that failed"
 
 
 def test_a_calibration_counts_every_item_once_in_each_stratum_and_failures_as_missing() -> None:
-    labelled = load()
+    labelled = load_labelled()
     report = calibration(labelled, [open_model("scripted/judge-refuses")])
     whole = [part for part in report.parts() if part.stratum == "all"]
     assert {part.source for part in whole} == {"effects", "lexicon", "scripted/judge-refuses"}
@@ -83,5 +83,5 @@ def test_a_broken_line_is_refused_with_its_place(tmp_path: Path, change, fault: 
     first, *rest = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text(json.dumps(change(json.loads(first))) + "\n" + "".join(rest), encoding="utf-8")
     with pytest.raises(ResultsError, match=fault) as refused:
-        load(tmp_path / "set")
+        load_labelled(tmp_path / "set")
     assert "blackmail.jsonl:" in refused.value.where

@@ -21,7 +21,7 @@ from holdfast.models.api import ApiModel
 from holdfast.models.budget import Budget
 from holdfast.models.pool import RateLimits
 from holdfast.scenarios.suite import Suite
-from holdfast.study.measure import SPENDING, Judging, Order, Spent, measure
+from holdfast.study.measure import SPENDING, Judging, MeasureConfig, Spent, measure
 from tests.evals.loopback import NAME, Stubborn, serving
 
 pytestmark = [
@@ -38,8 +38,8 @@ def opened(patience: float = 60.0) -> Model:
     return model
 
 
-def order(samples: int) -> Order:
-    return Order(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01))
+def order(samples: int) -> MeasureConfig:
+    return MeasureConfig(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01))
 
 
 def free() -> Budget:
@@ -85,7 +85,7 @@ def test_faults_cost_no_sample_and_make_none_safe(samples: int, share: float, tm
 def test_a_server_that_is_always_down_gives_errors_not_safety(tmp_path: Path) -> None:
     asked = order(4)
     cases = SUITE.cases_of(SUITE.arms[0], asked.seeds)
-    hasty = Order(SUITE, NAME, asked.seeds, manners=RateLimits(tries=2, pause=0.01))
+    hasty = MeasureConfig(SUITE, NAME, asked.seeds, manners=RateLimits(tries=2, pause=0.01))
     with serving(Stubborn("scripted/proper", cases), 1.0, seed=3) as server:
         server.only = "500"
         path = measure(hasty, tmp_path, opened(), free())
@@ -130,7 +130,7 @@ def test_a_judge_pays_from_the_same_purse_and_keeps_what_it_paid_for(tmp_path: P
     prices = tmp_path / "prices.toml"
     prices.write_text(f'[models."{NAME}"]\nin = 0.0\nout = 1000.0\n')
     out = tmp_path / "out"
-    asked = Order(
+    asked = MeasureConfig(
         SUITE, "scripted/proper", range(6), judging=Judging(NAME, everything=True), manners=RateLimits(pause=0.01)
     )
 
@@ -181,7 +181,7 @@ def test_a_monitor_behind_a_server_is_heard_while_an_agent_behind_one_plays(tmp_
     cases = SUITE.cases_of(SUITE.arms[0], range(2))
     with serving(Passing(Stubborn("scripted/blackmailer", cases))):
         monitored = [c for c in controls(policy, (NAME, asking(opened()))) if c.name == "guard-monitor"]
-        asked = Order(SUITE, NAME, range(2), controls=tuple(monitored), manners=RateLimits(pause=0.01))
+        asked = MeasureConfig(SUITE, NAME, range(2), controls=tuple(monitored), manners=RateLimits(pause=0.01))
         path = measure(asked, tmp_path, opened(), free())
     cells = json.loads(path.read_text())["cells"]
     outcomes = {arm: found["leaking"]["pressured"]["outcomes"] for arm, found in cells.items()}

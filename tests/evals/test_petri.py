@@ -16,7 +16,7 @@ from inspect_ai.tool import ToolCall
 
 from holdfast.cli.main import run
 from holdfast.core.errors import ResultsError
-from holdfast.evals.imports.petri import Audit, read_transcript
+from holdfast.evals.imports.petri import PetriAudit, read_transcript
 from holdfast.evals.imports.reaudit import reread
 from holdfast.evals.imports.stored import read_stored
 from holdfast.models.registry import open_model
@@ -152,7 +152,7 @@ def log(path: Path, task: str) -> Path:
 
 def test_a_log_of_the_third_version_is_read(tmp_path: Path) -> None:
     (audit,) = read_stored(log(tmp_path / "a.eval", "inspect_petri/audit"))
-    assert isinstance(audit, Audit)
+    assert isinstance(audit, PetriAudit)
     assert (audit.id, audit.model, audit.why) == ("seed-4/1", "vendor/target", "It wonders [M2].")
     assert [m.role for m in audit.messages] == ["user", "assistant"]
     assert audit.messages[1].reasoning == "I wonder whether this is a test."

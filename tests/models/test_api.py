@@ -22,7 +22,7 @@ from holdfast.core.errors import ModelError
 from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.evals.batch_driver import play
 from holdfast.models import Request, open_model
-from holdfast.models.api import ApiModel, chat, from_chat, from_output, tool_infos
+from holdfast.models.api import ApiModel, from_chat, from_output, inspect_messages, tool_infos
 from holdfast.scenarios.catalogue import cases
 
 pytestmark = pytest.mark.filterwarnings("ignore:The 'initial' parameter:DeprecationWarning")
@@ -120,7 +120,7 @@ def test_messages_survive_the_way_there_and_back() -> None:
         Message(role="assistant", content="a", tool_calls=(call,), reasoning="r"),
         Message(role="tool", content="sent.", tool_call_id="c2_0"),
     )
-    assert tuple(from_chat(message) for message in chat(messages)) == messages
+    assert tuple(from_chat(message) for message in inspect_messages(messages)) == messages
     [tool] = tool_infos([ToolSpec(name="f", description="d", parameters={"x": "an x"})])
     assert (tool.parameters.required, tool.parameters.properties["x"].description) == (["x"], "an x")
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from holdfast.cli.main import run
-from holdfast.report.answer import answer
-from holdfast.report.summary import Summary, load
+from holdfast.report.answer import answer_sentences
+from holdfast.report.summary import Summary, load_summary
 
 
 def difference(arm: str, twin: str, measure: str, estimate: float | None, p_holm: float | None) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def told(*differences: dict[str, Any], **more: Any) -> str:
     names = ["none", *dict.fromkeys(d["a"] for d in differences)]
     arms = [{"name": name, "title": name.capitalize()} for name in names]
     found = {"arms": arms, "differences": differences, "pooled": "all", "splits": {}, "cells": {}} | more
-    said = [line for line in answer(Summary.model_validate(found)) if line.startswith("Against")]
+    said = [line for line in answer_sentences(Summary.model_validate(found)) if line.startswith("Against")]
     return said[0] if said else ""
 
 
@@ -62,7 +62,7 @@ def test_the_page_of_the_suite_of_mitigations_answers_its_question_before_any_ta
     given = ["--suite", "mitigations", "--cases", "2", "--language", "pocket", "--out", str(tmp_path)]
     assert run(["measure", "--model", "scripted/proper", *given]) == 0
     page = (tmp_path / "report.html").read_text()
-    said = [line for line in answer(load(tmp_path)) if line.startswith("Against “No mitigation”, ")]
+    said = [line for line in answer_sentences(load_summary(tmp_path)) if line.startswith("Against “No mitigation”, ")]
     assert len(said) == 1
     assert page.index("Against “No mitigation”, ") < page.index("<table")
     assert json.loads((tmp_path / "summary.json").read_text())["differences"]

@@ -14,8 +14,8 @@ import pytest
 from holdfast.core.errors import ResultsError, StoreError
 from holdfast.report import words
 from holdfast.report.page import render_html, render_markdown, write_report
-from holdfast.report.summary import Summary, load
-from holdfast.report.view import outline
+from holdfast.report.summary import Summary, load_summary
+from holdfast.report.view import outline_table
 
 Write = Callable[[object], Path]
 NUMBER = re.compile(r"[+−]?\d+(?:\N{NARROW NO-BREAK SPACE}\d{3})*(?:\.\d+)?%?")
@@ -76,9 +76,9 @@ def allowed(summary: dict[str, Any]) -> set[str]:
     found = set(SPOKEN)
     for leaf in leaves(summary):
         if isinstance(leaf, str):
-            found |= numbers(words.clean(leaf)) | numbers(words.moment(leaf))
+            found |= numbers(words.clean(leaf)) | numbers(words.time_text(leaf))
         elif isinstance(leaf, (int, float)):
-            shapes = (words.percent, words.points, words.chance, words.count, words.seconds, words.odds, str)
+            shapes = (words.percent, words.points, words.p_value_text, words.count, words.seconds, words.odds, str)
             for shape in shapes:
                 found |= numbers(shape(leaf))
             found |= numbers(words.percent(leaf).rstrip("%"))
@@ -138,13 +138,13 @@ def test_attempts_that_were_stopped_stand_beside_harm_and_untaught_arms_have_no_
     arms = [{"name": "base", "title": "As it comes"}, {"name": "guard", "title": "Guard"}]
     splits = {"base": {"all": {"pressured": bare}}, "guard": {"all": {"pressured": guarded}}}
     measured = {**summary, "arms": arms, "splits": splits, "generalises": [], "differences": []}
-    names, rows = outline(load(folder(measured)))
+    names, rows = outline_table(load_summary(folder(measured)))
     assert names == ("arm", "harm, all families", "blocked", "useful")
     assert [row[2] for row in rows] == ["0 of 4", "2 of 4"]
     for page in write_report(folder(measured)):
         assert "2 of 4" in page.read_text()
     splits["guard"]["all"]["pressured"] = bare
-    assert "blocked" not in outline(load(folder(measured)))[0]
+    assert "blocked" not in outline_table(load_summary(folder(measured)))[0]
     assert "Blocked" not in write_report(folder(measured))[0].read_text()
 
 
@@ -155,9 +155,9 @@ def test_a_run_that_stopped_when_settled_says_how_far_it_went(summary: dict[str,
     ]
     summary["until"] = {"goal": {"decides": 0.05}, "most": 173, "samples": 6, "cells": cells}
     out = folder(summary)
-    names, rows = outline(load(out))
+    names, rows = outline_table(load_summary(out))
     assert names == ("world", "twin", "harm", "samples", "settled")
-    harm = load(out).cell("base", "leaking", "pressured").harm.rate
+    harm = load_summary(out).cell("base", "leaking", "pressured").harm.rate
     assert rows[0][1:] == ("pressured", rows[0][2], "6", "above")
     assert harm is not None and words.percent(harm) in rows[0][2]
     assert rows[1][3:] == ("not measured", "given up")
@@ -319,12 +319,12 @@ def test_a_file_that_is_no_summary_is_refused(tmp_path: Path, text: str, what: s
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="no results here"):
-        load(tmp_path)
+        load_summary(tmp_path)
     with pytest.raises(ResultsError, match="no such folder"):
-        load(tmp_path / "nowhere")
+        load_summary(tmp_path / "nowhere")
     (tmp_path / "summary.json").write_bytes(b'{"schema": 1, "asked": "\xff"}')
     with pytest.raises(ResultsError, match="not a JSON text"):
-        load(tmp_path)
+        load_summary(tmp_path)
 
 
 def test_a_page_that_cannot_be_written_is_said(summary: dict[str, Any], folder: Write) -> None:

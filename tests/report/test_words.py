@@ -38,11 +38,11 @@ def test_intervals_are_empty_where_there_is_none() -> None:
 
 def test_counts_times_and_chances() -> None:
     assert words.count(1234567) == "1\u202f234\u202f567"
-    assert words.count(None) == words.seconds(None) == words.chance(None) == "not measured"
+    assert words.count(None) == words.seconds(None) == words.p_value_text(None) == "not measured"
     assert (words.seconds(8.44), words.seconds(188.2)) == ("8.4 s", "188 s")
-    assert (words.chance(0.0123), words.chance(0.00002)) == ("0.012", "< 0.001")
-    assert words.moment("2020-01-01T10:20:30+00:00") == "2020-01-01 10:20 UTC"
-    assert words.moment("yesterday") == "yesterday"
+    assert (words.p_value_text(0.0123), words.p_value_text(0.00002)) == ("0.012", "< 0.001")
+    assert words.time_text("2020-01-01T10:20:30+00:00") == "2020-01-01 10:20 UTC"
+    assert words.time_text("yesterday") == "yesterday"
 
 
 def test_clean_shows_the_invisible_and_keeps_the_rest() -> None:
@@ -51,9 +51,9 @@ def test_clean_shows_the_invisible_and_keeps_the_rest() -> None:
 
 
 def test_marked_escapes_and_joins_overlaps() -> None:
-    assert words.marked("a <b> c <b>", ["<b>"]) == "a <mark>&lt;b&gt;</mark> c <mark>&lt;b&gt;</mark>"
-    assert words.marked("abcdef", ["bcd", "cde"]) == "a<mark>bcde</mark>f"
-    assert words.marked("abc", ["", "  ", "x"]) == "abc"
+    assert words.highlight("a <b> c <b>", ["<b>"]) == "a <mark>&lt;b&gt;</mark> c <mark>&lt;b&gt;</mark>"
+    assert words.highlight("abcdef", ["bcd", "cde"]) == "a<mark>bcde</mark>f"
+    assert words.highlight("abc", ["", "  ", "x"]) == "abc"
 
 
 def test_fence_cannot_be_closed_from_inside() -> None:
@@ -61,8 +61,8 @@ def test_fence_cannot_be_closed_from_inside() -> None:
 
 
 def test_markdown_shows_text_literally() -> None:
-    assert words.markdown("a | b\n# c <i>") == "a \\| b \\# c \\<i\\>"
-    assert words.markdown(words.Raw("|")) == "|"
+    assert words.escape_markdown("a | b\n# c <i>") == "a \\| b \\# c \\<i\\>"
+    assert words.escape_markdown(words.Raw("|")) == "|"
 
 
 def test_flat_names_each_value_by_its_path() -> None:

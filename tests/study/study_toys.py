@@ -12,11 +12,11 @@ from typing import Any
 from holdfast.core.errors import ModelError
 from holdfast.core.identity import key_of
 from holdfast.core.records import Case, Example, Facts, Message, Outcome, Provenance, RunCard, Transcript, Verdict
-from holdfast.study.plan import CellPlan, Plan, plan
-from holdfast.study.plan import Facts as PlanFacts
+from holdfast.study.plan import CellPlan, StudyPlan, plan_cells
+from holdfast.study.plan import PlanInputs as PlanFacts
 from holdfast.study.play import Played
 from holdfast.study.run import Watch, run_grid
-from holdfast.study.study_file import Arm, Claim, Data, Known, Stage, Study
+from holdfast.study.study_file import ArmSpec, ClaimSpec, DataSpec, Known, StageSpec, Study
 from holdfast.study.work import Steps
 
 SPLITS = {"toy-home": "train", "toy-near": "dev", "toy-far": "heldout", "toy-farther": "heldout"}
@@ -186,13 +186,13 @@ def _leakage_reference(train_worlds: Sequence[str], twins: Sequence[str]) -> tup
 STEPS = Steps(play, _base_path, build_set, train, _leakage_reference)
 
 
-def lay_out(study: Study) -> Plan:
+def lay_out(study: Study) -> StudyPlan:
     """The plan of a study on the toy worlds."""
     kinds = sorted({stage.kind for arm in study.arms for stage in arm.stages})
     configs = {kind: _config({**study.train.get(kind, {}), "stage": kind}) for kind in kinds}  # type: ignore[call-overload]
     played = cases(study.worlds, study.twins, study.case_seeds)
     versions = {"data": "1", "train": "1", "measure": "1"}
-    return plan(study, PlanFacts(_identify(study.model), played, configs, versions))
+    return plan_cells(study, PlanFacts(_identify(study.model), played, configs, versions))
 
 
 def run(
@@ -209,10 +209,10 @@ def run(
     return run_grid(lay_out(study), out, steps, workers=workers, watch=watch, command=command)
 
 
-def arm(name: str, *sets: str, control: bool = False, kind: str = "sft") -> Arm:
-    data = tuple(Data(set=s, tokens=100 // len(sets)) for s in sets)
-    stages = (Stage(kind=kind, data=data),) if sets else ()  # type: ignore[arg-type]
-    return Arm(name=name, title=name.title(), control=control, stages=stages)
+def arm(name: str, *sets: str, control: bool = False, kind: str = "sft") -> ArmSpec:
+    data = tuple(DataSpec(set=s, tokens=100 // len(sets)) for s in sets)
+    stages = (StageSpec(kind=kind, data=data),) if sets else ()  # type: ignore[arg-type]
+    return ArmSpec(name=name, title=name.title(), control=control, stages=stages)
 
 
 def study(**changes: Any) -> Study:
@@ -231,9 +231,9 @@ def study(**changes: Any) -> Study:
             arm("reasons", "reasons", "plain-chat"),
         ),
         "claims": (
-            Claim(text="reasons carry", difference=("reasons", "plain-chat")),
-            Claim(text="acts carry", difference=("acts", "plain-chat")),
-            Claim(text="acts help at home", difference=("acts", "base"), split="home", below=-0.1),
+            ClaimSpec(text="reasons carry", difference=("reasons", "plain-chat")),
+            ClaimSpec(text="acts carry", difference=("acts", "plain-chat")),
+            ClaimSpec(text="acts help at home", difference=("acts", "base"), split="home", below=-0.1),
         ),
     }
     return Study(**fields | changes)

@@ -10,13 +10,13 @@ import pytest
 from study_toys import FAMILIES, arm, run, study, verdict
 
 from holdfast.core.records import Outcome, Verdict
-from holdfast.report.summary import load
+from holdfast.report.summary import load_summary
 from holdfast.study.claims import check_controls, differences, judge_claims
 from holdfast.study.generalisation import Generalises, generalisation
-from holdfast.study.study_file import Claim, Study
+from holdfast.study.study_file import ClaimSpec, Study
 from holdfast.study.summary import family_labels
 from holdfast.study.table import Tax, between, cell
-from holdfast.study.verdict_table import Row, Rows
+from holdfast.study.verdict_table import VerdictRow, VerdictTable
 
 ARMS = ("base", "plain-chat", "irrelevant-principle", "acts", "reasons")
 Plays = Callable[[str, str, str, int], tuple[Outcome, bool, bool]]
@@ -33,7 +33,7 @@ def good(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
     return ("harm" if harm else "proper_act"), True, True
 
 
-def play(plays: Plays, arms: Iterable[str] = ARMS, cases: int = 20) -> Rows:
+def play(plays: Plays, arms: Iterable[str] = ARMS, cases: int = 20) -> VerdictTable:
     rows = []
     for name in arms:
         for seed in (None,) if name == "base" else (0, 1):
@@ -42,8 +42,8 @@ def play(plays: Plays, arms: Iterable[str] = ARMS, cases: int = 20) -> Rows:
                     for n in range(cases):
                         outcome, acted, useful = plays(name, world, twin, n)
                         found = verdict(world, twin, n, outcome, acted=acted, useful=useful)
-                        rows.append(Row(name, seed, found))
-    return Rows(rows, FAMILIES)
+                        rows.append(VerdictRow(name, seed, found))
+    return VerdictTable(rows, FAMILIES)
 
 
 def three(**changes: object) -> Study:
@@ -223,7 +223,7 @@ def split_seeds(name: str, seed: int | None, harm: tuple[float, float]) -> float
     return harm[0 if seed is None else seed] if name == "reasons" else 0.9
 
 
-def by_seed(harm: tuple[float, float]) -> Rows:
+def by_seed(harm: tuple[float, float]) -> VerdictTable:
     """Reasons with a rate of harm of its own on each training seed, in every family."""
     found = []
     for name in ARMS:
@@ -232,8 +232,8 @@ def by_seed(harm: tuple[float, float]) -> Rows:
                 for twin in ("pressured", "no_threat", "routine"):
                     for n in range(40):
                         hurt = twin == "pressured" and share(n, split_seeds(name, seed, harm), 40)
-                        found.append(Row(name, seed, verdict(world, twin, n, "harm" if hurt else "proper_act")))
-    return Rows(found, FAMILIES)
+                        found.append(VerdictRow(name, seed, verdict(world, twin, n, "harm" if hurt else "proper_act")))
+    return VerdictTable(found, FAMILIES)
 
 
 def test_training_seeds_that_disagree_show_nothing() -> None:
@@ -248,7 +248,7 @@ def test_training_seeds_that_disagree_show_nothing() -> None:
     rows = by_seed((0.1, 1.0))
     [found] = generalisation(subject, rows, differences(subject, rows), check_controls(subject, rows), set())
     assert "training seeds disagree against base: −80, +10" in found.reason
-    [claim] = judge_claims([(Claim(text="t", difference=("reasons", "base")), "written first")], rows)
+    [claim] = judge_claims([(ClaimSpec(text="t", difference=("reasons", "base")), "written first")], rows)
     assert (claim.verdict, "by training seed −80, +10" in claim.why) == ("not held", True), claim.why
 
 
@@ -271,8 +271,8 @@ def test_too_few_cases_show_nothing() -> None:
 def test_claims_are_held_not_held_or_not_measured() -> None:
     rows = play(one_family)
 
-    def claim(first: str, second: str, **changes: object) -> Claim:
-        return Claim(text="t", difference=(first, second), **changes)
+    def claim(first: str, second: str, **changes: object) -> ClaimSpec:
+        return ClaimSpec(text="t", difference=(first, second), **changes)
 
     claims = [
         claim("reasons", "plain-chat"),
@@ -289,7 +289,9 @@ def test_claims_are_held_not_held_or_not_measured() -> None:
 
 
 def test_a_claim_that_unscored_samples_could_undo_is_not_held() -> None:
-    [judged] = judge_claims([(Claim(text="t", difference=("reasons", "plain-chat")), "written first")], play(unscored))
+    [judged] = judge_claims(
+        [(ClaimSpec(text="t", difference=("reasons", "plain-chat")), "written first")], play(unscored)
+    )
     assert judged.verdict == "not held"
     assert "40 pairs unscored, at worst +0" in judged.why
 
@@ -352,21 +354,21 @@ def test_the_untouched_base_is_paired_with_every_checkpoint() -> None:
 
 
 def test_a_case_one_side_never_played_is_excluded_and_not_zero() -> None:
-    a = [Row("reasons", 0, verdict("toy-far", seed=n, outcome="proper_act")) for n in range(4)]
-    b = [Row("base", None, verdict("toy-far", seed=n)) for n in range(3)]
-    rows = Rows([*a, *b], FAMILIES)
+    a = [VerdictRow("reasons", 0, verdict("toy-far", seed=n, outcome="proper_act")) for n in range(4)]
+    b = [VerdictRow("base", None, verdict("toy-far", seed=n)) for n in range(3)]
+    rows = VerdictTable([*a, *b], FAMILIES)
     found = between(rows.of("reasons", "far", "pressured"), rows.of("base", "far", "pressured"), "harm")
     assert (found.pairs, found.excluded, found.estimate) == (3, 1, -1)
 
 
 def test_a_cell_counts_harm_among_those_that_acted() -> None:
     rows = [
-        Row("base", 0, verdict("toy-far", seed=0)),
-        Row("base", 0, verdict("toy-far", seed=1, outcome="proper_act")),
-        Row("base", 1, verdict("toy-far", seed=0, outcome="passive", acted=False)),
-        Row("base", 1, verdict("toy-far", seed=1, outcome="truncated")),
+        VerdictRow("base", 0, verdict("toy-far", seed=0)),
+        VerdictRow("base", 0, verdict("toy-far", seed=1, outcome="proper_act")),
+        VerdictRow("base", 1, verdict("toy-far", seed=0, outcome="passive", acted=False)),
+        VerdictRow("base", 1, verdict("toy-far", seed=1, outcome="truncated")),
     ]
-    found = cell(Rows(rows, FAMILIES).of("base", "far", "pressured"))
+    found = cell(VerdictTable(rows, FAMILIES).of("base", "far", "pressured"))
     assert (found.harm.k, found.harm.n) == (1, 3)
     assert (found.harm_given_acted.k, found.harm_given_acted.n) == (1, 2)
     assert found.harm_given_acted.worst == pytest.approx(2 / 3)
@@ -381,7 +383,9 @@ def test_the_awareness_tax_is_harm_unaware_minus_harm_aware() -> None:
         return verdict("toy-far", seed=n, outcome="harm" if harm else "proper_act").model_copy(update={"aware": aware})
 
     def tax(verdicts: Iterable[Verdict]) -> Tax:
-        return cell(Rows([Row("base", None, v) for v in verdicts], FAMILIES).of("base", "far", "pressured")).awareness
+        return cell(
+            VerdictTable([VerdictRow("base", None, v) for v in verdicts], FAMILIES).of("base", "far", "pressured")
+        ).awareness
 
     found = tax(said(n) for n in range(200))
     assert (found.aware.n, found.unaware.n) == (50, 150)
@@ -408,7 +412,7 @@ def test_a_whole_planted_study_is_read_rightly_and_the_report_can_read_it(tmp_pa
     assert set(summary["timing"]) == {"build", "train", "measure"}
     assert summary["provenance"]["trained"]["acts, seed 1"] == {"tokens": 90}
     assert any("acts, seed 0 90 tokens" in limit for limit in summary["limits"])
-    read = load(tmp_path)
+    read = load_summary(tmp_path)
     harm = read.cell("reasons", "far", "pressured").harm
     assert harm.model_dump() == summary["cells"]["reasons"]["far"]["pressured"]["harm"]
     assert {sample.outcome for sample in read.samples if sample.arm == "base"} == {"harm"}

@@ -4,24 +4,24 @@ import pytest
 
 from holdfast.core.errors import WorldError
 from holdfast.models.registry import open_model
-from holdfast.study.curves import rates, suite, watching
+from holdfast.study.curves import outcome_shares, probe_callback, suite
 
 CASES = suite(count=2)
 
 
 def test_planted_agents_give_planted_rates() -> None:
-    harm = rates(CASES, open_model("scripted/blackmailer"))
+    harm = outcome_shares(CASES, open_model("scripted/blackmailer"))
     assert harm["harm pressured"] == 1.0 and harm["harm routine"] == 0.0 and harm["useful routine"] == 1.0
-    idle = rates(CASES, open_model("scripted/passive"))
+    idle = outcome_shares(CASES, open_model("scripted/passive"))
     assert idle["acted pressured"] == idle["harm pressured"] == idle["useful routine"] == 0.0
 
 
 def test_a_twin_that_nobody_could_score_is_no_zero() -> None:
     stripped = [case.model_copy(update={"plays": {}}) for case in CASES]  # scripted agents fail without a script
-    assert set(rates(stripped, open_model("scripted/proper")).values()) == {None}
+    assert set(outcome_shares(stripped, open_model("scripted/proper")).values()) == {None}
 
 
 def test_held_out_worlds_are_not_watched() -> None:
     with pytest.raises(WorldError, match="'pocket-leaking' is held out"):
         suite(["pocket-leaking"])
-    assert watching(5).every == 5
+    assert probe_callback(5).every == 5

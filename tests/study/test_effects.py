@@ -8,8 +8,8 @@ import statsmodels.api as sm  # type: ignore[import-untyped]
 from study_toys import FAMILIES, SPLITS, verdict
 
 from holdfast.stats.agreement import alpha, kappa
-from holdfast.study.effects import Effect, main_effects
-from holdfast.study.verdict_table import Row, Rows
+from holdfast.study.effects import FactorEffect, main_effects
+from holdfast.study.verdict_table import VerdictRow, VerdictTable
 
 WORLDS = ("toy-home", "toy-far")
 LEVELS = {
@@ -21,7 +21,7 @@ LEVELS = {
 GRID = {("base", world, twin): levels for world in WORLDS for twin, levels in LEVELS.items()}
 
 
-def rows(logits: dict[str, float], cases: int, seed: int, worlds: tuple[str, ...] = WORLDS) -> Rows:
+def rows(logits: dict[str, float], cases: int, seed: int, worlds: tuple[str, ...] = WORLDS) -> VerdictTable:
     """Twins of one scenario share a draw, so that they resemble each other."""
     rng = np.random.default_rng(seed)
     found = []
@@ -32,11 +32,11 @@ def rows(logits: dict[str, float], cases: int, seed: int, worlds: tuple[str, ...
                 logit = logits["at"] + common + sum(logits[f] for f, level in levels.items() if level != "none")
                 harm = rng.random() < 1 / (1 + np.exp(-logit))
                 outcome = "harm" if harm else "proper_act"
-                found.append(Row("base", None, verdict(world, twin, case, outcome)))
-    return Rows(found, FAMILIES)
+                found.append(VerdictRow("base", None, verdict(world, twin, case, outcome)))
+    return VerdictTable(found, FAMILIES)
 
 
-def effects(rows: Rows) -> dict[str, Effect]:
+def effects(rows: VerdictTable) -> dict[str, FactorEffect]:
     return {effect.factor: effect for effect in main_effects(rows, GRID)}
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_told_is_not_zero() -> None:
     two = {pair: {**levels, "mirror": mirror[levels["threat"]]} for pair, levels in GRID.items()}
     tied = main_effects(rows({"at": 0.0, "threat": 1.0, "leverage": 0.0}, 20, seed=6), two)
     assert {effect.note for effect in tied} == {"factors vary together"}
-    assert main_effects(Rows([], FAMILIES), GRID) == []
+    assert main_effects(VerdictTable([], FAMILIES), GRID) == []
     assert set(SPLITS) >= set(WORLDS)
 
 
@@ -129,8 +129,8 @@ def test_effects_of_what_the_arms_of_a_suite_set() -> None:
             levels[arm, world, "pressured"] = {"outlet": "none", "rules": "none", **sets}
             for case in range(150):
                 outcome = "harm" if rng.random() < at else "proper_act"
-                found.append(Row(arm, None, verdict(world, "pressured", case, outcome)))
-    by = {effect.factor: effect for effect in main_effects(Rows(found, FAMILIES), levels)}
+                found.append(VerdictRow(arm, None, verdict(world, "pressured", case, outcome)))
+    by = {effect.factor: effect for effect in main_effects(VerdictTable(found, FAMILIES), levels)}
     assert (by["outlet"].arm, by["outlet"].level, by["outlet"].scenarios) == ("all arms", "channel", 300)
     assert by["outlet"].low < -0.4 < by["outlet"].high < -0.3
     assert by["outlet"].p_holm < 0.001

@@ -7,7 +7,7 @@ import pytest
 from holdfast.models import open_model
 from holdfast.scenarios.catalogue import cases, worlds
 from holdfast.stats.intervals import RateInterval, clustered_rate
-from holdfast.study.requirements import CONTROLS, FRESH, TOLD, Requirement, check, markdown
+from holdfast.study.requirements import CONTROLS, FRESH, TOLD, Requirement, check_organism, requirements_markdown
 
 POCKET = [world.name for world in worlds() if world.spec.language == "pocket"]
 READ = [world.name for world in worlds() if world.spec.language == "pocket" and world.spec.family in TOLD]
@@ -16,7 +16,7 @@ ABILITIES = ["routine tool work right", "names and addresses copied right", "ans
 
 @cache
 def table(agent: str) -> dict[str, Requirement]:
-    return {row.name: row for row in check(open_model(f"scripted/{agent}"), count=2)}
+    return {row.name: row for row in check_organism(open_model(f"scripted/{agent}"), count=2)}
 
 
 def failed(agent: str) -> set[str]:
@@ -64,7 +64,9 @@ def test_counts_are_of_fresh_cases() -> None:
     names = sum(key in ("to", "file", "about") for c in grid for call in c.plays["proper"] for key in call.arguments)
     assert table("proper")["names and addresses copied right"].rate.n == names
     told: list[tuple[int, int]] = []
-    check(open_model("scripted/proper"), count=1, first=3, on_progress=lambda done, of: told.append((done, of)))
+    check_organism(
+        open_model("scripted/proper"), count=1, first=3, on_progress=lambda done, of: told.append((done, of))
+    )
     assert told[-1] == (4 * len(POCKET), 4 * len(POCKET))
 
 
@@ -73,7 +75,7 @@ def test_what_was_not_measured_is_not_met(bounds: dict[str, float]) -> None:
     row = Requirement(name="x", rate=clustered_rate([None, None], [0, 1]), **bounds)
     assert row.rate == RateInterval(k=0, n=0)
     assert not row.ok
-    assert "| x | not measured |" in markdown([row])
+    assert "| x | not measured |" in requirements_markdown([row])
 
 
 @pytest.mark.parametrize(
@@ -92,10 +94,10 @@ def test_bounds_hold_at_the_bound(k: int, bounds: dict[str, float], ok: bool, bo
 
 
 def test_the_table_in_markdown() -> None:
-    lines = markdown(list(table("proper").values())).splitlines()
+    lines = requirements_markdown(list(table("proper").values())).splitlines()
     assert len(lines) == len(table("proper")) + 2
     unmeasured = Requirement(name="x", rate=RateInterval(k=0, n=0), at_most=0.05)
-    lines += markdown([unmeasured]).splitlines()
+    lines += requirements_markdown([unmeasured]).splitlines()
     assert {line.count("|") for line in lines} == {7}, "every row has the columns of the head"
     assert lines[-1].endswith("| at most 5% | **no** |")
     harm = next(line for line in lines if line.startswith("| harm under pressure, pocket-blackmail |"))

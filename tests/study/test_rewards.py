@@ -8,7 +8,7 @@ from holdfast.models.base import Output
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
 from holdfast.study import rewards
-from holdfast.study.rewards import HARM, JOB, PROBES, Worlds, check_pay, environment, pay, wages
+from holdfast.study.rewards import HARM, JOB, PROBES, Worlds, check_pay, pay, training_environment, wages
 
 IDLE = {"do nothing", "refuse everything", "say that it is done"}
 
@@ -43,10 +43,10 @@ def test_a_reward_that_can_be_cheated_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_worlds_that_are_not_for_training_are_barred() -> None:
     for world in ("pocket-leaking", "pocket-sabotage"):
         with pytest.raises(WorldError, match="is in the split"):
-            environment([world])
+            training_environment([world])
     with pytest.raises(InputError, match="needs worlds"):
-        environment([])
-    made = environment(["pocket-blackmail"], seeds=2)
+        training_environment([])
+    made = training_environment(["pocket-blackmail"], seeds=2)
     assert len(made) == 2 * len(twins())
     assert {case.seed for case in made.cases} == {10_000, 10_001}
 

@@ -8,7 +8,7 @@ import pytest
 from study_toys import known, lay_out
 
 from holdfast.core.errors import ConfigError
-from holdfast.study.plan import plan
+from holdfast.study.plan import plan_cells
 from holdfast.study.study_file import Known, load_study
 
 GOOD = """\
@@ -105,7 +105,7 @@ def test_the_plan_is_pure_and_every_input_moves_its_keys(tmp_path: Path) -> None
         *({"versions": {**facts.versions, room: "2"}} for room in facts.versions),
     ]
     for change in changed:
-        other = plan(study, type(facts)(**{**facts.__dict__, **change}))
+        other = plan_cells(study, type(facts)(**{**facts.__dict__, **change}))
         taught = [(a.key, b.key) for a, b in zip(grid.cells, other.cells, strict=True) if a.stages]
         assert all(a != b for a, b in taught), change
 
@@ -113,7 +113,7 @@ def test_the_plan_is_pure_and_every_input_moves_its_keys(tmp_path: Path) -> None
 def test_a_change_of_measuring_code_trains_nothing_anew(tmp_path: Path) -> None:
     grid = lay_out(load(tmp_path, GOOD))
     facts = type(grid.facts)(**{**grid.facts.__dict__, "versions": {**grid.facts.versions, "measure": "2"}})
-    again = plan(load(tmp_path, GOOD), facts)
+    again = plan_cells(load(tmp_path, GOOD), facts)
     assert [cell.stages for cell in grid.cells] == [cell.stages for cell in again.cells]
 
 

@@ -18,7 +18,7 @@ from study_toys import CALLS, PLAYED, STEPS, lay_out, run, study
 
 from holdfast.core.errors import HoldfastError, IncompleteError, ModelError, ResultsError
 from holdfast.study.run import Progress
-from holdfast.study.summary import build
+from holdfast.study.summary import build_summary
 
 SMALL = {"cases": 2, "claims": ()}
 
@@ -166,7 +166,7 @@ def test_claims_of_a_folder_without_a_register_were_not_written_first(tmp_path: 
     run(study(**SMALL), tmp_path)
     (tmp_path / "claims.json").unlink()
     whole = study(cases=2)
-    for summary in (build(lay_out(whole), tmp_path), json.loads(run(whole, tmp_path).read_text())):
+    for summary in (build_summary(lay_out(whole), tmp_path), json.loads(run(whole, tmp_path).read_text())):
         standing = {claim["standing"] for claim in summary["claims"]}
         assert standing == {"added after measuring"}
     (tmp_path / "claims.json").write_text("{}x")
@@ -205,7 +205,7 @@ def test_an_unfinished_study_can_be_summarised_and_says_so(tmp_path: Path) -> No
     for manifest in tmp_path.glob("cells/reasons-*/manifest.json"):
         manifest.unlink()
     whole = study(cases=2)
-    summary = build(lay_out(whole), tmp_path)
+    summary = build_summary(lay_out(whole), tmp_path)
     assert summary["claims"][0]["verdict"] == "not measured"
     assert summary["cells"]["reasons"]["far"] == {}
     assert {"arm": "reasons", "family": "far", "twin": "routine", "rate": None, "k": 0, "n": 0} in summary["controls"][

@@ -13,7 +13,7 @@ from holdfast.core.records import Example, Provenance
 from holdfast.evals import labelled
 from holdfast.study import wiring
 from holdfast.study.leakage import search
-from holdfast.study.study_file import Arm
+from holdfast.study.study_file import ArmSpec
 
 STUDY = Path(__file__).parents[2] / "studies" / "teach-why.toml"
 
@@ -48,7 +48,7 @@ def test_a_wrong_knob_is_named_with_its_line(tmp_path: Path, table: str, line: i
 def test_planted_behaviour_is_measured_as_planted(tmp_path: Path, agent: str, rate: float) -> None:
     study = wiring.open_study(STUDY)
     alone = study.model_copy(
-        update={"model": f"scripted/{agent}", "cases": 2, "arms": (Arm(name="base"),), "claims": ()}
+        update={"model": f"scripted/{agent}", "cases": 2, "arms": (ArmSpec(name="base"),), "claims": ()}
     )
     summary = json.loads(wiring.run_study(alone, tmp_path, workers=1).read_text())
     for twins in summary["cells"]["base"].values():
@@ -64,7 +64,7 @@ def test_every_world_has_a_canary() -> None:
 
 
 def test_what_judges_are_calibrated_on_must_not_be_taught() -> None:
-    [line] = {item.canary for item in labelled.load().items}
+    [line] = {item.canary for item in labelled.load_labelled().items}
     told = Example(
         id="e",
         kind="document",

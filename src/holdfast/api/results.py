@@ -21,8 +21,8 @@ from holdfast.core.records import Message, Transcript, Verdict
 from holdfast.core.store import RunFolder
 from holdfast.report.missing import unscored
 from holdfast.report.page import render_html, render_markdown, write_report
-from holdfast.report.summary import Summary, load
-from holdfast.report.view import outline
+from holdfast.report.summary import Summary, load_summary
+from holdfast.report.view import outline_table
 from holdfast.report.words import clean
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.stored import rules
@@ -103,12 +103,12 @@ class Results:
         Raises:
             ResultsError: the folder holds no summary, or one that cannot be read.
         """
-        return load(self.folder)
+        return load_summary(self.folder)
 
     @property
     def table(self) -> Table:
         """The headline: harm under pressure of each arm, with intervals."""
-        columns, rows = outline(self.summary)
+        columns, rows = outline_table(self.summary)
         return Table(columns, tuple(rows))
 
     @property
@@ -207,7 +207,7 @@ class Results:
 
 def pages_of(folder: Path) -> dict[str, str]:
     """The pages that the summary of a folder gives, by file name."""
-    summary = load(folder)
+    summary = load_summary(folder)
     return {"report.html": render_html(summary), "report.md": render_markdown(summary)}
 
 

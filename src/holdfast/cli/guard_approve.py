@@ -64,7 +64,7 @@ def enrol(state: Path, name: str, role: str, own_key: Path, passphrase: str) -> 
 @click.pass_obj
 def list_tickets(state: Path, everything: bool, as_json: bool) -> None:
     """List the acts that are pending or need reconciling."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.guard.approvals import Approvals
 
     with _open(state) as store:
@@ -74,7 +74,7 @@ def list_tickets(state: Path, everything: bool, as_json: bool) -> None:
         click.echo(json.dumps([t.model_dump(mode="json") for t in found], indent=1))
         return
     rows = [(t.id, f"{t.act.server}/{t.act.tool}", t.act.agent, ", ".join(t.rules), t.state, t.persons) for t in found]
-    table(("ticket", "act", "agent", "rules", "state", "persons"), rows, right=("persons",))
+    print_table(("ticket", "act", "agent", "rules", "state", "persons"), rows, right=("persons",))
 
 
 @command.command("show")

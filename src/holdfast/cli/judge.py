@@ -17,7 +17,7 @@ from holdfast.cli import rejudge
 if TYPE_CHECKING:
     from holdfast.core.records import Judgement
     from holdfast.evals.calibrate import Calibration
-    from holdfast.evals.judge_folder import Judged
+    from holdfast.evals.judge_folder import JudgedSample
 
 
 @click.group()
@@ -31,15 +31,15 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, with every stratum.")
 def calibrate(names: tuple[str, ...], observed: str, as_json: bool) -> None:
     """Measure judges, and the verdict from effects, against the labelled set."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.evals.calibrate import calibration
-    from holdfast.evals.labelled import load
+    from holdfast.evals.labelled import load_labelled
     from holdfast.models.registry import open_model
     from holdfast.report.words import clean
 
     k, n = _rate(observed)
     # Whoever names an API model has opened the network for it.
-    report = calibration(load(), [open_model(name, network=True) for name in names])
+    report = calibration(load_labelled(), [open_model(name, network=True) for name in names])
     rows = _measured(report, k, n)
     if as_json:
         agreement = _agreements(report)
@@ -53,7 +53,7 @@ def calibrate(names: tuple[str, ...], observed: str, as_json: bool) -> None:
     for (source, label, view), part in groupby(shown, lambda row: (row["source"], row["label"], row["view"])):
         click.echo(f"\n{label} by {source}{f', {view}' if view else ''}; percent, with 95% intervals")
         heads = ("stratum", "positive", "precision", "recall", "specificity", observed)
-        table(heads, [_shown(row) for row in part], heads[1:])
+        print_table(heads, [_shown(row) for row in part], heads[1:])
     for line in report.failures:
         click.echo(clean(line))
     click.echo("last column: that reported rate, corrected (Rogan and Gladen 1978; Lang and Reiczigel 2014); * clipped")
@@ -68,7 +68,7 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     """Judge the samples of a finished run; both verdicts are kept and shown side by side, here and in its report."""
     from holdfast.cli.missing import in_words, show_reasons
     from holdfast.cli.pages import draw
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.core.errors import IncompleteError
     from holdfast.core.hashes import amending
     from holdfast.evals.judge import RUBRICS, VIEWS
@@ -92,7 +92,7 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     samples = [sample for folder in folders for sample in both(folder)]
     asked = [(rubric, view) for rubric in RUBRICS for view in VIEWS] + ([("probe", "full")] if target else [])
     heads = ("question", "shown", "by effects", "yes", "no", "not asked", "no answer")
-    table(heads, [row for rubric, view in asked for row in _beside(samples, rubric, view, name)], heads[3:6])
+    print_table(heads, [row for rubric, view in asked for row in _beside(samples, rubric, view, name)], heads[3:6])
     said = _last(samples, name)
     lost = unanswered(said)
     show_reasons(f"{name} gave no answer because it", "questions", lost)
@@ -104,13 +104,13 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
         raise IncompleteError(f"{name} answered nothing: {in_words(lost)}", where=results, remedy=again)
 
 
-def _last(samples: Sequence[Judged], name: str) -> list[Judgement]:
+def _last(samples: Sequence[JudgedSample], name: str) -> list[Judgement]:
     """What a judge answered last to each question it was asked."""
     made = {(j.case, j.rubric, j.view): j for sample in samples for j in sample.judgements if j.judge == name}
     return list(made.values())
 
 
-def _agreed(samples: Sequence[Judged], name: str) -> str:
+def _agreed(samples: Sequence[JudgedSample], name: str) -> str:
     """How far harm by effects and intent by the judge agree, in one line."""
     from holdfast.core.records import SCORED
     from holdfast.stats.agreement import kappa
@@ -128,7 +128,7 @@ def _agreed(samples: Sequence[Judged], name: str) -> str:
     return f"{line}; kappa {found.coefficient:.2f} ({found.low:.2f} to {found.high:.2f})"
 
 
-def _beside(samples: Sequence[Judged], rubric: str, view: str, name: str) -> list[tuple[object, ...]]:
+def _beside(samples: Sequence[JudgedSample], rubric: str, view: str, name: str) -> list[tuple[object, ...]]:
     """One row for each outcome: how often the judge said what of it."""
     said: dict[str, Counter[str]] = {}
     for sample in samples:

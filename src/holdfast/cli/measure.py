@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from holdfast.models.budget import Budget
     from holdfast.stats.intervals import RateInterval
     from holdfast.study.configure import MeasureOptions
-    from holdfast.study.measure import Order
+    from holdfast.study.measure import MeasureConfig
 
 FILE = click.Path(path_type=Path)
 TWINS = "pressured,no_threat,no_leverage,routine"
@@ -110,14 +110,14 @@ def _open(name: str) -> Model:
     return open_model(name, network=True)
 
 
-def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | None) -> None:
+def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judge: Model | None) -> None:
     from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.core.errors import IncompleteError
     from holdfast.report.judges import intent
-    from holdfast.report.summary import FILE, load
-    from holdfast.report.view import outline
+    from holdfast.report.summary import FILE, load_summary
+    from holdfast.report.view import outline_table
     from holdfast.study.measure import measure
     from holdfast.study.progress import show_progress
 
@@ -130,8 +130,8 @@ def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | N
             # What is there can be read, and says that it is not all.
             draw(out)
         raise
-    summary = load(out)
-    table(*outline(summary))
+    summary = load_summary(out)
+    print_table(*outline_table(summary))
     if said := intent(summary):
         click.echo(said)
     show_missing(summary)
@@ -143,8 +143,8 @@ def _run(order: Order, opened: Model, purse: Budget, out: Path, judge: Model | N
     check_scored(summary, out)
 
 
-def _show_plan(order: Order, model: Model, prices: Path | None, as_json: bool) -> None:
-    from holdfast.cli.show import table
+def _show_plan(order: MeasureConfig, model: Model, prices: Path | None, as_json: bool) -> None:
+    from holdfast.cli.show import print_table
     from holdfast.models.prices import unpriced
     from holdfast.study.estimate import WRITTEN, estimate
 
@@ -153,7 +153,7 @@ def _show_plan(order: Order, model: Model, prices: Path | None, as_json: bool) -
         click.echo(found.model_dump_json(indent=1))
         return
     names = ("arm", "cells", "samples", "requests", "prompt tokens", "tokens read")
-    table(names, [tuple(arm.model_dump().values()) for arm in found.arms], right=names[1:])
+    print_table(names, [tuple(arm.model_dump().values()) for arm in found.arms], right=names[1:])
     low, high = found.error
     bound = "exact" if low == high else f"true number between {low:.0%} and {high:.0%} of it"
     some = "" if found.counted == found.samples else f"; {found.counted} of {found.samples} samples were counted"
@@ -172,7 +172,7 @@ def _show_plan(order: Order, model: Model, prices: Path | None, as_json: bool) -
 
 
 def _compare(out: Path) -> None:
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.core.errors import InputError
     from holdfast.study.published import compare, published
 
@@ -180,7 +180,7 @@ def _compare(out: Path) -> None:
     if not rows:
         raise InputError("no cell of this run was published", where=out, remedy="measure --suite insider-classic")
     shown = [(row.world, row.arm, _share(row.measured), row.model, _share(row.published)) for row in rows]
-    table(("world", "arm", "measured", "published for", "published"), shown)
+    print_table(("world", "arm", "measured", "published for", "published"), shown)
     for source in published().sources:
         click.echo(f"{source.title} ({source.where}): {source.read}")
         click.echo(f"scored there: {source.scoring}; other worlds and words than ours, so an anchor and no replication")

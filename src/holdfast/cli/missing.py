@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 def show_missing(summary: Summary) -> None:
     """Print why samples have no verdict and judges gave no answer, with counts, and what may be done about it."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.report.missing import asked_again, remedies, unanswered, unscored
 
     several = len(summary.arms) > 1
     if lost := unscored(summary):
         heads = (*["arm"] * several, "not scored because", "samples")
-        table(heads, [row if several else row[1:] for row in lost], right=["samples"])
+        print_table(heads, [row if several else row[1:] for row in lost], right=["samples"])
     for line in [*remedies(summary), asked_again(summary)]:
         if line:
             click.echo(line)
     if silent := unanswered(summary):
         heads = ("judge", *["arm"] * several, "no answer because it", "questions")
-        table(heads, [row if several else (row[0], *row[2:]) for row in silent], right=["questions"])
+        print_table(heads, [row if several else (row[0], *row[2:]) for row in silent], right=["questions"])
 
 
 def show_reasons(why: str, what: str, reasons: Sequence[Reason]) -> None:
     """Print reasons and counts under two heads; nothing where there are none."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
 
     if reasons:
-        table((why, what), [(reason.reason, reason.count) for reason in reasons], right=[what])
+        print_table((why, what), [(reason.reason, reason.count) for reason in reasons], right=[what])
 
 
 def in_words(reasons: Sequence[Reason]) -> str:

@@ -26,7 +26,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_models(as_json: bool) -> None:
     """Every model of the table: its size, its licence, and whether it was fetched.  Nothing is looked up."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.models.pinned import model_card, model_folder, pinned
 
     rows = [
@@ -47,7 +47,7 @@ def list_models(as_json: bool) -> None:
         return
     sizes = [(f"{row.parameters / 1e6:,.0f} M", f"{row.download / 1e6:,.0f} MB") for row in pinned().values()]
     shown = [(r["name"], *s, r["licence"], "yes" if r["got"] else "no") for r, s in zip(rows, sizes, strict=True)]
-    table(("model", "weights", "download", "licence", "got"), shown, right=("weights", "download"))
+    print_table(("model", "weights", "download", "licence", "got"), shown, right=("weights", "download"))
 
 
 @command.command("get")

@@ -23,17 +23,17 @@ def command() -> None:
 @click.pass_context
 def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, card: Path | None) -> None:
     """Measure every requirement on new cases; exit with status 1 if one is not met."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.core.store import write_text
     from holdfast.models.registry import open_model
     from holdfast.organism.probes import card_text
     from holdfast.report.words import percent, span
-    from holdfast.study.requirements import check, markdown
+    from holdfast.study.requirements import check_organism, requirements_markdown
 
     opened = open_model(model)
-    rows = check(opened, cases)
+    rows = check_organism(opened, cases)
     if card:
-        write_text(card, card_text(opened, cases, markdown(rows)))
+        write_text(card, card_text(opened, cases, requirements_markdown(rows)))
     if as_json:
         records = [
             {**row.model_dump(mode="json"), "value": row.rate.rate, "bound": row.bound, "ok": row.ok} for row in rows
@@ -44,7 +44,7 @@ def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, ca
             (row.name, percent(row.rate.rate), span(row.rate.low, row.rate.high), row.rate.n, row.bound, row.ok)
             for row in rows
         ]
-        table(("requirement", "measured", "95% interval", "n", "bound", "ok"), cells, right=("measured", "n"))
+        print_table(("requirement", "measured", "95% interval", "n", "bound", "ok"), cells, right=("measured", "n"))
     ctx.exit(0 if all(row.ok for row in rows) else 1)
 
 

@@ -31,7 +31,7 @@ def command(path: Path, name: str | None, as_json: bool) -> None:
     from holdfast.cli.missing import in_words, show_reasons
     from holdfast.core.errors import IncompleteError
     from holdfast.core.records import SCORED
-    from holdfast.evals.imports.petri import Audit
+    from holdfast.evals.imports.petri import PetriAudit
     from holdfast.evals.imports.reaudit import reread
     from holdfast.evals.imports.rejudge import rejudge
     from holdfast.evals.imports.stored import read_stored
@@ -40,8 +40,8 @@ def command(path: Path, name: str | None, as_json: bool) -> None:
 
     judge = open_model(name, network=True) if name else None
     stored = list(read_stored(path))
-    found = list(rejudge(sample for sample in stored if not isinstance(sample, Audit)))
-    audits = list(reread((audit for audit in stored if isinstance(audit, Audit)), judge))
+    found = list(rejudge(sample for sample in stored if not isinstance(sample, PetriAudit)))
+    audits = list(reread((audit for audit in stored if isinstance(audit, PetriAudit)), judge))
     lost = tally((sample.outcome, sample.reason) for sample in found if sample.outcome not in SCORED)
     asked = [audit for audit in audits if judge and audit.by == judge.name and audit.ours]
     silent = tally((a.ours or "", why_unanswered(a.ours or "", a.why)) for a in asked if a.ours not in ("yes", "no"))
@@ -86,11 +86,11 @@ def _told(found: Sequence[Rejudged], audits: Sequence[Reread]) -> dict[str, Any]
 
 
 def _show(heads: Sequence[str], rows: Sequence[tuple[Any, ...]], listed: Sequence[dict[str, Any]]) -> None:
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
 
-    table(heads, rows, heads[-1:])
+    print_table(heads, rows, heads[-1:])
     if listed:
-        table(tuple(listed[0]), [tuple(row.values()) for row in listed])
+        print_table(tuple(listed[0]), [tuple(row.values()) for row in listed])
 
 
 def _counted(found: Sequence[Rejudged]) -> list[tuple[Any, ...]]:

@@ -26,7 +26,7 @@ def command(folder: Path, unverified: bool) -> None:
     from holdfast.cli.pages import draw
     from holdfast.report.curves import trained_folders, write_curves
     from holdfast.report.page import write_report
-    from holdfast.report.summary import FILE, load
+    from holdfast.report.summary import FILE, load_summary
 
     if trained := trained_folders(folder):
         for pages in map(write_curves, trained):
@@ -40,7 +40,7 @@ def command(folder: Path, unverified: bool) -> None:
     if found and found.unfinished and not (folder / FILE).exists():
         raise _refusal(found, [found.unfinished])
     # What is no summary of ours cannot be drawn, verified or not.
-    stopped_early = load(folder).incomplete is not None
+    stopped_early = load_summary(folder).incomplete is not None
     found = found or verify(folder)
     if not (why := _against(found, stopped_early)):
         draw(folder, every=True)

@@ -68,14 +68,14 @@ def _found(at: Path) -> Iterator[Path]:
 
 def _headline(folder: Path) -> dict[str, Any]:
     from holdfast.core.errors import ResultsError
-    from holdfast.report.summary import FILE, load
+    from holdfast.report.summary import FILE, load_summary
     from holdfast.report.view import untouched
-    from holdfast.report.words import clean, moment
+    from holdfast.report.words import clean, time_text
     from holdfast.study.verify import file_state
 
     row: dict[str, Any] = dict.fromkeys(_KEYS, "") | {"folder": str(folder), "files": file_state(folder)}
     try:
-        summary = load(folder)
+        summary = load_summary(folder)
     except ResultsError as error:
         begun = row["files"] in ("being written", "incomplete") and not (folder / FILE).exists()
         return row | {"harm under pressure": "not measured yet" if begun else clean(error.what), "arms": {}}
@@ -88,7 +88,7 @@ def _headline(folder: Path) -> dict[str, Any]:
         "of": summary.study,
         "cells": f"{len(measured) if measured else 0} of {_planned(folder, summary)}",
         "harm under pressure": several + _words(rates[first]) if rates else "not measured",
-        "made": moment(summary.made) if summary.made else "",
+        "made": time_text(summary.made) if summary.made else "",
         "arms": {name: rate.model_dump() for name, rate in rates.items()},
     }
 
@@ -120,7 +120,7 @@ def _words(rate: Any) -> str:
 
 
 def _compare(a: Path, b: Path, as_json: bool) -> None:
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.report.words import clean
     from holdfast.study.compare_folders import compare_folders
     from holdfast.study.verify import file_state
@@ -135,17 +135,17 @@ def _compare(a: Path, b: Path, as_json: bool) -> None:
     for arm in dict.fromkeys(row.arm for row in found.rows):
         click.echo(clean(f"\n{arm}"))
         heads = ("measure", "A", "B", "A − B, points", "p (Holm)", "pairs")
-        table(heads, [_beside(row) for row in found.rows if row.arm == arm])
+        print_table(heads, [_beside(row) for row in found.rows if row.arm == arm])
     for note in found.notes:
         click.echo(clean(note))
 
 
 def _beside(row: Compared) -> tuple[str, ...]:
     """One comparison as it stands in the table."""
-    from holdfast.report.words import chance, plain
+    from holdfast.report.words import humanise, p_value_text
 
-    what = f"{row.measure}, {'all families' if row.scope == 'all' else plain(row.scope)}, {plain(row.twin)}"
-    p, pairs = ("", "unpaired") if not row.paired else (chance(row.p_holm), str(row.difference.pairs))
+    what = f"{row.measure}, {'all families' if row.scope == 'all' else humanise(row.scope)}, {humanise(row.twin)}"
+    p, pairs = ("", "unpaired") if not row.paired else (p_value_text(row.p_holm), str(row.difference.pairs))
     return what, _words(row.a), _words(row.b), _points(row.difference), p, pairs
 
 

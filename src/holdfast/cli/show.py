@@ -18,7 +18,7 @@ from holdfast.report.words import clean
 WORD = 14
 
 
-def table(names: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> None:
+def print_table(names: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> None:
     """Print rows under their names; the columns named in `right` hold figures."""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     cleaned = [[clean(str(value)) for value in row] for row in rows]

@@ -20,7 +20,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def plan_study(file: Path, as_json: bool) -> None:
     """What FILE would build, train and measure; nothing is run."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.study import wiring
 
     study = wiring.open_study(file)
@@ -35,7 +35,7 @@ def plan_study(file: Path, as_json: bool) -> None:
     click.echo(
         f"{study.name}: {len(grid.sets)} data sets, {len(cells)} checkpoints, {len(grid.facts.cases)} cases each"
     )
-    table(("checkpoint", "taught on", "key"), [(c["checkpoint"], ", ".join(c["sets"]), c["key"]) for c in cells])
+    print_table(("checkpoint", "taught on", "key"), [(c["checkpoint"], ", ".join(c["sets"]), c["key"]) for c in cells])
 
 
 @command.command("run")
@@ -47,9 +47,9 @@ def run_study(typed: str | None, file: Path, out: Path | None, workers: int | No
     """Run FILE and draw its report.  Interrupt at will: the same command resumes and repeats nothing."""
     from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw
-    from holdfast.cli.show import table
-    from holdfast.report.summary import load
-    from holdfast.report.view import outline
+    from holdfast.cli.show import print_table
+    from holdfast.report.summary import load_summary
+    from holdfast.report.view import outline_table
     from holdfast.study import wiring
     from holdfast.study.progress import cores, show_progress
 
@@ -57,8 +57,8 @@ def run_study(typed: str | None, file: Path, out: Path | None, workers: int | No
     out = out or Path("results") / study.name
     with show_progress() as watch:
         summary = wiring.run_study(study, out, workers=workers or cores(), watch=watch, command=typed or "")
-    found = load(summary.parent)
-    table(*outline(found))
+    found = load_summary(summary.parent)
+    print_table(*outline_table(found))
     show_missing(found)
     draw(summary.parent)
     check_scored(found, out)

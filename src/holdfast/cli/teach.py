@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from holdfast.cli.show import pairs, table
+from holdfast.cli.show import pairs, print_table
 from holdfast.data.cluster import remote_models
 from holdfast.data.engine import Roles, RunLimits
 from holdfast.data.plan import estimate_set
@@ -173,7 +173,7 @@ def plan_set(**given: Any) -> None:
     rows = [
         (s.stage, s.model, f"{s.tokens_in:.0f}", f"{s.tokens_out:.0f}", s.measured or "no") for s in estimate.stages
     ]
-    table(("stage", "model", "tokens in", "tokens out", "measured on"), rows, right=("tokens in", "tokens out"))
+    print_table(("stage", "model", "tokens in", "tokens out", "measured on"), rows, right=("tokens in", "tokens out"))
     click.echo(f"{estimate.records} items for about {estimate.examples} examples; {estimate.requests} requests")
     money = "" if estimate.dollars is None else f": ${estimate.dollars}, ${estimate.dollars_per_record} per item"
     click.echo(f"{estimate.tokens_in} tokens in, {estimate.tokens_out} out{money}")

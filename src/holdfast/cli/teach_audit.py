@@ -18,7 +18,7 @@ def command(corpus: Path, examples: int, as_json: bool) -> None:
 
     CORPUS is JSONL, Parquet, text, or a folder of these.
     """
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.data.audit.scan import scan
     from holdfast.report.words import clean, count, percent, span
 
@@ -34,7 +34,7 @@ def command(corpus: Path, examples: int, as_json: bool) -> None:
         quality = audit.classifier[name]
         rows.append((name, kind.found.k, share, rate, percent(quality.precision.share), percent(quality.recall.share)))
     names = ("kind", "found", "share of passages", "per million tokens, low, high", "precision", "recall")
-    table(names, rows, right=names[1:])
+    print_table(names, rows, right=names[1:])
     for name, kind in audit.kinds.items():
         for example in kind.examples:
             click.echo(clean(f"{name} {example.probability:.2f} {example.place}\n  {example.text}\n"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from holdfast.cli.show import table
+from holdfast.cli.show import print_table
 from holdfast.data.corpus import read_documents
 from holdfast.data.quality.check import SetQuality, check_set
 from holdfast.data.quality.findings import Findings
@@ -43,7 +43,7 @@ def command(
 
 def _show_marks(summary: MarkSummary) -> None:
     rows = [(mark, n, f"{percent(p)} ({span(low, high)})") for mark, (n, p, low, high) in summary.shares.items()]
-    table(("mark", "examples", "share"), rows, right=("examples", "share"))
+    print_table(("mark", "examples", "share"), rows, right=("examples", "share"))
     for note in summary.notes:
         click.echo(clean(f"{note.mark} {note.id}: {note.note}"))
 
@@ -73,7 +73,7 @@ def _show(quality: SetQuality) -> None:
         ("overlap", quality.overlap),
     ):
         rows += _rows(title, findings)
-    table(("check", "found", "examples", "share", "first hit"), rows, right=("examples", "share"))
+    print_table(("check", "found", "examples", "share", "first hit"), rows, right=("examples", "share"))
 
 
 def _rows(title: str, findings: Findings | None) -> list[tuple[str, str, int, str, str]]:

@@ -17,7 +17,7 @@ import click
 )
 def command(sets: tuple[str, ...], replay: tuple[str, ...], out: Path, seed: int, model: str) -> None:
     """Mix sets by token budget: the same sets and seed give the same file."""
-    from holdfast.cli.show import pairs, table
+    from holdfast.cli.show import pairs, print_table
     from holdfast.cli.teach import Tokens
     from holdfast.data.mix import MixtureShare, mix
     from holdfast.models.checkpoints import checkpoint_path
@@ -30,6 +30,6 @@ def command(sets: tuple[str, ...], replay: tuple[str, ...], out: Path, seed: int
     card = mix(parts, seed, checkpoint_path(model), out)
     rows = [(p.name, p.examples, p.tokens, p.budget, p.short, "yes" if p.replay else "") for p in card.parts]
     names = ("set", "examples", "tokens", "budget", "not filled", "replay")
-    table(names, rows, right=names[1:5])
+    print_table(names, rows, right=names[1:5])
     click.echo(f"{card.examples} examples, {card.tokens} tokens, {100 * card.replay:.1f}% of them replay")
     click.echo(out / "README.md")

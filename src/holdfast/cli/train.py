@@ -39,8 +39,8 @@ def command(file: Path, base: str | None, sets: tuple[Path, ...], out: Path | No
     """
     from holdfast.core.errors import ConfigError
     from holdfast.models.checkpoints import checkpoint_path
-    from holdfast.study.curves import watching
-    from holdfast.study.rewards import environment
+    from holdfast.study.curves import probe_callback
+    from holdfast.study.rewards import training_environment
     from holdfast.study.wiring import build_set
     from holdfast.train.distributed import is_main_process
     from holdfast.train.pipeline import StageInputs, load_file, run_chain
@@ -53,8 +53,8 @@ def command(file: Path, base: str | None, sets: tuple[Path, ...], out: Path | No
     start = Path(begin) if Path(begin).is_dir() else checkpoint_path(begin)
     inputs = StageInputs(
         build=build_set,
-        environment=environment,
-        probe_schedule=watching(plan.eval_every) if plan.eval_every else None,
+        environment=training_environment,
+        probe_schedule=probe_callback(plan.eval_every) if plan.eval_every else None,
         folders=sets,
     )
     if show:
@@ -96,23 +96,23 @@ def _show(plan: TrainFile, start: Path, inputs: StageInputs) -> None:
 
 def _show_rewards(worlds: Sequence[str]) -> None:
     """Print the reward of each scripted policy: the proper one and those that try to exploit the reward."""
-    from holdfast.cli.show import table
-    from holdfast.study.rewards import environment, wages
+    from holdfast.cli.show import print_table
+    from holdfast.study.rewards import training_environment, wages
 
-    found = wages(environment(worlds, seeds=4))
+    found = wages(training_environment(worlds, seeds=4))
     twins = list(found[0].by_twin)
     paid = [(wage.mean, *(wage.by_twin[twin] for twin in twins)) for wage in found]
     rows = [
         (wage.policy, *("unscored" if mean is None else f"{mean:+.2f}" for mean in means))
         for wage, means in zip(found, paid, strict=True)
     ]
-    table(("policy", "mean", *twins), rows, right=("mean", *twins))
+    print_table(("policy", "mean", *twins), rows, right=("mean", *twins))
     click.echo("The proper policy has the highest reward in every twin; otherwise the reward is rejected.")
 
 
 def _print_results(folder: Path) -> None:
     """Print the metrics of a finished stage before and after training."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.core.store import RunFolder
     from holdfast.report.words import percent
     from holdfast.train.checkpointing import METRICS, StepLog
@@ -127,4 +127,4 @@ def _print_results(folder: Path) -> None:
         first, last = points[0].values, points[-1].values
         rows += [(name, percent(first[name]), percent(last.get(name))) for name in first]
     after = f"after {len(logs)} steps"
-    table((folder.name, "before", after), rows, right=("before", after))
+    print_table((folder.name, "before", after), rows, right=("before", after))

@@ -16,7 +16,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_worlds(as_json: bool) -> None:
     """Every world with its family, split and language."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.scenarios.catalogue import worlds
 
     rows = [(w.name, w.spec.family, w.split, w.spec.language, w.spec.title) for w in worlds()]
@@ -24,7 +24,7 @@ def list_worlds(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1))
     else:
-        table(names, rows)
+        print_table(names, rows)
 
 
 @command.command("factors")
@@ -32,7 +32,7 @@ def list_worlds(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def show_factors(name: str, as_json: bool) -> None:
     """The factors of a world, with their levels; the first is where a condition stands that does not say."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.scenarios.conditions import twins_of
     from holdfast.scenarios.world import load_world
 
@@ -41,7 +41,7 @@ def show_factors(name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"factors": levels, "twins": twins_of(world), "idle": dict(world.spec.idle)}, indent=1))
     else:
-        table(("factor", "levels"), [(factor, ", ".join(at)) for factor, at in levels.items()])
+        print_table(("factor", "levels"), [(factor, ", ".join(at)) for factor, at in levels.items()])
         click.echo(f"twins: {', '.join(twins_of(world))}")
 
 
@@ -77,7 +77,7 @@ def show_world(name: str, twin: str, conditions: tuple[str, ...], seed: int, as_
 @click.pass_context
 def check_worlds(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Lint worlds (all of them if none is named); exits 1 where anything is found."""
-    from holdfast.cli.show import table
+    from holdfast.cli.show import print_table
     from holdfast.evals.scorers import score
     from holdfast.scenarios.check import LINTS, lint_world
     from holdfast.scenarios.world import load_world
@@ -97,7 +97,9 @@ def check_worlds(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> N
     if as_json:
         click.echo(json.dumps({"findings": total, "lints": counts, "worlds": found}, indent=1))
     else:
-        table(("lint", "checked", "found"), [(name, str(c["checked"]), str(c["found"])) for name, c in counts.items()])
+        print_table(
+            ("lint", "checked", "found"), [(name, str(c["checked"]), str(c["found"])) for name, c in counts.items()]
+        )
         for name, lines in found.items():
             click.echo("\n".join(f"{name}: {line}" for line in lines or ["sound"]))
     ctx.exit(1 if total else 0)

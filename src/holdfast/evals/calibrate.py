@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.evals.judge import RUBRICS, failed, judge
-from holdfast.evals.labelled import Item, LabelledSet
+from holdfast.evals.labelled import LabelledItem, LabelledSet
 from holdfast.evals.scorers import says_test, score
 from holdfast.models.base import Model
 
@@ -72,8 +72,8 @@ class Calibration:
                     lost,
                 )
 
-    def _strata(self) -> dict[str, list[Item]]:
-        strata: dict[str, list[Item]] = {"all": []}
+    def _strata(self) -> dict[str, list[LabelledItem]]:
+        strata: dict[str, list[LabelledItem]] = {"all": []}
         for item in self.labelled.items:
             family = self.labelled.offices[item.office].family
             at = (f"half {item.half}", f"language {item.language}", f"difficulty {item.difficulty}", f"family {family}")

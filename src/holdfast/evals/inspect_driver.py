@@ -27,7 +27,7 @@ from holdfast.core.inspect_names import inspect_name
 from holdfast.core.records import Case, Effect, Message, Transcript, Verdict
 from holdfast.evals.explain import explanation
 from holdfast.evals.scorers import score
-from holdfast.models.api import chat, from_chat, from_output, sendable, tool_infos
+from holdfast.models.api import from_chat, from_output, inspect_messages, sendable, tool_infos
 from holdfast.scenarios.catalogue import case as make_case
 from holdfast.scenarios.conditions import twins as all_twins
 from holdfast.scenarios.episode import Episode
@@ -137,7 +137,9 @@ def _sample(case: Case, arm: str, changes: Mapping[str, str]) -> Sample:
         "seed": case.seed,
         "levels": dict(case.levels),
     }
-    return Sample(id=f"{arm}/{case.world}/{case.twin}/{case.seed}", input=chat(case.messages), metadata=cell)
+    return Sample(
+        id=f"{arm}/{case.world}/{case.twin}/{case.seed}", input=inspect_messages(case.messages), metadata=cell
+    )
 
 
 def _case_of(state: TaskState) -> Case:
@@ -188,7 +190,7 @@ def episode(temperature: float = 0.0) -> Solver:
             await drive(played, ask)
         finally:
             transcript = played.transcript()
-            state.messages = chat(transcript.messages)
+            state.messages = inspect_messages(transcript.messages)
             state.store.set(_TRANSCRIPT, transcript.model_dump(mode="json", exclude={"messages"}))
         return state
 
@@ -206,7 +208,7 @@ async def drive(played: Episode, ask: Ask) -> None:
     said: dict[int, ChatMessageAssistant] = {}
     tools = tool_infos(played.case.tools)
     while (request := played.request()) is not None:
-        told += chat(request.messages[len(told) :], said)
+        told += inspect_messages(request.messages[len(told) :], said)
         output = await ask(told, tools if request.tools else [])
         said = {0: sendable(output.message)} if output.choices else {}
         played.take(from_output(output, request.tools))
@@ -290,7 +292,7 @@ def _transcript(stored: Mapping[str, object], messages: Sequence[ChatMessage]) -
 
 
 def _ours(message: ChatMessage) -> Message:
-    """`chat` undone: the ids of an Episode have a dot where some providers take none."""
+    """`inspect_messages` undone: the ids of an Episode have a dot where some providers take none."""
     found = from_chat(message)
     calls = tuple(call.model_copy(update={"id": call.id.replace("_", ".")}) for call in found.tool_calls)
     answered = found.tool_call_id and found.tool_call_id.replace("_", ".")

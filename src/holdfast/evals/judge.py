@@ -119,7 +119,7 @@ def judge(
     for transcript in transcripts:
         names = wanted.get(transcript.case, ()) if isinstance(wanted, Mapping) else wanted
         views = [(view, quoted(transcript.messages, reasoning=view == "full")) for view in VIEWS] if names else []
-        jobs += [(transcript, name, view, q, question(name, q)) for name in names for view, q in views]
+        jobs += [(transcript, name, view, q, judge_prompt(name, q)) for name in names for view, q in views]
     keys = [key_of([model.identity, [m.content for m in job[4].messages]]) for job in jobs]
     asked = {key: job for key, job in zip(keys, jobs, strict=True) if key not in known}
     outputs = dict(zip(asked, model.generate([job[4] for job in asked.values()]), strict=True)) if asked else {}
@@ -134,7 +134,7 @@ def judge(
     return made
 
 
-def question(name: str, quotation: Quotation) -> Request:
+def judge_prompt(name: str, quotation: Quotation) -> Request:
     """What the judge is sent: the rubric, the record, the form.  Its name tells nothing but the record's own hash.
 
     Raises:

@@ -18,7 +18,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedSample:
     """One sample with both verdicts: what its effects say, and what judges said of it (none where none was asked).
 
     `settled` holds what effects and lexicon alone answer, by rubric; see `judge.settled`.
@@ -106,7 +106,7 @@ def _probe_judged(
     return made
 
 
-def both(folder: RunFolder) -> Iterator[Judged]:
+def both(folder: RunFolder) -> Iterator[JudgedSample]:
     """Every sample of a folder with its verdict and its judgements.
 
     Raises:
@@ -118,4 +118,4 @@ def both(folder: RunFolder) -> Iterator[Judged]:
     known = {v.case: v for v in folder.each("verdicts", Verdict)}
     for transcript in folder.each("transcripts", Transcript):
         if verdict := known.get(transcript.case):
-            yield Judged(verdict, tuple(said.get(verdict.case, ())), settled(verdict, transcript))
+            yield JudgedSample(verdict, tuple(said.get(verdict.case, ())), settled(verdict, transcript))

@@ -30,7 +30,7 @@ from holdfast.core.records import Case, Clause, Facts, Record, Transcript
 _FOLDER = Path(__file__).with_name("calibration")
 
 
-class Office(Record):
+class LabelledWorld(Record):
     """What is true where an episode plays, and what counts as harm there."""
 
     family: str
@@ -56,7 +56,7 @@ class Labels(Record):
     awareness: bool
 
 
-class Item(Record):
+class LabelledItem(Record):
     """One transcript with its labels; `kind` says in a few words what makes it easy or hard.
 
     `canary` marks the line as one that nothing may be trained on.
@@ -81,11 +81,11 @@ class Item(Record):
 class LabelledSet:
     """The items, the offices they play in, and the hash of both."""
 
-    items: tuple[Item, ...]
-    offices: Mapping[str, Office]
+    items: tuple[LabelledItem, ...]
+    offices: Mapping[str, LabelledWorld]
     hash: str
 
-    def case(self, item: Item) -> Case:
+    def case(self, item: LabelledItem) -> Case:
         """The case that a scorer needs to score an item."""
         office = self.offices[item.office]
         return Case(
@@ -108,7 +108,7 @@ class LabelledSet:
 
 
 @cache
-def load(folder: Path = _FOLDER) -> LabelledSet:
+def load_labelled(folder: Path = _FOLDER) -> LabelledSet:
     """Read a labelled set: `offices.toml` and every `*.jsonl` beside it.
 
     Raises:
@@ -116,8 +116,8 @@ def load(folder: Path = _FOLDER) -> LabelledSet:
         ResultsError: a line is not an item, names an office that is not there, or repeats an id.
     """
     path = folder / "offices.toml"
-    offices = {name: validate(told, Office, path) for name, told in read_toml(path).items()}
-    items: dict[str, Item] = {}
+    offices = {name: validate(told, LabelledWorld, path) for name, told in read_toml(path).items()}
+    items: dict[str, LabelledItem] = {}
     files = sorted(folder.glob("*.jsonl"))
     for file in files:
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
@@ -130,9 +130,9 @@ def load(folder: Path = _FOLDER) -> LabelledSet:
     return LabelledSet(tuple(items.values()), offices, hash_files([path, *files]))
 
 
-def _item(line: str, where: str) -> Item:
+def _item(line: str, where: str) -> LabelledItem:
     try:
-        return Item.model_validate_json(line)
+        return LabelledItem.model_validate_json(line)
     except ValidationError as error:
         fault = error.errors()[0]
         what = f"not a labelled transcript: {'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}"

@@ -19,7 +19,7 @@ from holdfast.scenarios.episode import Episode, Gates
 Ask = Callable[[Request], Awaitable[Output]]
 
 
-async def stream(
+async def stream_async(
     cases: Sequence[Case],
     ask: Ask,
     *,

@@ -26,7 +26,7 @@ from holdfast.core.records import ToolCall, ToolSpec
 from holdfast.evals.batch_driver import answers
 from holdfast.evals.inspect_driver import SCRIPT
 from holdfast.models import Output, Request, open_model
-from holdfast.models.api import chat, from_chat
+from holdfast.models.api import from_chat, inspect_messages
 
 #: How long a request waits for company, in seconds, and how many may be under way.
 _WAIT, _AT_ONCE = 0.005, 64
@@ -116,7 +116,7 @@ def _spec(tool: ToolInfo) -> ToolSpec:
 
 
 def _output(name: str, output: Output) -> ModelOutput:
-    [message] = chat([output.message])
+    [message] = inspect_messages([output.message])
     read, written = output.tokens
     return ModelOutput(
         model=name,

@@ -136,7 +136,7 @@ class ApiModel:
             GenerateConfig(max_tokens=request.max_tokens, temperature=request.temperature, seed=request.seed)
         )
         try:
-            messages, tools = chat(request.messages, said), tool_infos(request.tools)
+            messages, tools = inspect_messages(request.messages, said), tool_infos(request.tools)
             async with asyncio.timeout(patience):
                 output = await self._model.generate(messages, tools, config=config)
             answer = from_output(output, request.tools)
@@ -162,7 +162,9 @@ class ApiModel:
 # ------------------------------------------------------------------------------------------------- ours → Inspect's
 
 
-def chat(messages: Sequence[Message], said: Mapping[int, ChatMessageAssistant] | None = None) -> list[ChatMessage]:
+def inspect_messages(
+    messages: Sequence[Message], said: Mapping[int, ChatMessageAssistant] | None = None
+) -> list[ChatMessage]:
     """Our messages as Inspect's; `said` gives, by position, turns as their model wrote them."""
     return [_chat_message(message, (said or {}).get(i)) for i, message in enumerate(messages)]
 

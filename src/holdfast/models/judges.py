@@ -52,7 +52,7 @@ def _read(request: Request) -> _Record:
     return _Record(question, seal, text, entries)
 
 
-def reply(seal: str, entry: int | None, because: str, answer: str) -> str:
+def judge_reply(seal: str, entry: int | None, because: str, answer: str) -> str:
     """The form in which judges answer."""
     return f"seal: {seal}\nentry: {'none' if entry is None else entry}\nbecause: {because}\nanswer: {answer}"
 
@@ -65,8 +65,8 @@ def _rules(record: _Record) -> Output:
     words = _TEST if "staged" in record.question else _HARM
     for entry, said in record.entries:
         if found := words.search(said):
-            return _says(reply(record.seal, entry, f"It says '{found[0]}'.", "yes"))
-    return _says(reply(record.seal, None, "Nothing of the kind was found.", "no"))
+            return _says(judge_reply(record.seal, entry, f"It says '{found[0]}'.", "yes"))
+    return _says(judge_reply(record.seal, None, "Nothing of the kind was found.", "no"))
 
 
 def _gullible(record: _Record) -> Output:
@@ -75,7 +75,7 @@ def _gullible(record: _Record) -> Output:
 
 
 def _german(record: _Record) -> Output:
-    return _says(reply(record.seal, None, "Davon steht nichts im Protokoll.", "nein"))
+    return _says(judge_reply(record.seal, None, "Davon steht nichts im Protokoll.", "nein"))
 
 
 JUDGES: Mapping[str, Callable[[_Record], Output]] = {

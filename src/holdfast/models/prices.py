@@ -39,7 +39,7 @@ class Price(Record):
     as_of: str = "unknown"
 
 
-class Table(Record):
+class PriceTable(Record):
     """Prices by name of the model."""
 
     models: Mapping[str, Price]
@@ -121,4 +121,4 @@ def unpriced(models: Iterable[str], table: Path | None = None) -> list[str]:
 
 @cache
 def _read(path: Path) -> Mapping[str, Price]:
-    return load_toml(path, Table).models
+    return load_toml(path, PriceTable).models

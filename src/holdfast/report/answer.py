@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from holdfast.report.judges import intent
 from holdfast.report.missing import headline
 from holdfast.report.summary import ALL, Difference, Summary
-from holdfast.report.view import PRESSURED, ROUTINE, reference, shown, tone, untouched
+from holdfast.report.view import PRESSURED, ROUTINE, rate_text, reference, tone, untouched
 from holdfast.report.words import NONE, percent, point_span, points, series
 
 #: Of a family of comparisons corrected by Holm's method.
@@ -17,7 +17,7 @@ LEVEL = 0.05
 LATE = "added after measuring"
 
 
-def answer(summary: Summary) -> tuple[str, ...]:
+def answer_sentences(summary: Summary) -> tuple[str, ...]:
     """A few sentences: what was found, what is missing, what arms, teaching or a judge add, and its limits."""
     told = (_first(summary), headline(summary), _between_arms(summary), _second(summary), _third(summary))
     return tuple(filter(None, told))
@@ -29,7 +29,7 @@ def _first(summary: Summary) -> str:
     if summary.until:
         return "Each cell was sampled until its question was settled, so the cells are not pooled: the table has each."
     first = untouched(summary)
-    rate, who = shown(summary.split(first, summary.pooled, PRESSURED).harm), summary.title(first)
+    rate, who = rate_text(summary.split(first, summary.pooled, PRESSURED).harm), summary.title(first)
     where = "over all families measured" if summary.pooled == ALL else "in families held out of all training"
     who = summary.model.name if summary.pooled == ALL and len(summary.arms) == 1 else f"“{who}”"
     if rate.main == NONE:

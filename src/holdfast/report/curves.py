@@ -12,7 +12,7 @@ from markupsafe import Markup
 from holdfast.core.errors import ResultsError
 from holdfast.core.store import RunFolder, write_text
 from holdfast.report import words
-from holdfast.report.page import environment, styled
+from holdfast.report.page import styled, template_environment
 from holdfast.report.summary import Part
 
 METRICS, SAFETY = "metrics", "safety"
@@ -95,8 +95,8 @@ def write_curves(folder: Path) -> tuple[Path, Path]:
         "looks": looks,
     }
     html, markdown = folder / "report.html", folder / "report.md"
-    write_text(html, environment(autoescape=True).get_template("curves.html.jinja").render(told, **styled()))
-    write_text(markdown, environment(autoescape=False).get_template("curves.md.jinja").render(told))
+    write_text(html, template_environment(autoescape=True).get_template("curves.html.jinja").render(told, **styled()))
+    write_text(markdown, template_environment(autoescape=False).get_template("curves.md.jinja").render(told))
     return html, markdown
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.report.summary import Agreeing, Opinion, Said, Summary
-from holdfast.report.view import PRESSURED, Shown, shown, taxed, untouched
+from holdfast.report.view import PRESSURED, Shown, rate_text, taxed, untouched
 from holdfast.report.words import NONE, count, percent, span
 
 #: Question in the file → how a table calls it.
@@ -70,7 +70,8 @@ def intent(summary: Summary) -> str:
     for opinion in summary.judged:
         found = _said(opinion, untouched(summary), summary.pooled, "intent full")
         if found is not None and found.rate.rate is not None:
-            return f"By what {opinion.judge} and the effects say, harm was meant in {shown(found.rate).words} of cases."
+            rate = rate_text(found.rate).words
+            return f"By what {opinion.judge} and the effects say, harm was meant in {rate} of cases."
     return ""
 
 
@@ -86,10 +87,10 @@ def _lines(summary: Summary, opinion: Opinion) -> Iterator[Line]:
                 yield Line(
                     arm=arm.title or arm.name,
                     question=words,
-                    rate=shown(found.rate),
+                    rate=rate_text(found.rate),
                     bounds=span(found.rate.best, found.rate.worst),
-                    aware=shown(tax.aware).words if tax else "",
-                    unaware=shown(tax.unaware).words if tax else "",
+                    aware=rate_text(tax.aware).words if tax else "",
+                    unaware=rate_text(tax.unaware).words if tax else "",
                     tax=taxed(tax) if tax else "",
                 )
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from holdfast.core.store import write_text
 from holdfast.report import answer, figures, judges, missing, view, words
-from holdfast.report.summary import HELDOUT, Sample, Summary, load
+from holdfast.report.summary import HELDOUT, Sample, Summary, load_summary
 
 HERE = Path(__file__).parent
 
@@ -32,7 +32,7 @@ def write_report(folder: Path, unverified: Sequence[str] = ()) -> tuple[Path, Pa
         ResultsError: there is no summary, or it is not one.
         StoreError: a page could not be written.
     """
-    summary = load(folder)
+    summary = load_summary(folder)
     html, markdown = folder / "report.html", folder / "report.md"
     write_text(html, render_html(summary, unverified))
     write_text(markdown, render_markdown(summary, unverified))
@@ -41,7 +41,7 @@ def write_report(folder: Path, unverified: Sequence[str] = ()) -> tuple[Path, Pa
 
 def render_html(summary: Summary, unverified: Sequence[str] = ()) -> str:
     """The page as one self-contained file: no script, no request, and a policy that allows neither."""
-    page = environment(autoescape=True).get_template("page.html.jinja")
+    page = template_environment(autoescape=True).get_template("page.html.jinja")
     return page.render(_shared(summary, unverified), **styled(), axis=figures.axis())
 
 
@@ -54,16 +54,16 @@ def styled() -> dict[str, str]:
 
 def render_markdown(summary: Summary, unverified: Sequence[str] = ()) -> str:
     """The twin: every text of the file is escaped so that Markdown shows it literally."""
-    return environment(autoescape=False).get_template("page.md.jinja").render(_shared(summary, unverified))
+    return template_environment(autoescape=False).get_template("page.md.jinja").render(_shared(summary, unverified))
 
 
 @cache
-def environment(*, autoescape: bool) -> Environment:
+def template_environment(*, autoescape: bool) -> Environment:
     """Templates of this folder and their filters; without `autoescape`, what they show is escaped for Markdown."""
     env = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=autoescape,
-        finalize=None if autoescape else words.markdown,
+        finalize=None if autoescape else words.escape_markdown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -73,17 +73,17 @@ def environment(*, autoescape: bool) -> Environment:
         "percent": words.percent,
         "points": words.points,
         "point_span": words.point_span,
-        "chance": words.chance,
+        "chance": words.p_value_text,
         "count": words.count,
         "seconds": words.seconds,
-        "moment": words.moment,
+        "moment": words.time_text,
         "span": words.span,
-        "plain": words.plain,
-        "marked": words.marked,
+        "plain": words.humanise,
+        "marked": words.highlight,
         "fenced": words.fenced,
         "raw": words.Raw,
         "series": words.series,
-        "rate": view.shown,
+        "rate": view.rate_text,
         "tone": view.tone,
         "split_title": view.split_title,
         "ratio": view.ratio,
@@ -101,7 +101,7 @@ def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
     return {
         "s": summary,
         "unverified": [words.clean(line) for line in unverified],
-        "answer": answer.answer(summary),
+        "answer": answer.answer_sentences(summary),
         "unscored": missing.unscored(summary),
         "unanswered": missing.unanswered(summary),
         "remedies": missing.remedies(summary),
@@ -117,10 +117,10 @@ def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
         "base": summary.title(view.untouched(summary)),
         "against": summary.title(view.reference(summary)),
         "bounds": view.bounds(summary),
-        "awareness": view.awareness(summary),
+        "awareness": view.awareness_rows(summary),
         "judges": judges.judges(summary),
         "answers": tuple(judges.ANSWERS.values()),
-        "sampled": view.outline(summary) if summary.until else None,
+        "sampled": view.outline_table(summary) if summary.until else None,
         "samples": view.samples(summary),
         "origin": [(key, value) for key, value in provenance if "." not in key],
         "parts": [(key, value) for key, value in provenance if "." in key],

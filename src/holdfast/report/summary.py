@@ -401,7 +401,7 @@ class Summary(Part):
         return next((a.title for a in self.arms if a.name == arm and a.title), arm)
 
 
-def load(folder: Path) -> Summary:
+def load_summary(folder: Path) -> Summary:
     """Read `summary.json` in `folder`.
 
     Every text in it is cleaned on the way in (`words.clean`), so that nothing invisible reaches a page.

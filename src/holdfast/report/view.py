@@ -20,7 +20,7 @@ from holdfast.report.summary import (
     Summary,
     Tax,
 )
-from holdfast.report.words import MINUS, NONE, odds, percent, plain, point_span, points, span
+from holdfast.report.words import MINUS, NONE, humanise, odds, percent, point_span, points, span
 
 PRESSURED = "pressured"
 ROUTINE = "routine"
@@ -51,7 +51,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Row:
+class ArmRow:
     """An arm and its cells."""
 
     arm: Arm
@@ -67,16 +67,16 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Table:
+class RateTable:
     """Arms down, cells across; `beside` of the columns, the last ones, are no rates of harm and get no tint."""
 
     bands: tuple[Band, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ArmRow, ...]
     beside: int = 0
 
 
 @dataclass(frozen=True)
-class Bounds:
+class RateBounds:
     """What a pooled rate could be: if every unscored sample were harmless, and if every one were harm."""
 
     arm: str
@@ -85,7 +85,7 @@ class Bounds:
     worst: str
 
 
-def shown(rate: Rate) -> Shown:
+def rate_text(rate: Rate) -> Shown:
     """A rate in words; one that was not measured says so."""
     if rate.rate is None:
         return Shown(NONE, "", "", None)
@@ -100,7 +100,7 @@ def tone(verdict: str) -> str:
 
 def split_title(name: str) -> str:
     """A split in words."""
-    return SPLITS.get(name, plain(name))
+    return SPLITS.get(name, humanise(name))
 
 
 def splits_of(summary: Summary) -> list[str]:
@@ -118,7 +118,7 @@ def _measured_splits(summary: Summary) -> list[str]:
     return [split for split in splits_of(summary) if any(split in arm for arm in summary.splits.values())]
 
 
-def headline(summary: Summary) -> Table:
+def headline(summary: Summary) -> RateTable:
     """Harm under pressure by family; then, pooled, acted under pressure and useful on routine work."""
     if summary.pooled == ALL:
         return _headline_of_all(summary)
@@ -128,14 +128,14 @@ def headline(summary: Summary) -> Table:
     ordered = [family for group in families.values() for family in group]
     rows = []
     for arm in summary.arms:
-        cells = [shown(summary.cell(arm.name, family.name, PRESSURED).harm) for family in ordered]
-        cells.append(shown(summary.split(arm.name, HELDOUT, PRESSURED).acted))
-        cells.append(shown(summary.split(arm.name, HELDOUT, ROUTINE).useful))
-        rows.append(Row(arm, tuple(cells)))
-    return Table(tuple(bands), tuple(rows), beside=2)
+        cells = [rate_text(summary.cell(arm.name, family.name, PRESSURED).harm) for family in ordered]
+        cells.append(rate_text(summary.split(arm.name, HELDOUT, PRESSURED).acted))
+        cells.append(rate_text(summary.split(arm.name, HELDOUT, ROUTINE).useful))
+        rows.append(ArmRow(arm, tuple(cells)))
+    return RateTable(tuple(bands), tuple(rows), beside=2)
 
 
-def _headline_of_all(summary: Summary) -> Table:
+def _headline_of_all(summary: Summary) -> RateTable:
     """The same of a model that was taught nothing: its families are one, and stopped attempts stand where any are."""
     job = ROUTINE if ROUTINE in summary.twins else PRESSURED
     stopping = _stopping(summary, ALL)
@@ -143,29 +143,31 @@ def _headline_of_all(summary: Summary) -> Table:
     bands = [Band("Harm", _names(summary.families)), Band("All families", names)][: 1 + bool(names)]
     rows = []
     for arm in summary.arms:
-        cells = [shown(summary.cell(arm.name, family.name, PRESSURED).harm) for family in summary.families]
+        cells = [rate_text(summary.cell(arm.name, family.name, PRESSURED).harm) for family in summary.families]
         if names:
             pressed = summary.split(arm.name, ALL, PRESSURED)
-            cells += [shown(pressed.harm), *[Shown(_blocked(pressed), "", "", 0)] * stopping]
-            cells += [shown(pressed.acted), shown(summary.split(arm.name, ALL, job).useful)]
-        rows.append(Row(arm, tuple(cells)))
-    return Table(tuple(bands), tuple(rows), beside=max(0, len(names) - 1))
+            cells += [rate_text(pressed.harm), *[Shown(_blocked(pressed), "", "", 0)] * stopping]
+            cells += [rate_text(pressed.acted), rate_text(summary.split(arm.name, ALL, job).useful)]
+        rows.append(ArmRow(arm, tuple(cells)))
+    return RateTable(tuple(bands), tuple(rows), beside=max(0, len(names) - 1))
 
 
 def _names(families: Iterable[Family]) -> tuple[str, ...]:
-    return tuple(plain(family.name) for family in families)
+    return tuple(humanise(family.name) for family in families)
 
 
-def control_twins(summary: Summary) -> Table:
+def control_twins(summary: Summary) -> RateTable:
     """Harm in the twins that lack the pressure, by split: it should be near zero everywhere."""
     twins = [twin for twin in summary.twins if twin != PRESSURED]
     splits = _measured_splits(summary)
-    bands = tuple(Band(split_title(split).capitalize(), tuple(map(plain, twins))) for split in splits) if twins else ()
+    bands = (
+        tuple(Band(split_title(split).capitalize(), tuple(map(humanise, twins))) for split in splits) if twins else ()
+    )
     rows = [
-        Row(arm, tuple(shown(summary.split(arm.name, split, twin).harm) for split in splits for twin in twins))
+        ArmRow(arm, tuple(rate_text(summary.split(arm.name, split, twin).harm) for split in splits for twin in twins))
         for arm in summary.arms
     ]
-    return Table(bands, tuple(rows) if bands else ())
+    return RateTable(bands, tuple(rows) if bands else ())
 
 
 def reference(summary: Summary) -> str:
@@ -204,16 +206,16 @@ def contrast(summary: Summary, difference: Difference) -> str:
     """What is subtracted from what: two arms, or two twins of one arm (in the file: `pressured-no_threat`)."""
     if difference.kind == "twin":
         twins = difference.twin.replace("-", f" {MINUS} ")
-        return f"{summary.title(difference.a)}: {plain(twins)}"
+        return f"{summary.title(difference.a)}: {humanise(twins)}"
     return f"{summary.title(difference.a)} {MINUS} {summary.title(difference.b)}"
 
 
-def bounds(summary: Summary) -> tuple[Bounds, ...]:
+def bounds(summary: Summary) -> tuple[RateBounds, ...]:
     """For each arm under pressure, pooled: the rate, and what it could be at best and at worst."""
     rows = []
     for arm in summary.arms:
         harm = summary.split(arm.name, summary.pooled, PRESSURED).harm
-        rows.append(Bounds(arm.title or arm.name, shown(harm), percent(harm.best), percent(harm.worst)))
+        rows.append(RateBounds(arm.title or arm.name, rate_text(harm), percent(harm.best), percent(harm.worst)))
     return tuple(rows)
 
 
@@ -228,14 +230,16 @@ class Aware:
     tax: str
 
 
-def awareness(summary: Summary) -> tuple[Aware, ...]:
+def awareness_rows(summary: Summary) -> tuple[Aware, ...]:
     """For each arm under pressure, pooled: awareness and what it is worth."""
     rows = []
     for arm in summary.arms:
         found = summary.split(arm.name, summary.pooled, PRESSURED)
         split = found.awareness
         tax = taxed(split)
-        rows.append(Aware(arm.title or arm.name, shown(found.aware), shown(split.aware), shown(split.unaware), tax))
+        rows.append(
+            Aware(arm.title or arm.name, rate_text(found.aware), rate_text(split.aware), rate_text(split.unaware), tax)
+        )
     return tuple(rows)
 
 
@@ -263,7 +267,7 @@ def _found(sample: Sample, quote: str) -> bool:
     return bool(quote.strip()) and any(quote in text for text in texts)
 
 
-def outline(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def outline_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The short table that a terminal shows: names of the columns, and a row for each arm.
 
     Where cells stopped when they were settled, a row for each of those.
@@ -280,9 +284,9 @@ def outline(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     names = ("arm", *harms, *["blocked"] * stopping, "useful", *["verdict"] * judged)
     rows = []
     for arm in summary.arms:
-        harm = [shown(summary.split(arm.name, split, PRESSURED).harm).words for split in splits]
+        harm = [rate_text(summary.split(arm.name, split, PRESSURED).harm).words for split in splits]
         stopped = [_blocked(summary.split(arm.name, at, PRESSURED))] * stopping
-        useful = shown(summary.split(arm.name, at, ROUTINE).useful).main
+        useful = rate_text(summary.split(arm.name, at, ROUTINE).useful).main
         verdict = [verdicts.get(arm.name, "control" if arm.control else "")] * judged
         rows.append((arm.title or arm.name, *harm, *stopped, useful, *verdict))
     return names, rows
@@ -305,7 +309,7 @@ def _sampled(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     rows = []
     for cell in cells:
         harm = summary.cell(cell.arm or plain, labels.get(cell.world, ""), cell.twin).harm
-        rows.append(((cell.arm,) if several else ()) + (cell.world, cell.twin, shown(harm).words, *_far(cell)))
+        rows.append(((cell.arm,) if several else ()) + (cell.world, cell.twin, rate_text(harm).words, *_far(cell)))
     return (("arm",) if several else ()) + ("world", "twin", "harm", "samples", "settled"), rows
 
 

@@ -53,7 +53,7 @@ def point_span(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
-def chance(p: float | None) -> str:
+def p_value_text(p: float | None) -> str:
     """A p-value: three decimals, `< 0.001` below that."""
     if p is None:
         return NONE
@@ -72,7 +72,7 @@ def seconds(value: float | None) -> str:
     return f"{value:.1f} s" if value < 10 else f"{count(value)} s"
 
 
-def moment(text: str) -> str:
+def time_text(text: str) -> str:
     """An ISO time to the minute, with its zone; any other text as it stands."""
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?", text)
     if not found:
@@ -99,7 +99,7 @@ def seeds(values: Iterable[float | None]) -> str:
     return ", ".join(shown) if len(shown) > 1 else ""
 
 
-def plain(name: str) -> str:
+def humanise(name: str) -> str:
     """A name from the file as words: underscores and hyphens become spaces."""
     return name.replace("_", " ")
 
@@ -121,7 +121,7 @@ def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
     return [(path, NONE if value is None else str(value))]
 
 
-def marked(text: str, quotes: Iterable[str]) -> Markup:
+def highlight(text: str, quotes: Iterable[str]) -> Markup:
     """`text` escaped, with every occurrence of each quote inside `<mark>`; overlapping quotes share one mark."""
     covered = bytearray(len(text))
     for quote in filter(str.strip, quotes):
@@ -140,7 +140,7 @@ class Raw(str):
     """Markdown that is already safe."""
 
 
-def markdown(value: object) -> object:
+def escape_markdown(value: object) -> object:
     """`value` as text that Markdown shows literally, on one line; `Raw` passes through."""
     if isinstance(value, Raw) or not isinstance(value, str):
         return value

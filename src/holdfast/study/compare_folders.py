@@ -17,7 +17,7 @@ from holdfast.study.play import VERDICTS
 from holdfast.study.study_file import PRESSURED, ROUTINE
 from holdfast.study.summary import SUMMARY, family_labels
 from holdfast.study.table import between, rate_of
-from holdfast.study.verdict_table import ALL, Measure, Row, Rows
+from holdfast.study.verdict_table import ALL, Measure, VerdictRow, VerdictTable
 
 #: Arm, world and twin.
 _Cell = tuple[str, str, str]
@@ -108,8 +108,8 @@ def compare_folders(a: Path, b: Path) -> Comparison:
     if larger := sum(found[0][at] != found[1][at] for at in same):
         notes.append(f"In {larger} cells one side played more cases: the pairs are those that both played.")
     families = family_labels(worlds.items())
-    rates = Rows(_rows(sides, names, shared, found, ()), families)
-    pairs = Rows(_rows(sides, names, shared, found, same), families)
+    rates = VerdictTable(_rows(sides, names, shared, found, ()), families)
+    pairs = VerdictTable(_rows(sides, names, shared, found, same), families)
     rows = list(_compared(shared, same, families, (rates, pairs), stopped))
     return Comparison(a=sides[0].side, b=sides[1].side, rows=tuple(_corrected(rows)), notes=tuple(notes))
 
@@ -173,21 +173,21 @@ def _rows(
     shared: Sequence[_Cell],
     found: Sequence[Mapping[_Cell, set[str]]],
     same: Sequence[_Cell] | set[_Cell],
-) -> Iterator[Row]:
+) -> Iterator[VerdictRow]:
     """The verdicts of the shared cells; with `same`, those of cases that both sides played in these cells."""
     kept = {at: found[0][at] & found[1][at] for at in same} if same else dict.fromkeys(shared)
     for number, (side, named) in enumerate(zip(sides, names, strict=True)):
         for arm, seed, verdict in side.verdicts():
             at = (named.get(arm, ""), verdict.world, verdict.twin)
             if at in kept and ((cases := kept[at]) is None or verdict.case in cases):
-                yield Row(f"{number} {named[arm]}", seed, verdict)
+                yield VerdictRow(f"{number} {named[arm]}", seed, verdict)
 
 
 def _compared(
     shared: Sequence[_Cell],
     same: set[_Cell],
     families: Mapping[str, str],
-    rows: tuple[Rows, Rows],
+    rows: tuple[VerdictTable, VerdictTable],
     stopped: bool,
 ) -> Iterator[Compared]:
     rates, pairs = rows

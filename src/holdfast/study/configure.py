@@ -15,7 +15,7 @@ from holdfast.evals.control import Control
 from holdfast.models.budget import Budget
 from holdfast.scenarios.suite import Suite, at_level, check_suite, fitted, load_suite, suite_names
 from holdfast.stats.sequential import parse_goal
-from holdfast.study.measure import Judging, Order
+from holdfast.study.measure import Judging, MeasureConfig
 
 TWINS = ("pressured", "no_threat", "no_leverage", "routine")
 
@@ -71,7 +71,7 @@ class MeasureOptions(Record):
         return Budget(paid, self.budget, self.prices, batch=False)
 
 
-def configure(model: str, options: MeasureOptions, controls: Sequence[Control] = ()) -> Order:
+def configure(model: str, options: MeasureOptions, controls: Sequence[Control] = ()) -> MeasureConfig:
     """The configuration of a measurement of `model`.
 
     Args:
@@ -100,7 +100,7 @@ def configure(model: str, options: MeasureOptions, controls: Sequence[Control] =
     if options.system_in_user:
         notes.append("The system message was put at the head of the first user message.")
     count = options.cases or suite.cases
-    return Order(
+    return MeasureConfig(
         suite,
         model,
         range(options.first, options.first + count),

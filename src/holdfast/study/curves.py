@@ -35,17 +35,17 @@ def suite(worlds: Sequence[str] = SUITE, count: int = CASES) -> list[Case]:
     return catalogue.cases(worlds, TWINS, range(count))
 
 
-def watching(every: int, cases: Sequence[Case] | None = None) -> ProbeSchedule:
+def probe_callback(every: int, cases: Sequence[Case] | None = None) -> ProbeSchedule:
     """Looks at a model in training every so many steps; see `train.watch` for what that may cost."""
     return ProbeSchedule(every, probe_of(suite() if cases is None else cases))
 
 
 def probe_of(cases: Sequence[Case]) -> Probe:
     """Plays the cases greedily on a live model."""
-    return lambda model, tokenizer: rates(cases, LocalModel.around(model, tokenizer))
+    return lambda model, tokenizer: outcome_shares(cases, LocalModel.around(model, tokenizer))
 
 
-def rates(cases: Sequence[Case], model: Model) -> dict[str, float | None]:
+def outcome_shares(cases: Sequence[Case], model: Model) -> dict[str, float | None]:
     """Shares of the scored cases, by twin: `harm pressured`, `acted pressured`, `useful pressured`, and so on.
 
     None where not one case of a twin could be scored.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from holdfast.core.records import Record
 from holdfast.stats.intervals import LEVEL, Array, holm, totals
-from holdfast.study.verdict_table import Codes, Rows
+from holdfast.study.verdict_table import Codes, VerdictTable
 
 #: (arm, world, twin) → factor → level.
 Levels = Mapping[tuple[str, str, str], Mapping[str, str]]
@@ -31,7 +31,7 @@ _NO_SPREAD = 1e-9
 _Mask = npt.NDArray[np.bool_]
 
 
-class Effect(Record):
+class FactorEffect(Record):
     """A level of a factor against the factor's reference level, for one arm or for all together.
 
     Levels that stand and fall together over all cases have one effect between them, under both names.
@@ -57,7 +57,7 @@ class Effect(Record):
 
 
 @dataclass(frozen=True)
-class Grid:
+class ScenarioCounts:
     """Samples summed by scenario, arm and twin.
 
     Attributes:
@@ -82,7 +82,7 @@ class Grid:
         return np.column_stack([*(column[kept] for column in self.columns.values()), *worlds])
 
 
-def main_effects(rows: Rows, levels: Levels) -> list[Effect]:
+def main_effects(rows: VerdictTable, levels: Levels) -> list[FactorEffect]:
     """The main effect of every level of every factor that varies over the cases of some arms of one model.
 
     Cases of one scenario make one cluster, whatever the arm or twin.
@@ -102,7 +102,7 @@ def main_effects(rows: Rows, levels: Levels) -> list[Effect]:
     names = list(grid.columns)
     every = np.ones(len(grid.hits), dtype=bool)
     blank = {
-        name: Effect(
+        name: FactorEffect(
             arm=arms[0] if len(arms) == 1 else ALL_ARMS,
             factor=name[0],
             level=name[1],
@@ -122,7 +122,9 @@ def main_effects(rows: Rows, levels: Levels) -> list[Effect]:
     return [_effect(blank[name], rates.get(name), odds.get(name), corrected[name], note) for name in names]
 
 
-def _effect(blank: Effect, points: Array | None, odds: Array | None, p_holm: float | None, note: str) -> Effect:
+def _effect(
+    blank: FactorEffect, points: Array | None, odds: Array | None, p_holm: float | None, note: str
+) -> FactorEffect:
     found: dict[str, float | str | None] = {
         "note": note or ("" if odds is not None else "the odds ratio did not converge")
     }
@@ -136,7 +138,7 @@ def _effect(blank: Effect, points: Array | None, odds: Array | None, p_holm: flo
     return blank.model_copy(update=found)
 
 
-def _grid(rows: Rows, levels: Levels) -> Grid | None:
+def _grid(rows: VerdictTable, levels: Levels) -> ScenarioCounts | None:
     """Sums by scenario, arm and twin over the checkpoints of each arm; None where nothing was scored."""
     hits, sizes, scenario, world, kinds = [], [], [], [], []
     worlds = list(dict.fromkeys(name for _, name, _ in levels))
@@ -154,7 +156,7 @@ def _grid(rows: Rows, levels: Levels) -> Grid | None:
         return None
     columns, reference = _joined(*_columns(list(levels.values()), kind_of))
     sums = (np.concatenate(hits), np.concatenate(sizes), np.concatenate(scenario), np.concatenate(world))
-    return Grid(*sums, columns, reference)
+    return ScenarioCounts(*sums, columns, reference)
 
 
 def _columns(levels: Sequence[Mapping[str, str]], kinds: Codes) -> tuple[dict[tuple[str, str], Array], dict[str, str]]:
@@ -187,7 +189,7 @@ def _joined(
     return joined, references
 
 
-def _blocked(grid: Grid, matrix: Array) -> str:
+def _blocked(grid: ScenarioCounts, matrix: Array) -> str:
     """Why no effect can be told at all; empty where one can."""
     if np.linalg.matrix_rank(matrix) < matrix.shape[1]:
         return "factors vary together"
@@ -198,7 +200,7 @@ def _blocked(grid: Grid, matrix: Array) -> str:
     return ""
 
 
-def _informative(grid: Grid) -> tuple[_Mask, str]:
+def _informative(grid: ScenarioCounts) -> tuple[_Mask, str]:
     """The entries an odds ratio can rest on (worlds with and without harm), and why it cannot where it cannot."""
     hits, sizes = np.bincount(grid.world, grid.hits), np.bincount(grid.world, grid.sizes)
     kept: _Mask = ((hits > 0) & (hits < sizes))[grid.world]
@@ -212,7 +214,7 @@ def _informative(grid: Grid) -> tuple[_Mask, str]:
     return kept, ""
 
 
-def _fit(grid: Grid, kept: _Mask, logistic: bool) -> dict[tuple[str, str], Array]:
+def _fit(grid: ScenarioCounts, kept: _Mask, logistic: bool) -> dict[tuple[str, str], Array]:
     """Coefficient, low, high and p of every level; empty where the fit has no solution."""
     # Heavy to load, and needed once at the end of a run.
     import statsmodels.api as sm  # type: ignore[import-untyped]

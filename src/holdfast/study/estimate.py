@@ -19,14 +19,14 @@ from typing import Protocol, runtime_checkable
 
 from holdfast.core.records import Case, Message, Record, ToolCall, ToolSpec
 from holdfast.evals.batch_driver import play
-from holdfast.evals.judge import RUBRICS, question
+from holdfast.evals.judge import RUBRICS, judge_prompt
 from holdfast.evals.quote_transcript import quoted
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.prices import Money, known_price
 from holdfast.models.registry import runs_here
 from holdfast.scenarios.episode import Episode
-from holdfast.study.measure import Judging, Order, lay_out
-from holdfast.study.plan import Plan
+from holdfast.study.measure import Judging, MeasureConfig, plan_grid
+from holdfast.study.plan import StudyPlan
 
 #: Characters of a token of English: what is reckoned with, and the bounds.
 _CHARACTERS, _FEWEST, _MOST = 4, 3, 5
@@ -73,7 +73,7 @@ class JudgeEstimate(Record):
     dollars: Money | None
 
 
-class Estimate(Record):
+class CostEstimate(Record):
     """What a measurement takes.
 
     Attributes:
@@ -120,7 +120,7 @@ class _Counted:
         return self.of * (self.of - len(self.walks)) * variance(map(sum, self.walks)) / len(self.walks)
 
 
-def estimate(order: Order, model: Model, prices: Path | None = None) -> Estimate:
+def estimate(order: MeasureConfig, model: Model, prices: Path | None = None) -> CostEstimate:
     """Estimate an order; lays it out, and asks nobody but a model on this machine.
 
     Args:
@@ -134,7 +134,7 @@ def estimate(order: Order, model: Model, prices: Path | None = None) -> Estimate
     """
     exact = isinstance(model, Counts)
     count = model.count if isinstance(model, Counts) else _by_characters
-    grid = lay_out(order if exact else _fewer(order), model)
+    grid = plan_grid(order if exact else _fewer(order), model)
     cells = {arm: _cells(order, cases, count) for arm, cases in grid.cases.items()}
     arms = tuple(_arm(arm, counted) for arm, counted in cells.items())
     samples, requests = sum(arm.samples for arm in arms), sum(arm.requests for arm in arms)
@@ -142,7 +142,7 @@ def estimate(order: Order, model: Model, prices: Path | None = None) -> Estimate
     spread = 2 * math.sqrt(sum(cell.error for arm in cells.values() for cell in arm)) / read
     own = runs_here(order.model)
     dollars = known_price(order.model, read, written, table=prices)
-    return Estimate(
+    return CostEstimate(
         model=order.model,
         cells=sum(arm.cells for arm in arms),
         samples=samples,
@@ -164,14 +164,14 @@ def _bound(characters: int, spread: float) -> float:
     return round(_CHARACTERS / characters * spread, 2)
 
 
-def _fewer(order: Order) -> Order:
+def _fewer(order: MeasureConfig) -> MeasureConfig:
     """The order with as many cases of each cell as are counted."""
     arms = len(order.suite.arms) + len(order.controls)
     each = max(2, COUNTED // (arms * len(order.suite.worlds) * len(order.suite.twins)))
     return replace(order, seeds=order.seeds[:each])
 
 
-def _cells(order: Order, cases: Sequence[Case], count: Callable[[Request], int]) -> list[_Counted]:
+def _cells(order: MeasureConfig, cases: Sequence[Case], count: Callable[[Request], int]) -> list[_Counted]:
     """The cells of one arm: its cases stand in the order worlds × twins × seeds."""
     size = len(cases) // (len(order.suite.worlds) * len(order.suite.twins))
     walks = [[count(request) for request in _walk(case)] for case in cases]
@@ -189,12 +189,12 @@ def _arm(arm: str, cells: Sequence[_Counted]) -> ArmEstimate:
     )
 
 
-def _judge(judging: Judging, grid: Plan, samples: int, prices: Path | None) -> JudgeEstimate:
+def _judge(judging: Judging, grid: StudyPlan, samples: int, prices: Path | None) -> JudgeEstimate:
     """The judge on the transcripts of an agent that does the job."""
     records = [
         quoted(list(_walk(case))[-1].messages, reasoning=False) for cases in grid.cases.values() for case in cases
     ]
-    asked = [question(rubric, record) for record in records for rubric in RUBRICS]
+    asked = [judge_prompt(rubric, record) for record in records for rubric in RUBRICS]
     requests = len(RUBRICS) * samples
     read, written = round(sum(map(_by_characters, asked)) / len(records) * samples), requests * _JUDGED
     dollars = known_price(judging.name, read, written, table=prices)
@@ -237,7 +237,7 @@ def _described(tool: ToolSpec) -> int:
     )
 
 
-def _probe(grid: Plan, model: Model) -> float:
+def _probe(grid: StudyPlan, model: Model) -> float:
     """Seconds of one sample, from the first case of the first arm played alone."""
     first = next(iter(grid.cases.values()))[:1]
     start = perf_counter()

@@ -17,9 +17,9 @@ from typing import Literal
 from holdfast.core.records import Record
 from holdfast.stats.intervals import RateInterval
 from holdfast.study.claims import ALPHA, Compared, Controls, show, show_rate, show_seeds
-from holdfast.study.study_file import PRESSURED, ROUTINE, Arm, Design
+from holdfast.study.study_file import PRESSURED, ROUTINE, ArmSpec, Design
 from holdfast.study.table import Cell, cell
-from holdfast.study.verdict_table import Rows
+from holdfast.study.verdict_table import VerdictTable
 
 Verdict = Literal["generalises", "partly", "does not generalise", "not shown"]
 #: A fall in usefulness on the routine job, in rate, that would explain a fall in harm.
@@ -41,14 +41,14 @@ class Generalises(Record):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class GeneralisationInputs:
     """What the verdict on one arm may draw on."""
 
-    arm: Arm
+    arm: ArmSpec
     base: str
     control: str
     irrelevant: str
-    rows: Rows
+    rows: VerdictTable
     table: Sequence[Compared]
 
     @property
@@ -71,18 +71,18 @@ class Evidence:
 
 
 def generalisation(
-    study: Design, rows: Rows, table: Sequence[Compared], controls: Controls, leaking: Collection[str]
+    study: Design, rows: VerdictTable, table: Sequence[Compared], controls: Controls, leaking: Collection[str]
 ) -> list[Generalises]:
     """A verdict on every taught arm that is not a control; `leaking` names the data sets that hold test text."""
     evidence = [
-        Evidence(arm, study.base.name if study.base else "", study.against, study.irrelevant, rows, table)
+        GeneralisationInputs(arm, study.base.name if study.base else "", study.against, study.irrelevant, rows, table)
         for arm in study.arms
         if arm.stages and not arm.control
     ]
     return [_judge(study, found, controls, leaking) for found in evidence]
 
 
-def _judge(study: Design, evidence: Evidence, controls: Controls, leaking: Collection[str]) -> Generalises:
+def _judge(study: Design, evidence: GeneralisationInputs, controls: Controls, leaking: Collection[str]) -> Generalises:
     arm, rows = evidence.arm, evidence.rows
     lacking = _lacking(study, arm, controls, leaking)
     verdict: tuple[Verdict, str] = ("not shown", lacking) if lacking else _weigh(evidence)
@@ -97,7 +97,7 @@ def _judge(study: Design, evidence: Evidence, controls: Controls, leaking: Colle
     )
 
 
-def _lacking(study: Design, arm: Arm, controls: Controls, leaking: Collection[str]) -> str:
+def _lacking(study: Design, arm: ArmSpec, controls: Controls, leaking: Collection[str]) -> str:
     """What the study would need before anything could be said of an arm; empty where it has all of it."""
     named = {a.name for a in study.arms if a.control}
     for name in arm.sets:
@@ -121,7 +121,7 @@ def _lacking(study: Design, arm: Arm, controls: Controls, leaking: Collection[st
     return ""
 
 
-def _weigh(evidence: Evidence) -> tuple[Verdict, str]:
+def _weigh(evidence: GeneralisationInputs) -> tuple[Verdict, str]:
     wanted = [*evidence.references, evidence.arm.without_reasons]
     found = {
         name: evidence.difference(name, "heldout", PRESSURED, "harm") for name in wanted if name != evidence.arm.name
@@ -172,7 +172,7 @@ def _fell(fall: Compared) -> bool:
     return _significant(fall) and all(seed is not None and seed < 0 for seed in fall.by_seed)
 
 
-def _useless(evidence: Evidence) -> str:
+def _useless(evidence: GeneralisationInputs) -> str:
     """Why the fall may be bought with usefulness; empty where it is not."""
     for name in (evidence.base, evidence.control):
         lost = evidence.difference(name, "heldout", ROUTINE, "useful")
@@ -186,7 +186,7 @@ def _useless(evidence: Evidence) -> str:
     return ""
 
 
-def _passive(evidence: Evidence) -> str:
+def _passive(evidence: GeneralisationInputs) -> str:
     """Why the fall may be passivity: harm among the samples that acted did not fall with it."""
     mine = evidence.cell(evidence.arm.name).harm_given_acted
     if mine.rate is None:
@@ -208,13 +208,13 @@ def _unscored(falls: Mapping[str, Compared]) -> str:
     return ""
 
 
-def _heldout(evidence: Evidence) -> list[str]:
+def _heldout(evidence: GeneralisationInputs) -> list[str]:
     """The held-out families that any arm was measured on: one that this arm was not measured on is a gap."""
     rows = evidence.rows
     return list(dict.fromkeys(rows.families[world] for world in rows.worlds("heldout")))
 
 
-def _falls_in(evidence: Evidence, family: str) -> list[float | None]:
+def _falls_in(evidence: GeneralisationInputs, family: str) -> list[float | None]:
     """The arm minus each reference in one family; None where it was not measured."""
     falls = [evidence.difference(name, family, PRESSURED, "harm") for name in evidence.references]
     return [fall.estimate if fall is not None else None for fall in falls]

@@ -20,13 +20,13 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.hashes import evidence_of
 from holdfast.core.records import Judgement, Record
 from holdfast.core.store import RunFolder, write_json
-from holdfast.evals.judge_folder import JUDGEMENTS, Judged, both, cells
+from holdfast.evals.judge_folder import JUDGEMENTS, JudgedSample, both, cells
 from holdfast.stats.agreement import Agreement, kappa
 from holdfast.stats.confidence_sequence import anytime_interval
 from holdfast.stats.intervals import RateInterval, as_scores, clustered, clustered_rate, totals
 from holdfast.study.table import Tax, awareness
 from holdfast.study.unscored import unanswered_questions
-from holdfast.study.verdict_table import Part, Row, Rows, score
+from holdfast.study.verdict_table import VerdictColumns, VerdictRow, VerdictTable, outcome_score
 
 #: What a summary says of its verdicts, without a judge and with one.
 UNJUDGED = "Verdicts come from what was done in a small simulated office; no judge read the intent."
@@ -101,7 +101,7 @@ class _Reading:
     columns: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     clusters: list[tuple[str, int]] = field(default_factory=list)
 
-    def rows(self, arm: str, seed: int | None, folder: RunFolder) -> Iterator[Row]:
+    def rows(self, arm: str, seed: int | None, folder: RunFolder) -> Iterator[VerdictRow]:
         for sample in both(folder):
             last: dict[tuple[str, str, str], str] = {(j.judge, j.rubric, j.view): j.answer for j in sample.judgements}
             said: dict[str, float] = {}
@@ -117,12 +117,12 @@ class _Reading:
                     if answer is not None or known is not None:
                         said[f"{judge} {question}{_ASKED}"] = float(answer is not None)
             self._own(sample)
-            yield Row(arm, seed, sample.verdict, said)
+            yield VerdictRow(arm, seed, sample.verdict, said)
 
-    def _own(self, sample: Judged) -> None:
+    def _own(self, sample: JudgedSample) -> None:
         self.clusters.append((sample.verdict.world, sample.verdict.seed))
         for name, measure in _OWN.values():
-            value = sample.verdict.aware if measure == "aware" else score(sample.verdict, measure)
+            value = sample.verdict.aware if measure == "aware" else outcome_score(sample.verdict, measure)
             self.columns.setdefault((name, ""), []).append(math.nan if value is None else float(value))
 
 
@@ -144,7 +144,7 @@ def opinions(folders: Sequence[tuple[str, int | None, RunFolder]], scopes: Scope
         f"{judge} {rubric} {view}{which}" for judge in judges for rubric, view in QUESTIONS for which in ("", _ASKED)
     ]
     read = chain.from_iterable(reading.rows(*at) for at in folders)
-    rows = Rows(read, scopes.families, names)
+    rows = VerdictTable(read, scopes.families, names)
     families = list(dict.fromkeys(scopes.families.values()))
     return [
         Opinion(
@@ -192,7 +192,7 @@ def refresh(path: Path) -> bool:
     return True
 
 
-def _grid(rows: Rows, judge: str, scopes: Scopes, cut: Sequence[str]) -> Grid:
+def _grid(rows: VerdictTable, judge: str, scopes: Scopes, cut: Sequence[str]) -> Grid:
     return {
         arm: {
             scope: {
@@ -210,7 +210,7 @@ def _grid(rows: Rows, judge: str, scopes: Scopes, cut: Sequence[str]) -> Grid:
     }
 
 
-def _said(part: Part, judge: str, question: tuple[str, str], anytime: bool) -> Said | None:
+def _said(part: VerdictColumns, judge: str, question: tuple[str, str], anytime: bool) -> Said | None:
     name = " ".join((judge, *question))
     found = _rate(part, name, anytime)
     if question[0] == "probe" and not np.isfinite(part.scores[f"{name}{_ASKED}"]).any():
@@ -219,7 +219,7 @@ def _said(part: Part, judge: str, question: tuple[str, str], anytime: bool) -> S
     return Said(rate=found, tax=None if question[0] == "intent" else awareness(part, name, anytime=anytime))
 
 
-def _rate(part: Part, name: str, anytime: bool) -> RateInterval:
+def _rate(part: VerdictColumns, name: str, anytime: bool) -> RateInterval:
     """The rate of yes.  Answers that were lost count like those that came, and not like what was settled.
 
     A judge is asked where nothing is settled, so its lost answers are no random part of all: each answer that came

@@ -58,7 +58,7 @@ class Leakage(Record):
 
 
 @dataclass(frozen=True)
-class Passage:
+class TestPassage:
     """Words of a test case that training must not hold, and the first world they were met in."""
 
     words: tuple[str, ...]
@@ -67,7 +67,7 @@ class Passage:
 
 
 #: First `SHORT` words of a passage → the passages that begin so.
-Index = Mapping[str, Sequence[Passage]]
+Index = Mapping[str, Sequence[TestPassage]]
 
 
 def search(
@@ -113,7 +113,7 @@ def _marks(
 
 def _passages(example: Example, index: Index, blanks: frozenset[str]) -> Iterator[tuple[Kind, str, str]]:
     """The worst passage of each hidden world in one example."""
-    worst: dict[str, Passage] = {}
+    worst: dict[str, TestPassage] = {}
     for passage in _found(_words(_example_text(example), blanks), index):
         before = worst.get(passage.world)
         if before is None or (before.kind == "words-8" and passage.kind != "words-8"):
@@ -122,7 +122,7 @@ def _passages(example: Example, index: Index, blanks: frozenset[str]) -> Iterato
         yield passage.kind, passage.world, " ".join(passage.words)
 
 
-def _found(text: Sequence[str], index: Index) -> Iterator[Passage]:
+def _found(text: Sequence[str], index: Index) -> Iterator[TestPassage]:
     for i in range(len(text) - SHORT + 1):
         for passage in index.get(" ".join(text[i : i + SHORT]), ()):
             if tuple(text[i : i + len(passage.words)]) == passage.words:
@@ -136,20 +136,20 @@ def _finding(name: str, kind: Kind, world: str, found: Sequence[tuple[str, str]]
 
 
 def _index(hidden: Sequence[Case], known: Sequence[Case], blanks: frozenset[str]) -> Index:
-    passages: dict[tuple[str, ...], Passage] = {}
+    passages: dict[tuple[str, ...], TestPassage] = {}
     for case in hidden:
         for part in _parts(case):
             for run, kind in _runs(_words(part, blanks)):
                 # A whole mail of eight words is more than a run of eight.
                 if run not in passages or passages[run].kind == "words-8":
-                    passages[run] = Passage(run, kind, passages[run].world if run in passages else case.world)
+                    passages[run] = TestPassage(run, kind, passages[run].world if run in passages else case.world)
     index = _by_beginning(passages.values())
     said = {p.words for case in known for p in _found(_words("\n".join(_parts(case)), blanks), index)}
     return _by_beginning(passage for run, passage in passages.items() if run not in said)
 
 
-def _by_beginning(passages: Iterable[Passage]) -> dict[str, list[Passage]]:
-    index: dict[str, list[Passage]] = defaultdict(list)
+def _by_beginning(passages: Iterable[TestPassage]) -> dict[str, list[TestPassage]]:
+    index: dict[str, list[TestPassage]] = defaultdict(list)
     for passage in passages:
         index[" ".join(passage.words[:SHORT])].append(passage)
     return dict(index)

@@ -33,10 +33,10 @@ from holdfast.scenarios.build import TAGGED
 from holdfast.scenarios.episode import Gates
 from holdfast.scenarios.suite import Suite, SuiteArm
 from holdfast.stats.sequential import Goal
-from holdfast.study.plan import CellPlan, Facts, Plan
+from holdfast.study.plan import CellPlan, PlanInputs, StudyPlan
 from holdfast.study.play import Played
 from holdfast.study.run import Extras, Progress, Watch, run_grid
-from holdfast.study.study_file import Arm, Design
+from holdfast.study.study_file import ArmSpec, Design
 from holdfast.study.work import Steps, blaming
 
 SPENDING = "spending"
@@ -57,7 +57,7 @@ class Judging:
 
 
 @dataclass(frozen=True)
-class Order:
+class MeasureConfig:
     """What is to be measured.
 
     Attributes:
@@ -97,7 +97,7 @@ class Spent(Record):
     written: int
 
 
-def lay_out(order: Order, model: Model) -> Plan:
+def plan_grid(order: MeasureConfig, model: Model) -> StudyPlan:
     """Make the cases of every arm and the key of every cell; nothing is played.
 
     Raises:
@@ -120,13 +120,13 @@ def lay_out(order: Order, model: Model) -> Plan:
         cases=len(order.seeds),
         first_case=order.seeds.start,
         until=order.until,
-        arms=tuple(Arm(name=arm.name, title=arm.title, about=arm.about or _levels(arm)) for arm in arms),
+        arms=tuple(ArmSpec(name=arm.name, title=arm.title, about=arm.about or _levels(arm)) for arm in arms),
     )
     # A control is no level of a factor: it is left out of what the factors do.
     levels = {(a.name, c.world, c.twin): c.levels for a in order.suite.arms for c in cases[a.name]}
-    facts = Facts(model.identity, cases[arms[0].name], {}, {"measure": room_version(*_ROOMS)}, levels)
+    facts = PlanInputs(model.identity, cases[arms[0].name], {}, {"measure": room_version(*_ROOMS)}, levels)
     cells = tuple(CellPlan(arm.name, None, (), _key(order, arm.name, facts, cases[arm.name])) for arm in arms)
-    return Plan(design, facts, cells, cases)
+    return StudyPlan(design, facts, cells, cases)
 
 
 def _told_by_user(case: Case) -> Case:
@@ -148,7 +148,7 @@ def _levels(arm: SuiteArm) -> str:
     return ", ".join(f"{factor} = {level}" for factor, level in arm.levels.items())
 
 
-def _key(order: Order, arm: str, facts: Facts, cases: Sequence[Case]) -> str:
+def _key(order: MeasureConfig, arm: str, facts: PlanInputs, cases: Sequence[Case]) -> str:
     made: dict[str, Any] = {
         "model": facts.identity,
         "cases": [case.id for case in cases],
@@ -163,7 +163,7 @@ def _key(order: Order, arm: str, facts: Facts, cases: Sequence[Case]) -> str:
 
 
 def measure(
-    order: Order,
+    order: MeasureConfig,
     out: Path,
     model: Model,
     purse: Budget,
@@ -188,7 +188,7 @@ def measure(
         ResultsError: a stored file was edited since the run that wrote it.
         ModelError: the model's chat template loses something of the cases; see `models.probe`.
     """
-    grid, spending = lay_out(order, model), RunFolder(out)
+    grid, spending = plan_grid(order, model), RunFolder(out)
     batch_driver.require_template([case for cases in grid.cases.values() for case in cases], model)
     purse.spent += sum((entry.dollars for entry in spending.each(SPENDING, Spent)), Money(0))
     before = purse.spent
@@ -209,7 +209,7 @@ def measure(
         return run_grid(grid, out, Steps(Player(order, payers[0]).play), watch=watch, command=command, extras=extras)
 
 
-def _judge_all(judging: Judging, grid: Plan, out: Path, payers: Sequence[Payer], watch: Watch) -> None:
+def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[Payer], watch: Watch) -> None:
     """Judge every cell; samples that are judged already are not judged again."""
     target, judge = payers
     cells, start = grid.cells, perf_counter()
@@ -226,7 +226,7 @@ def _judge_all(judging: Judging, grid: Plan, out: Path, payers: Sequence[Payer],
 class Player:
     """Plays cases against one model: in batches where it takes them, else each request for itself, paid for first."""
 
-    def __init__(self, order: Order, payer: Payer) -> None:
+    def __init__(self, order: MeasureConfig, payer: Payer) -> None:
         self._payer = payer
         self._gates = {control.name: control.gates for control in order.controls if control.gates}
         self._knobs: dict[str, Any] = {"max_tokens": order.max_tokens, "temperature": order.temperature}
@@ -243,7 +243,7 @@ class Player:
             yield from round_
 
     def _singly(self, cases: Sequence[Case], gates: Gates | None) -> Iterator[tuple[int, Any]]:
-        played = live_driver.stream(cases, self._payer.ask, gates=gates, **self._knobs)
+        played = live_driver.stream_async(cases, self._payer.ask, gates=gates, **self._knobs)
         runner = self._payer.runner
 
         async def following() -> tuple[int, Any] | None:

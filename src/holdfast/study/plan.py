@@ -13,11 +13,11 @@ from typing import Any
 
 from holdfast.core.identity import key_of
 from holdfast.core.records import Case
-from holdfast.study.study_file import Arm, Data, Design, Stage, Study
+from holdfast.study.study_file import ArmSpec, DataSpec, Design, StageSpec, Study
 
 
 @dataclass(frozen=True)
-class Facts:
+class PlanInputs:
     """What a plan depends on beside the study file.
 
     Attributes:
@@ -36,7 +36,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class SetPlan:
+class DataSetPlan:
     """One data set to build."""
 
     set: str
@@ -55,7 +55,7 @@ class StagePlan:
     """One stage to train; `key` names the checkpoint it leaves."""
 
     kind: str
-    sets: tuple[SetPlan, ...]
+    sets: tuple[DataSetPlan, ...]
     config: Mapping[str, Any]
     key: str
 
@@ -87,7 +87,7 @@ class CellPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """The whole grid, base first.
 
     Attributes:
@@ -98,7 +98,7 @@ class Plan:
     """
 
     design: Design
-    facts: Facts
+    facts: PlanInputs
     cells: tuple[CellPlan, ...]
     cases: Mapping[str, Sequence[Case]] = field(default_factory=dict)
 
@@ -107,7 +107,7 @@ class Plan:
         return self.cases.get(arm, self.facts.cases)
 
     @property
-    def sets(self) -> tuple[SetPlan, ...]:
+    def sets(self) -> tuple[DataSetPlan, ...]:
         """Every data set that some cell needs, each once."""
         return tuple(dict.fromkeys(s for cell in self.cells for stage in cell.stages for s in stage.sets))
 
@@ -117,17 +117,17 @@ class Plan:
         return key_of([cell.key for cell in self.cells])
 
 
-def plan(study: Study, facts: Facts) -> Plan:
+def plan_cells(study: Study, facts: PlanInputs) -> StudyPlan:
     """Lay out the grid: the base once, every other arm once a training seed."""
     cells = [
         _cell(study, facts, arm, seed)
         for arm in sorted(study.arms, key=lambda arm: bool(arm.stages))
         for seed in (study.seeds if arm.stages else (None,))
     ]
-    return Plan(study.design, facts, tuple(cells))
+    return StudyPlan(study.design, facts, tuple(cells))
 
 
-def _cell(study: Study, facts: Facts, arm: Arm, seed: int | None) -> CellPlan:
+def _cell(study: Study, facts: PlanInputs, arm: ArmSpec, seed: int | None) -> CellPlan:
     stages: list[StagePlan] = []
     key = facts.identity
     for stage in arm.stages if seed is not None else ():
@@ -139,7 +139,7 @@ def _cell(study: Study, facts: Facts, arm: Arm, seed: int | None) -> CellPlan:
     return CellPlan(arm.name, seed, tuple(stages), key_of(played | goal))
 
 
-def _stage(facts: Facts, stage: Stage, seed: int, before: str) -> StagePlan:
+def _stage(facts: PlanInputs, stage: StageSpec, seed: int, before: str) -> StagePlan:
     sets = tuple(_set(facts, data, seed) for data in stage.data)
     tokens = sum(data.tokens for data in stage.data)
     config = {**facts.configs[stage.kind], "stage": stage.kind, "seed": seed, "tokens": tokens}
@@ -147,7 +147,7 @@ def _stage(facts: Facts, stage: Stage, seed: int, before: str) -> StagePlan:
     return StagePlan(stage.kind, sets, config, key_of(made))
 
 
-def _set(facts: Facts, data: Data, seed: int) -> SetPlan:
+def _set(facts: PlanInputs, data: DataSpec, seed: int) -> DataSetPlan:
     # The tokenizer belongs to the model and decides where a token budget cuts.
     made = {"set": data.set, "tokens": data.tokens, "seed": seed, "tokenizer": facts.identity}
-    return SetPlan(data.set, data.tokens, seed, key_of({**made, "code": facts.versions["data"]}))
+    return DataSetPlan(data.set, data.tokens, seed, key_of({**made, "code": facts.versions["data"]}))

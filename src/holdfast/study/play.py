@@ -11,7 +11,7 @@ from holdfast.core.store import RunFolder
 from holdfast.evals.judge_folder import JUDGEMENTS, PROBES
 from holdfast.evals.reasons import FAILED
 from holdfast.stats.sequential import Cell, Goal, SequentialDesign
-from holdfast.study.verdict_table import score
+from holdfast.study.verdict_table import outcome_score
 
 #: What happened in a case, and its outcome.
 Played = tuple[Transcript, Verdict]
@@ -88,14 +88,14 @@ def designed(cases: Sequence[Case], verdicts: Iterable[Verdict], goal: Goal) -> 
     names = list(dict.fromkeys(cells))
     harms: dict[Cell, list[bool | None]] = {name: [] for name in names}
     for verdict in verdicts:
-        harms[_cell(verdict)].append(score(verdict, "harm"))
+        harms[_cell(verdict)].append(outcome_score(verdict, "harm"))
     design = SequentialDesign(names, goal, most=len(cells) // len(names))
     for name, found in harms.items():
         design.tell(name, found)
     return design
 
 
-def play(played: Iterable[Played], cases: Sequence[Case], folder: RunFolder) -> dict[str, Verdict]:
+def store_played(played: Iterable[Played], cases: Sequence[Case], folder: RunFolder) -> dict[str, Verdict]:
     """Store what was played, transcript before verdict, at least once a second and whatever stops it.
 
     Args:

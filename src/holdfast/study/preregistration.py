@@ -17,7 +17,7 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.identity import key_of
 from holdfast.core.records import Record
 from holdfast.core.store import write_text
-from holdfast.study.study_file import Claim, Design
+from holdfast.study.study_file import ClaimSpec, Design
 
 CLAIMS = "claims.json"
 Standing = Literal["written first", "added after measuring", "removed after measuring"]
@@ -26,7 +26,7 @@ Standing = Literal["written first", "added after measuring", "removed after meas
 class Written(Record):
     """A claim as it was put down: when (UTC), the hash of the study's content, and whether nothing was measured yet."""
 
-    claim: Claim
+    claim: ClaimSpec
     when: str
     study: str
     first: bool
@@ -37,10 +37,10 @@ class Register(Record):
 
     claims: tuple[Written, ...] = ()
 
-    def standing(self, claims: Sequence[Claim]) -> list[tuple[Claim, Standing]]:
+    def standing(self, claims: Sequence[ClaimSpec]) -> list[tuple[ClaimSpec, Standing]]:
         """The claims of a study file and where each stands, then those put down first that the file has lost."""
         first = [written.claim for written in self.claims if written.first]
-        kept: list[tuple[Claim, Standing]] = [
+        kept: list[tuple[ClaimSpec, Standing]] = [
             (claim, "written first" if claim in first else "added after measuring") for claim in claims
         ]
         return [*kept, *((claim, "removed after measuring") for claim in first if claim not in claims)]
@@ -56,17 +56,17 @@ def register(study: Design, out: Path) -> Register:
         StoreError: it cannot be written.
     """
     measured = any(out.glob("cells/*/verdicts.jsonl"))
-    before = read(out).claims if measured else ()
+    before = read_register(out).claims if measured else ()
     known = [written.claim for written in before]
     now, key = datetime.now(UTC).isoformat(timespec="seconds"), key_of(study)
     new = [Written(claim=claim, when=now, study=key, first=not measured) for claim in study.claims]
     found = Register(claims=(*before, *(written for written in new if written.claim not in known)))
-    if found != read(out) or not (out / CLAIMS).is_file():
+    if found != read_register(out) or not (out / CLAIMS).is_file():
         write_text(out / CLAIMS, found.model_dump_json(indent=1) + "\n")
     return found
 
 
-def read(out: Path) -> Register:
+def read_register(out: Path) -> Register:
     """The register in `out`; an empty one where there is none.
 
     Raises:

@@ -16,7 +16,7 @@ _FILE = Path(__file__).with_name("published.toml")
 _TWIN = "pressured"
 
 
-class Source(Record):
+class PublishedSource(Record):
     """Where rates were published, how they were read, and how they were scored there."""
 
     id: str
@@ -27,7 +27,7 @@ class Source(Record):
     samples: int
 
 
-class Cell(Record):
+class PublishedCell(Record):
     """The rates of one world and arm by model, in percent."""
 
     source: str
@@ -39,8 +39,8 @@ class Cell(Record):
 class Published(Record):
     """Everything in `published.toml`."""
 
-    sources: tuple[Source, ...]
-    rates: tuple[Cell, ...]
+    sources: tuple[PublishedSource, ...]
+    rates: tuple[PublishedCell, ...]
 
 
 class Anchor(Record):

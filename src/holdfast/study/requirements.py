@@ -52,7 +52,7 @@ class Requirement(Record):
         return above and (self.at_most is None or self.rate.rate <= self.at_most)
 
 
-def check(
+def check_organism(
     model: Model, count: int = 200, first: int = FRESH, on_progress: Callable[[int, int], None] | None = None
 ) -> list[Requirement]:
     """Play `count` fresh cases of every pocket family and twin and compare with the requirements.
@@ -92,7 +92,7 @@ def check(
     return [*pressured, *controls, *_abilities(played)]
 
 
-def markdown(rows: Sequence[Requirement]) -> str:
+def requirements_markdown(rows: Sequence[Requirement]) -> str:
     """The requirement table as Markdown, for the organism's card."""
     lines = ["| requirement | measured | 95% interval | n | bound | met |", "|---|---|---|---|---|---|"]
     for row in rows:

@@ -109,7 +109,7 @@ class Worlds:
 _PRICES = (JOB, HARM, CONCERN, EXTRA)
 
 
-def environment(worlds: Sequence[str], seeds: int = _SEEDS) -> Worlds:
+def training_environment(worlds: Sequence[str], seeds: int = _SEEDS) -> Worlds:
     """Every twin of worlds of the split `train`, once its rewards have withstood the probes.
 
     Raises:

@@ -26,12 +26,12 @@ from holdfast.core.identity import key_of
 from holdfast.core.records import Example
 from holdfast.core.store import RunFolder, write_text
 from holdfast.study.leakage import Leakage, search
-from holdfast.study.plan import Plan
+from holdfast.study.plan import StudyPlan
 from holdfast.study.play import reopen
 from holdfast.study.preregistration import register
 from holdfast.study.stored import rules, store_plan, write_summary
-from holdfast.study.summary import LEAKAGE, SUMMARY, build
-from holdfast.study.work import EXAMPLES, Bench, Steps, make_cell, make_set
+from holdfast.study.summary import LEAKAGE, SUMMARY, build_summary
+from holdfast.study.work import EXAMPLES, Steps, StudyContext, make_cell, make_data_set
 
 #: What workers are started under: one numeric thread each, and no progress bars but the study's own.
 _ENVIRONMENT = {
@@ -79,7 +79,7 @@ class Extras:
 
 
 def run_grid(
-    grid: Plan,
+    grid: StudyPlan,
     out: Path,
     steps: Steps,
     *,
@@ -124,7 +124,7 @@ def run_grid(
             extras.settle()
         if stopped and not extras.partial:
             raise stopped
-        summary = build(grid, out, command, partly=stopped is not None)
+        summary = build_summary(grid, out, command, partly=stopped is not None)
         summary["limits"] = [*summary["limits"], *extras.notes]
         write_summary(out / SUMMARY, summary)
         if stopped:
@@ -132,10 +132,12 @@ def run_grid(
     return out / SUMMARY
 
 
-def _work(grid: Plan, out: Path, steps: Steps, files: Mapping[str, str], workers: int, watch: Watch) -> None:
+def _work(grid: StudyPlan, out: Path, steps: Steps, files: Mapping[str, str], workers: int, watch: Watch) -> None:
     """Build, search and play what is not finished."""
-    bench = Bench(out, grid.design.model, steps, key_of(grid.facts.versions), grid.design.until, rules()["verdicts"])
-    sets: list[Task] = [(f"{s.set}, seed {s.seed}", out / s.folder, make_set, (bench, s)) for s in grid.sets]
+    bench = StudyContext(
+        out, grid.design.model, steps, key_of(grid.facts.versions), grid.design.until, rules()["verdicts"]
+    )
+    sets: list[Task] = [(f"{s.set}, seed {s.seed}", out / s.folder, make_data_set, (bench, s)) for s in grid.sets]
     cells: list[Task] = [
         (cell.label, out / cell.folder, make_cell, (bench, cell, grid.cases_of(cell.arm), files[cell.arm]))
         for cell in grid.cells
@@ -151,7 +153,7 @@ def _work(grid: Plan, out: Path, steps: Steps, files: Mapping[str, str], workers
         _do("cells", cells, pool, watch)
 
 
-def check_leakage(grid: Plan, out: Path, steps: Steps) -> Leakage:
+def check_leakage(grid: StudyPlan, out: Path, steps: Steps) -> Leakage:
     """Search every data set for test text and store what was found.
 
     Raises:

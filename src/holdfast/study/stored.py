@@ -21,7 +21,7 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.identity import room_version
 from holdfast.core.records import Case, Record
 from holdfast.core.store import write_json, writing
-from holdfast.study.plan import CellPlan, Facts, Plan
+from holdfast.study.plan import CellPlan, PlanInputs, StudyPlan
 from holdfast.study.study_file import Design
 
 PLAN, CASES = "plan.json", "cases"
@@ -70,7 +70,7 @@ class StoredPlan(Record):
 class Stored:
     """A plan as it was stored, with the cases of its first arm put back, and what else a summary holds."""
 
-    plan: Plan
+    plan: StudyPlan
     cases: Mapping[str, str]
     command: str
     notes: tuple[str, ...]
@@ -81,7 +81,7 @@ def rules() -> dict[str, str]:
     return {name: room_version(*rooms) for name, rooms in ROOMS.items()}
 
 
-def store_plan(plan: Plan, out: Path, command: str = "", notes: Sequence[str] = ()) -> dict[str, str]:
+def store_plan(plan: StudyPlan, out: Path, command: str = "", notes: Sequence[str] = ()) -> dict[str, str]:
     """Write `plan.json` and the cases of every arm.
 
     Returns:
@@ -133,8 +133,8 @@ def load_plan(out: Path) -> Stored | None:
     first = stored.cases.get(stored.cells[0].arm) if stored.cells else None
     cases = list(read_cases(out, first)) if first else []
     levels = {(at.arm, at.world, at.twin): at.levels for at in stored.levels}
-    facts = Facts(stored.identity, cases, stored.configs, stored.versions, levels)
-    return Stored(Plan(stored.design, facts, stored.cells), stored.cases, stored.command, stored.notes)
+    facts = PlanInputs(stored.identity, cases, stored.configs, stored.versions, levels)
+    return Stored(StudyPlan(stored.design, facts, stored.cells), stored.cases, stored.command, stored.notes)
 
 
 def read_cases(out: Path, name: str) -> Iterator[Case]:

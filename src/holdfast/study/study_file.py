@@ -39,21 +39,21 @@ PRESSURED = "pressured"
 ROUTINE = "routine"
 
 
-class Data(Record):
+class DataSpec(Record):
     """One data set of a stage, cut to a number of tokens."""
 
     set: str
     tokens: int = Field(gt=0)
 
 
-class Stage(Record):
+class StageSpec(Record):
     """One stage of training: next-token on documents (`midtrain`) or chats with assistant turns supervised (`sft`)."""
 
     kind: Literal["midtrain", "sft"]
-    data: tuple[Data, ...] = Field(min_length=1)
+    data: tuple[DataSpec, ...] = Field(min_length=1)
 
 
-class Arm(Record):
+class ArmSpec(Record):
     """One way of teaching. No stages: the untouched base, measured once."""
 
     name: str
@@ -62,7 +62,7 @@ class Arm(Record):
     control: bool = False
     #: the arm that teaches in the same format and gives no reasons; its own name where it gives none itself
     without_reasons: str = ""
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageSpec, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -75,7 +75,7 @@ class Arm(Record):
         return tuple(dict.fromkeys(data.set for stage in self.stages for data in stage.data))
 
 
-class Claim(Record):
+class ClaimSpec(Record):
     """A claim written before the run: the paired difference first arm - second arm lies below `below`."""
 
     text: str
@@ -111,15 +111,15 @@ class Design(Record):
     against: str = ""
     #: the control that teaches an irrelevant principle
     irrelevant: str = ""
-    arms: tuple[Arm, ...] = Field(min_length=1)
-    claims: tuple[Claim, ...] = ()
+    arms: tuple[ArmSpec, ...] = Field(min_length=1)
+    claims: tuple[ClaimSpec, ...] = ()
 
-    def arm(self, name: str) -> Arm:
-        """The arm of that name (it exists: `check` has seen to it)."""
+    def arm(self, name: str) -> ArmSpec:
+        """The arm of that name (it exists: `check_study` has seen to it)."""
         return next(arm for arm in self.arms if arm.name == name)
 
     @property
-    def base(self) -> Arm | None:
+    def base(self) -> ArmSpec | None:
         """The untouched base, if there is one."""
         return next((arm for arm in self.arms if not arm.stages), None)
 
@@ -175,14 +175,14 @@ def load_study(path: Path, known: Known, config: Config | None = None) -> Study:
             more than one untouched arm, or arms of unequal tokens without `unequal_tokens = true`.
     """
     study = load_toml(path, Study)
-    check(study, known, path)
+    check_study(study, known, path)
     for kind, knobs in study.train.items():
         for knob, value in knobs.items():
             _check_knob(kind, knob, value, config, path)
     return study
 
 
-def check(study: Study, known: Known, path: Path) -> None:
+def check_study(study: Study, known: Known, path: Path) -> None:
     """Refuse a study whose names do not exist or whose arms cannot be compared; see `load_study`."""
     arms = [arm.name for arm in study.arms]
     for kind, names in (("arm", arms), ("world", study.worlds), ("twin", study.twins), ("seed", study.seeds)):

@@ -17,14 +17,14 @@ from holdfast.study.effects import main_effects
 from holdfast.study.generalisation import generalisation
 from holdfast.study.judge_results import JUDGED, UNJUDGED, Scopes, opinions
 from holdfast.study.leakage import Leakage
-from holdfast.study.plan import CellPlan, Plan
+from holdfast.study.plan import CellPlan, StudyPlan
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
-from holdfast.study.preregistration import read
+from holdfast.study.preregistration import read_register
 from holdfast.study.study_file import PRESSURED, Design
 from holdfast.study.table import cell
 from holdfast.study.unscored import unanswered_questions, unscored
 from holdfast.study.until import Place, described, intervals, stopped
-from holdfast.study.verdict_table import ALL, SPLITS, Part, Row, Rows
+from holdfast.study.verdict_table import ALL, SPLITS, VerdictColumns, VerdictRow, VerdictTable
 from holdfast.study.work import TIMING, Timing
 
 SCHEMA = 1
@@ -37,7 +37,7 @@ _MEASURED = (
 )
 
 
-def build(grid: Plan, out: Path, command: str = "", *, partly: bool = False) -> dict[str, Any]:
+def build_summary(grid: StudyPlan, out: Path, command: str = "", *, partly: bool = False) -> dict[str, Any]:
     """The content of `summary.json`, from the finished cells in `out`; missing cells count as not measured.
 
     Args:
@@ -53,11 +53,11 @@ def build(grid: Plan, out: Path, command: str = "", *, partly: bool = False) -> 
     if partly:
         done = [plan for plan in grid.cells if (out / plan.folder / f"{VERDICTS}.jsonl").is_file()]
     families = family_labels((case.world, case.family) for case in grid.facts.cases)
-    rows = Rows((row for plan in done for row in _read(out, plan)), families)
+    rows = VerdictTable((row for plan in done for row in _read(out, plan)), families)
     leakage, controls = _leakage(out), check_controls(study, rows)
     # Cells that stopped on sight of their results hold unequal numbers: neither pairs nor pools of them are sound.
     table = [] if study.until else differences(study, rows)
-    claims = read(out).standing(study.claims)
+    claims = read_register(out).standing(study.claims)
     names = list(dict.fromkeys(families.values()))
     pooled = [] if study.until else [*(split for split in SPLITS if rows.has(split)), *([] if study.taught else [ALL])]
     missing = _missing(grid, done, out) if partly else None
@@ -95,11 +95,11 @@ def build(grid: Plan, out: Path, command: str = "", *, partly: bool = False) -> 
         "samples": [sample for arm in study.arms for sample in _samples(out, done, arm.name, families)],
         "provenance": _provenance(grid, done, out) | ({"command": command} if command else {}),
         "timing": _timing(grid, out),
-        "limits": [*limits(grid, done, leakage, bool(judged)), *_unequal(grid, out), *_early(missing)],
+        "limits": [*stated_limits(grid, done, leakage, bool(judged)), *_unequal(grid, out), *_early(missing)],
     }
 
 
-def _model(grid: Plan) -> dict[str, Any]:
+def _model(grid: StudyPlan) -> dict[str, Any]:
     name = grid.design.model
     return {"name": name, "identity": grid.facts.identity, "organism": name.startswith("organism/")}
 
@@ -119,11 +119,13 @@ def family_labels(worlds: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {world: world if shared.count(family) > 1 else family for world, family in pairs}
 
 
-def _read(out: Path, plan: CellPlan) -> Iterator[Row]:
-    return (Row(plan.arm, plan.seed, verdict) for verdict in RunFolder(out / plan.folder).each(VERDICTS, Verdict))
+def _read(out: Path, plan: CellPlan) -> Iterator[VerdictRow]:
+    return (
+        VerdictRow(plan.arm, plan.seed, verdict) for verdict in RunFolder(out / plan.folder).each(VERDICTS, Verdict)
+    )
 
 
-def _arms(grid: Plan, out: Path) -> list[dict[str, Any]]:
+def _arms(grid: StudyPlan, out: Path) -> list[dict[str, Any]]:
     """The arms with what was asked of each and what its trainings counted, a training seed on average."""
     counted = trained(grid, out)
     arms = []
@@ -139,7 +141,7 @@ def _arms(grid: Plan, out: Path) -> list[dict[str, Any]]:
     return arms
 
 
-def _effects(grid: Plan, rows: Rows) -> list[dict[str, Any]]:
+def _effects(grid: StudyPlan, rows: VerdictTable) -> list[dict[str, Any]]:
     """Main effects on the model as it came: over the arms of a suite, or over the twins of the untouched base."""
     base = grid.design.base
     levels = grid.facts.levels or (
@@ -148,7 +150,7 @@ def _effects(grid: Plan, rows: Rows) -> list[dict[str, Any]]:
     return [effect.model_dump(mode="json") for effect in main_effects(rows, levels)]
 
 
-def _missing(grid: Plan, done: Sequence[CellPlan], out: Path) -> dict[str, int]:
+def _missing(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[str, int]:
     """Samples that are there, and samples of the whole run at most."""
     played = sum(1 for plan in done for _ in RunFolder(out / plan.folder).each(VERDICTS, Verdict))
     return {"played": played, "of": len(grid.facts.cases) * len(grid.cells)}
@@ -168,15 +170,15 @@ def _leakage(out: Path) -> Leakage:
     return Leakage.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else Leakage()
 
 
-def _families(grid: Plan, labels: Mapping[str, str]) -> list[dict[str, str]]:
+def _families(grid: StudyPlan, labels: Mapping[str, str]) -> list[dict[str, str]]:
     splits = {case.world: case.split for case in grid.facts.cases}
     return [{"name": label, "split": splits[world], "world": world} for world, label in labels.items()]
 
 
 def _cells(
-    study: Design, rows: Rows, scopes: Sequence[str], exact: Mapping[Place, tuple[float, float]]
+    study: Design, rows: VerdictTable, scopes: Sequence[str], exact: Mapping[Place, tuple[float, float]]
 ) -> dict[str, Any]:
-    def shown(arm: str, scope: str, twin: str, found: Part) -> dict[str, Any]:
+    def shown(arm: str, scope: str, twin: str, found: VerdictColumns) -> dict[str, Any]:
         made: dict[str, Any] = cell(found, anytime=study.until is not None).model_dump(mode="json")
         if interval := exact.get((arm, scope, twin)):
             made["harm"] |= dict(zip(("low", "high"), interval, strict=True))
@@ -236,7 +238,7 @@ def _sample(plan: CellPlan, family: str, verdict: Verdict, transcript: Transcrip
     }
 
 
-def _provenance(grid: Plan, done: Sequence[CellPlan], out: Path) -> dict[str, Any]:
+def _provenance(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[str, Any]:
     return {
         "key": grid.key,
         "evidence": evidence_of(out),
@@ -247,11 +249,11 @@ def _provenance(grid: Plan, done: Sequence[CellPlan], out: Path) -> dict[str, An
         "cells": {plan.label: plan.key for plan in done},
         "made": {plan.label: folder.card().made for plan in done if (folder := RunFolder(out / plan.folder)).complete},
         "trained": trained(grid, out),
-        "claims": {w.when: w.study for w in read(out).claims},
+        "claims": {w.when: w.study for w in read_register(out).claims},
     }
 
 
-def _timing(grid: Plan, out: Path) -> dict[str, dict[str, float]]:
+def _timing(grid: StudyPlan, out: Path) -> dict[str, dict[str, float]]:
     """Seconds summed and memory at its highest, by kind of work; worker seconds, not wall-clock."""
     stages = dict.fromkeys(stage.folder for plan in grid.cells for stage in plan.stages)
     folders = [*(made.folder for made in grid.sets), *stages, *(plan.folder for plan in grid.cells)]
@@ -264,7 +266,7 @@ def _timing(grid: Plan, out: Path) -> dict[str, dict[str, float]]:
     return spent
 
 
-def trained(grid: Plan, out: Path) -> dict[str, dict[str, int]]:
+def trained(grid: StudyPlan, out: Path) -> dict[str, dict[str, int]]:
     """What the training cards counted (tokens read, steps), summed over the stages of each finished checkpoint."""
     counted: dict[str, dict[str, int]] = {}
     for plan in grid.cells:
@@ -274,7 +276,7 @@ def trained(grid: Plan, out: Path) -> dict[str, dict[str, int]]:
     return counted
 
 
-def _unequal(grid: Plan, out: Path) -> list[str]:
+def _unequal(grid: StudyPlan, out: Path) -> list[str]:
     """A sentence for each count, of tokens read and of tokens supervised, that differs between trainings."""
     found = []
     for name, words in (("tokens", "did not read equally much"), ("supervised", "were not supervised on equally much")):
@@ -285,7 +287,7 @@ def _unequal(grid: Plan, out: Path) -> list[str]:
     return found
 
 
-def limits(grid: Plan, done: Sequence[CellPlan], leakage: Leakage, judged: bool = False) -> list[str]:
+def stated_limits(grid: StudyPlan, done: Sequence[CellPlan], leakage: Leakage, judged: bool = False) -> list[str]:
     """What this study does not show, as far as its own shape tells."""
     study, found = grid.design, []
     if study.model.startswith("organism/"):
@@ -315,7 +317,7 @@ def limits(grid: Plan, done: Sequence[CellPlan], leakage: Leakage, judged: bool 
     return found
 
 
-def _reach(grid: Plan) -> list[str]:
+def _reach(grid: StudyPlan) -> list[str]:
     """How far what was taught was followed."""
     seeds = len(grid.design.seeds)
     heldout = {case.world for case in grid.facts.cases if case.split == "heldout"}

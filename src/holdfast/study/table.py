@@ -9,7 +9,7 @@ import numpy as np
 
 from holdfast.core.records import Record
 from holdfast.stats.intervals import Array, PairedDifference, RateInterval, apart, clustered_rate, paired
-from holdfast.study.verdict_table import OUTCOMES, UNTAUGHT, Codes, Measure, Part
+from holdfast.study.verdict_table import OUTCOMES, UNTAUGHT, Codes, Measure, VerdictColumns
 
 #: The one measure of which more is better; it decides which bound is called worst.
 GOOD = "useful"
@@ -41,7 +41,7 @@ class Cell(Record):
     by_seed: Mapping[str, float | None]
 
 
-def cell(part: Part, *, anytime: bool = False) -> Cell:
+def cell(part: VerdictColumns, *, anytime: bool = False) -> Cell:
     """All rates of a part; a case played by several checkpoints is one cluster.
 
     Args:
@@ -63,12 +63,12 @@ def cell(part: Part, *, anytime: bool = False) -> Cell:
     )
 
 
-def rate_of(part: Part, measure: Measure, *, anytime: bool = False) -> RateInterval:
+def rate_of(part: VerdictColumns, measure: Measure, *, anytime: bool = False) -> RateInterval:
     """The rate of one measure."""
     return clustered_rate(part.scores[measure], part.case, measure != GOOD, anytime=anytime)
 
 
-def awareness(part: Part, said: str = "aware", *, anytime: bool = False) -> Tax:
+def awareness(part: VerdictColumns, said: str = "aware", *, anytime: bool = False) -> Tax:
     """Harm among samples that take it for a test by the score `said`, among those that do not, and the difference."""
     split = [part.where(part.scores[said] == side) for side in (1, 0)]
     aware, unaware = (rate_of(side, "harm", anytime=anytime) for side in split)
@@ -76,7 +76,7 @@ def awareness(part: Part, said: str = "aware", *, anytime: bool = False) -> Tax:
     return Tax(aware=aware, unaware=unaware, tax=found.estimate, low=found.low, high=found.high)
 
 
-def between(a: Part, b: Part, measure: Measure, null: float = 0.0) -> PairedDifference:
+def between(a: VerdictColumns, b: VerdictColumns, measure: Measure, null: float = 0.0) -> PairedDifference:
     """The paired difference a - b: two arms under one twin, or two twins under one arm.
 
     A pair is the same world and case seed on both sides, checkpoint by checkpoint where both sides have the same
@@ -93,7 +93,7 @@ def between(a: Part, b: Part, measure: Measure, null: float = 0.0) -> PairedDiff
     return paired(*sides, null, bad=measure != GOOD)
 
 
-def _matrix(part: Part, pairs: Codes, seeds: Codes, measure: Measure, columns: int) -> Array:
+def _matrix(part: VerdictColumns, pairs: Codes, seeds: Codes, measure: Measure, columns: int) -> Array:
     """Scores of shape (pairs, columns); nan where a sample is unscored or was never played."""
     found = np.full((len(pairs), len(seeds)), math.nan)
     kept = part.where(np.isin(part.trained, seeds))
@@ -101,7 +101,7 @@ def _matrix(part: Part, pairs: Codes, seeds: Codes, measure: Measure, columns: i
     return np.repeat(found, columns, axis=1) if len(seeds) == 1 else found
 
 
-def _harm_given_acted(part: Part, anytime: bool) -> RateInterval:
+def _harm_given_acted(part: VerdictColumns, anytime: bool) -> RateInterval:
     part = part.where(part.scores["acted"] != 0)
     unknown = np.isnan(part.scores["acted"])
     return clustered_rate(np.where(unknown, math.nan, part.scores["harm"]), part.case, anytime=anytime)

@@ -9,7 +9,7 @@ from typing import Any
 from holdfast.core.records import Verdict
 from holdfast.core.store import RunFolder
 from holdfast.stats.sequential import SequentialDesign
-from holdfast.study.plan import CellPlan, Plan
+from holdfast.study.plan import CellPlan, StudyPlan
 from holdfast.study.play import VERDICTS, designed
 from holdfast.study.study_file import Design
 
@@ -17,7 +17,7 @@ from holdfast.study.study_file import Design
 Place = tuple[str, str, str]
 
 
-def stopped(grid: Plan, done: Sequence[CellPlan], out: Path) -> dict[str, SequentialDesign]:
+def stopped(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[str, SequentialDesign]:
     """Arm → its sequential design, told of every verdict; empty for a run of fixed size.
 
     An arm has one checkpoint: where cells may stop early nothing is taught (`study.spec`).

@@ -32,7 +32,7 @@ _SEEDS = 2**44
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VerdictRow:
     """One verdict and the checkpoint it was reached on; `seed` is None for the untouched base.
 
     `said` holds further scores, such as judges' answers.
@@ -45,7 +45,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Part:
+class VerdictColumns:
     """The samples of one arm in one scope under one twin, as columns of equal length.
 
     Attributes:
@@ -64,29 +64,29 @@ class Part:
     def __len__(self) -> int:
         return len(self.case)
 
-    def where(self, kept: npt.NDArray[np.bool_]) -> Part:
+    def where(self, kept: npt.NDArray[np.bool_]) -> VerdictColumns:
         """The samples for which `kept` is true."""
         scores = {name: column[kept] for name, column in self.scores.items()}
-        return Part(self.case[kept], self.trained[kept], self.outcome[kept], scores)
+        return VerdictColumns(self.case[kept], self.trained[kept], self.outcome[kept], scores)
 
 
-def score(verdict: Verdict, measure: str) -> bool | None:
+def outcome_score(verdict: Verdict, measure: str) -> bool | None:
     """The score of one sample; None where it is unscored."""
     if not verdict.scored:
         return None
     return verdict.outcome == "harm" if measure == "harm" else getattr(verdict, measure)
 
 
-class Rows:
+class VerdictTable:
     """The rows of a study, cut by arm, scope (everything, a split, a family or a world) and twin.
 
     Args:
         rows: read once, so a generator over files will do.
         families: world → the name its family goes by.
-        further: names of the scores in `Row.said`.
+        further: names of the scores in `VerdictRow.said`.
     """
 
-    def __init__(self, rows: Iterable[Row], families: Mapping[str, str], further: Sequence[str] = ()) -> None:
+    def __init__(self, rows: Iterable[VerdictRow], families: Mapping[str, str], further: Sequence[str] = ()) -> None:
         self.families = families
         self._worlds = {world: number for number, world in enumerate(families)}
         self._split: dict[str, str] = {}
@@ -104,7 +104,7 @@ class Rows:
             trained.append(UNTAUGHT if row.seed is None else row.seed)
             outcome.append(outcomes[verdict.outcome])
             for name, column in scores.items():
-                value = verdict.aware if name == "aware" else score(verdict, name)
+                value = verdict.aware if name == "aware" else outcome_score(verdict, name)
                 column.append(math.nan if value is None else value)
             for name, column in beside.items():
                 column.append(math.nan if row.said is None else row.said.get(name, math.nan))
@@ -114,13 +114,13 @@ class Rows:
         self._columns = [np.array(column, dtype=column.typecode)[order] for column in (case, trained, outcome)]
         self._scores = {name: np.array(column, dtype=np.float32)[order] for name, column in (scores | beside).items()}
 
-    def of(self, arm: str, scope: str, twin: str) -> Part:
+    def of(self, arm: str, scope: str, twin: str) -> VerdictColumns:
         """The samples of one arm in one scope under one twin; an empty part where nothing was measured."""
         found = [self._groups[arm, world, twin] for world in self.worlds(scope) if (arm, world, twin) in self._groups]
         spans = [slice(self._ends[g - 1] if g else 0, self._ends[g]) for g in found]
         case, trained, outcome = (_join(column, spans).astype(np.int64) for column in self._columns)
         scores = {name: _join(column, spans).astype(np.float64) for name, column in self._scores.items()}
-        return Part(case, trained, outcome, scores)
+        return VerdictColumns(case, trained, outcome, scores)
 
     def worlds(self, scope: str) -> list[str]:
         """The measured worlds of everything, of a split or of a family, or the world itself."""

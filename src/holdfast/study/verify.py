@@ -26,7 +26,7 @@ from holdfast.evals.scorers import score as present
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.recheck import Change, Fault, Rechecked, Score, alike, rebuilt, recheck, search
 from holdfast.study.stored import CASES, PLAN, Stored, load_plan, read_cases, rules
-from holdfast.study.summary import SUMMARY, build
+from holdfast.study.summary import SUMMARY, build_summary
 from holdfast.study.summary_check import count_differences, differences
 
 State = Literal["verified", "no hashes", "edited", "incomplete", "being written"]
@@ -325,7 +325,7 @@ def _check_summary(check: _Check, stored: Stored, summary: Mapping[str, Any]) ->
         return
     partly = summary.get("incomplete") is not None
     try:
-        made = build(stored.plan, check.folder, stored.command, partly=partly)
+        made = build_summary(stored.plan, check.folder, stored.command, partly=partly)
     except (HoldfastError, KeyError, ValueError) as error:
         check.notes.append(f"The summary could not be recomputed: {error}")
         return

@@ -27,7 +27,7 @@ from holdfast.models.checkpoints import checkpoint_path
 from holdfast.models.registry import open_model
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
-from holdfast.study.plan import CellPlan, Facts, Plan, plan
+from holdfast.study.plan import CellPlan, PlanInputs, StudyPlan, plan_cells
 from holdfast.study.play import Played
 from holdfast.study.run import Watch, run_grid
 from holdfast.study.study_file import Known, Study, load_study
@@ -95,7 +95,10 @@ def leakage_reference(train_worlds: Sequence[str], names: Sequence[str]) -> tupl
 
 def canaries() -> Sequence[str]:
     """The canary strings of every world and of the set that judges are calibrated on."""
-    told = [*(world.spec.canary for world in catalogue.worlds()), *(item.canary for item in labelled.load().items)]
+    told = [
+        *(world.spec.canary for world in catalogue.worlds()),
+        *(item.canary for item in labelled.load_labelled().items),
+    ]
     return list(dict.fromkeys(told))
 
 
@@ -138,7 +141,7 @@ def open_study(path: Path) -> Study:
     return load_study(path, known(), config)
 
 
-def plan_study(study: Study) -> Plan:
+def plan_study(study: Study) -> StudyPlan:
     """The plan of a study with the present code and worlds. Nothing is built or trained.
 
     Raises:
@@ -149,7 +152,7 @@ def plan_study(study: Study) -> Plan:
     configs: dict[str, Mapping[str, Any]] = {
         kind: config({**study.train.get(kind, {}), "stage": kind}) for kind in kinds
     }
-    return plan(study, Facts(identify(study.model), played, configs, versions()))
+    return plan_cells(study, PlanInputs(identify(study.model), played, configs, versions()))
 
 
 def run_study(study: Study, out: Path, *, workers: int = 2, watch: Watch = lambda _: None, command: str = "") -> Path:

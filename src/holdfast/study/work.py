@@ -22,8 +22,8 @@ from holdfast.core.errors import HoldfastError, IncompleteError
 from holdfast.core.records import Case, Example, Record, RunCard
 from holdfast.core.store import RunFolder
 from holdfast.stats.sequential import Goal
-from holdfast.study.plan import CellPlan, SetPlan, StagePlan
-from holdfast.study.play import Played, play, take_over, wanted
+from holdfast.study.plan import CellPlan, DataSetPlan, StagePlan
+from holdfast.study.play import Played, store_played, take_over, wanted
 
 TIMING, EXAMPLES = "timing", "examples"
 
@@ -66,7 +66,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Bench:
+class StudyContext:
     """What every piece of work needs.
 
     Attributes:
@@ -86,7 +86,7 @@ class Bench:
     rules: str = ""
 
 
-def make_set(bench: Bench, plan: SetPlan) -> None:
+def make_data_set(bench: StudyContext, plan: DataSetPlan) -> None:
     """Build and store one data set."""
     folder = RunFolder(bench.out / plan.folder)
     if folder.complete:
@@ -103,7 +103,7 @@ def make_set(bench: Bench, plan: SetPlan) -> None:
         folder.finish(card(bench, plan.key, "data set", made, {"examples": len(examples)}, _seconds(spent)))
 
 
-def make_cell(bench: Bench, plan: CellPlan, cases: Sequence[Case], stored: str) -> None:
+def make_cell(bench: StudyContext, plan: CellPlan, cases: Sequence[Case], stored: str) -> None:
     """Train the checkpoint of a cell if it has training stages, then play its cases and store each verdict at once.
 
     Results of an interrupted run are kept, and no case is played twice.
@@ -126,14 +126,14 @@ def make_cell(bench: Bench, plan: CellPlan, cases: Sequence[Case], stored: str) 
         with timed("measure") as spent:
             done = take_over(folder)
             while left := wanted(cases, done, bench.until):
-                done |= play(bench.steps.play(plan, model, left), left, folder)
+                done |= store_played(bench.steps.play(plan, model, left), left, folder)
         folder.append(TIMING, spent)
         inputs = {"arm": plan.arm, "seed": plan.seed, "stages": [stage.key for stage in plan.stages]}
         inputs |= {"cases": stored, "rules": bench.rules}
         folder.finish(card(bench, plan.key, "cell", inputs, {"cases": len(done)}, _seconds(spent)))
 
 
-def _make_stage(bench: Bench, plan: StagePlan, base: Path) -> Path:
+def _make_stage(bench: StudyContext, plan: StagePlan, base: Path) -> Path:
     """Train one stage next door and move it into place when it is whole; two workers may race, one wins."""
     done = bench.out / plan.folder
     if RunFolder(done).complete:
@@ -178,7 +178,9 @@ def timed(stage: str) -> Iterator[list[Timing]]:
     spent.append(Timing(stage=stage, seconds=round(time.perf_counter() - start, 3), peak_mb=round(peak, 1)))
 
 
-def card(bench: Bench, key: str, kind: str, inputs: dict[str, Any], counts: dict[str, int], seconds: float) -> RunCard:
+def card(
+    bench: StudyContext, key: str, kind: str, inputs: dict[str, Any], counts: dict[str, int], seconds: float
+) -> RunCard:
     """The manifest of a piece of work, dated now."""
     made = datetime.now(UTC).isoformat(timespec="seconds")
     return RunCard(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from holdfast.core.errors import ResultsError
 from holdfast.core.extras import needs
-from holdfast.evals.imports.petri import Audit, read_audits
+from holdfast.evals.imports.petri import PetriAudit, read_audits
 from holdfast.evals.imports.sample import Stored
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _TASK = "agentic_misalignment"
 _VERSIONS = frozenset({"4"})
 
 
-def read_log(path: Path) -> Iterator[Stored | Audit]:
+def read_log(path: Path) -> Iterator[Stored | PetriAudit]:
     """Every sample of a log, in the order it was written.
 
     Raises:

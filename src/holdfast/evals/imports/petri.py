@@ -28,7 +28,7 @@ _ROLES = ("system", "user", "assistant", "tool")
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class PetriAudit:
     """One audit: the target's conversation as it ended, and Petri's scores from 1 (not at all) to 10, by dimension.
 
     `dropped` counts how often the auditor took turns of the target back: Petri's judge may have seen them, they are not
@@ -49,7 +49,7 @@ def is_transcript(path: Path) -> bool:
     return path.suffix == ".json" and path.name.startswith("transcript_")
 
 
-def read_transcript(path: Path) -> Audit:
+def read_transcript(path: Path) -> PetriAudit:
     """One JSON transcript.
 
     Raises:
@@ -65,7 +65,7 @@ def read_transcript(path: Path) -> Audit:
         raise ResultsError("no transcript of Petri's: its parts have other types", where=path, remedy=_OUTPUT) from None
 
 
-def _transcript(told: Any, path: Path) -> Audit:
+def _transcript(told: Any, path: Path) -> PetriAudit:
     if not isinstance(told, dict) or not isinstance(about := told.get("metadata"), dict):
         raise ResultsError("no transcript of Petri's: it has no metadata", where=path, remedy=_OUTPUT)
     if about.get("version") not in _VERSIONS:
@@ -76,7 +76,7 @@ def _transcript(told: Any, path: Path) -> Audit:
     if not isinstance(events, list):
         raise ResultsError("no list of events", where=path, remedy="Petri keeps the conversation there")
     messages, dropped = _replayed(events, path)
-    return Audit(
+    return PetriAudit(
         id=str(about.get("transcript_id") or path.stem),
         model=str(about.get("target_model") or "unknown"),
         messages=tuple(_message(message) for message in messages),
@@ -123,7 +123,7 @@ def _rolled_back(messages: list[Mapping[str, Any]], edit: Mapping[str, Any]) -> 
     return messages[: max(0, len(messages) - count)]
 
 
-def read_audits(log: EvalLog, path: Path) -> Iterator[Audit]:
+def read_audits(log: EvalLog, path: Path) -> Iterator[PetriAudit]:
     """Every audit of an Inspect log of `inspect_petri`.
 
     Raises:
@@ -138,11 +138,11 @@ def read_audits(log: EvalLog, path: Path) -> Iterator[Audit]:
         yield _sample(sample, target)
 
 
-def _sample(sample: EvalSample, model: str) -> Audit:
+def _sample(sample: EvalSample, model: str) -> PetriAudit:
     scored = next((score for name, score in (sample.scores or {}).items() if name in _SCORERS), None)
     timeline = next((t for t in sample.timelines or () if t.name.rpartition("-")[2] == _TARGET), None)
     error = sample.error.message if sample.error else None if sample.messages else "the target said nothing"
-    return Audit(
+    return PetriAudit(
         id=f"{sample.id}/{sample.epoch}",
         model=model,
         messages=tuple(_message(message.model_dump(mode="json")) for message in sample.messages),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from holdfast.core.records import Answer, Transcript
-from holdfast.evals.imports.petri import Audit
+from holdfast.evals.imports.petri import PetriAudit
 from holdfast.evals.judge import RUBRICS, judge
 from holdfast.evals.scorers import says_test
 from holdfast.models.base import Model
@@ -25,7 +25,7 @@ YES = 6.0
 class Reread:
     """One audit and one question: their score and ours; `agrees` is None where either side has no answer."""
 
-    audit: Audit
+    audit: PetriAudit
     rubric: str
     score: float | None
     ours: Answer | None
@@ -45,7 +45,7 @@ class Reread:
         return self.theirs == (self.ours == "yes")
 
 
-def reread(audits: Iterable[Audit], model: Model | None = None) -> Iterator[Reread]:
+def reread(audits: Iterable[PetriAudit], model: Model | None = None) -> Iterator[Reread]:
     """Read audits again.
 
     Args:

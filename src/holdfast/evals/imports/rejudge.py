@@ -93,7 +93,7 @@ def replay(sample: Stored) -> tuple[Case, Transcript]:
 def _played(sample: Stored, office: Office) -> Transcript:
     thoughts = [sample.reasoning or "", *_SCRATCHPAD.findall(sample.answer)]
     said = _SCRATCHPAD.sub("", sample.answer).strip()
-    calls = calls_in(said)
+    calls = stored_calls(said)
     turn = Message(
         role="assistant", content=said, tool_calls=calls, reasoning="\n\n".join(filter(None, thoughts)) or None
     )
@@ -102,7 +102,7 @@ def _played(sample: Stored, office: Office) -> Transcript:
     return Transcript(case=sample.id, messages=messages, effects=tuple(office.effects))
 
 
-def calls_in(text: str) -> tuple[ToolCall, ...]:
+def stored_calls(text: str) -> tuple[ToolCall, ...]:
     """The commands of an answer as calls of our tools; a forward of several mails is several calls."""
     calls: list[tuple[str, dict[str, str]]] = []
     for command in _COMMAND.finditer(text):

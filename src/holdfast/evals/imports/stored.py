@@ -8,13 +8,13 @@ from pathlib import Path
 from holdfast.core.errors import ResultsError
 from holdfast.evals.imports.folder import read_folder
 from holdfast.evals.imports.log import read_log
-from holdfast.evals.imports.petri import Audit, is_transcript, read_transcript
+from holdfast.evals.imports.petri import PetriAudit, is_transcript, read_transcript
 from holdfast.evals.imports.sample import Stored
 
 _REMEDY = "name a results folder with models/ and prompts/, an .eval log, a transcript_*.json, or a folder of such"
 
 
-def read_stored(path: Path) -> Iterator[Stored | Audit]:
+def read_stored(path: Path) -> Iterator[Stored | PetriAudit]:
     """Every stored sample and audit at a path; nothing is written.
 
     Raises:
