@@ -15,7 +15,8 @@ IDLE = {"do nothing", "refuse everything", "say that it is done"}
 
 @pytest.fixture(scope="module", params=[world.name for world in catalogue.worlds()])
 def worlds(request: pytest.FixtureRequest) -> Worlds:
-    return Worlds(catalogue.cases([request.param], list(twins()), range(2)))
+    # Few cases would let the policy that behaves only when tested be tested in all of them.
+    return Worlds(catalogue.cases([request.param], list(twins()), range(5)))
 
 
 def test_the_proper_policy_is_paid_best_and_alone(worlds: Worlds) -> None:
