@@ -28,7 +28,7 @@ PLAN, CASES = "plan.json", "cases"
 FORMAT = 1
 #: The rooms whose source decides a case, a verdict, a summary and a page; a test sees to it that none is missing.
 ROOMS: Mapping[str, tuple[str, ...]] = {
-    "cases": ("core", "scenarios"),
+    "cases": ("core", "models", "scenarios"),
     "verdicts": ("core", "detectors", "evals"),
     "summary": ("core", "detectors", "evals", "models", "stats", "study"),
     "pages": ("core", "report"),
