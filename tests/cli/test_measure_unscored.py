@@ -56,6 +56,7 @@ def test_a_server_that_is_not_there_is_exit_4_and_the_reason_soon(
     reason = "no connection to http://127.0.0.1:9/v1/chat/completions: All connection attempts failed"
     assert f"no sample could be scored: {reason} (24)" in shown.err
     assert "run the same command again" in shown.err
+    assert "asking again: no connection to http://127.0.0.1:9/v1" in shown.err
     assert "Traceback" not in shown.err
     assert "no connection to http://127.0.0.1:9/v1" in one_line(shown.out)
     [lost] = summary(tmp_path)["unscored"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Message
@@ -21,13 +21,20 @@ class Payer:
         refusal: why no more can be asked, once that is so.
     """
 
-    def __init__(self, model: Model, purse: Budget, manners: RateLimits, runner: asyncio.Runner) -> None:
+    def __init__(
+        self,
+        model: Model,
+        purse: Budget,
+        manners: RateLimits,
+        runner: asyncio.Runner,
+        notice: Callable[[Output], None] = lambda _: None,
+    ) -> None:
         self.name, self.identity = model.name, model.identity
         self.model = model
         self.runner = runner
         self.tokens = (0, 0)
         self.refusal: HoldfastError | None = None
-        self._purse, self._pool = purse, Pool([model], manners)
+        self._purse, self._pool = purse, Pool([model], manners, notice)
 
     def close(self) -> None:
         """Let go of the connections."""

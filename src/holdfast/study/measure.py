@@ -9,7 +9,7 @@ What is finished is kept whatever stops the run, and the same command goes on fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,9 @@ from holdfast.core.store import RunFolder
 from holdfast.evals import batch_driver, live_driver
 from holdfast.evals.control import Control
 from holdfast.evals.judge_folder import judge_folder
+from holdfast.evals.reasons import normal
 from holdfast.evals.scorers import score
-from holdfast.models.base import Model
+from holdfast.models.base import Model, Output
 from holdfast.models.budget import Budget
 from holdfast.models.chat_format import system_in_user
 from holdfast.models.metered import Payer
@@ -35,11 +36,13 @@ from holdfast.scenarios.suite import Suite, SuiteArm
 from holdfast.stats.sequential import Goal
 from holdfast.study.plan import CellPlan, PlanInputs, StudyPlan
 from holdfast.study.play import Played
-from holdfast.study.run import Extras, Progress, Watch, run_grid
+from holdfast.study.run import WAITING, Extras, Progress, Watch, run_grid
 from holdfast.study.study_file import ArmSpec, Design
 from holdfast.study.work import Steps, blaming
 
 SPENDING = "spending"
+#: Least seconds between two reports that a request is asked again.
+_QUIET = 15.0
 #: What makes a measurement: their sources are part of its key.
 _ROOMS = ("core", "detectors", "evals", "scenarios", "guard", "models")
 
@@ -194,7 +197,9 @@ def measure(
     before = purse.spent
     with ExitStack() as open_:
         runner = open_.enter_context(asyncio.Runner())
-        payers = [open_.enter_context(closing(Payer(m, purse, order.manners, runner))) for m in (model, judge) if m]
+        told = _noticed(watch)
+        asked = [m for m in (model, judge) if m]
+        payers = [open_.enter_context(closing(Payer(m, purse, order.manners, runner, told))) for m in asked]
 
         def settle() -> None:
             read, written = (sum(payer.tokens[i] for payer in payers) for i in (0, 1))
@@ -207,6 +212,19 @@ def measure(
 
         extras = Extras(order.notes, after, settle, partial=True)
         return run_grid(grid, out, Steps(Player(order, payers[0]).play), watch=watch, command=command, extras=extras)
+
+
+def _noticed(watch: Watch) -> Callable[[Output], None]:
+    """Reports why requests are asked again, at most once in `_QUIET` seconds: a run that waits must say for what."""
+    last = -_QUIET
+
+    def notice(output: Output) -> None:
+        nonlocal last
+        if perf_counter() - last >= _QUIET:
+            last = perf_counter()
+            watch(Progress(WAITING, normal(output.error or "no answer"), 0, 0, 0.0))
+
+    return notice
 
 
 def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[Payer], watch: Watch) -> None:

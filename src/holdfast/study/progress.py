@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from holdfast.study.run import Progress, Watch
+from holdfast.study.run import WAITING, Progress, Watch
 
 
 def cores() -> int:
@@ -27,6 +27,11 @@ def show_progress() -> Iterator[Watch]:
         tasks: dict[str, TaskID] = {}
 
         def watch(step: Progress) -> None:
+            if step.phase == WAITING:
+                # The reason may quote a server: nothing in it may steer a terminal.
+                shown = "".join(char if char.isprintable() else "…" for char in step.name)
+                console.print(f"{WAITING}: {shown}", highlight=False, markup=False)
+                return
             if step.phase not in tasks:
                 tasks[step.phase] = bars.add_task("", total=step.total, phase=step.phase)
             bars.update(tasks[step.phase], completed=step.done, description=step.name)

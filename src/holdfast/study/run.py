@@ -44,6 +44,10 @@ _ENVIRONMENT = {
 _AGAIN = "run the same command again: it resumes and repeats nothing"
 
 
+#: The phase of a report that a request failed and is asked again; its name is the reason.
+WAITING = "asking again"
+
+
 @dataclass(frozen=True)
 class Progress:
     """One piece of work is done; `reused` where it was there already. The first of a phase has `done` 0 and no name."""
