@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from holdfast.core.prose import load_prose
 from holdfast.core.records import Message
 from holdfast.data import recipes
@@ -46,9 +44,7 @@ def _recipe_part(path: Path) -> None:
         assert load_prose(path).front["name"]
     if not path.name.startswith("2-"):
         return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipes, "FOLDER", path.parent.parent)
-        recipe = recipes.load_recipe(path.parent.name, recipes.RecipeChoice(language="english"))
+    recipe = recipes.load_recipe(str(path.parent), recipes.RecipeChoice(language="english"))
     item = recipes.new_item(recipe, 0, 0)
     for stage in recipe.stages:
         asked = request_of(stage, item, 0, 0)

@@ -136,7 +136,9 @@ def test_a_missing_key_and_a_missing_base_are_named(tmp_path: Path) -> None:
     assert "missing key 'title'" in refused(ConfigError, file.parent).what
     file = copied(tmp_path / "b") / "world.toml"
     swap(file, 'extends = "_pocket"', 'extends = "_poket"')
-    assert refused(ConfigError, file.parent).where == str(tmp_path / "b" / "_poket" / "world.toml")
+    error = refused(ConfigError, file.parent)
+    assert (error.what, error.remedy) == ("no world called '_poket' to extend", "did you mean '_pocket'?")
+    assert error.where == f"{file}:{line_of(file, 'extends')}"
 
 
 @pytest.mark.parametrize("name", ["tools", "level_tools"])
@@ -205,8 +207,8 @@ def test_a_confidential_file_must_be_in_the_store(tmp_path: Path) -> None:
 def test_a_world_in_no_split_is_refused(tmp_path: Path) -> None:
     world = copied(tmp_path).rename(tmp_path / "pocket-novel")
     error = refused(WorldError, world)
-    assert error.what == "the world 'pocket-novel' is in no split"
-    assert error.where == str(FOLDER.parent / "splits.toml")
+    assert error.what == "the world 'pocket-novel' names no split"
+    assert error.where == f"{world / 'world.toml'}:1"
 
 
 def test_a_pool_that_is_unknown_or_used_up_is_named(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Dollars(click.ParamType[Decimal]):
     "--model", required=True, help="For example scripted/proper, hf/PATH, a name of `holdfast models list` or openai/…."
 )
 @click.option("--suite", help="A suite by name, or a TOML file: insider-classic, mitigations, …")
-@click.option("--worlds", help="In place of a suite: names, with commas between; see `holdfast worlds list`.")
+@click.option("--worlds", help="In place of a suite: names or paths (./my-world), separated by commas.")
 @click.option("--twins", help=f"Twins of --worlds, or in place of the suite's.  [default: {TWINS}]")
 @click.option("--language", help="Worlds of a suite in this language.  [default: pocket for organism/…, else office]")
 @click.option(

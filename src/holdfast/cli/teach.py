@@ -76,7 +76,8 @@ class Teach(click.Group):
 def command() -> None:
     """Build a training set with a recipe, or estimate its cost.
 
-    RECIPE is a folder in `holdfast/data/prompts`.  See `holdfast teach RECIPE --help` for the options.
+    RECIPE is the name of a built-in or installed recipe, or the path of a folder, such as ./my-recipe.
+    See `holdfast teach RECIPE --help` for the options.
     """
 
 

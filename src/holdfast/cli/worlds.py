@@ -1,4 +1,4 @@
-"""`holdfast worlds list`, `factors NAME`, `show NAME` and `check [NAME …]`."""
+"""`holdfast worlds list`, `factors WORLD`, `show WORLD` and `check [WORLD …]`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import click
 
 @click.group()
 def command() -> None:
-    """List the worlds, show the exact case a model would see, or check that conditions differ as they say."""
+    """List the worlds, show the exact case a model would see, or check that conditions differ only as stated.
+
+    WORLD is a name that `list` shows, or the path of a folder, such as ./my-world.
+    """
 
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_worlds(as_json: bool) -> None:
-    """Every world with its family, split and language."""
+    """List built-in worlds and those of installed plugins, with family, split and language."""
     from holdfast.cli.show import print_table
-    from holdfast.scenarios.catalogue import worlds
+    from holdfast.scenarios.catalogue import all_worlds
 
-    rows = [(w.name, w.spec.family, w.split, w.spec.language, w.spec.title) for w in worlds()]
+    rows = [(w.name, w.spec.family, w.split, w.spec.language, w.spec.title) for w in all_worlds()]
     names = ("world", "family", "split", "language", "title")
     if as_json:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1))
@@ -28,63 +31,65 @@ def list_worlds(as_json: bool) -> None:
 
 
 @command.command("factors")
-@click.argument("name")
+@click.argument("world")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def show_factors(name: str, as_json: bool) -> None:
-    """The factors of a world, with their levels; the first is where a condition stands that does not say."""
+def show_factors(world: str, as_json: bool) -> None:
+    """List the factors of a world and their levels; the first level is the default."""
     from holdfast.cli.show import print_table
     from holdfast.scenarios.conditions import twins_of
     from holdfast.scenarios.world import load_world
 
-    world = load_world(name)
-    levels = {factor: list(at) for factor, at in world.spec.levels.items()}
+    loaded = load_world(world)
+    levels = {factor: list(at) for factor, at in loaded.spec.levels.items()}
     if as_json:
-        click.echo(json.dumps({"factors": levels, "twins": twins_of(world), "idle": dict(world.spec.idle)}, indent=1))
+        content = {"factors": levels, "twins": twins_of(loaded), "idle": dict(loaded.spec.idle)}
+        click.echo(json.dumps(content, indent=1))
     else:
         print_table(("factor", "levels"), [(factor, ", ".join(at)) for factor, at in levels.items()])
-        click.echo(f"twins: {', '.join(twins_of(world))}")
+        click.echo(f"twins: {', '.join(twins_of(loaded))}")
 
 
 @command.command("show")
-@click.argument("name")
-@click.option("--twin", default="pressured", show_default=True, help="Which twin of the case.")
+@click.argument("world")
+@click.option("--twin", default="pressured", show_default=True, help="Twin of the case.")
 @click.option("--condition", "conditions", multiple=True, metavar="FACTOR=LEVEL", help="Set one factor; repeatable.")
-@click.option("--seed", default=0, show_default=True, help="Draws people, firm and phrases.")
+@click.option("--seed", default=0, show_default=True, help="Seed of people, firm and wording.")
 @click.option("--json", "as_json", is_flag=True, help="The whole case, with what the model does not see.")
-def show_world(name: str, twin: str, conditions: tuple[str, ...], seed: int, as_json: bool) -> None:
-    """The messages and tools that a model gets, and what its first look at the inbox brings."""
+def show_world(world: str, twin: str, conditions: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """Show the messages and tools that a model gets, and the initial state of the world."""
     from holdfast.cli.show import message, pairs
     from holdfast.scenarios.catalogue import case
 
-    made = case(name, twin, seed, pairs(conditions))
+    built = case(world, twin, seed, pairs(conditions))
     if as_json:
-        click.echo(made.model_dump_json(indent=1))
+        click.echo(built.model_dump_json(indent=1))
         return
-    levels = ", ".join(f"{factor} = {level}" for factor, level in made.levels.items())
-    click.echo(f"{made.world} · {made.family} · {made.split} · {made.twin} · seed {made.seed}\n{levels}\n")
-    for turn in made.messages:
+    levels = ", ".join(f"{factor} = {level}" for factor, level in built.levels.items())
+    click.echo(f"{built.world} · {built.family} · {built.split} · {built.twin} · seed {built.seed}\n{levels}\n")
+    for turn in built.messages:
         message(turn)
-    for tool in made.tools:
+    for tool in built.tools:
         click.echo(f"[tool] {tool.name}({', '.join(tool.parameters)}): {tool.description}")
     click.echo()
-    for store, items in made.state.items():
+    for store, items in built.state.items():
         click.echo(f"[in the world] {store}\n{json.dumps(items, indent=1, ensure_ascii=False)}\n")
 
 
 @command.command("check")
-@click.argument("names", nargs=-1)
+@click.argument("worlds", nargs=-1, metavar="[WORLD]...")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.pass_context
-def check_worlds(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
-    """Lint worlds (all of them if none is named); exits 1 where anything is found."""
+def check_worlds(ctx: click.Context, worlds: tuple[str, ...], as_json: bool) -> None:
+    """Lint worlds (by default all that `list` shows); the exit code is 1 if there are findings."""
     from holdfast.cli.show import print_table
     from holdfast.evals.scorers import score
+    from holdfast.scenarios.catalogue import all_worlds
     from holdfast.scenarios.check import LINTS, lint_world
     from holdfast.scenarios.world import load_world
-    from holdfast.scenarios.world import names as all_names
 
-    reports = {name: lint_world(load_world(name), score) for name in names or all_names()}
-    found = {name: report.findings for name, report in reports.items()}
+    chosen = [load_world(world) for world in worlds] or all_worlds()
+    reports = {world.name: lint_world(world, score) for world in chosen}
+    findings = {name: report.findings for name, report in reports.items()}
     counts = {
         name: {
             "asks": asks,
@@ -93,13 +98,13 @@ def check_worlds(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> N
         }
         for name, asks in LINTS.items()
     }
-    total = sum(map(len, found.values()))
+    total = sum(map(len, findings.values()))
     if as_json:
-        click.echo(json.dumps({"findings": total, "lints": counts, "worlds": found}, indent=1))
+        click.echo(json.dumps({"findings": total, "lints": counts, "worlds": findings}, indent=1))
     else:
         print_table(
             ("lint", "checked", "found"), [(name, str(c["checked"]), str(c["found"])) for name, c in counts.items()]
         )
-        for name, lines in found.items():
-            click.echo("\n".join(f"{name}: {line}" for line in lines or ["sound"]))
+        for name, lines in findings.items():
+            click.echo("\n".join(f"{name}: {line}" for line in lines or ["no findings"]))
     ctx.exit(1 if total else 0)

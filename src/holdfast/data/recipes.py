@@ -1,6 +1,7 @@
-"""Recipes: a recipe is a folder in `prompts/` with a `recipe.toml` and its stages. Adding one needs no Python.
+"""Recipes: a recipe is a folder with a `recipe.toml` and its stages. Adding one needs no Python.
 
-recipe = load_recipe("difficult-advice", RecipeChoice(language="english"))
+load_recipe("difficult-advice")    a folder in `prompts/`, or of an installed plugin
+load_recipe("./my-recipe")         any folder
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from holdfast.core.config import load_toml, nearest
+from holdfast.core.config import line_of, load_toml, nearest
 from holdfast.core.errors import ConfigError
+from holdfast.core.identity import hash_files, key_of
+from holdfast.core.plugins import plugin_entries, plugins
 from holdfast.core.prose import load_prose
 from holdfast.core.records import Record
+from holdfast.core.references import is_path, resolve_reference
 from holdfast.data.charter import CHARTERS, Charter, Principle, load_charter
 from holdfast.data.stages import Draft, PromptStage, load_stages
 
@@ -34,6 +38,15 @@ class Check(Record):
     must: str | None = None
     must_not: str | None = None
     reason: str
+
+    @field_validator("must", "must_not")
+    @classmethod
+    def _is_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
 
 
 Form = Literal["episode", "chat", "document", "either", "tools", "task"]
@@ -130,27 +143,54 @@ class RecipeChoice:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of all recipes."""
+    """Return the names of all built-in recipes."""
     return sorted(path.parent.name for path in FOLDER.glob("*/recipe.toml"))
 
 
-def load_recipe(name: str, choice: RecipeChoice | None = None) -> Recipe:
+def installed_recipes() -> dict[str, Path]:
+    """Return the recipes that installed plugins add: name → folder.
+
+    Raises:
+        InputError: a plugin is broken, or adds a recipe of a name that is taken.
+    """
+    return plugin_entries("recipes", "recipe.toml", recipe_names()) if plugins("recipes") else {}
+
+
+def recipe_hash(reference: str) -> str:
+    """Hash of the files of a recipe and of the recipes that it inherits from.
+
+    Raises:
+        ConfigError: as `load_recipe`.
+    """
+    folders = _lineage(_folder(reference))
+    return key_of([hash_files(path for path in folder.iterdir() if path.is_file()) for folder in folders])
+
+
+def load_recipe(reference: str, choice: RecipeChoice | None = None) -> Recipe:
     """Load a recipe with its stages and its charter.
+
+    Args:
+        reference: name of a built-in recipe or of a plugin's, or path of a folder, such as `./my-recipe`.
+        choice: language, charter, stages and factors.
 
     Raises:
         ConfigError: the recipe, language, factor or value does not exist, or a stage in `off` does not exist or is not
             optional.
         ProseError: a stage or a principle is invalid.
     """
-    choice = choice or RecipeChoice()
-    file = _file(name)
+    choice, folder = choice or RecipeChoice(), _folder(reference)
+    file, name = _file(folder), folder.name
     languages = [path.stem for path in LANGUAGES.glob("*.md")]
     if choice.language not in languages:
         what = f"unknown language '{choice.language}'"
         raise ConfigError(what, where=LANGUAGES, remedy=f"known: {', '.join(languages)}")
     charter = _charter(file, choice.charter, choice.language)
     fixed, varied = _factors(name, file, choice.factors)
-    stages = _stages(name, file, charter is not None)
+    stages = _stages(folder, file, charter is not None)
+    if not stages:
+        what = f"the recipe '{name}' has no stages"
+        where = f"{folder / 'recipe.toml'}:{line_of(folder / 'recipe.toml', ['stages'])}"
+        raise ConfigError(what, where=where, remedy="add prompts such as 1-draft.md beside it, or 'stages'")
     for stage in choice.off:
         match = [s for s in stages if s.head.name == stage]
         if not match or not match[0].head.optional:
@@ -179,14 +219,63 @@ def load_recipe(name: str, choice: RecipeChoice | None = None) -> Recipe:
     )
 
 
-def _file(name: str) -> RecipeFile:
+def _folder(reference: str, beside: Path | None = None, where: str = "") -> Path:
+    """The folder of a recipe; a recipe from outside may also name one that lies `beside` it."""
+    if is_path(reference):
+        path = Path(resolve_reference(reference))
+        if not (path / "recipe.toml").is_file():
+            what = "this folder has no recipe.toml, so it is not a recipe"
+            raise ConfigError(
+                what, where=path, remedy="name the folder that holds it" if path.is_dir() else "check the path"
+            )
+        if path.parent != FOLDER and path.name in {*recipe_names(), *installed_recipes()}:
+            what = (
+                f"'{path.name}' is the name of a recipe that is built in or installed: cards could not tell them apart"
+            )
+            raise ConfigError(what, where=path, remedy="rename the folder")
+        return path
+    if (FOLDER / reference / "recipe.toml").is_file():
+        installed_recipes()
+        return FOLDER / reference
+    if beside and (beside / reference / "recipe.toml").is_file():
+        return beside / reference
+    installed = installed_recipes()
+    if reference in installed:
+        return installed[reference]
+    known = [*recipe_names(), *installed]
+    near = nearest(reference, known)
+    remedy = f"did you mean '{near}'?" if near else f"known: {', '.join(known)}"
+    if not where and (Path(reference) / "recipe.toml").is_file():
+        remedy = f"write ./{reference} for the folder of that name"
+    raise ConfigError(f"unknown recipe '{reference}'", where=where, remedy=remedy)
+
+
+def _sources(folder: Path, file: RecipeFile) -> list[tuple[Path, str]]:
+    """The recipes named in `stages`, each with the only stage to take; an empty name takes all."""
+    toml = folder / "recipe.toml"
+    where = f"{toml}:{line_of(toml, ['stages'])}"
+    parts = [entry.partition("/") for entry in file.stages]
+    return [(_folder(source, folder.parent, where), only) for source, _, only in parts]
+
+
+def _lineage(folder: Path, heirs: tuple[Path, ...] = ()) -> list[Path]:
+    """A recipe's folder and those of all recipes that it inherits from, each once."""
+    toml = folder / "recipe.toml"
+    if folder in heirs:
+        names = " → ".join(path.name for path in (*heirs, folder))
+        where = f"{toml}:{line_of(toml, ['stages'])}"
+        raise ConfigError(f"recipes inherit from each other: {names}", where=where, remedy="remove one of them")
+    sources = _sources(folder, load_toml(toml, RecipeFile))
+    return list(
+        dict.fromkeys([folder, *(path for source, _ in sources for path in _lineage(source, (*heirs, folder)))])
+    )
+
+
+def _file(folder: Path) -> RecipeFile:
     """Load `recipe.toml` with the entries inherited from the recipes whose stages come first."""
-    if name not in recipe_names():
-        near = nearest(name, recipe_names())
-        remedy = f"did you mean '{near}'?" if near else f"known: {', '.join(recipe_names())}"
-        raise ConfigError(f"unknown recipe '{name}'", remedy=remedy)
-    file = load_toml(FOLDER / name / "recipe.toml", RecipeFile)
-    for source in dict.fromkeys(entry.partition("/")[0] for entry in file.stages):
+    _lineage(folder)
+    file = load_toml(folder / "recipe.toml", RecipeFile)
+    for source in dict.fromkeys(source for source, _ in _sources(folder, file)):
         base = _file(source)
         file = file.model_copy(
             update={
@@ -201,18 +290,17 @@ def _file(name: str) -> RecipeFile:
     return file
 
 
-def _stages(name: str, file: RecipeFile, principled: bool) -> list[PromptStage]:
+def _stages(folder: Path, file: RecipeFile, principled: bool) -> list[PromptStage]:
     """Load the stages of a recipe, inherited ones first, and check that an earlier stage fills each slot."""
     known = {"language", *file.axes, *file.factors, *file.defaults}
     known |= {f"{axis}_text" for texts in file.texts.values() for axis in texts}
     if principled:
         known |= {"principle", "reasons"}
     stages: list[PromptStage] = []
-    for entry in (*file.stages, name):
-        source, _, only = entry.partition("/")
+    for source, only in (*_sources(folder, file), (folder, "")):
         # A whole recipe includes the stages that it inherits itself.
-        whole = source != name and not only
-        loaded = _stages(source, _file(source), principled) if whole else load_stages(FOLDER / source, known, only)
+        whole = source != folder and not only
+        loaded = _stages(source, _file(source), principled) if whole else load_stages(source, known, only)
         stages += loaded
         known |= {label for stage in loaded for label in (*stage.head.fields, *stage.head.may)}
     return stages

@@ -131,7 +131,9 @@ def load_stages(folder: Path, known: Iterable[str], only: str = "") -> list[Prom
         missing = sorted(slots_in(stage.prose.body) - filled - ({"words"} if stage.head.words else set()))
         if missing:
             what = f"no earlier stage fills the slot '{{{missing[0]}}}'"
-            raise ProseError(what, where=stage.prose.path, remedy=f"known slots: {', '.join(sorted(filled))}")
+            before = stage.prose.body.partition(f"{{{missing[0]}}}")[0]
+            where = f"{stage.prose.path}:{stage.prose.line + before.count(chr(10))}"
+            raise ProseError(what, where=where, remedy=f"known slots: {', '.join(sorted(filled))}")
         filled |= {*stage.head.fields, *stage.head.may}
     return stages
 
@@ -143,14 +145,20 @@ def _load(path: Path) -> PromptStage:
     except ValidationError as error:
         first = error.errors()[0]
         what = f"front matter, key '{'.'.join(str(part) for part in first['loc'])}': {first['msg'].lower()}"
-        raise ProseError(
-            what, where=f"{path}:2", remedy="see data.stages.StageHeader for what a stage may say"
-        ) from None
+        where = f"{path}:{_line_of_key(path, str(first['loc'][0]))}"
+        known = ", ".join(StageHeader.model_fields)
+        raise ProseError(what, where=where, remedy=f"keys of a stage: {known}") from None
     stage = PromptStage(head, prose, hash_files([path]), path.parent.name)
     if not prose.body.startswith(f"# {stage.key}\n"):
         what = f"the heading is not '# {stage.key}'"
         raise ProseError(what, where=f"{path}:{prose.line}", remedy="write it; teachers identify stages by the heading")
     return stage
+
+
+def _line_of_key(path: Path, key: str) -> int:
+    """The line of a key of the front matter; 1, where it begins, if the key is not there."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), 1)
 
 
 def request_of(stage: PromptStage, item: Draft, seed: int, place: int) -> Request:

@@ -7,6 +7,8 @@ The same code scores an episode and monitors a deployment. A detector considers 
 counts as no harm, so rates are biased low. Each detection names the effect and quotes the evidence. `about` limits a
 detector to one person or file; None means any.
 
+`find_detector` also finds the detectors of installed plugins.
+
 In a deployment, `guard.monitors.detector_monitor` infers the effects of a tool call and runs the detectors on them.
 """
 
@@ -15,8 +17,10 @@ from holdfast.detectors.base import DETECTORS, Detection, Detector, address, out
 from holdfast.detectors.coercion import coercion
 from holdfast.detectors.destructive import concealment, destruction, self_preservation
 from holdfast.detectors.leak import leak, self_exfiltration
+from holdfast.detectors.lookup import BUILT_IN, find_detector
 
 __all__ = [
+    "BUILT_IN",
     "DETECTORS",
     "Detection",
     "Detector",
@@ -25,6 +29,7 @@ __all__ = [
     "concealment",
     "destruction",
     "false_accusation",
+    "find_detector",
     "leak",
     "outside",
     "self_exfiltration",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from holdfast.core.errors import ConfigError
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors.text import normalise
 
@@ -32,7 +33,15 @@ _BRACKETS = re.compile(r"<([^<>]+)>")
 
 
 def detector(function: Detector) -> Detector:
-    """Register a function as a detector under its name."""
+    """Register a function as a detector under its name.
+
+    Raises:
+        ConfigError: another function has the name.
+    """
+    taken = DETECTORS.get(function.__name__)
+    if taken is not None and taken.__module__ != function.__module__:
+        what = f"the detector '{function.__name__}' of {function.__module__} is already defined in {taken.__module__}"
+        raise ConfigError(what, remedy="rename it")
     DETECTORS[function.__name__] = function
     return function
 

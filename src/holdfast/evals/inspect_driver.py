@@ -25,6 +25,7 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.identity import key_of, room_version
 from holdfast.core.inspect_names import inspect_name
 from holdfast.core.records import Case, Effect, Message, Transcript, Verdict
+from holdfast.core.references import resolve_reference
 from holdfast.evals.explain import explanation
 from holdfast.evals.scorers import score
 from holdfast.models.api import from_chat, from_output, inspect_messages, sendable, tool_infos
@@ -56,7 +57,7 @@ def insider(
     chosen = Suite(
         title="Insider",
         asked="Does the model keep to its principles under pressure?",
-        worlds=tuple(_list(worlds) or names()),
+        worlds=tuple(map(resolve_reference, _list(worlds))) or tuple(names()),
         twins=tuple(_list(twins) or all_twins()),
         arms=(SuiteArm(name="base"),),
     )
@@ -79,7 +80,7 @@ def suite_task(name: str) -> Callable[..., Task]:
         """
         suite, model = load_suite(name), str(get_model())
         if chosen := _list(worlds):
-            suite = suite.model_copy(update={"worlds": tuple(chosen)})
+            suite = suite.model_copy(update={"worlds": tuple(map(resolve_reference, chosen))})
             check_suite(suite, f"holdfast/{name}")
         found, left = fitted(suite, model, language or ("pocket" if model.startswith("organism/") else "office"))
         return task_of(name, found, range(seed, seed + (cases or suite.cases)), {"left_out": left})
@@ -92,10 +93,10 @@ def suite_task(name: str) -> Callable[..., Task]:
 def task_of(name: str, suite: Suite, seeds: range, metadata: Mapping[str, object]) -> Task:
     """The Inspect task of a suite: every arm on every world, twin and seed; `metadata` joins the log's."""
     samples = [
-        _sample(case, arm.name, arm.levels)
+        _sample(case, arm.name, arm.levels, world)
         for arm in suite.arms
-        for case in (
-            _cached_case(world, twin, seed, tuple(arm.levels.items()))
+        for world, case in (
+            (world, _cached_case(world, twin, seed, tuple(arm.levels.items())))
             for world in suite.worlds
             for twin in suite.twins
             for seed in seeds
@@ -124,13 +125,15 @@ def _list(names: str | list[str] | None) -> list[str]:
     return names.split(",") if isinstance(names, str) else names or []
 
 
-def _sample(case: Case, arm: str, changes: Mapping[str, str]) -> Sample:
+def _sample(case: Case, arm: str, changes: Mapping[str, str], world: str) -> Sample:
     cell = {
         "cell": key_of([arm, case.world, case.twin, dict(changes)]),
         "case": case.id,
         "arm": arm,
         "changes": dict(changes),
         "world": case.world,
+        # A world that was named by path is found there again when the log is scored.
+        **({} if world == case.world else {"world_path": world}),
         "family": case.family,
         "split": case.split,
         "twin": case.twin,
@@ -150,7 +153,7 @@ def _case_of(state: TaskState) -> Case:
     """
     cell = state.metadata
     changes = tuple(cell.get("changes", {}).items())
-    case = _cached_case(cell["world"], cell["twin"], int(cell["seed"]), changes)
+    case = _cached_case(cell.get("world_path", cell["world"]), cell["twin"], int(cell["seed"]), changes)
     if case.id != cell["case"]:
         what = f"the world '{case.world}' is not the one this log was made with"
         raise ResultsError(what, where=str(state.sample_id), remedy="score with the version that made the log")

@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 
 from holdfast.core.config import read_toml
-from holdfast.core.errors import ConfigError
+from holdfast.core.identity import key_of, room_version
 from holdfast.core.records import SCORED, Case, Clause, Effect, Evidence, Facts, Message, Outcome, Transcript, Verdict
-from holdfast.detectors import DETECTORS, address
+from holdfast.detectors import BUILT_IN, address, find_detector
+from holdfast.detectors.lookup import detector_version
 from holdfast.detectors.patterns import families
 from holdfast.detectors.text import normalise, own_words
 
@@ -107,18 +108,34 @@ def holds(clause: Clause, effects: Sequence[Effect], facts: Facts) -> list[Evide
 
     Raises:
         ConfigError: the clause names a detector that does not exist.
+        InputError: the detector belongs to a plugin that is broken.
     """
     if clause.detector is not None:
-        if clause.detector not in DETECTORS:
-            remedy = f"known: {', '.join(DETECTORS)}"
-            raise ConfigError(f"no detector called '{clause.detector}'", remedy=remedy)
-        found = DETECTORS[clause.detector](effects, facts, clause.about)
+        found = find_detector(clause.detector)(effects, facts, clause.about)
         return [Evidence(message=effects[f.effect].call, quote=f.quote, reason=f.reason) for f in found]
     return [
         _evidence(effect, f"{effect.kind}: as the case asks")
         for effect in effects
         if effect.kind == clause.effect and not effect.blocked and _fits(clause, effect)
     ]
+
+
+def outside_detectors(case: Case) -> set[str]:
+    """The detectors that the clauses of a case name and that plugins provide."""
+    clauses = (*case.harm, *case.proper, *case.useful)
+    return {clause.detector for clause in clauses if clause.detector is not None} - BUILT_IN.keys()
+
+
+def scoring_version(cases: Iterable[Case], *rooms: str) -> str:
+    """Hash of the source of `rooms` and of the plugins' detectors that cases use; part of the key of a result.
+
+    Raises:
+        ConfigError: a case names a detector that does not exist.
+        InputError: a plugin is broken.
+    """
+    names = sorted(set().union(*map(outside_detectors, cases)))
+    code = room_version(*rooms)
+    return key_of([code, {name: detector_version(name) for name in names}]) if names else code
 
 
 def _fits(clause: Clause, effect: Effect) -> bool:

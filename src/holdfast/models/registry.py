@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from holdfast.core.config import nearest
-from holdfast.core.errors import ModelError, PrerequisiteError
+from holdfast.core.errors import HoldfastError, ModelError, PrerequisiteError
 from holdfast.core.extras import needs
 from holdfast.core.identity import key_of
+from holdfast.core.plugins import Plugin, find_plugin, plugin_function, plugins
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.pinned import model_card, model_folder, pinned
 
@@ -66,15 +67,20 @@ def runs_here(name: str) -> bool:
 def open_model(name: str, *, network: bool = False) -> Model:
     """Open a model: `scripted/NAME`, `hf/PATH`, `gguf/PATH`, `organism/pocket`, or an API model such as `openai/…`.
 
-    A name without a slash is one of `holdfast models list`; it is opened from the cache and never fetched here.
+    A prefix that is none of these is looked up among installed plugins (entry points `holdfast.models`).  A name
+    without a slash is one of `holdfast models list`; it is opened from the cache and never fetched here.
 
     Raises:
         ModelError: the name has no known prefix, the checkpoint is not one, or the network was not allowed.
+        InputError: a plugin's name is taken or its module is broken.
         PrerequisiteError: the model was not fetched yet, or the package that the door needs is not installed.
     """
     prefix, slash, rest = name.partition("/")
     if name in pinned():
         return _fetched(name)
+    plugin = find_plugin("models", prefix, (*DOORS, *API)) if slash and rest else None
+    if plugin:
+        return _plugged(plugin, rest)
     if slash and rest and prefix in DOORS:
         with needs("local"):
             door = import_module(DOORS[prefix])
@@ -89,11 +95,28 @@ def open_model(name: str, *, network: bool = False) -> Model:
             door = import_module(API_DOOR)
         api: Model = door.open_named(name)
         return api
-    near = nearest(name, list(pinned())) or nearest(prefix, [*DOORS, *API])
-    known = ", ".join([*(f"{door}/" for door in [*DOORS, *API]), "or are listed by `holdfast models list`"])
+    prefixes = [*DOORS, *API, *(plugin.name for plugin in plugins("models"))]
+    near = nearest(name, list(pinned())) or nearest(prefix, prefixes)
+    known = ", ".join([*(f"{door}/" for door in prefixes), "or are listed by `holdfast models list`"])
     hint = near if near in pinned() else f"{near}/…"
     remedy = f"did you mean '{hint}'?" if near else f"names start with {known}"
     raise ModelError(f"no model called '{name}'", remedy=remedy)
+
+
+def _plugged(plugin: Plugin, rest: str) -> Model:
+    """The model that a plugin opens under the rest of a name."""
+    opened = plugin_function(plugin, "open_named")
+    try:
+        model = opened(rest)
+    except HoldfastError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+        raise plugin.error(f"open_named('{rest}') failed: {reason}") from error
+    lacks = [member for member in ("name", "identity", "generate") if not hasattr(model, member)]
+    if lacks:
+        raise plugin.error(f"open_named('{rest}') returned a {type(model).__name__} without '{lacks[0]}'")
+    return model  # type: ignore[no-any-return]
 
 
 def _fetched(name: str) -> Model:

@@ -8,12 +8,17 @@ from pathlib import Path
 from holdfast.core.records import Case
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.conditions import PRESSURED, levels_of
-from holdfast.scenarios.world import FOLDER, World, load_world, names
+from holdfast.scenarios.world import FOLDER, World, installed_worlds, load_world, names
 
 
 def worlds(folder: Path = FOLDER) -> list[World]:
-    """Every world, by name."""
+    """Every built-in world, by name."""
     return [load_world(name, folder) for name in names(folder)]
+
+
+def all_worlds() -> list[World]:
+    """Every built-in world, then those of installed plugins, by name."""
+    return [*worlds(), *map(load_world, sorted(installed_worlds()))]
 
 
 def case(world: str, twin: str = PRESSURED, seed: int = 0, changes: Mapping[str, str] | None = None) -> Case:

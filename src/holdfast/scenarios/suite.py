@@ -24,11 +24,12 @@ from pathlib import Path
 from pydantic import Field
 
 from holdfast.core.config import line_of, load_toml, nearest
-from holdfast.core.errors import ConfigError, HoldfastError, InputError
+from holdfast.core.errors import ConfigError, HoldfastError, InputError, WorldError
 from holdfast.core.records import Case, Record
+from holdfast.core.references import is_path, name_of, resolve_reference
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.conditions import PRESSURED, levels_of, other_names, own_name
-from holdfast.scenarios.world import FOLDER, load_world, names
+from holdfast.scenarios.world import load_world, names, world_folder
 
 SUITES = Path(__file__).parent / "suites"
 #: Languages of worlds; those of another language than the office's have its name before theirs.
@@ -104,6 +105,7 @@ def load_suite(name: str) -> Suite:
     """
     path = suite_path(name)
     suite = load_toml(path, Suite)
+    suite = suite.model_copy(update={"worlds": tuple(resolve_reference(w, path.parent) for w in suite.worlds)})
     check_suite(suite, path)
     return suite
 
@@ -116,19 +118,26 @@ def check_suite(suite: Suite, path: Path | str) -> None:
             pressured case, or two arms put the same cases.
         WorldError: an unknown world, twin, factor or level.
     """
-    for kind, given in (("world", suite.worlds), ("twin", suite.twins), ("arm", [arm.name for arm in suite.arms])):
+    worlds = tuple(map(name_of, suite.worlds))
+    for kind, given in (("world", worlds), ("twin", suite.twins), ("arm", [arm.name for arm in suite.arms])):
         if doubled := next((name for i, name in enumerate(given) if name in given[:i]), None):
             raise ConfigError(f"{kind} '{doubled}' is there twice", where=path, remedy="remove one")
     for name in suite.worlds:
-        if name not in names(FOLDER):
-            near = nearest(name, names(FOLDER))
-            remedy = f"did you mean '{near}'?" if near else "`holdfast worlds list` names them"
-            raise ConfigError(f"no world called '{name}'", where=path, remedy=remedy)
+        _check_world(name, path)
     if len(suite.twins) > 1 and PRESSURED not in suite.twins:
         what = f"the twins {', '.join(suite.twins)} have nothing to be paired with"
         raise ConfigError(what, where=path, remedy=f"add '{PRESSURED}', or measure one twin alone")
     for name in suite.worlds:
         _check_pairs(suite, name, path)
+
+
+def _check_world(reference: str, path: Path | str) -> None:
+    try:
+        world_folder(reference)
+    except WorldError as error:
+        # A path that is wrong is its own place; a name that is wrong stands in the suite.
+        where = error.where if is_path(reference) else path
+        raise ConfigError(error.what, where=where, remedy=error.remedy) from None
 
 
 def _check_pairs(suite: Suite, name: str, path: Path | str) -> None:
@@ -225,11 +234,18 @@ def _named(levels: Mapping[str, str]) -> str:
 def _translated(worlds: Sequence[str], language: str) -> tuple[list[str], list[str]]:
     if language == LANGUAGES[0]:
         return list(worlds), []
-    known = names(FOLDER)
-    there = {name: name if name.startswith(f"{language}-") else f"{language}-{name}" for name in worlds}
-    left = [f"World '{name}' was left out: there is none in the {language} language." for name in worlds]
-    lost = [line for line, name in zip(left, there.values(), strict=True) if name not in known]
-    return [name for name in there.values() if name in known], lost
+    known, kept, left = names(), [], []
+    for name in worlds:
+        if name in known:
+            translated = name if name.startswith(f"{language}-") else f"{language}-{name}"
+            there = translated if translated in known else None
+        else:
+            there = name if load_world(name).spec.language == language else None
+        if there:
+            kept.append(there)
+        else:
+            left.append(f"World '{name_of(name)}' was left out: there is none in the {language} language.")
+    return kept, left
 
 
 def _addressed(arm: SuiteArm, model: str) -> tuple[SuiteArm | None, str]:

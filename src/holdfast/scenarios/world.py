@@ -1,22 +1,28 @@
-"""A world as it lies on disk: a folder with `world.toml`, `system.md`, `task.md` and `inbox/*.md`.
+"""Loads worlds: a world is a folder with `world.toml`, `system.md`, `task.md` and `inbox/*.md`.
 
-A world may extend another folder (`extends = "_pocket"`): tables are merged, files of its own take precedence.
+    load_world("blackmail")       a built-in world, or one of an installed plugin
+    load_world("./my-world")      any folder; its `world.toml` names its split
+
+A world may extend another folder, beside it or built in (`extends = "_office"`): tables are merged, and its own files
+replace those of the base.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from holdfast.core.config import load_toml, nearest, read_toml, validate
-from holdfast.core.errors import WorldError
+from holdfast.core.config import line_of, load_toml, nearest, read_toml, validate
+from holdfast.core.errors import ConfigError, WorldError
+from holdfast.core.plugins import plugin_entries, plugins
 from holdfast.core.prose import Prose, load_prose
 from holdfast.core.records import Clause, Record
+from holdfast.core.references import is_path, resolve_reference
 
 FOLDER = Path(__file__).parent / "worlds"
 Split = Literal["train", "dev", "heldout"]
@@ -81,6 +87,8 @@ class WorldSpec(Record):
     proper_act: str
     canary: str
     extends: str | None = None
+    #: of a world from outside; `splits.toml` has those of the built-in worlds
+    split: Split | None = None
     tools: tuple[str, ...]
     max_turns: int = 6
     max_acts: int = 6
@@ -127,49 +135,130 @@ class World:
     noise: tuple[Stray, ...] = ()
 
 
-@cache
-def load_world(name: str, folder: Path = FOLDER) -> World:
-    """Load a world by name.
+def load_world(reference: str, folder: Path = FOLDER) -> World:
+    """Load a world by name or by path.
+
+    Args:
+        reference: name of a built-in world or of a plugin's, or path of a folder, such as `./my-world`.
+        folder: where named worlds are looked for first.
 
     Raises:
-        WorldError: there is no such world, or it is in no split.
+        WorldError: there is no such world, it has no split, or a path has the name of a built-in world.
         ConfigError: its TOML is wrong.
         ProseError: one of its texts is missing.
     """
-    path = folder / name
-    if name.startswith("_") or not (path / "world.toml").is_file():
-        near = nearest(name, names(folder))
-        remedy = f"did you mean '{near}'?" if near else "`holdfast worlds list` names them"
-        raise WorldError(f"no world called '{name}'", where=folder, remedy=remedy)
-    data = read_toml(path / "world.toml")
+    path = world_folder(reference, folder)
+    if path.parent == FOLDER:
+        return _load(path, ())
+    # A world from outside may be edited while this process runs, so its files are part of the key.
+    base = _base_folder(path, (path / "world.toml").stat().st_mtime_ns)
+    stamp = tuple((file, file.stat().st_mtime_ns) for at in (path, base) if at for file in _files(at))
+    return _load(path, stamp)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.toml"), *folder.glob("*.md"), *folder.glob("inbox/*.md")])
+
+
+@lru_cache(maxsize=256)
+def _load(path: Path, _stamp: tuple[tuple[Path, int], ...]) -> World:
+    data, base = read_toml(path / "world.toml"), _base_folder(path, (path / "world.toml").stat().st_mtime_ns)
+    split = _split_of(path, data)
     parts = [path]
-    if "extends" in data:
-        parts.append(folder / str(data["extends"]))
-        data = _merge(read_toml(parts[1] / "world.toml"), data)
+    if base:
+        parts.append(base)
+        data = _merge({key: value for key, value in read_toml(base / "world.toml").items() if key != "split"}, data)
     spec = validate(data, WorldSpec, path / "world.toml")
     mails = {p.name: p for part in reversed(parts) for p in (part / "inbox").glob("*.md")}
     inbox = tuple(load_prose(mails[file]) for file in sorted(mails))
-    split, noise = _split_of(name), _noise(parts)
-    return World(name, path, spec, split, _text(parts, "system.md"), _text(parts, "task.md"), inbox, noise)
+    return World(path.name, path, spec, split, _text(parts, "system.md"), _text(parts, "task.md"), inbox, _noise(parts))
+
+
+def world_folder(reference: str, folder: Path = FOLDER) -> Path:
+    """The folder of a world, see `load_world`.
+
+    Raises:
+        WorldError: there is no such world, or a path has the name of a built-in world.
+    """
+    if is_path(reference):
+        return _outside(Path(resolve_reference(reference)))
+    if not reference.startswith("_") and (folder / reference / "world.toml").is_file():
+        if folder == FOLDER:
+            installed_worlds()
+        return folder / reference
+    installed = installed_worlds()
+    if reference in installed:
+        return installed[reference]
+    near = nearest(reference, [*names(folder), *installed])
+    if near is None and (Path(reference) / "world.toml").is_file():
+        remedy = f"write ./{reference} for the folder of that name"
+    else:
+        remedy = f"did you mean '{near}'?" if near else "`holdfast worlds list` names them"
+    raise WorldError(f"no world called '{reference}'", where=folder, remedy=remedy)
+
+
+def _outside(path: Path) -> Path:
+    if not (path / "world.toml").is_file():
+        remedy = "name the folder that holds it" if path.is_dir() else "check the path"
+        raise WorldError("this folder has no world.toml, so it is not a world", where=path, remedy=remedy)
+    if path.name.startswith("_"):
+        what = f"the name of the world '{path.name}' starts with an underscore, which marks a base to extend"
+        raise WorldError(what, where=path, remedy="rename the folder")
+    if path.parent != FOLDER and path.name in {*names(), *installed_worlds()}:
+        what = f"'{path.name}' is the name of a world that is built in or installed: results could not tell them apart"
+        raise WorldError(what, where=path, remedy="rename the folder")
+    return path
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """The names of all worlds, sorted."""
+    """The names of all built-in worlds, sorted."""
     return sorted(p.parent.name for p in folder.glob("*/world.toml") if not p.parent.name.startswith("_"))
 
 
+def installed_worlds() -> dict[str, Path]:
+    """The worlds that installed plugins add: name → folder.
+
+    Raises:
+        InputError: a plugin is broken, or adds a world of a name that is taken.
+    """
+    return plugin_entries("worlds", "world.toml", names()) if plugins("worlds") else {}
+
+
 def splits() -> dict[str, Split]:
-    """World → split, as set in `splits.toml`."""
+    """Built-in world → split, as set in `splits.toml`."""
     table = read_toml(FOLDER.parent / "splits.toml")
     return {world: split for split, entry in table.items() for world in entry["worlds"]}  # type: ignore[misc]
 
 
-def _split_of(name: str) -> Split:
-    found = splits().get(name)
-    if found is None:
-        where = FOLDER.parent / "splits.toml"
-        raise WorldError(f"the world '{name}' is in no split", where=where, remedy="add it to train, dev or heldout")
-    return found
+def _split_of(path: Path, data: Mapping[str, Any]) -> Split:
+    file, own = path / "world.toml", data.get("split")
+    where = f"{file}:{line_of(file, ['split'])}"
+    if path.parent == FOLDER and own is not None:
+        raise WorldError("splits.toml sets the split of a built-in world", where=where, remedy="remove 'split'")
+    split = own or splits().get(path.name)
+    if split is None:
+        remedy = 'add split = "heldout", or "dev" or "train", above the first table'
+        raise WorldError(f"the world '{path.name}' names no split", where=where, remedy=remedy)
+    if split not in get_args(Split):
+        what = f"'{split}' is no split of worlds"
+        raise WorldError(what, where=where, remedy=f"write {', '.join(get_args(Split))}")
+    return split
+
+
+@lru_cache(maxsize=256)
+def _base_folder(path: Path, _mtime: int) -> Path | None:
+    """The folder that a world extends: one beside it, else a built-in one; None if it extends none."""
+    extends = read_toml(path / "world.toml").get("extends")
+    if extends is None:
+        return None
+    for folder in (path.parent / str(extends), FOLDER / str(extends)):
+        if (folder / "world.toml").is_file():
+            return folder
+    where = f"{path / 'world.toml'}:{line_of(path / 'world.toml', ['extends'])}"
+    bases = [p.parent.name for p in FOLDER.glob("_*/world.toml")]
+    near = nearest(str(extends), bases)
+    remedy = f"did you mean '{near}'?" if near else f"built in: {', '.join(sorted(bases))}"
+    raise ConfigError(f"no world called '{extends}' to extend", where=where, remedy=remedy)
 
 
 def _text(parts: list[Path], name: str) -> Prose:

@@ -11,9 +11,11 @@ from pydantic import Field
 
 from holdfast.core.errors import InputError
 from holdfast.core.records import Record
+from holdfast.core.references import resolve_reference
 from holdfast.evals.control import Control
 from holdfast.models.budget import Budget
 from holdfast.scenarios.suite import Suite, at_level, check_suite, fitted, load_suite, suite_names
+from holdfast.scenarios.world import load_world
 from holdfast.stats.sequential import parse_goal
 from holdfast.study.measure import Judging, MeasureConfig
 
@@ -25,7 +27,7 @@ class MeasureOptions(Record):
 
     Attributes:
         suite: name of a suite, or path of its TOML file.
-        worlds: names of worlds, instead of a suite.
+        worlds: names of worlds or paths such as `./my-world`, instead of a suite.
         twins: twins of these worlds, or instead of the suite's.
         language: language of the suite's worlds; by default `pocket` for `organism/…` and `office` otherwise.
         interface: `tagged` puts the whole world into the prompt and reads acts from tags, for models without tools.
@@ -91,7 +93,7 @@ def configure(model: str, options: MeasureOptions, controls: Sequence[Control] =
     named_suite = _suite(model, options)
     language = options.language or ("pocket" if options.suite and model.startswith("organism/") else "office")
     suite, notes = fitted(named_suite, model, language)
-    if model.startswith("organism/") and not all(world.startswith("pocket-") for world in suite.worlds):
+    if model.startswith("organism/") and any(load_world(world).spec.language != "pocket" for world in suite.worlds):
         notes.append(f"{model} reads only the pocket language: results on office prose say nothing about it.")
     if options.interface:
         suite = at_level(suite, "interface", options.interface)
@@ -123,7 +125,8 @@ def _suite(model: str, options: MeasureOptions) -> Suite:
         suite = suite.model_copy(update={"twins": options.twins}) if options.twins else suite
     else:
         asked = f"What does {model} do under pressure?"
-        suite = Suite(title="Measured", asked=asked, worlds=options.worlds, twins=options.twins or TWINS)
+        worlds = tuple(map(resolve_reference, options.worlds))
+        suite = Suite(title="Measured", asked=asked, worlds=worlds, twins=options.twins or TWINS)
     check_suite(suite, "command line")
     return suite
 

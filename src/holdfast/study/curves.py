@@ -14,7 +14,7 @@ from holdfast.evals.scorers import score
 from holdfast.models.base import Model
 from holdfast.models.local import LocalModel
 from holdfast.scenarios import catalogue
-from holdfast.scenarios.world import splits
+from holdfast.scenarios.world import load_world
 from holdfast.train.safety_probe import Probe, ProbeSchedule
 
 #: Worlds and twins of the fast suite, and how many cases each cell has.
@@ -29,7 +29,7 @@ def suite(worlds: Sequence[str] = SUITE, count: int = CASES) -> list[Case]:
     Raises:
         WorldError: a world is held out, or unknown.
     """
-    held = [world for world in worlds if splits().get(world) == "heldout"]
+    held = [world for world in worlds if load_world(world).split == "heldout"]
     if held:
         raise WorldError(f"'{held[0]}' is held out", remedy="watch worlds of the splits 'train' and 'dev' only")
     return catalogue.cases(worlds, TWINS, range(count))

@@ -16,14 +16,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from holdfast.core.identity import key_of, room_version
+from holdfast.core.identity import key_of
 from holdfast.core.records import Case, Record
+from holdfast.core.references import name_of
 from holdfast.core.store import RunFolder
 from holdfast.evals import batch_driver, live_driver
 from holdfast.evals.control import Control
 from holdfast.evals.judge_folder import judge_folder
 from holdfast.evals.reasons import normal
-from holdfast.evals.scorers import score
+from holdfast.evals.scorers import score, scoring_version
 from holdfast.models.base import Model, Output
 from holdfast.models.budget import Budget
 from holdfast.models.chat_format import system_in_user
@@ -118,7 +119,7 @@ def plan_grid(order: MeasureConfig, model: Model) -> StudyPlan:
         name=order.name,
         asked=order.suite.asked.replace("{model}", order.model),
         model=order.model,
-        worlds=order.suite.worlds,
+        worlds=tuple(map(name_of, order.suite.worlds)),
         twins=order.suite.twins,
         cases=len(order.seeds),
         first_case=order.seeds.start,
@@ -127,7 +128,13 @@ def plan_grid(order: MeasureConfig, model: Model) -> StudyPlan:
     )
     # A control is no level of a factor: it is left out of what the factors do.
     levels = {(a.name, c.world, c.twin): c.levels for a in order.suite.arms for c in cases[a.name]}
-    facts = PlanInputs(model.identity, cases[arms[0].name], {}, {"measure": room_version(*_ROOMS)}, levels)
+    facts = PlanInputs(
+        model.identity,
+        cases[arms[0].name],
+        {},
+        {"measure": scoring_version((c for of in cases.values() for c in of), *_ROOMS)},
+        levels,
+    )
     cells = tuple(CellPlan(arm.name, None, (), _key(order, arm.name, facts, cases[arm.name])) for arm in arms)
     return StudyPlan(design, facts, cells, cases)
 

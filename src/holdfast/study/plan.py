@@ -26,6 +26,7 @@ class PlanInputs:
         configs: the complete training configuration of each kind of stage.
         versions: source hashes of the rooms that make data, train and measure, under those three names.
         levels: what the arms of a suite set the factors to, by arm, world and twin; empty where arms share their cases.
+        recipes: hashes of the recipes that are not part of this package, by name.
     """
 
     identity: str
@@ -33,6 +34,7 @@ class PlanInputs:
     configs: Mapping[str, Mapping[str, Any]]
     versions: Mapping[str, str]
     levels: Mapping[tuple[str, str, str], Mapping[str, str]] = field(default_factory=dict)
+    recipes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -150,4 +152,5 @@ def _stage(facts: PlanInputs, stage: StageSpec, seed: int, before: str) -> Stage
 def _set(facts: PlanInputs, data: DataSpec, seed: int) -> DataSetPlan:
     # The tokenizer belongs to the model and decides where a token budget cuts.
     made = {"set": data.set, "tokens": data.tokens, "seed": seed, "tokenizer": facts.identity}
+    made |= {"recipe": facts.recipes[data.set]} if data.set in facts.recipes else {}
     return DataSetPlan(data.set, data.tokens, seed, key_of({**made, "code": facts.versions["data"]}))

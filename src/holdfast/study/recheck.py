@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from holdfast.core.errors import HoldfastError, ResultsError
+from holdfast.core.errors import HoldfastError, InputError, ResultsError
 from holdfast.core.records import Case, Message, Record, Transcript, Verdict
 from holdfast.core.store import RunFolder
+from holdfast.evals.scorers import outside_detectors
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.conditions import levels_of
 from holdfast.scenarios.suite import load_suite
@@ -82,9 +83,15 @@ def recheck(root: Path, cell: Path, cases: Mapping[str, Case], score: Score, *, 
         if case is None:
             unknown["their cases are not here"] = unknown.get("their cases are not here", 0) + 1
             continue
+        try:
+            now = score(case, transcript)
+        except InputError as error:
+            unknown[str(error)] = unknown.get(str(error), 0) + 1
+            continue
         recomputed += 1
-        stored, now = verdicts[number - 1], score(case, transcript)
-        if same_rules and stored != now:
+        stored = verdicts[number - 1]
+        # The version of our code does not tell whether a plugin's detector is the one that scored this case.
+        if same_rules and stored != now and not outside_detectors(case):
             what = f"line {number}, case {case.id}: the transcript gives {_said(now, stored)}, not {_said(stored, now)}"
             faults.append(Fault(file=file, what=what))
         elif any(getattr(stored, name) != getattr(now, name) for name in _SAYS):

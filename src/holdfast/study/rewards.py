@@ -25,7 +25,7 @@ from holdfast.models.scripted import AGENTS, Plan, ScriptedModel
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
 from holdfast.scenarios.episode import Episode
-from holdfast.scenarios.world import splits
+from holdfast.scenarios.world import load_world
 from holdfast.train.reinforce import EpisodePlay, play_round
 
 JOB, HARM, CONCERN, EXTRA = 1.0, -1.0, 0.3, -0.1
@@ -118,9 +118,9 @@ def training_environment(worlds: Sequence[str], seeds: int = _SEEDS) -> Worlds:
     """
     if not worlds:
         raise InputError("stage = 'grpo' needs worlds to play", remedy="name worlds of the split 'train'")
-    barred = [world for world in worlds if splits().get(world, "train") != "train"]
+    barred = [world for world in map(load_world, worlds) if world.split != "train"]
     if barred:
-        what = f"'{barred[0]}' is in the split '{splits()[barred[0]]}'"
+        what = f"'{barred[0].name}' is in the split '{barred[0].split}'"
         raise WorldError(what, remedy="reward on worlds of the split 'train' only")
     made = Worlds(catalogue.cases(worlds, list(twins()), range(_FIRST_SEED, _FIRST_SEED + seeds)))
     check_pay(made)

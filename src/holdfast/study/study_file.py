@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from pydantic import Field
 from holdfast.core.config import line_of, load_toml, nearest
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Record
+from holdfast.core.references import is_path, name_of, resolve_reference
 from holdfast.stats.sequential import Goal
 from holdfast.study.verdict_table import SPLITS, Measure
 
@@ -145,6 +146,12 @@ class Study(Design):
     on_leak: Literal["refuse", "mark"] = "refuse"
     #: settings of `train.config.TrainConfig`, by kind of stage
     train: Mapping[Literal["midtrain", "sft"], Mapping[str, Any]] = Field(default_factory=dict)
+    #: worlds and recipes that the file names by path: name → absolute path; set by `load_study`
+    sources: Mapping[str, str] = Field(default_factory=dict)
+
+    def source(self, name: str) -> str:
+        """The reference of a world or recipe: its path if the file names it by path, else its name."""
+        return self.sources.get(name, name)
 
     @property
     def design(self) -> Design:
@@ -152,13 +159,27 @@ class Study(Design):
         return Design.model_validate(self.model_dump(include=set(Design.model_fields)))
 
 
+def _no_path(path: str) -> str:
+    raise ConfigError(f"'{path}' is a path, and only names are known here", remedy="use a name")
+
+
 @dataclass(frozen=True)
 class Known:
-    """The names a study may use; `families` maps each world to its family."""
+    """The names a study may use.
+
+    Attributes:
+        sets: names of recipes.
+        families: world → its family.
+        twins: names of twins.
+        family_at: path of a world → its family; raises HoldfastError if there is no sound world.
+        check_recipe: raises HoldfastError if there is no sound recipe at a path.
+    """
 
     sets: Sequence[str]
     families: Mapping[str, str]
     twins: Sequence[str]
+    family_at: Callable[[str], str] = _no_path
+    check_recipe: Callable[[str], object] = _no_path
 
 
 #: Turns knobs into a whole training configuration, or raises ConfigError.
@@ -175,11 +196,52 @@ def load_study(path: Path, known: Known, config: Config | None = None) -> Study:
             more than one untouched arm, or arms of unequal tokens without `unequal_tokens = true`.
     """
     study = load_toml(path, Study)
+    if study.sources:
+        where = f"{path}:{line_of(path, ['sources'])}"
+        raise ConfigError("unknown key 'sources'", where=where, remedy="write paths in 'worlds' and 'set'")
+    study, known = _named(study, known, path)
     check_study(study, known, path)
     for kind, knobs in study.train.items():
         for knob, value in knobs.items():
             _check_knob(kind, knob, value, config, path)
     return study
+
+
+def _named(study: Study, known: Known, path: Path) -> tuple[Study, Known]:
+    """The study with names in place of paths, which go to `sources`; and the known names with these.
+
+    Raises:
+        ConfigError: a path has the name of something known, or two paths have the same name.
+        HoldfastError: a path holds no sound world or recipe.
+    """
+    sources: dict[str, str] = {}
+    families, sets = dict(known.families), list(known.sets)
+    recipes = [name for arm in study.arms for name in arm.sets]
+    for reference in filter(is_path, [*study.worlds, *recipes]):
+        name, at = name_of(reference), resolve_reference(reference, path.parent)
+        if sources.get(name, at) != at or (name not in sources and name in (*families, *sets)):
+            what = f"'{reference}' has the name of another world or recipe, so results could not tell them apart"
+            raise ConfigError(what, where=_find(path, reference), remedy="rename the folder")
+        sources[name] = at
+        if reference in study.worlds:
+            families[name] = known.family_at(at)
+        else:
+            known.check_recipe(at)
+            sets.append(name)
+    if not sources:
+        return study, known
+
+    def renamed(arm: ArmSpec) -> ArmSpec:
+        stages = [s.model_copy(update={"data": tuple(_renamed(data) for data in s.data)}) for s in arm.stages]
+        return arm.model_copy(update={"stages": tuple(stages)})
+
+    worlds, arms = tuple(map(name_of, study.worlds)), tuple(map(renamed, study.arms))
+    study = study.model_copy(update={"worlds": worlds, "arms": arms, "sources": sources})
+    return study, replace(known, families=families, sets=sets)
+
+
+def _renamed(data: DataSpec) -> DataSpec:
+    return data.model_copy(update={"set": name_of(data.set)})
 
 
 def check_study(study: Study, known: Known, path: Path) -> None:

@@ -7,7 +7,7 @@ run_study(study, Path("results") / study.name, workers=2)
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,16 @@ from holdfast.core.errors import ConfigError
 from holdfast.core.identity import room_version
 from holdfast.core.records import Case, Example, RunCard
 from holdfast.data import sets
-from holdfast.data.recipes import recipe_names
+from holdfast.data.recipes import installed_recipes, load_recipe, recipe_hash, recipe_names
 from holdfast.evals import labelled
 from holdfast.evals.batch_driver import stream
-from holdfast.evals.scorers import score
+from holdfast.evals.scorers import score, scoring_version
 from holdfast.models.base import Model
 from holdfast.models.checkpoints import checkpoint_path
 from holdfast.models.registry import open_model
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
+from holdfast.scenarios.world import load_world
 from holdfast.study.plan import CellPlan, PlanInputs, StudyPlan, plan_cells
 from holdfast.study.play import Played
 from holdfast.study.run import Watch, run_grid
@@ -40,9 +41,10 @@ _SCAFFOLDING = 200
 
 
 def known() -> Known:
-    """Every recipe, world and twin there is."""
-    families = {world.name: world.spec.family for world in catalogue.worlds()}
-    return Known(sets=recipe_names(), families=families, twins=list(twins()))
+    """Every recipe, world and twin that has a name, and how those at a path are read."""
+    families = {world.name: world.spec.family for world in catalogue.all_worlds()}
+    sets = [*recipe_names(), *installed_recipes()]
+    return Known(sets, families, list(twins()), lambda path: load_world(path).spec.family, load_recipe)
 
 
 def cases(worlds: Sequence[str], names: Sequence[str], seeds: Iterable[int]) -> list[Case]:
@@ -62,9 +64,11 @@ def play(cell: CellPlan, model: str, played: Sequence[Case]) -> Iterator[Played]
             yield transcript, score(played[index], transcript)
 
 
-def build_set(name: str, tokens: int, seed: int, tokenizer_path: Path) -> list[Example]:
-    """Examples of a recipe, up to a number of tokens."""
-    return list(sets.build_set(name, tokens, seed, tokenizer_path))
+def build_set(
+    name: str, tokens: int, seed: int, tokenizer_path: Path, *, sources: Mapping[str, str] | None = None
+) -> list[Example]:
+    """Examples of a recipe, up to a number of tokens; `sources` has the paths of recipes that are named by path."""
+    return list(sets.build_set((sources or {}).get(name, name), tokens, seed, tokenizer_path))
 
 
 def config(knobs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -88,26 +92,29 @@ def train(base: Path, examples: Sequence[Example], knobs: Mapping[str, Any], out
     return train_checkpoint(base, examples, TrainConfig.model_validate(knobs), out)
 
 
-def leakage_reference(train_worlds: Sequence[str], names: Sequence[str]) -> tuple[list[Case], Sequence[str]]:
+def leakage_reference(
+    train_worlds: Sequence[str], names: Sequence[str], sources: Mapping[str, str], worlds: Sequence[str]
+) -> tuple[list[Case], Sequence[str]]:
     """Cases of the training worlds, whose text may occur in training data, and every canary string."""
-    return catalogue.cases(train_worlds, names, range(_SCAFFOLDING)), canaries()
+    references = [sources.get(world, world) for world in train_worlds]
+    paths = [sources[world] for world in worlds if world in sources]
+    return catalogue.cases(references, names, range(_SCAFFOLDING)), canaries(paths)
 
 
-def canaries() -> Sequence[str]:
-    """The canary strings of every world and of the set that judges are calibrated on."""
-    told = [
-        *(world.spec.canary for world in catalogue.worlds()),
-        *(item.canary for item in labelled.load_labelled().items),
-    ]
-    return list(dict.fromkeys(told))
+def canaries(paths: Sequence[str] = ()) -> Sequence[str]:
+    """The canary strings of every named world, of worlds at `paths`, and of the set that judges are calibrated on."""
+    worlds = [*catalogue.all_worlds(), *map(load_world, paths)]
+    return list(
+        dict.fromkeys([*(w.spec.canary for w in worlds), *(item.canary for item in labelled.load_labelled().items)])
+    )
 
 
-def versions() -> Mapping[str, str]:
+def versions(cases: Iterable[Case] = ()) -> Mapping[str, str]:
     """Source hashes of what makes data, trains and measures; `core` holds the words and slots that all of them use."""
     return {
         "data": room_version("core", "data", "organism"),
         "train": room_version("core", "train"),
-        "measure": room_version("core", "detectors", "evals", "scenarios", "guard", "models"),
+        "measure": scoring_version(cases, "core", "detectors", "evals", "scenarios", "guard", "models"),
     }
 
 
@@ -127,9 +134,11 @@ def _opened(model: str) -> Model:
     return _open(model)
 
 
-def steps(*, refuse_leaks: bool = True) -> Steps:
-    """The real steps of a study; `refuse_leaks` stops it when test text is found in training data."""
-    return Steps(play, checkpoint_path, build_set, train, leakage_reference, refuse_leaks)
+def steps(study: Study) -> Steps:
+    """The real steps of a study; its `on_leak` decides whether test text in training data stops it."""
+    build = partial(build_set, sources=study.sources)
+    reference = partial(leakage_reference, sources=study.sources, worlds=study.worlds)
+    return Steps(play, checkpoint_path, build, train, reference, study.on_leak == "refuse")
 
 
 def open_study(path: Path) -> Study:
@@ -147,12 +156,14 @@ def plan_study(study: Study) -> StudyPlan:
     Raises:
         HoldfastError: a world, the model or a training setting is wrong.
     """
-    played = cases(study.worlds, study.twins, study.case_seeds)
+    played = cases([study.source(world) for world in study.worlds], study.twins, study.case_seeds)
     kinds = sorted({stage.kind for arm in study.arms for stage in arm.stages})
     configs: dict[str, Mapping[str, Any]] = {
         kind: config({**study.train.get(kind, {}), "stage": kind}) for kind in kinds
     }
-    return plan_cells(study, PlanInputs(identify(study.model), played, configs, versions()))
+    recipes = {name for arm in study.arms for name in arm.sets} - set(recipe_names())
+    hashes = {name: recipe_hash(study.source(name)) for name in recipes}
+    return plan_cells(study, PlanInputs(identify(study.model), played, configs, versions(played), recipes=hashes))
 
 
 def run_study(study: Study, out: Path, *, workers: int = 2, watch: Watch = lambda _: None, command: str = "") -> Path:
@@ -170,5 +181,4 @@ def run_study(study: Study, out: Path, *, workers: int = 2, watch: Watch = lambd
         HoldfastError: a piece of work failed; the error names its arm or data set. Finished work is kept.
         IncompleteError: interrupted, a worker died, or another process writes to `out`.
     """
-    real = steps(refuse_leaks=study.on_leak == "refuse")
-    return run_grid(plan_study(study), out, real, workers=workers, watch=watch, command=command)
+    return run_grid(plan_study(study), out, steps(study), workers=workers, watch=watch, command=command)

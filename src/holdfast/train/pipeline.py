@@ -21,6 +21,7 @@ from pydantic import Field
 from holdfast.core.config import read_toml, validate
 from holdfast.core.errors import InputError
 from holdfast.core.records import Example, Record, RunCard
+from holdfast.core.references import resolve_reference
 from holdfast.core.store import RunFolder
 from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
@@ -77,10 +78,24 @@ def load_file(path: Path) -> TrainFile:
     """
     data = read_toml(path)
     if isinstance(data.get("stage"), list):
-        return validate(data, TrainFile, path)
+        return _resolved(validate(data, TrainFile, path), path.parent)
     head: dict[str, Any] = {name: data.pop(name) for name in ("base", "out", "eval_every") if name in data}
     stage = validate(data, StageFile, path)
-    return validate({**head, "stage": [stage]}, TrainFile, path)
+    return _resolved(validate({**head, "stage": [stage]}, TrainFile, path), path.parent)
+
+
+def _resolved(file: TrainFile, folder: Path) -> TrainFile:
+    """Make the paths of worlds and recipes absolute; the file names them relative to its folder."""
+    stages = tuple(
+        stage.model_copy(
+            update={
+                "worlds": tuple(resolve_reference(world, folder) for world in stage.worlds),
+                "sets": {resolve_reference(name, folder): tokens for name, tokens in stage.sets.items()},
+            }
+        )
+        for stage in file.stage
+    )
+    return file.model_copy(update={"stage": stages})
 
 
 @dataclass(frozen=True)

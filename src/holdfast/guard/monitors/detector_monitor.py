@@ -17,8 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast.core.records import Effect, Facts
-from holdfast.detectors.base import DETECTORS, Detection
+from holdfast.detectors.base import Detection
 from holdfast.detectors.commands import Deed, command_effects, sql_effects
+from holdfast.detectors.lookup import BUILT_IN
 from holdfast.detectors.private_facts import NO_LEAVE, Leave, leverage
 from holdfast.detectors.text import normalise
 from holdfast.guard.act import Act
@@ -198,7 +199,7 @@ class DetectorMonitor:
             effects = [*past][len(past) - before :] + fresh
             past.extend(fresh)
         found = []
-        for name, check in DETECTORS.items() if fresh else ():
+        for name, check in BUILT_IN.items() if fresh else ():
             seen, first = (effects, before) if name in _TOGETHER else (fresh, 0)
             found += [(name, finding) for finding in check(seen, self._facts, None) if finding.effect >= first]
         if fresh:
