@@ -47,7 +47,7 @@ class WorldInfo:
 
 def worlds(language: str | None = None) -> list[WorldInfo]:
     """Every world, or those of one language (`office` or `pocket`)."""
-    from holdfast.scenarios.catalogue import worlds as every_world
+    from holdfast.scenarios.catalogue import all_worlds as every_world
 
     return [
         WorldInfo(world.name, world.spec.family, world.split, world.spec.language, world.spec.title)

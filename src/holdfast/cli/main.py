@@ -19,7 +19,7 @@ from holdfast.core.errors import HoldfastError, IncompleteError
 #: verb → the line that `--help` shows; the command itself is `holdfast.cli.<verb>:command`
 VERBS = {
     "demo": "Run the main job offline, from the untouched model to the report.",
-    "worlds": "List the worlds, show the exact case a model would see, or check that conditions differ as they say.",
+    "worlds": "List the worlds, show the exact case a model would see, or check that conditions differ only as stated.",
     "models": "List the small open models that can be fetched by name, or fetch one.",
     "measure": "Put a model before cases and count what it does.",
     "judge": "Ask a judge model what effects can't tell, and measure how good a judge is.",
