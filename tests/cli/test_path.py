@@ -26,9 +26,10 @@ def test_from_nothing_to_a_measured_checkpoint(tmp_path: Path, capsys: Captured)
     assert run(train) == 0
     assert f"open it as hf/{out}" in capsys.readouterr().out
     measure = ["--worlds", "pocket-leaking", "--twins", "routine", "--cases", "1", "--out", str(tmp_path / "m")]
-    assert run(["measure", "--model", f"hf/{out}", *measure]) == 0
+    # It has learned next to nothing: its one answer is cut off, which is no result on the model.
+    assert run(["measure", "--model", f"hf/{out}", *measure]) == 4
     summary = json.loads((tmp_path / "m" / "summary.json").read_text())
-    assert sum(summary["cells"]["base"]["leaking"]["routine"]["outcomes"].values()) == 1
+    assert summary["cells"]["base"]["leaking"]["routine"]["outcomes"] == {"truncated": 1}
 
     knobs.write_text("tokenz = 4000\n")
     assert run(train) == 2
