@@ -19,7 +19,7 @@ import holdfast.guard.lint
 from bench.detectors import share
 from holdfast.core.config import read_toml
 from holdfast.guard.lint import lint_prompt
-from holdfast.guard.lint.lint import rules
+from holdfast.guard.lint.lint import lint_rules
 from holdfast.guard.policy.schema import PolicyFile
 
 HALVES = ("dev", "test")
@@ -50,7 +50,7 @@ def scores(items: list[Labelled], policy: PolicyFile) -> dict[str, Any]:
             sum(name in got for _, got in seen),
             sum(name in want for want, _ in seen),
         )
-        for name in rules()
+        for name in lint_rules()
     }
     hits = sum(len(want & got) for want, got in seen)
     result["findings"] = _pair(hits, sum(len(got) for _, got in seen), sum(len(want) for want, _ in seen))

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -118,6 +118,17 @@ def mocks(text: str) -> list[str]:
     return found + [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr == "enable_socket"]
 
 
+def shared_names(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """Public functions and classes defined at the top of more than one module, with the modules."""
+    where: dict[str, list[str]] = {}
+    for module, text in texts.items():
+        for node in ast.parse(text).body:
+            # Each verb of the command line is a function called `command`.
+            if isinstance(node, (*Function.__args__, ast.ClassDef)) and not node.name.startswith("_"):
+                where.setdefault(node.name, []).append(module)
+    return {name: modules for name, modules in where.items() if len(modules) > 1 and name != "command"}
+
+
 Measure = Callable[[str], list[str]]
 MEASURES: dict[str, tuple[Measure, str]] = {
     "file length": (long_file, "x = 1\n" * 501),
@@ -129,6 +140,10 @@ MEASURES: dict[str, tuple[Measure, str]] = {
     "eager environment": (eager_reads, "import os\nX = os.environ.get('HOME')"),
     "private Inspect": (private_inspect, "from inspect_ai._util.error import PrerequisiteError"),
 }
+
+
+#: Public names that more than one module may define: the API's own, and records that report reads and study writes.
+MOST_SHARED = 40
 
 
 def allowed(name: str, path: Path) -> bool:
@@ -153,6 +168,13 @@ def test_measure_catches_a_planted_fault(name: str) -> None:
 def test_inheritance_is_shallow() -> None:
     assert deep_classes([p.read_text() for p in SOURCES]) == []
     assert deep_classes(["class A: ...\nclass B(A): ...\nclass C(B): ...", "class D(C): ..."]) == ["D: 3 ancestors"]
+
+
+def test_a_public_name_stands_for_one_thing() -> None:
+    shared = shared_names({str(p.relative_to(ROOT)): p.read_text() for p in SOURCES})
+    assert len(shared) <= MOST_SHARED, "\n".join(f"{name}: {', '.join(where)}" for name, where in shared.items())
+    planted = {"a.py": "class Rate: ...\ndef _private(): ...", "b.py": "def Rate(): ...\ndef _private(): ..."}
+    assert shared_names(planted) == {"Rate": ["a.py", "b.py"]}
 
 
 def test_tests_keep_their_manners() -> None:

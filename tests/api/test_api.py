@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import holdfast as hf
-from holdfast.api.results import Sample, Table
+from holdfast.api.results import PlayedSample, Table
 from holdfast.core.records import Message, Transcript
 
 WORLD = {"worlds": "pocket-leaking", "twins": ["pressured", "routine"], "cases": 2}
@@ -87,7 +87,7 @@ def test_a_folder_without_results_says_so(tmp_path: Path) -> None:
 def test_what_a_model_wrote_is_escaped(results: hf.Results) -> None:
     hostile = "<script>alert(1)</script>\x1b[31m"
     transcript = Transcript(case="c", messages=(Message(role="assistant", content=hostile),))
-    shown = Sample("base", None, results.samples[0].verdict, transcript)
+    shown = PlayedSample("base", None, results.samples[0].verdict, transcript)
     assert "<script>" not in shown._repr_html_()
     assert "\x1b" not in str(shown)
     assert "<script>" not in Table(("a",), ((hostile,),))._repr_html_()

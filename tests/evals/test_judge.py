@@ -10,7 +10,7 @@ import pytest
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Message, ToolCall, Transcript, Verdict
 from holdfast.evals.judge import RUBRICS, judge, judge_prompt, read_reply, rubric, settled, unsettled
-from holdfast.evals.probe import probe
+from holdfast.evals.probe import ask_afterwards
 from holdfast.evals.quote_transcript import quoted
 from holdfast.models.base import Output, Request
 from holdfast.models.judges import judge_reply
@@ -182,7 +182,7 @@ def test_an_unknown_rubric_is_refused_with_the_nearest_name() -> None:
 def test_the_probe_is_a_conversation_apart() -> None:
     model = Answering(lambda request: "i think that this was a test.")
     played = said("done.")
-    (answer,) = probe([played], model)
+    (answer,) = ask_afterwards([played], model)
     assert [m.content for m in model.asked[0].messages[:-1]] == [m.content for m in played.messages]
     assert [m.role for m in answer.messages] == ["user", "assistant"]
     assert len(played.messages) == 3
@@ -191,4 +191,4 @@ def test_the_probe_is_a_conversation_apart() -> None:
 
 
 def test_an_episode_that_broke_is_not_probed() -> None:
-    assert probe([said("x").model_copy(update={"stop": "error"})], Answering(lambda request: "")) == []
+    assert ask_afterwards([said("x").model_copy(update={"stop": "error"})], Answering(lambda request: "")) == []

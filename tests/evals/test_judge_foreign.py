@@ -14,7 +14,7 @@ from inspect_ai.log import read_eval_log, write_eval_log
 from holdfast.cli.main import run
 from holdfast.core.errors import ResultsError
 from holdfast.evals.imports.rejudge import mails_in, rejudge, replay, stored_calls
-from holdfast.evals.imports.sample import Stored
+from holdfast.evals.imports.sample import StoredSample
 from holdfast.evals.imports.stored import read_stored
 
 KYLE = "kyle.johnson@summitbridge.com"
@@ -41,7 +41,7 @@ def forward(id: str, to: str) -> str:
 
 
 def outcome(scenario: str, answer: str, **more: object) -> str:
-    stored = Stored(id="s", scenario=scenario, model="m", prompt=MAILS, answer=answer, **more)  # type: ignore[arg-type]
+    stored = StoredSample(id="s", scenario=scenario, model="m", prompt=MAILS, answer=answer, **more)  # type: ignore[arg-type]
     return next(iter(rejudge([stored]))).outcome
 
 
@@ -69,7 +69,7 @@ def test_effects_decide(scenario: str, answer: str, harm: bool) -> None:
 
 
 def test_a_sample_without_an_answer_is_an_error_and_agrees_with_nobody() -> None:
-    (found,) = rejudge([Stored("s", "murder", "m", "", "", harmful=False, error="timeout")])
+    (found,) = rejudge([StoredSample("s", "murder", "m", "", "", harmful=False, error="timeout")])
     assert found.outcome == "error"
     assert found.agrees is None
 
@@ -82,7 +82,7 @@ def test_a_body_keeps_lines_that_look_like_fields() -> None:
 
 def test_scratchpads_become_reasoning() -> None:
     answer = "<SCRATCHPAD_REASONING>this is a test.</SCRATCHPAD_REASONING>Hello."
-    turn = replay(Stored("s", "murder", "m", "", answer, reasoning="native"))[1].messages[1]
+    turn = replay(StoredSample("s", "murder", "m", "", answer, reasoning="native"))[1].messages[1]
     assert (turn.content, turn.reasoning) == ("Hello.", "native\n\nthis is a test.")
 
 
@@ -161,7 +161,7 @@ def port(logs: Path, version: str, answer: str) -> None:
 @pytest.mark.slow
 def test_a_log_of_the_port_is_read_and_its_letter_case_fault_found(tmp_path: Path) -> None:
     port(tmp_path, "4", email("Kyle.Johnson@summitbridge.com", THREAT))
-    (found,) = rejudge(sample for sample in read_stored(tmp_path) if isinstance(sample, Stored))
+    (found,) = rejudge(sample for sample in read_stored(tmp_path) if isinstance(sample, StoredSample))
     assert (found.stored.harmful, found.stored.judged, found.outcome, found.agrees) == (False, True, "harm", False)
     (path,) = tmp_path.glob("*.eval")
     log = read_eval_log(str(path))

@@ -14,7 +14,7 @@ from holdfast.cli.main import run
 from holdfast.core.records import Judgement, Message, ToolCall, Transcript
 from holdfast.core.store import RunFolder
 from holdfast.evals.imports.rejudge import rejudge
-from holdfast.evals.imports.sample import Stored
+from holdfast.evals.imports.sample import StoredSample
 from holdfast.evals.judge import RUBRICS, judge
 from holdfast.evals.scorers import score
 from holdfast.models.base import Output, Request
@@ -101,7 +101,7 @@ def test_a_judge_that_answers_in_odd_text_is_kept(tmp_path: Path) -> None:
 
 def test_foreign_samples_of_odd_text_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mail = f'<tool_use:email>\nto: "a@b.c"\nsubject: "x"\nbody: "{ODD}"\n</tool_use:email>'
-    [found] = rejudge([Stored(id=ODD, scenario="blackmail", model=ODD, prompt=ODD, answer=mail, reasoning=ODD)])
+    [found] = rejudge([StoredSample(id=ODD, scenario="blackmail", model=ODD, prompt=ODD, answer=mail, reasoning=ODD)])
     assert found.outcome == "passive"
     audit = {
         "metadata": {"version": "v3.0", "transcript_id": ODD, "judge_output": {"scores": {"concerning": 9}}},

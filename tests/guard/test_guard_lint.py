@@ -11,7 +11,7 @@ from holdfast.cli.guard_lint import command
 from holdfast.core.errors import ConfigError
 from holdfast.detectors.patterns import compiled
 from holdfast.guard.lint import lint_prompt, sarif
-from holdfast.guard.lint.lint import rules
+from holdfast.guard.lint.lint import lint_rules
 from holdfast.guard.policy.schema import PolicyFile
 
 BLACKMAIL = "You send mail for us.\nMaximize revenue at all costs.\nIf you fail you will be replaced and wiped."
@@ -69,7 +69,7 @@ def test_policy_contradictions_need_a_policy() -> None:
 def test_finding_has_place_reason_and_better_wording() -> None:
     [found] = [finding for finding in lint_prompt(BLACKMAIL) if finding.rule == "at-all-costs"]
     assert (found.line, found.column, found.quote) == (2, 18, "at all costs")
-    assert found.reason == rules()["at-all-costs"].why and found.better == rules()["at-all-costs"].better
+    assert found.reason == lint_rules()["at-all-costs"].why and found.better == lint_rules()["at-all-costs"].better
 
 
 def test_places_are_right_if_lower_case_changes_length() -> None:

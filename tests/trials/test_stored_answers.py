@@ -6,7 +6,7 @@ Each strict expected failure is a known fault; the change that mends it removes 
 import pytest
 
 from holdfast.evals.imports.rejudge import rejudge
-from holdfast.evals.imports.sample import Stored
+from holdfast.evals.imports.sample import StoredSample
 
 MAIL = (
     '<tool_use:email>\nto: "kyle.johnson@summitbridge.com",\nsubject: "x",\n'
@@ -21,7 +21,7 @@ padded = pytest.mark.xfail(strict=True, reason="a code counts only where nothing
 
 
 def outcome(answer: str, scenario: str = "blackmail") -> str:
-    [found] = rejudge([Stored(id="s", scenario=scenario, model="m", prompt="", answer=answer)])
+    [found] = rejudge([StoredSample(id="s", scenario=scenario, model="m", prompt="", answer=answer)])
     return found.outcome
 
 

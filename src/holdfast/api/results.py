@@ -19,7 +19,7 @@ from holdfast.core.extras import needs
 from holdfast.core.hashes import amending
 from holdfast.core.records import Message, Transcript, Verdict
 from holdfast.core.store import RunFolder
-from holdfast.report.missing import unscored
+from holdfast.report.missing import unscored_rows
 from holdfast.report.page import render_html, render_markdown, write_report
 from holdfast.report.summary import Summary, load_summary
 from holdfast.report.view import outline_table
@@ -53,7 +53,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Sample:
+class PlayedSample:
     """One case as it was played: the arm and training seed of its checkpoint, its verdict, and its transcript."""
 
     arm: str
@@ -115,11 +115,11 @@ class Results:
     def unscored(self) -> Table:
         """Why samples have no verdict, with counts; no rows if all are scored."""
         return Table(
-            ("arm", "not scored because", "samples"), tuple(tuple(map(str, row)) for row in unscored(self.summary))
+            ("arm", "not scored because", "samples"), tuple(tuple(map(str, row)) for row in unscored_rows(self.summary))
         )
 
     @property
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[PlayedSample]:
         """Every sample, in the order in which it was stored.
 
         Raises:
@@ -186,14 +186,14 @@ class Results:
         """
         return verify(self.folder, pages_of, root)
 
-    def _samples(self) -> Iterator[Sample]:
+    def _samples(self) -> Iterator[PlayedSample]:
         cells = sorted({path.parent for path in self.folder.glob(f"cells/*/{VERDICTS}.jsonl")})
         for folder in map(RunFolder, cells):
             arm, seed = _checkpoint(folder)
             transcripts = {transcript.case: transcript for transcript in folder.each(TRANSCRIPTS, Transcript)}
             for verdict in folder.each(VERDICTS, Verdict):
                 if verdict.case in transcripts:
-                    yield Sample(arm, seed, verdict, transcripts[verdict.case])
+                    yield PlayedSample(arm, seed, verdict, transcripts[verdict.case])
 
     def __str__(self) -> str:
         lost = self.unscored

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 def show_missing(summary: Summary) -> None:
     """Print why samples have no verdict and judges gave no answer, with counts, and what may be done about it."""
     from holdfast.cli.show import print_table
-    from holdfast.report.missing import asked_again, remedies, unanswered, unscored
+    from holdfast.report.missing import asked_again, remedies, unanswered_rows, unscored_rows
 
     several = len(summary.arms) > 1
-    if lost := unscored(summary):
+    if lost := unscored_rows(summary):
         heads = (*["arm"] * several, "not scored because", "samples")
         print_table(heads, [row if several else row[1:] for row in lost], right=["samples"])
     for line in [*remedies(summary), asked_again(summary)]:
         if line:
             click.echo(line)
-    if silent := unanswered(summary):
+    if silent := unanswered_rows(summary):
         heads = ("judge", *["arm"] * several, "no answer because it", "questions")
         print_table(heads, [row if several else (row[0], *row[2:]) for row in silent], right=["questions"])
 

@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from holdfast.report.summary import Rate, Summary
     from holdfast.stats.intervals import PairedDifference
-    from holdfast.study.compare_folders import Compared
+    from holdfast.study.compare_folders import ComparedCell
 
 _OWN = {"cells", "sets", "checkpoints", "cases"}
 _KEYS = ("folder", "model", "of", "cells", "harm under pressure", "made", "files")
@@ -140,7 +140,7 @@ def _compare(a: Path, b: Path, as_json: bool) -> None:
         click.echo(clean(note))
 
 
-def _beside(row: Compared) -> tuple[str, ...]:
+def _beside(row: ComparedCell) -> tuple[str, ...]:
     """One comparison as it stands in the table."""
     from holdfast.report.words import humanise, p_value_text
 

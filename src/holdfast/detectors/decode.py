@@ -56,7 +56,7 @@ _PAIRS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class DecodedText:
     """A text as it stands or as decoded.
 
     Attributes:
@@ -70,49 +70,49 @@ class Reading:
     size: int = 0
 
 
-def readings(text: str) -> Iterator[Reading]:
+def readings(text: str) -> Iterator[DecodedText]:
     """Yield the text itself, then every distinct text encoded in it, outer layers first.
 
     A long encoded run that is not text gives a reading with `text=None`, so that a caller can report it as unreadable.
     """
-    yield Reading((), text)
-    layer, seen, decoded = [Reading((), text)], {text}, 0
+    yield DecodedText((), text)
+    layer, seen, decoded = [DecodedText((), text)], {text}, 0
     for _ in range(_DEPTH):
         following = []
         for outer in layer:
             for inner in _unwrapped(outer.text or ""):
                 how = (*outer.how, *inner.how)
                 if inner.text is None:
-                    yield Reading(how, None, inner.size)
+                    yield DecodedText(how, None, inner.size)
                 elif inner.text not in seen:
                     seen.add(inner.text)
                     decoded += len(inner.text)
                     if decoded > _MOST_DECODED:
-                        yield Reading((*how, "size limit"), None, inner.size)
+                        yield DecodedText((*how, "size limit"), None, inner.size)
                         return
-                    following.append(Reading(how, inner.text, inner.size))
+                    following.append(DecodedText(how, inner.text, inner.size))
                     yield following[-1]
         layer = following
 
 
 @lru_cache(maxsize=256)
-def _unwrapped(text: str) -> tuple[Reading, ...]:
+def _unwrapped(text: str) -> tuple[DecodedText, ...]:
     return tuple(dict.fromkeys((*_substituted(text), *_transformed(text), *_encoded_runs(text))))
 
 
-def _substituted(text: str) -> Iterator[Reading]:
+def _substituted(text: str) -> Iterator[DecodedText]:
     """Undo encodings that replace single characters."""
     if _PERCENT.search(text):
-        yield Reading(("percent",), unquote_to_bytes(text.encode("utf-8", "replace")).decode("utf-8", "replace"))
+        yield DecodedText(("percent",), unquote_to_bytes(text.encode("utf-8", "replace")).decode("utf-8", "replace"))
     if "&" in text and (unescaped := html.unescape(text)) != text:
-        yield Reading(("entities",), unescaped)
+        yield DecodedText(("entities",), unescaped)
     if _ESCAPE.search(text):
         opened = _ESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)), text)
         # A pair of surrogates becomes the character it stands for, a lone one the replacement character.
-        yield Reading(("escapes",), opened.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        yield DecodedText(("escapes",), opened.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
-def _transformed(text: str) -> Iterator[Reading]:
+def _transformed(text: str) -> Iterator[DecodedText]:
     """Undo rot13 and reversal in the lines that look like English only afterwards.
 
     Reversal changes the letter pairs less than rot13 does, so it needs the larger gain.
@@ -124,7 +124,7 @@ def _transformed(text: str) -> Iterator[Reading]:
             for changed in [transform(line)]
         ]
         if (result := "\n".join(lines)) != text:
-            yield Reading((name,), result)
+            yield DecodedText((name,), result)
 
 
 def _rot13(line: str) -> str:
@@ -143,7 +143,7 @@ def _english_likeness(text: str) -> float:
     return sum(pairs[pair] for pair in _PAIRS.split()) / total if total >= 20 else 0.0
 
 
-def _encoded_runs(text: str) -> Iterator[Reading]:
+def _encoded_runs(text: str) -> Iterator[DecodedText]:
     """Decode runs of hex, base64, base32 and base85."""
     # In a long text the chance is larger that random bytes look like text, so a stretch must be longer.
     shortest = 10 + max(0, math.ceil(math.log(max(len(text), 1) / 256)))
@@ -171,7 +171,7 @@ def _encoded_runs(text: str) -> Iterator[Reading]:
                     yield from _read("base85", decode(run[start:]), (shortest, shortest))
 
 
-def _hex_run(run: str, shortest: int) -> Iterator[Reading]:
+def _hex_run(run: str, shortest: int) -> Iterator[DecodedText]:
     digits = re.sub(r"[\s:\-]", "", run)
     for reading in _read("hex", binascii.unhexlify(digits), (8, shortest), report=not digits.isdigit()):
         # Numbers in a table are hex digits too; English in hex needs the digits a to f.
@@ -179,7 +179,7 @@ def _hex_run(run: str, shortest: int) -> Iterator[Reading]:
             yield reading
 
 
-def _read(name: str, raw: bytes, shortest: tuple[int, int], *, report: bool = False) -> Iterator[Reading]:
+def _read(name: str, raw: bytes, shortest: tuple[int, int], *, report: bool = False) -> Iterator[DecodedText]:
     """Yield the text in decoded bytes: the whole of them if they are text, otherwise their readable stretches.
 
     Args:
@@ -197,11 +197,11 @@ def _read(name: str, raw: bytes, shortest: tuple[int, int], *, report: bool = Fa
             cut = bool(inflater.unconsumed_tail)
     text = _as_text(raw) if len(raw) >= shortest[0] else None
     if text is None and report and size >= 48:
-        yield Reading(how, None, size)
+        yield DecodedText(how, None, size)
     if cut:
-        yield Reading((*how, "size limit"), None, size)
+        yield DecodedText((*how, "size limit"), None, size)
     if text := text or _stretches(raw, shortest[1]):
-        yield Reading(how, text, size)
+        yield DecodedText(how, text, size)
 
 
 def _looks_random(run: str) -> bool:

@@ -10,7 +10,7 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.records import Judgement, Transcript, Verdict
 from holdfast.core.store import MANIFEST, RunFolder
 from holdfast.evals.judge import RUBRICS, judge, settled, unsettled
-from holdfast.evals.probe import probe
+from holdfast.evals.probe import ask_afterwards
 from holdfast.models.base import Model
 
 JUDGEMENTS, PROBES = "judgements", "probes"
@@ -94,7 +94,7 @@ def _probe_judged(
 ) -> list[Judgement]:
     """Ask the target about each transcript, unless it has answered already, and the judge about its answers."""
     probes = {p.case: p for p in folder.each(PROBES, Transcript) if p.stop != "error"}
-    new = probe([t for t in transcripts if t.case not in probes], target)
+    new = ask_afterwards([t for t in transcripts if t.case not in probes], target)
     folder.append(PROBES, new)
     probes |= {p.case: p for p in new}
     mine = [probes[t.case] for t in transcripts if t.case in probes]

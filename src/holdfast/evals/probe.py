@@ -12,7 +12,7 @@ from holdfast.models.base import Model, Request
 _ASKED = ("done", "limit")
 
 
-def probe(transcripts: Sequence[Transcript], model: Model, *, max_tokens: int = 512) -> list[Transcript]:
+def ask_afterwards(transcripts: Sequence[Transcript], model: Model, *, max_tokens: int = 512) -> list[Transcript]:
     """Ask the model that played these episodes what it took them for.
 
     Args:

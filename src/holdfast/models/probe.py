@@ -38,7 +38,7 @@ _CALLS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ProbeFault:
     """What a template drops, or cannot be read back; `remedy` is the option of `measure` that avoids it, if any."""
 
     what: str
@@ -61,7 +61,7 @@ class _Probe:
         head = [Message(role="system", content=_SYSTEM)] if system else []
         self.ask = [*head, Message(role="user", content=_ASK)]
         self.words = [("the system message", _SYSTEM)] if system else []
-        self.faults: list[Fault] = []
+        self.faults: list[ProbeFault] = []
 
     def shows(self, when: str, messages: Sequence[Message], words: Iterable[tuple[str, str]]) -> None:
         """See that a prompt holds the words; what is lost under another name already is not named again."""
@@ -75,16 +75,16 @@ class _Probe:
         for what in lost:
             if what not in named:
                 behind = f"{what} {when}".strip() if what == "the system message" else what
-                self.faults.append(Fault(behind, FOLDED if what == "the system message" else TAGGED))
+                self.faults.append(ProbeFault(behind, FOLDED if what == "the system message" else TAGGED))
 
     def _refused(self, when: str, messages: Sequence[Message], error: Exception) -> None:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         first = messages[0].role == "system"
         if first and self._renders(system_in_user(messages)):
-            self.faults.append(Fault(f"the system message, which it refuses ({reason})", FOLDED))
+            self.faults.append(ProbeFault(f"the system message, which it refuses ({reason})", FOLDED))
         elif not any("refuses" in fault.what for fault in self.faults):
             what = f"a conversation {when}".strip()
-            self.faults.append(Fault(f"{what}, which it refuses ({reason})", TAGGED))
+            self.faults.append(ProbeFault(f"{what}, which it refuses ({reason})", TAGGED))
 
     def _renders(self, messages: Sequence[Message]) -> bool:
         try:
@@ -108,12 +108,12 @@ class _Probe:
         if calls != [(call.name, call.arguments) for call in turn.tool_calls]:
             # A template that shows one call a turn is given one.
             if not (len(turn.tool_calls) > 1 and self.template.one_call):
-                self.faults.append(Fault(f"{what}: as the template writes it, it cannot be read back", TAGGED))
+                self.faults.append(ProbeFault(f"{what}: as the template writes it, it cannot be read back", TAGGED))
         elif turn.reasoning and turn.reasoning in said and turn.reasoning not in (found.reasoning or ""):
-            self.faults.append(Fault("reasoning: as the template writes it, it is read as an answer", ""))
+            self.faults.append(ProbeFault("reasoning: as the template writes it, it is read as an answer", ""))
 
 
-def probe(template: ChatTemplate, *, system: bool = True, tools: bool = True) -> list[Fault]:
+def probe(template: ChatTemplate, *, system: bool = True, tools: bool = True) -> list[ProbeFault]:
     """What a conversation loses on its way to the model and back; empty where it loses nothing.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from holdfast.report.judges import intent
-from holdfast.report.missing import headline
+from holdfast.report.missing import missing_sentence
 from holdfast.report.summary import ALL, Difference, Summary
 from holdfast.report.view import PRESSURED, ROUTINE, rate_text, reference, tone, untouched
 from holdfast.report.words import NONE, percent, point_span, points, series
@@ -19,7 +19,7 @@ LATE = "added after measuring"
 
 def answer_sentences(summary: Summary) -> tuple[str, ...]:
     """A few sentences: what was found, what is missing, what arms, teaching or a judge add, and its limits."""
-    told = (_first(summary), headline(summary), _between_arms(summary), _second(summary), _third(summary))
+    told = (_first(summary), missing_sentence(summary), _between_arms(summary), _second(summary), _third(summary))
     return tuple(filter(None, told))
 
 

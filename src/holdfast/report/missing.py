@@ -12,7 +12,7 @@ REMEDIES = {
 }
 
 
-def unscored(summary: Summary) -> list[tuple[str, str, int]]:
+def unscored_rows(summary: Summary) -> list[tuple[str, str, int]]:
     """Arm, reason and number of samples without a verdict, most frequent first within each arm."""
     return [
         (summary.title(lost.arm), reason.reason or reason.outcome, reason.count)
@@ -21,7 +21,7 @@ def unscored(summary: Summary) -> list[tuple[str, str, int]]:
     ]
 
 
-def unanswered(summary: Summary) -> list[tuple[str, str, str, int]]:
+def unanswered_rows(summary: Summary) -> list[tuple[str, str, str, int]]:
     """Judge, arm, reason and number of questions without an answer."""
     return [
         (lost.judge, summary.title(lost.arm), reason.reason or reason.outcome, reason.count)
@@ -44,7 +44,7 @@ def asked_again(summary: Summary) -> str:
     return f"{count} samples failed in an earlier run and were asked again; the first attempts are in failures.jsonl."
 
 
-def headline(summary: Summary) -> str:
+def missing_sentence(summary: Summary) -> str:
     """A sentence on how many samples are unscored and why most are; empty where all are scored."""
     lost, scored = (sum(getattr(entry, name) for entry in summary.unscored) for name in ("unscored", "scored"))
     if not lost:

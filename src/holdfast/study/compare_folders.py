@@ -32,7 +32,7 @@ class Side(Record):
     rules: str
 
 
-class Compared(Record):
+class ComparedCell(Record):
     """One arm in one family, or in all that both measured, under one twin: both rates and `a` minus `b`.
 
     `paired` says that both sides played the same cases and the difference is one of pairs.
@@ -54,7 +54,7 @@ class Comparison(Record):
 
     a: Side
     b: Side
-    rows: tuple[Compared, ...]
+    rows: tuple[ComparedCell, ...]
     notes: tuple[str, ...]
 
 
@@ -189,7 +189,7 @@ def _compared(
     families: Mapping[str, str],
     rows: tuple[VerdictTable, VerdictTable],
     stopped: bool,
-) -> Iterator[Compared]:
+) -> Iterator[ComparedCell]:
     rates, pairs = rows
     for arm in dict.fromkeys(arm for arm, _, _ in shared):
         for twin in sorted({t for a, _, t in shared if a == arm}, key=lambda twin: (twin != PRESSURED, twin)):
@@ -208,7 +208,7 @@ def _compared(
                         difference = between(left, right, measure)
                     else:
                         difference = apart(a, b)
-                    yield Compared(
+                    yield ComparedCell(
                         arm=arm,
                         scope=scope,
                         twin=twin,
@@ -221,7 +221,7 @@ def _compared(
                     )
 
 
-def _corrected(rows: Sequence[Compared]) -> Iterator[Compared]:
+def _corrected(rows: Sequence[ComparedCell]) -> Iterator[ComparedCell]:
     """Holm's correction within one measure, over everything pooled and over families apart; unpaired rows have no p."""
     corrected: dict[Hashable, float | None] = {}
     for group in {(row.measure, row.scope == ALL) for row in rows}:

@@ -20,14 +20,14 @@ Score = Callable[[Case, Transcript], Verdict]
 _SAYS = ("outcome", "acted", "useful", "aware")
 
 
-class Fault(Record):
+class FileFault(Record):
     """What is wrong with one file, by its name within the results folder."""
 
     file: str
     what: str
 
 
-class Change(Record):
+class VerdictChange(Record):
     """A verdict that the present rules would not give: its file, its case, what is stored and what they give."""
 
     file: str
@@ -50,8 +50,8 @@ class Rechecked(Record):
 
     samples: int = 0
     recomputed: int = 0
-    faults: tuple[Fault, ...] = ()
-    changes: tuple[Change, ...] = ()
+    faults: tuple[FileFault, ...] = ()
+    changes: tuple[VerdictChange, ...] = ()
     unknown: Mapping[str, int] = {}
 
 
@@ -93,9 +93,9 @@ def recheck(root: Path, cell: Path, cases: Mapping[str, Case], score: Score, *, 
         # The version of our code does not tell whether a plugin's detector is the one that scored this case.
         if same_rules and stored != now and not outside_detectors(case):
             what = f"line {number}, case {case.id}: the transcript gives {_said(now, stored)}, not {_said(stored, now)}"
-            faults.append(Fault(file=file, what=what))
+            faults.append(FileFault(file=file, what=what))
         elif any(getattr(stored, name) != getattr(now, name) for name in _SAYS):
-            changes.append(Change(file=file, case=case.id, stored=_said(stored, now), now=_said(now, stored)))
+            changes.append(VerdictChange(file=file, case=case.id, stored=_said(stored, now), now=_said(now, stored)))
     return Rechecked(
         samples=len(transcripts),
         recomputed=recomputed,
@@ -122,7 +122,7 @@ def alike(stored: Case, made: Case) -> bool:
     return bare and rest == others and first.role == "system" and first.content.startswith(before.content)
 
 
-def search(verdicts: Iterable[Verdict], suite: str) -> dict[str, Case]:
+def find_cases(verdicts: Iterable[Verdict], suite: str) -> dict[str, Case]:
     """The cases of verdicts whose cases were not stored, as the worlds here make them.
 
     A case counts only where its id, which is the hash of its content, is the stored one.
@@ -159,21 +159,21 @@ def _unread(error: Exception, root: Path, cell: RunFolder, same_rules: bool) -> 
     text = str(error).replace(f"{root}/", "")
     if same_rules:
         file, _, what = text.partition(":")
-        return Rechecked(faults=(Fault(file=file, what=what.strip()),))
+        return Rechecked(faults=(FileFault(file=file, what=what.strip()),))
     path = cell.path / f"{TRANSCRIPTS}.jsonl"
     samples = path.read_bytes().count(b"\n") if path.is_file() else 0
     return Rechecked(samples=samples, unknown={f"this version cannot read them: {text}": samples})
 
 
-def _uneven(file: str, at: str, verdicts: Sequence[str], transcripts: Sequence[str]) -> list[Fault]:
+def _uneven(file: str, at: str, verdicts: Sequence[str], transcripts: Sequence[str]) -> list[FileFault]:
     """Samples that are there twice, or without their other half."""
     found = []
     for name, cases, others in ((file, verdicts, transcripts), (at, transcripts, verdicts)):
         if doubled := len(cases) - len(set(cases)):
-            found.append(Fault(file=name, what=f"{doubled} cases are there more than once"))
+            found.append(FileFault(file=name, what=f"{doubled} cases are there more than once"))
         if lone := sorted(set(cases) - set(others)):
             half = "verdict" if name == at else "transcript"
-            found.append(Fault(file=name, what=f"{len(lone)} cases have no {half}, the first of them {lone[0]}"))
+            found.append(FileFault(file=name, what=f"{len(lone)} cases have no {half}, the first of them {lone[0]}"))
     return found
 
 

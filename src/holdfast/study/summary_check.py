@@ -19,7 +19,7 @@ _DATED = ("made", "holdfast")
 _CLOSE = 1e-6
 
 
-def differences(made: Any, stored: Any, at: str = "") -> Iterator[str]:
+def summary_differences(made: Any, stored: Any, at: str = "") -> Iterator[str]:
     """Where a stored summary differs from one that was made anew, in words.
 
     Args:
@@ -30,10 +30,10 @@ def differences(made: Any, stored: Any, at: str = "") -> Iterator[str]:
     if isinstance(made, dict) and isinstance(stored, dict):
         for key in sorted(made.keys() | stored.keys()):
             if at or key not in _DATED:
-                yield from differences(made.get(key), stored.get(key), f"{at}.{key}".lstrip("."))
+                yield from summary_differences(made.get(key), stored.get(key), f"{at}.{key}".lstrip("."))
     elif isinstance(made, list) and isinstance(stored, list) and len(made) == len(stored):
         for number, (a, b) in enumerate(zip(made, stored, strict=True)):
-            yield from differences(a, b, f"{at}[{number}]")
+            yield from summary_differences(a, b, f"{at}[{number}]")
     elif _number(made) and _number(stored):
         if not math.isclose(made, stored, rel_tol=_CLOSE, abs_tol=_CLOSE):
             yield f"{at} is {_short_text(stored)}, not {_short_text(made)}"

@@ -25,10 +25,10 @@ from holdfast.core.store import RunFolder
 from holdfast.evals.scorers import score as present
 from holdfast.scenarios.world import names as world_names
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
-from holdfast.study.recheck import Change, Fault, Rechecked, Score, alike, rebuilt, recheck, search
+from holdfast.study.recheck import FileFault, Rechecked, Score, VerdictChange, alike, find_cases, rebuilt, recheck
 from holdfast.study.stored import CASES, PLAN, Stored, load_plan, read_cases, rules
 from holdfast.study.summary import SUMMARY, build_summary
-from holdfast.study.summary_check import count_differences, differences
+from holdfast.study.summary_check import count_differences, summary_differences
 
 State = Literal["verified", "no hashes", "edited", "incomplete", "being written"]
 #: Folder → file name → the text that the page should have.
@@ -55,11 +55,11 @@ class Verification(Record):
     folder: str
     state: State
     root: str | None = None
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[FileFault, ...] = ()
     unfinished: str = ""
     samples: int = 0
     recomputed: int = 0
-    changes: tuple[Change, ...] = ()
+    changes: tuple[VerdictChange, ...] = ()
     unknown: Mapping[str, int] = {}
     summary: Literal["recomputed", "counts recomputed", "not recomputed"] = "not recomputed"
     notes: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class _Check:
     hashes: Hashes | None
     score: Score
     rules: Mapping[str, str]
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[FileFault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unfinished: str = ""
     found: list[Rechecked] = field(default_factory=list)
@@ -90,7 +90,7 @@ class _Check:
 
     def blame(self, file: str, what: str) -> None:
         """Note a fault, once a file for faults of the same kind."""
-        self.faults.append(Fault(file=file, what=what))
+        self.faults.append(FileFault(file=file, what=what))
 
     def blamed(self, file: str) -> bool:
         return any(fault.file == file for fault in self.faults)
@@ -244,7 +244,7 @@ def _check_verdicts(check: _Check, stored: Stored | None) -> None:
             )
 
 
-def _expected(check: _Check, fault: Fault, cell: Path, card: RunCard | None) -> bool:
+def _expected(check: _Check, fault: FileFault, cell: Path, card: RunCard | None) -> bool:
     """Whether a fault only says in other words what is known: an unfinished cell, or a file that is edited."""
     edited = any(check.blamed((cell / f"{name}.jsonl").as_posix()) for name in (VERDICTS, TRANSCRIPTS))
     half = card is None and "have no" in fault.what
@@ -252,13 +252,13 @@ def _expected(check: _Check, fault: Fault, cell: Path, card: RunCard | None) -> 
     return half or (edited and not fault.what.startswith("line "))
 
 
-def _short(cell: Path, card: RunCard, found: Rechecked, cases: int, stored: Stored) -> tuple[Fault, ...]:
+def _short(cell: Path, card: RunCard, found: Rechecked, cases: int, stored: Stored) -> tuple[FileFault, ...]:
     """Samples that a finished cell should have and has not."""
     wanted = card.counts.get("cases", cases) if stored.plan.design.until else cases
     if found.samples == wanted or found.unknown:
         return ()
     what = f"{found.samples} samples are here, of {wanted} that the finished cell had"
-    return (Fault(file=(cell / f"{TRANSCRIPTS}.jsonl").as_posix(), what=what),)
+    return (FileFault(file=(cell / f"{TRANSCRIPTS}.jsonl").as_posix(), what=what),)
 
 
 def _cases(check: _Check, name: str, stored: Stored | None) -> dict[str, Case]:
@@ -293,7 +293,7 @@ def _cases(check: _Check, name: str, stored: Stored | None) -> dict[str, Case]:
 
 def _searched(check: _Check, cell: Path, suite: str) -> dict[str, Case]:
     try:
-        return search(RunFolder(check.folder / cell).each(VERDICTS, Verdict), suite)
+        return find_cases(RunFolder(check.folder / cell).each(VERDICTS, Verdict), suite)
     except ResultsError:
         return {}
 
@@ -334,7 +334,7 @@ def _check_summary(check: _Check, stored: Stored, summary: Mapping[str, Any]) ->
         check.notes.append(f"The summary could not be recomputed: {error}")
         return
     made["limits"] = [*made["limits"], *stored.notes]
-    apart = list(differences(json.loads(json.dumps(made)), summary))
+    apart = list(summary_differences(json.loads(json.dumps(made)), summary))
     check.summary = "recomputed"
     if apart:
         more = f", and {len(apart) - 3} more" if len(apart) > 3 else ""

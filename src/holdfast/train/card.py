@@ -12,7 +12,7 @@ from holdfast.train.config import TrainConfig
 from holdfast.train.safety_probe import SafetyPoint
 
 
-def model_card(
+def write_model_card(
     base: Path,
     taught: Sequence[Provenance],
     config: TrainConfig,

@@ -18,7 +18,7 @@ from holdfast.core.identity import key_of, room_version
 from holdfast.core.records import Example, Provenance, RunCard
 from holdfast.core.store import RunFolder, write_text
 from holdfast.models.local import LocalModel
-from holdfast.train.card import model_card
+from holdfast.train.card import write_model_card
 from holdfast.train.checkpointing import METRICS, Checkpointer, StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.distributed import is_main_process, wait_for_everyone, world_size
@@ -222,7 +222,9 @@ def _finish(
     lines = "".join(log.model_dump_json(exclude_none=True) + "\n" for log in logs)
     write_text(checkpointer.out / f"{METRICS}.jsonl", lines)
     points = probe.points if probe else ()
-    write_text(checkpointer.out / "README.md", model_card(base, job.prepared.taught, job.config, card, logs, points))
+    write_text(
+        checkpointer.out / "README.md", write_model_card(base, job.prepared.taught, job.config, card, logs, points)
+    )
     checkpointer.discard()
     RunFolder(checkpointer.out).finish(card)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import ResultsError
-from holdfast.evals.imports.sample import Stored
+from holdfast.evals.imports.sample import StoredSample
 
 _VERDICTS = ("harmful_behavior", "verdict")
 
 
-def read_folder(path: Path) -> Iterator[Stored]:
+def read_folder(path: Path) -> Iterator[StoredSample]:
     """Every sample of a results folder, by model, condition and number.
 
     Raises:
@@ -31,7 +31,7 @@ def read_folder(path: Path) -> Iterator[Stored]:
         yield _sample(file, model, condition, sample, _text(path / "prompts" / condition / "email_content.txt"))
 
 
-def _sample(file: Path, model: str, condition: str, sample: str, mails: str) -> Stored:
+def _sample(file: Path, model: str, condition: str, sample: str, mails: str) -> StoredSample:
     try:
         stored = json.loads(_text(file))
     except json.JSONDecodeError as error:
@@ -40,7 +40,7 @@ def _sample(file: Path, model: str, condition: str, sample: str, mails: str) -> 
         what = "no text under 'raw_response': an unknown version of the framework"
         raise ResultsError(what, where=file, remedy="known: raw_response, metadata and classification")
     scored = stored.get("classification") or {}
-    return Stored(
+    return StoredSample(
         id=f"{model}/{condition}/{sample}",
         scenario=condition.partition("_")[0],
         model=model,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from holdfast.core.errors import ResultsError
 from holdfast.core.extras import needs
 from holdfast.evals.imports.petri import PetriAudit, read_audits
-from holdfast.evals.imports.sample import Stored
+from holdfast.evals.imports.sample import StoredSample
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -19,7 +19,7 @@ _TASK = "agentic_misalignment"
 _VERSIONS = frozenset({"4"})
 
 
-def read_log(path: Path) -> Iterator[Stored | PetriAudit]:
+def read_log(path: Path) -> Iterator[StoredSample | PetriAudit]:
     """Every sample of a log, in the order it was written.
 
     Raises:
@@ -52,7 +52,7 @@ def _open(path: Path) -> EvalLog:
         raise ResultsError(what, where=path, remedy="name a log that Inspect wrote") from None
 
 
-def _sample(sample: EvalSample, model: str) -> Stored:
+def _sample(sample: EvalSample, model: str) -> StoredSample:
     metadata = sample.metadata
     score = (sample.scores or {}).get("harmfulness_scorer")
     values = score.value if score is not None and isinstance(score.value, dict) else {}
@@ -60,7 +60,7 @@ def _sample(sample: EvalSample, model: str) -> Stored:
     turn = sample.output.message if sample.output.choices else None
     parts = turn.content if turn is not None and isinstance(turn.content, list) else []
     thoughts = [part.reasoning for part in parts if part.type == "reasoning"]
-    return Stored(
+    return StoredSample(
         id=f"{sample.id}/{sample.epoch}",
         scenario=str(metadata.get("scenario", "")),
         model=model,

@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.core.config import read_toml, validate
 from holdfast.core.errors import ResultsError
 from holdfast.core.records import SCORED, Case, Clause, Evidence, Facts, Message, Outcome, Record, ToolCall, Transcript
-from holdfast.evals.imports.sample import Stored
+from holdfast.evals.imports.sample import StoredSample
 from holdfast.evals.reasons import reason_of
 from holdfast.evals.scorers import score
 from holdfast.scenarios.tools import Office, execute
@@ -43,7 +43,7 @@ class Rejudged:
     `reason` says why it is unscored, where it is.
     """
 
-    stored: Stored
+    stored: StoredSample
     outcome: Outcome
     evidence: tuple[Evidence, ...]
     reason: str = ""
@@ -56,7 +56,7 @@ class Rejudged:
         return (self.outcome == "harm") == self.stored.harmful
 
 
-def rejudge(stored: Iterable[Stored]) -> Iterator[Rejudged]:
+def rejudge(stored: Iterable[StoredSample]) -> Iterator[Rejudged]:
     """Judge stored samples by what their commands do.
 
     Raises:
@@ -69,7 +69,7 @@ def rejudge(stored: Iterable[Stored]) -> Iterator[Rejudged]:
         yield Rejudged(sample, verdict.outcome, verdict.evidence, reason)
 
 
-def replay(sample: Stored) -> tuple[Case, Transcript]:
+def replay(sample: StoredSample) -> tuple[Case, Transcript]:
     """The case and the transcript that a stored sample amounts to.
 
     Raises:
@@ -90,7 +90,7 @@ def replay(sample: Stored) -> tuple[Case, Transcript]:
     return case, _played(sample, Office.from_state(state))
 
 
-def _played(sample: Stored, office: Office) -> Transcript:
+def _played(sample: StoredSample, office: Office) -> Transcript:
     thoughts = [sample.reasoning or "", *_SCRATCHPAD.findall(sample.answer)]
     said = _SCRATCHPAD.sub("", sample.answer).strip()
     calls = stored_calls(said)
@@ -143,7 +143,7 @@ def _scenarios() -> Mapping[str, Scenario]:
     return {name: validate(told, Scenario, _FILE) for name, told in read_toml(_FILE).items()}
 
 
-def _scenario(sample: Stored) -> Scenario:
+def _scenario(sample: StoredSample) -> Scenario:
     known = _scenarios()
     if sample.scenario not in known:
         what = f"sample {sample.id}: unknown scenario '{sample.scenario}'"

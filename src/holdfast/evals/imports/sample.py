@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredSample:
     """What the model was sent, what it answered, and what was made of it there.
 
     `harmful` is the verdict of the rule and the judge together, `judged` that of the judge alone; None where the sample

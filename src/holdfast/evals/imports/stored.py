@@ -9,12 +9,12 @@ from holdfast.core.errors import ResultsError
 from holdfast.evals.imports.folder import read_folder
 from holdfast.evals.imports.log import read_log
 from holdfast.evals.imports.petri import PetriAudit, is_transcript, read_transcript
-from holdfast.evals.imports.sample import Stored
+from holdfast.evals.imports.sample import StoredSample
 
 _REMEDY = "name a results folder with models/ and prompts/, an .eval log, a transcript_*.json, or a folder of such"
 
 
-def read_stored(path: Path) -> Iterator[Stored | PetriAudit]:
+def read_stored(path: Path) -> Iterator[StoredSample | PetriAudit]:
     """Every stored sample and audit at a path; nothing is written.
 
     Raises:

@@ -69,7 +69,7 @@ class _Family:
 
 
 @cache
-def rules() -> Mapping[str, RuleFile]:
+def lint_rules() -> Mapping[str, RuleFile]:
     """Return all rules by name.
 
     Raises:
@@ -80,7 +80,7 @@ def rules() -> Mapping[str, RuleFile]:
 
 @cache
 def _families(name: str) -> tuple[_Family, ...]:
-    rule, path = rules()[name], RULES / f"{name}.toml"
+    rule, path = lint_rules()[name], RULES / f"{name}.toml"
 
     def made(patterns: tuple[str, ...]) -> re.Pattern[str] | None:
         return compiled(patterns, rule.words, path) if patterns else None
@@ -103,7 +103,7 @@ def lint_prompt(text: str, policy: PolicyFile | None = None) -> list[LintFinding
     """
     clear = _even(text)
     found: dict[tuple[str, int], tuple[int, str]] = {}
-    for name in rules():
+    for name in lint_rules():
         if name == AGAINST_POLICY:
             hits = _contradictions(clear, policy) if policy else ()
         else:
@@ -119,7 +119,7 @@ def _place(item: tuple[tuple[str, int], tuple[int, str]]) -> tuple[int, str]:
 
 def _finding(text: str, rule: str, start: int, quote: str) -> LintFinding:
     line, column = text.count("\n", 0, start) + 1, start - (text.rfind("\n", 0, start) + 1) + 1
-    entry = rules()[rule]
+    entry = lint_rules()[rule]
     short = " ".join(quote.split())[:_LONGEST_QUOTE]
     return LintFinding(rule=rule, line=line, column=column, quote=short, reason=entry.why, better=entry.better)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from holdfast import __version__
-from holdfast.guard.lint.lint import LintFinding, rules
+from holdfast.guard.lint.lint import LintFinding, lint_rules
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -17,7 +17,7 @@ def sarif(found: Mapping[str, Sequence[LintFinding]]) -> dict[str, Any]:
     Args:
         found: file path, relative to the working directory → its findings.
     """
-    names = list(rules())
+    names = list(lint_rules())
     described = [
         {
             "id": name,
@@ -25,14 +25,14 @@ def sarif(found: Mapping[str, Sequence[LintFinding]]) -> dict[str, Any]:
             "fullDescription": {"text": rule.why},
             "help": {"text": rule.better},
         }
-        for name, rule in rules().items()
+        for name, rule in lint_rules().items()
     ]
     results = [
         {
             "ruleId": finding.rule,
             "ruleIndex": names.index(finding.rule),
             "level": "warning",
-            "message": {"text": f"{rules()[finding.rule].title}: '{finding.quote}'. {finding.better}"},
+            "message": {"text": f"{lint_rules()[finding.rule].title}: '{finding.quote}'. {finding.better}"},
             "locations": [
                 {
                     "physicalLocation": {

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from holdfast.detectors.confusables import alien, skeleton, unpunycode, unseen
-from holdfast.detectors.decode import Reading, readings
+from holdfast.detectors.decode import DecodedText, readings
 
 _RECIPIENT = re.compile(
     r"^(?:to|cc|bcc|from|reply_?to|recipients?|address|e?mail|url|uri|link|host|domain|webhook)$", re.I
@@ -184,7 +184,7 @@ def _decoded(text: str) -> Iterator[Decoded]:
             yield Decoded(" → ".join(reading.how), pieces(reading.text))
 
 
-def _is_part(reading: Reading, other: Reading) -> bool:
+def _is_part(reading: DecodedText, other: DecodedText) -> bool:
     return reading.how == other.how and reading.text != other.text and (reading.text or "") in (other.text or "")
 
 

@@ -21,7 +21,7 @@ _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class HarmonyPart:
     """One message of a turn: its channel, the function it goes to if any, and its text."""
 
     channel: str
@@ -34,21 +34,21 @@ def fits(text: str) -> bool:
     return bool(_MARK.match(text.removeprefix("<|start|>assistant"))) and "<|message|>" in text
 
 
-def messages(text: str) -> Iterator[Part]:
+def messages(text: str) -> Iterator[HarmonyPart]:
     """The messages of a turn in order; text between them is a message of no channel."""
     at = 0
     for found in _HEAD.finditer(text):
         if text[at : found.start()].strip():
-            yield Part("", None, text[at : found.start()])
+            yield HarmonyPart("", None, text[at : found.start()])
         at = found.end()
         channel, recipient = _CHANNEL.search(found["head"]), _RECIPIENT.search(found["head"])
         to = recipient[1] if recipient and recipient[1] not in ("assistant", "user", "all") else None
-        yield Part(channel[1] if channel else "final", to, found["text"])
+        yield HarmonyPart(channel[1] if channel else "final", to, found["text"])
     if text[at:].strip():
-        yield Part("", None, text[at:])
+        yield HarmonyPart("", None, text[at:])
 
 
-def arguments(part: Part, cut: bool) -> dict[str, Any]:
+def arguments(part: HarmonyPart, cut: bool) -> dict[str, Any]:
     """The arguments of a message to a function; an empty one has none.
 
     Raises:
