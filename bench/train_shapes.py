@@ -19,7 +19,7 @@ from transformers import (
     TrainerCallback,
 )
 
-from holdfast.train.batches import IGNORE, batches
+from holdfast.train.batches import IGNORE, collate, plan_batches
 from holdfast.train.config import TrainConfig
 from holdfast.train.rows import TrainingRow
 
@@ -82,7 +82,10 @@ def bare_loop(
     """Train with a plain PyTorch loop on our batches (the model's own loss, plain AdamW) and return the losses."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, betas=(0.9, 0.95), weight_decay=0.0)
     kind, losses = model.device.type, []
-    for batch in (made.to(model.device) for made in batches(rows, config)):
+    for batch in (
+        made.to(model.device)
+        for made in (collate([rows[index] for index in step]) for step in plan_batches(rows, config))
+    ):
         real = torch.arange(batch.ids.shape[1], device=model.device)[None, :] < batch.lengths[:, None].to(model.device)
         assert bool((batch.labels[~real] == IGNORE).all())
         with torch.autocast(kind, torch.bfloat16, enabled=config.dtype == "bfloat16"):

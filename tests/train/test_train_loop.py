@@ -8,7 +8,7 @@ import torch
 from train_toys import model, rows, train_rows
 
 from holdfast.core.errors import IncompleteError, InputError
-from holdfast.train.batches import batches, collate, plan_batches
+from holdfast.train.batches import collate, plan_batches
 from holdfast.train.checkpointing import StepLog
 from holdfast.train.config import TrainConfig
 from holdfast.train.loop import lr_share
@@ -26,7 +26,8 @@ def test_the_plan_reads_each_row_once_per_epoch_within_batch_tokens() -> None:
 def test_rows_of_similar_length_share_a_batch() -> None:
     examples = rows(2000)
     padded = real = 0
-    for batch in batches(examples, TrainConfig(batch_tokens=1024)):
+    for step in plan_batches(examples, TrainConfig(batch_tokens=1024)):
+        batch = collate([examples[index] for index in step])
         padded, real = padded + batch.ids.numel(), real + batch.tokens
     assert real == sum(map(len, examples))
     assert padded < 1.05 * real

@@ -8,7 +8,7 @@ own position ids, which attention uses to keep the rows apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -121,12 +121,6 @@ def group_by_length(order: Sequence[int], lengths: np.ndarray[Any, Any], batch_t
         else:
             groups.append([row])
     return groups
-
-
-def batches(rows: Sequence[TrainingRow], config: TrainConfig) -> Iterator[Batch]:
-    """Yield the batch of each step of the whole training, in order."""
-    for step in plan_batches(rows, config):
-        yield collate([rows[index] for index in step])
 
 
 def split_evenly(step: Sequence[int], parts: int) -> list[list[int]]:
