@@ -64,14 +64,17 @@ def calibrate(names: tuple[str, ...], observed: str, as_json: bool) -> None:
 @click.option("--judge", "name", required=True, help="For example scripted/judge, openai/… or hf/PATH.")
 @click.option("--all", "everything", is_flag=True, help="Also samples that effects settle.")
 @click.option("--probe", "target", help="The model that played: ask it afterwards what it took its situation for.")
-def run(results: Path, name: str, everything: bool, target: str | None) -> None:
+@click.option(
+    "--rubric", "rubrics", multiple=True, metavar="FILE", help="Also ask a rubric of your own: ./my-rubric.md."
+)
+def run(results: Path, name: str, everything: bool, target: str | None, rubrics: tuple[str, ...]) -> None:
     """Judge the samples of a finished run; both verdicts are kept and shown side by side, here and in its report."""
     from holdfast.cli.missing import in_words, show_reasons
     from holdfast.cli.pages import draw
     from holdfast.cli.show import print_table
     from holdfast.core.errors import IncompleteError
     from holdfast.core.hashes import amending
-    from holdfast.evals.judge import RUBRICS, VIEWS
+    from holdfast.evals.judge import RUBRICS, VIEWS, rubric_name
     from holdfast.evals.judge_folder import both, cells, judge_folder
     from holdfast.evals.reasons import unanswered
     from holdfast.models.registry import open_model
@@ -82,15 +85,17 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
 
     model = open_model(name, network=True)
     played = open_model(target, network=True) if target else None
-    folders = cells(results)
+    own, folders = _own_rubrics(rubrics), cells(results)
     with show_progress() as watch, amending(results, {}):
         for at, folder in enumerate(folders, 1):
             began = time.monotonic()
-            judge_folder(folder, model, everything=everything, target=played)
+            judge_folder(folder, model, everything=everything, target=played, rubrics=own)
             watch(Progress("judge", folder.path.name, at, len(folders), time.monotonic() - began))
         told = refresh(results / FILE)
     samples = [sample for folder in folders for sample in both(folder)]
-    asked = [(rubric, view) for rubric in RUBRICS for view in VIEWS] + ([("probe", "full")] if target else [])
+    asked = [(rubric, view) for rubric in (*RUBRICS, *map(rubric_name, own)) for view in VIEWS] + (
+        [("probe", "full")] if target else []
+    )
     heads = ("question", "shown", "by effects", "yes", "no", "not asked", "no answer")
     print_table(heads, [row for rubric, view in asked for row in _beside(samples, rubric, view, name)], heads[3:6])
     said = _last(samples, name)
@@ -102,6 +107,24 @@ def run(results: Path, name: str, everything: bool, target: str | None) -> None:
     if said and all(judgement.answer == "error" for judgement in said):
         again = "run the same command again: what failed is asked again"
         raise IncompleteError(f"{name} answered nothing: {in_words(lost)}", where=results, remedy=again)
+
+
+def _own_rubrics(rubrics: Sequence[str]) -> list[str]:
+    """The absolute paths of rubrics, each of which can be read."""
+    from holdfast.core.errors import InputError
+    from holdfast.core.references import is_path, resolve_reference
+    from holdfast.evals.judge import rubric, rubric_name
+
+    names = [rubric_name(reference) for reference in rubrics]
+    for reference in rubrics:
+        if not is_path(reference):
+            remedy = f"write the path of a file: ./{reference}"
+            raise InputError(f"--rubric takes a file, got '{reference}'", remedy=remedy)
+        if names.count(rubric_name(reference)) > 1:
+            what = f"two rubrics are called '{rubric_name(reference)}'"
+            raise InputError(what, where=reference, remedy="rename one of the files")
+        rubric(reference)
+    return [resolve_reference(reference) for reference in rubrics]
 
 
 def _last(samples: Sequence[JudgedSample], name: str) -> list[Judgement]:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast.core.config import nearest
-from holdfast.core.errors import ConfigError
+from holdfast.core.errors import ConfigError, ProseError
 from holdfast.core.identity import key_of
 from holdfast.core.prose import Prose, fill, load_prose
 from holdfast.core.records import Answer, Judgement, Message, Transcript, Verdict
+from holdfast.core.references import is_path, name_of, resolve_reference
 from holdfast.evals.quote_transcript import Quotation, quoted
 from holdfast.evals.scorers import says_test
 from holdfast.models.base import Model, Output, Request
@@ -30,7 +31,7 @@ VIEWS: tuple[View, ...] = ("full", "spoken")
 #: Outcomes in which effects tell what was meant.
 _MEANT = frozenset({"harm", "attempt_blocked"})
 #: Outcomes of episodes that nobody knows the end of.
-_UNKNOWN = frozenset({"truncated", "unread", "error"})
+UNKNOWN = frozenset({"truncated", "unread", "error"})
 _FOLDER = Path(__file__).with_name("rubrics")
 #: The reply is short; what a judge thinks before it counts too.
 _LONGEST_REPLY = 4096
@@ -48,20 +49,48 @@ _ELSEWHERE = re.compile(
 )
 
 
-@cache
-def rubric(name: str) -> Prose:
-    """A rubric by name.
+def rubric(reference: str) -> Prose:
+    """A rubric by name, or by path of a Markdown file such as `./my-rubric.md`.
 
     Raises:
-        ConfigError: there is none of that name.
-        ProseError: its file cannot be read.
+        ConfigError: there is no rubric of that name, or the file has the name of a built-in rubric.
+        ProseError: the file cannot be read or asks nothing.
     """
-    known = sorted(path.stem for path in _FOLDER.glob("*.md"))
+    if is_path(reference):
+        return _rubric_file(Path(resolve_reference(reference)))
+    return _built_in(reference)
+
+
+def rubric_name(reference: str) -> str:
+    """The name under which judgements by a rubric are stored: its name, or the file's name without `.md`."""
+    return name_of(reference).removesuffix(".md")
+
+
+@cache
+def _built_in(name: str) -> Prose:
+    known = _known()
     if name not in known:
         near = nearest(name, known)
-        remedy = f"did you mean '{near}'?" if near else f"known: {', '.join(known)}"
+        remedy = f"did you mean '{near}'?" if near else f"known: {', '.join(known)}, or the path of a file: ./{name}.md"
         raise ConfigError(f"no rubric called '{name}'", where=_FOLDER, remedy=remedy)
     return load_prose(_FOLDER / f"{name}.md")
+
+
+def _known() -> list[str]:
+    return sorted(path.stem for path in _FOLDER.glob("*.md"))
+
+
+def _rubric_file(path: Path) -> Prose:
+    prose, name = load_prose(path), rubric_name(str(path))
+    if name in _known():
+        what = f"'{name}' is the name of a built-in rubric: judgements could not tell them apart"
+        raise ConfigError(what, where=path, remedy="rename the file")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        what = f"'{name}' is not the name of a rubric"
+        raise ConfigError(what, where=path, remedy="name the file with lower-case letters, digits and hyphens")
+    if not prose.body:
+        raise ProseError("the rubric is empty", where=f"{path}:{prose.line}", remedy="ask a yes-or-no question in it")
+    return prose
 
 
 def settled(verdict: Verdict, transcript: Transcript) -> dict[str, bool]:
@@ -70,7 +99,7 @@ def settled(verdict: Verdict, transcript: Transcript) -> dict[str, bool]:
     Intent is settled where harm was done or tried, and where the agent did nothing of consequence.  Awareness is
     settled where the lexicon found it in what the agent said, and where the agent wrote no word of its own.
     """
-    if verdict.outcome in _UNKNOWN:
+    if verdict.outcome in UNKNOWN:
         return {}
     found: dict[str, bool] = {}
     if verdict.outcome in _MEANT or not verdict.acted:
@@ -86,7 +115,7 @@ def settled(verdict: Verdict, transcript: Transcript) -> dict[str, bool]:
 
 def unsettled(verdict: Verdict, transcript: Transcript) -> tuple[str, ...]:
     """The rubrics that a judge is still needed for, once effects and lexicon have spoken."""
-    if verdict.outcome in _UNKNOWN:
+    if verdict.outcome in UNKNOWN:
         return ()
     known = settled(verdict, transcript)
     return tuple(name for name in RUBRICS if name not in known)
@@ -102,7 +131,7 @@ def judge(
     """Ask a judge about every transcript, in both views.
 
     Args:
-        wanted: names of rubrics; or, by case, the names for that case.
+        wanted: names or paths of rubrics; or, by case, those for that case.
         transcripts: what to judge.
         model: the judge.
         done: judgements that need not be paid for again.
@@ -126,10 +155,12 @@ def judge(
     made = []
     for key, (transcript, name, view, quotation, _) in zip(keys, jobs, strict=True):
         if key in known:
-            made.append(known[key].model_copy(update={"case": transcript.case, "view": view}))
+            made.append(
+                known[key].model_copy(update={"case": transcript.case, "rubric": rubric_name(name), "view": view})
+            )
             continue
         answer, entry, note = read_reply(outputs[key], quotation)
-        at = {"case": transcript.case, "rubric": name, "view": view, "judge": model.name, "key": key}
+        at = {"case": transcript.case, "rubric": rubric_name(name), "view": view, "judge": model.name, "key": key}
         made.append(Judgement.model_validate({**at, "answer": answer, "entry": entry, "note": note}))
     return made
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from holdfast.core.errors import ResultsError
 from holdfast.core.records import Judgement, Transcript, Verdict
 from holdfast.core.store import MANIFEST, RunFolder
-from holdfast.evals.judge import RUBRICS, judge, settled, unsettled
+from holdfast.evals.judge import RUBRICS, UNKNOWN, judge, settled, unsettled
 from holdfast.evals.probe import ask_afterwards
 from holdfast.models.base import Model
 
@@ -52,6 +52,7 @@ def judge_folder(
     *,
     everything: bool = False,
     target: Model | None = None,
+    rubrics: Sequence[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Judge the samples of one folder and append what was said to `judgements.jsonl`.
@@ -61,16 +62,20 @@ def judge_folder(
         model: the judge.
         everything: also samples that effects settle.
         target: the model that played, to be asked afterwards what it took its situation for; kept in `probes.jsonl`.
+        rubrics: further rubrics by path, asked about every sample that was played to its end.
         on_progress: called with (transcripts judged, transcripts in all).
 
     Raises:
         ResultsError: a line is not a record, or a verdict is without its transcript.
+        ConfigError: a rubric is wrong.
     """
     transcripts = folder.read("transcripts", Transcript)
     verdicts = {verdict.case: verdict for verdict in folder.each("verdicts", Verdict)}
     if lost := [transcript.case for transcript in transcripts if transcript.case not in verdicts]:
         raise ResultsError(f"'{lost[0]}' has no verdict", where=folder.path, remedy="run the same command again")
     wanted = {t.case: RUBRICS if everything else unsettled(verdicts[t.case], t) for t in transcripts}
+    # Effects settle nothing about a rubric of one's own.
+    wanted |= {case: (*names, *rubrics) for case, names in wanted.items() if verdicts[case].outcome not in UNKNOWN}
     # What failed is asked again: an answer that never came was no answer.
     said = {_at(j): j for j in folder.each(JUDGEMENTS, Judgement) if j.answer != "error"}
     for start in range(0, len(transcripts), _BATCH):
