@@ -14,9 +14,11 @@ from holdfast.data import recipes
 from holdfast.data.assemble import assemble
 from holdfast.data.charter import load_charter
 from holdfast.data.stages import request_of, take
+from holdfast.evals.judge import rubric
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.setup import routing
 from holdfast.models.base import Output
+from holdfast.scenarios.suite import load_suite
 from holdfast.train.pipeline import load_file
 
 
@@ -59,11 +61,21 @@ def _python(path: Path) -> None:
     ast.parse(path.read_text(encoding="utf-8"))
 
 
+def _suite(path: Path) -> None:
+    assert load_suite(str(path)).worlds
+
+
+def _rubric(path: Path) -> None:
+    assert rubric(str(path)).body
+
+
 #: What a file's name looks like → what reads it.
 READERS: dict[str, Callable[[Path], None]] = {
     r"(policy|files|private-mail)\.yaml": _policy,
     r".*/routing\.toml": _routing,
     r"lesson\.toml": _training,
+    r"mine/suite\.toml": _suite,
+    r"my-rubric\.md": _rubric,
     r"my-charter/.*\.md": _principle,
     r"letters/.*": _recipe_part,
     r".*\.py": _python,

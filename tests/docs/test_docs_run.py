@@ -104,7 +104,11 @@ HOWS: dict[str, How] = {
     r"holdfast models get": SLOW,
     r"make (demo|test)\b": How(instead=f"make --dry-run --silent -C {ROOT} demo test"),
     r"npm install @modelcontextprotocol/server-filesystem": SLOW,
-    r"(mkdir|export|cp) ": How(),
+    # The package needs its build back end and Holdfast, both of which are there, and nothing from an index.
+    r"pip install \./examples/plugin": How(
+        instead="pip install --quiet --no-deps --no-build-isolation ./examples/plugin"
+    ),
+    r"(mkdir|export|cp|sed) ": How(),
     # Wait for a person or an agent.
     r"holdfast guard run .* -- +(\\\n)? *node": How(slow=True, up="self-test denied"),
     r"holdfast guard run .*--http": How(up="self-test denied"),

@@ -1,0 +1,1 @@
+"""A world, a model, a detector and a recipe for Holdfast."""
