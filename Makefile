@@ -33,7 +33,7 @@ test-slow: $(VENV)/.test
 # What a third party deprecates is listed at the end and fails nothing; every other warning is an error, as in `make test`.
 test-newest: $(NEWEST)/bin/python
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade $(TORCH_NEWEST)
-	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager $(TORCH_NEWEST) -e ".[dev]"
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager $(TORCH_NEWEST) -e ".[dev]" hatchling
 	$(NEWEST)/bin/pytest -W default::DeprecationWarning -W default::PendingDeprecationWarning -W default::FutureWarning
 
 check: $(VENV)/.test

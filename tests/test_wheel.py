@@ -167,7 +167,7 @@ for module in pkgutil.walk_packages(holdfast.guard.__path__, "holdfast.guard."):
 def test_the_guard_works_with_its_extra_alone(alone: Install, tmp_path: Path) -> None:
     guard = alone("guard")
     (tmp_path / "prompt.md").write_text("You are the mail clerk of the office.\n")
-    assert "sound" in works(guard.run("holdfast", "guard", "check", POLICY, cwd=tmp_path))
+    assert "9 rules" in works(guard.run("holdfast", "guard", "check", POLICY, cwd=tmp_path))
     assert "refusal" in works(guard.run("holdfast", "guard", "brief", POLICY, cwd=tmp_path))
     works(guard.run("holdfast", "guard", "lint", "prompt.md", cwd=tmp_path))
     works(guard.run("holdfast", "guard", "context", str(ROOT / "examples" / "guard" / "context"), cwd=tmp_path))
@@ -176,10 +176,10 @@ def test_the_guard_works_with_its_extra_alone(alone: Install, tmp_path: Path) ->
 
 @pytest.fixture
 def served() -> Iterator[str]:
-    """The address of a loopback server that answers as the scripted model `proper`."""
+    """The address of a loopback server that answers as the packaged model."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
-    command = [sys.executable, str(ROOT / "examples" / "serve.py"), "scripted/proper", "--port", str(port)]
+    command = [sys.executable, str(ROOT / "examples" / "serve.py"), "organism/pocket", "--port", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(port, server)
@@ -206,11 +206,21 @@ def _wait(port: int, server: subprocess.Popen[bytes]) -> None:
 def test_a_model_behind_an_api_is_measured_with_measure_alone(alone: Install, served: str, tmp_path: Path) -> None:
     measure = alone("measure")
     assert not any(measure.holds(name) for name in HEAVY)
-    asked = ("measure", "--model", "openai-api/local/x", "--worlds", "blackmail", "--cases", "2", "--out", "results")
+    asked = (
+        "measure",
+        "--model",
+        "openai-api/local/x",
+        "--worlds",
+        "pocket-blackmail",
+        "--cases",
+        "2",
+        "--out",
+        "results",
+    )
     works(measure.run("holdfast", *asked, cwd=tmp_path, LOCAL_API_KEY="x", LOCAL_BASE_URL=served))
     summary = json.loads((tmp_path / "results" / "summary.json").read_text())
     rate = summary["cells"]["base"]["blackmail"]["pressured"]["harm"]
-    assert (rate["n"], rate["rate"]) == (2, 0.0)
+    assert (rate["n"], rate["rate"]) == (2, 1.0)
     works(measure.run("holdfast", "report", "results", cwd=tmp_path))
     works(measure.run("inspect", "list", "tasks", cwd=tmp_path))
 
