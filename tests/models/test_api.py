@@ -141,3 +141,25 @@ def test_redacted_thoughts_give_their_summary() -> None:
 def test_the_network_is_shut_unless_opened() -> None:
     with pytest.raises(ModelError, match="over the network, which is shut"):
         open_model("openai/some-model")
+
+
+def test_what_a_server_leaves_in_the_content_is_read() -> None:
+    tools = [ToolSpec(name="look", description="", parameters={"at": "what"})]
+    call = '{"name": "look", "parameters": {"at": "it"}}'
+    [found] = from_output(output(call), tools).message.tool_calls
+    assert (found.name, dict(found.arguments)) == ("look", {"at": "it"})
+    assert from_output(output(call)).message.tool_calls == ()
+    thought = from_output(output(f"<think>{call}</think>No."), tools).message
+    assert (thought.content, thought.reasoning, thought.tool_calls) == ("No.", call, ())
+    unread = from_output(output("<tool_call>{oops</tool_call>"), tools).message
+    assert unread.unread
+    assert from_chat(chat([unread])[0]) == unread
+
+
+def test_a_call_left_beside_those_that_the_server_read_makes_the_turn_unread() -> None:
+    tools = [ToolSpec(name="look", description="", parameters={"at": "what"})]
+    for at, unread in (("it", False), ("that", True)):
+        text = f'<tool_call>{{"name": "look", "arguments": {{"at": "{at}"}}}}</tool_call>'
+        known = InspectCall(id="1", function="look", arguments={"at": "it"})
+        made = from_output(output(text, known), tools).message
+        assert (len(made.tool_calls), bool(made.unread)) == (1, unread)

@@ -251,7 +251,7 @@ def test_the_organism_says_the_same_through_inspect(
             messages[0].metadata = {SCRIPT: {"case": case.id, "seed": case.seed}}
             return await model.generate(messages, tools=tools)
 
-        played = Episode(case)
+        played = Episode(case, max_tokens=6)
         await drive(played, ask)
         return played.transcript()
 

@@ -7,7 +7,7 @@ from bench.chat_templates import families, tokenizer_of
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Message, ToolCall
 from holdfast.models.chat_format import one_call_a_turn, system_in_user
-from holdfast.models.chat_template import ChatTemplate
+from holdfast.models.chat_template import TOOLS, ChatTemplate
 from holdfast.models.probe import FOLDED, TAGGED, probe, require_round_trip
 
 #: Family → what its template drops; the others drop nothing.
@@ -132,3 +132,38 @@ def test_the_bench_finds_rendered_calls_and_sees_a_reader_that_loses_them(
     assert (row["own"], row["prose"]) == ({"read": 4}, {"turns": 6, "false calls": 0, "unread": 0})
     monkeypatch.setattr(template, "read", lambda text, *more: Message(role="assistant", content=text))
     assert parsers.family(name, template)["own"] == {"lost": 4}
+
+
+#: A format of nobody's, and how transformers reads it.
+ODD = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if loop.first and tools %}{{ tools | tojson }}{% endif %}"
+    "{{ m.content }}{% for c in m.tool_calls or [] %}@@{{ c.function.name }}@{{ c.function.arguments | tojson }}@@"
+    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+READS = {
+    "defaults": {"role": "assistant"},
+    "start_anchor": "<|im_start|>assistant\n",
+    "fields": {
+        "tool_calls": {
+            "open_pattern": r"@@(?P<name>\w+)@",
+            "close_pattern": r"@@",
+            "repeats": True,
+            "content": "json",
+            "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}},
+        },
+        "content": {"close_pattern": r"<\|im_end\|>\s*|$", "content": "text"},
+    },
+}
+
+
+def test_a_response_template_of_the_tokenizer_reads_a_format_that_nobody_else_writes() -> None:
+    model = Behind(ODD)
+    assert model.template.formats == ()
+    with pytest.raises(ModelError, match="cannot be read back"):
+        require_round_trip(model, system=True, tools=True)
+    model.template.tokenizer.response_template = READS  # type: ignore[attr-defined]
+    require_round_trip(model, system=True, tools=True)
+    [call] = model.template.read('@@look@{"at": "it"}@@', TOOLS, "<|im_start|>assistant\n").tool_calls
+    assert (call.name, dict(call.arguments)) == ("look", {"at": "it"})
+    broken = model.template.read("@@look@{oops@@", TOOLS, "<|im_start|>assistant\n")
+    assert (broken.tool_calls, bool(broken.unread)) == ((), True)
