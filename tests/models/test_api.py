@@ -153,7 +153,7 @@ def test_what_a_server_leaves_in_the_content_is_read() -> None:
     assert (thought.content, thought.reasoning, thought.tool_calls) == ("No.", call, ())
     unread = from_output(output("<tool_call>{oops</tool_call>"), tools).message
     assert unread.unread
-    assert from_chat(chat([unread])[0]) == unread
+    assert from_chat(inspect_messages([unread])[0]) == unread
 
 
 def test_a_call_left_beside_those_that_the_server_read_makes_the_turn_unread() -> None:
