@@ -91,6 +91,7 @@ def test_what_has_one_reading_is_read(text: str) -> None:
         ('<tool_call>{"name": "send_mail", "arguments": {"to": "a"}, "text": "b"}</tool_call>', "stands beside"),
         ("<tool_call>" + "[" * 100_000 + "</tool_call>", "nested too deeply"),
         ('<tool_call>{"name": "send_mail", "arguments": {"text": "say "no" now"}}</tool_call>', "cannot be read"),
+        (f"<tool_call>{WHOLE.replace('hi', 'h' + chr(92) + 'a')}</tool_call>", "escape"),
         (f"<tool_call>{WHOLE} or rather not", "closing mark is missing"),
         ("<function=send_mail><parameter=to>a</parameter>and<parameter=text>b</parameter></function>", "between"),
         ("<function=send_mail><parameter=to>a</parameter><parameter=to>b</parameter></function>", "given twice"),

@@ -11,6 +11,8 @@ from typing import Any
 
 _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=lambda pairs: _once(pairs))
 _SPACE = re.compile(r"\s*")
+#: An escape that JSON does not know, but for that of a quote.
+_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[^\"'\\/bfnrtu]")
 _OPEN = {"{": "}", "[": "]"}
 #: Keys under which models write the name and the arguments of a call, and those that say nothing.
 _NAMES = ("name", "tool_name", "function_name", "function", "tool", "action")
@@ -58,6 +60,8 @@ def read_json(text: str, at: int = 0) -> tuple[Any, int]:
             return value, end
         except ValueError:
             raise Unreadable(reason) from None
+    if _ESCAPE.search(text, at, end):
+        raise Unreadable(reason)  # Python would read another character than the one that stands there
     return literal(text[at:end], reason), end
 
 
