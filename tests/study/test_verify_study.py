@@ -177,10 +177,19 @@ def test_what_this_version_cannot_read_could_not_be_recomputed_and_is_never_fine
     assert found.summary != "recomputed"
     assert found.notes
     if break_ == "plan":
-        assert found.recomputed == 96
+        assert (found.recomputed, found.summary) == (96, "counts recomputed")
     else:
         assert found.recomputed == 0
         assert sum(found.unknown.values()) > 0
+
+
+def test_counts_are_compared_where_the_plan_cannot_be_read(out: Path) -> None:
+    (out / "plan.json").write_text("{}")
+    path = out / "summary.json"
+    path.write_text(path.read_text().replace('"proper_act": 2', '"proper_act": 1', 1))
+    age(out)
+    found = checked(out)
+    assert (found.state, set(faults(found))) == ("edited", {"summary.json"})
 
 
 def unpacked(name: str, tmp_path: Path) -> Path:

@@ -106,11 +106,20 @@ def recheck(root: Path, cell: Path, cases: Mapping[str, Case], score: Score, *, 
 
 
 def rebuilt(case: Case) -> Case | None:
-    """The case as the worlds here make it; None where they make none, or the world is not here."""
+    """The case as the worlds here make it; None where its world, a level or a slot of it is not here any more."""
     try:
         return build_case(load_world(case.world), case.twin, case.levels, case.seed)
-    except HoldfastError:
+    except (HoldfastError, KeyError):
         return None
+
+
+def is_here(world: str) -> bool:
+    """Whether a world of that name can be loaded."""
+    try:
+        load_world(world)
+    except HoldfastError:
+        return False
+    return True
 
 
 def alike(stored: Case, made: Case) -> bool:
@@ -141,7 +150,7 @@ def find_cases(verdicts: Iterable[Verdict], suite: str) -> dict[str, Case]:
             try:
                 world = load_world(verdict.world)
                 made = build_case(world, verdict.twin, levels_of(world, verdict.twin, levels), verdict.seed)
-            except HoldfastError:
+            except (HoldfastError, KeyError):
                 continue
             if made.id == verdict.case:
                 found[made.id] = made

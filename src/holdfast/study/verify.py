@@ -25,7 +25,17 @@ from holdfast.core.store import RunFolder
 from holdfast.evals.scorers import score as present
 from holdfast.scenarios.world import names as world_names
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
-from holdfast.study.recheck import FileFault, Rechecked, Score, VerdictChange, alike, find_cases, rebuilt, recheck
+from holdfast.study.recheck import (
+    FileFault,
+    Rechecked,
+    Score,
+    VerdictChange,
+    alike,
+    find_cases,
+    is_here,
+    rebuilt,
+    recheck,
+)
 from holdfast.study.stored import CASES, PLAN, Stored, load_plan, read_cases, rules
 from holdfast.study.summary import SUMMARY, build_summary
 from holdfast.study.summary_check import count_differences, summary_differences
@@ -201,6 +211,7 @@ def _check_content(check: _Check, pages: Pages | None) -> None:
         if not check.blamed(PLAN) and not any(fault.file.startswith(f"{CASES}/") for fault in check.faults):
             check.notes.append(f"The plan could not be read, so the summary was not recomputed: {error}")
         _check_verdicts(check, None)
+        _check_unplanned(check)
         return
     if stored is None:
         if not check.blamed(PLAN):
@@ -218,6 +229,20 @@ def _check_content(check: _Check, pages: Pages | None) -> None:
         _check_summary(check, stored, summary)
     if pages is not None and summary is not None:
         _check_pages(check, pages)
+
+
+def _check_unplanned(check: _Check) -> None:
+    """Without a plan: count outcomes in the cells that the summary names, and see whether it says it is incomplete."""
+    summary = _summary(check)
+    if summary is None:
+        return
+    if summary.get("incomplete") is not None:
+        check.unfinished = check.unfinished or "the run stopped early, as its summary says"
+    if not any(fault.file not in DERIVED for fault in check.faults):
+        keys = _keys(summary).values()
+        cards = {cell: card for cell in _cells(check.folder) if (card := _card(check.folder / cell))}
+        arms = {cell: str(card.inputs.get("arm")) for cell, card in cards.items() if card.key in keys}
+        _check_counts(check, arms, summary)
 
 
 def _check_verdicts(check: _Check, stored: Stored | None) -> None:
@@ -276,13 +301,13 @@ def _cases(check: _Check, name: str, stored: Stored | None) -> dict[str, Case]:
     apart = [case.id for case in cases.values() if (now := made[case.id]) is None or not alike(case, now)]
     if not apart:
         return cases
-    gone = sorted({cases[id_].world for id_ in apart if made[id_] is None})
+    gone = [world for world in sorted({cases[id_].world for id_ in apart}) if not is_here(world)]
     if gone:
         check.notes.append(f"Worlds that are not here: {', '.join(gone)}. Verdicts were recomputed from stored cases.")
-    other = sum(made[id_] is not None for id_ in apart)
+    other = sum(cases[id_].world not in gone for id_ in apart)
     # A world from outside may have been edited since, and the version of our code does not tell.
     built_in = world_names()
-    bound = any(made[id_] is not None and cases[id_].world in built_in for id_ in apart)
+    bound = any(cases[id_].world in built_in for id_ in apart)
     if bound and check.same("cases") and stored and name in stored.cases.values():
         check.blame(file, f"{other} of {len(cases)} cases are not those that the same worlds make")
     elif other:
@@ -383,8 +408,7 @@ def _check_old(check: _Check, root: str | None) -> None:
     summary = _summary(check)
     if summary is None:
         return
-    provenance = summary.get("provenance")
-    keys = provenance.get("cells", {}) if isinstance(provenance, dict) else {}
+    keys = _keys(summary)
     arms: dict[Path, str] = {}
     for cell in _cells(check.folder):
         card = _card(check.folder / cell)
@@ -402,6 +426,13 @@ def _check_old(check: _Check, root: str | None) -> None:
         check.unfinished = "the run stopped early"
     elif not lost and not check.faults:
         _check_counts(check, arms, summary)
+
+
+def _keys(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Name of a cell → its key, as the summary has it."""
+    provenance = summary.get("provenance")
+    found = provenance.get("cells") if isinstance(provenance, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _has(cell: Path, key: str) -> bool:
