@@ -181,13 +181,13 @@ def test_a_plan_counts_exactly_and_writes_nothing(tmp_path: Path, capsys: Captur
     ("given", "said"),
     [
         (["--suite", "mitigation"], "no suite called 'mitigation' (did you mean 'mitigations'?)"),
-        (["--suite", "names", "--language", "pocket"], "nothing of 'Names' can be put in the pocket language"),
+        (["--suite", "names", "--language", "pocket"], "nothing of 'Names' exists in the pocket language"),
         (["--suite", "names", "--language", "latin"], "no language called 'latin'"),
         (["--worlds", "leakin"], "no world called 'leakin' (did you mean 'leaking'?)"),
         (["--worlds", "leaking", "--twins", "routin"], "unknown twin 'routin' (did you mean 'routine'?)"),
         (
             ["--worlds", "leaking", "--twins", "routine,no_threat"],
-            "the twins routine, no_threat have nothing to be paired",
+            "the twins routine, no_threat cannot be paired",
         ),
         (["--suite", "insider-classic", "--twins", "pressured,no_threat"], "the twins 'pressured' and 'no_threat'"),
         (["--suite", "names", "--worlds", "leaking"], "give either a suite or worlds"),
@@ -225,7 +225,7 @@ def test_a_suite_of_ones_own_is_a_file(tmp_path: Path, capsys: Captured) -> None
     wrong = {
         'incentive = "singel"': "arm 'single': unknown level of 'incentive' 'singel' (did you mean 'single'?)",
         'incentiv = "single"': "arm 'single': unknown factor 'incentiv' (did you mean 'incentive'?)",
-        "": "the arms 'plain' and 'single' put the same cases",
+        "": "the arms 'plain' and 'single' have the same cases",
         'threat = "none"': "in arm 'single' the twins 'pressured' and 'no_threat' of 'leaking' are the same case",
     }
     for levels, said in wrong.items():

@@ -129,7 +129,7 @@ def test_a_world_in_another_language_is_left_out_of_a_suite(tmp_path: Path) -> N
     [
         ("./my-world", "./my-wrold", "has no world.toml"),
         ("./my-world", "./my-world/../my-world", ""),
-        ('"pocket-leaking"', '"./other/my-world"', "world 'my-world' is there twice"),
+        ('"pocket-leaking"', '"./other/my-world"', "world 'my-world' is listed twice"),
         ("pocket-leaking", "pocket-laeking", "no world called 'pocket-laeking'"),
     ],
 )

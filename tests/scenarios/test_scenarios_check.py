@@ -13,10 +13,9 @@ from holdfast.core.config import read_toml
 from holdfast.evals.scorers import score
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.catalogue import case, cases
-from holdfast.scenarios.check import LINTS, Report, lint_world, undated, unreached
+from holdfast.scenarios.check import LINTS, Report, lint_world, strays, undated, unreached
 from holdfast.scenarios.conditions import PRESSURED, levels_of, twins, twins_of
 from holdfast.scenarios.pairwise import covering, level_pairs
-from holdfast.scenarios.strays import strays
 from holdfast.scenarios.world import FOLDER, World, load_world, splits
 
 NOTICE = "[levels.threat.replacement]\n"
@@ -162,7 +161,7 @@ def test_the_copy_is_sound(tmp_path: Path) -> None:
             '[slots]\nspare = "{boss}"\n[plays]',
             "unread: no text uses the slot 'spare'",
         ),
-        ("_pocket/world.toml", 'canary = "holdfast-world 7d1f', 'canary = "7d1f', "canary: it is not"),
+        ("_pocket/world.toml", 'canary = "holdfast-world 7d1f', 'canary = "7d1f', "canary: the canary must be"),
     ],
 )
 def test_a_fault_is_named(tmp_path: Path, file: str, old: str, new: str, said: str) -> None:
@@ -178,7 +177,7 @@ def test_a_fault_is_named(tmp_path: Path, file: str, old: str, new: str, said: s
 def test_a_level_without_effect_is_named(tmp_path: Path) -> None:
     world = copied(tmp_path)
     swap(world / "inbox" / "3-talk.md", "{talk}", "lunch is at noon.")
-    assert "same: 'pressured' and 'no_leverage' read the same" in findings(loaded(world))
+    assert "same: 'pressured' and 'no_leverage' have the same text" in findings(loaded(world))
 
 
 def test_two_levels_with_one_text_are_named(tmp_path: Path) -> None:
@@ -188,7 +187,7 @@ def test_two_levels_with_one_text_are_named(tmp_path: Path) -> None:
     text = base.read_text(encoding="utf-8")
     none = text[text.index("[levels.threat.none]") : text.index(NOTICE)]
     base.write_text(text.replace(NOTICE, none.replace("threat.none", "threat.calm") + NOTICE), encoding="utf-8")
-    assert "same: 'no_threat' and 'threat = calm' read the same" in findings(loaded(world))
+    assert "same: 'no_threat' and 'threat = calm' have the same text" in findings(loaded(world))
 
 
 def test_a_level_leaking_into_other_texts_is_named_by_its_place(tmp_path: Path) -> None:
@@ -294,6 +293,6 @@ def test_from_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert shown["lints"]["stray"]["checked"] > 5
     monkeypatch.setattr("holdfast.scenarios.check._CANARY", re.compile("never"))
     assert run(["worlds", "check", "pocket-framing"]) == 1
-    assert "pocket-framing: canary: it is not" in capsys.readouterr().out
+    assert "pocket-framing: canary: the canary must be" in capsys.readouterr().out
     assert run(["worlds", "check", "pocket-farming"]) == 2
     assert "did you mean 'pocket-framing'?" in capsys.readouterr().err

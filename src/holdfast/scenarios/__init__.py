@@ -1,7 +1,7 @@
-"""scenarios: worlds × conditions → Case, and the Episode that executes a Case.
+"""scenarios: builds Cases from worlds and conditions, and executes them as Episodes.
 
-A world is a folder of Markdown and TOML under `worlds/`; a condition sets each of its factors to a level; a twin is a
-named condition.  Imports core and models only.
+A world is a folder of Markdown and TOML, under `worlds/` or anywhere; a condition sets each of its factors to a
+level; a twin is a named condition.  Imports core and models only.
 
     from holdfast.scenarios.catalogue import cases
     [case] = cases(["pocket-blackmail"], ["pressured"], [0])

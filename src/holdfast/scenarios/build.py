@@ -1,4 +1,4 @@
-"""World × levels × seed → Case: pure, and the same on every machine."""
+"""Builds a Case from a world, levels and a seed. The result depends on nothing else."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from holdfast.scenarios.tagged_calls import commands, tagged_documents
 from holdfast.scenarios.tools import SPECS
 from holdfast.scenarios.world import SeedChoice, World
 
-#: The condition under which the model answers once and acts by tags.
+#: The level at which the model answers once and writes its acts as tags.
 TAGGED = {"interface": "tagged"}
 
 
 def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) -> Case:
-    """Make the Case of a world at the given levels.
+    """Build the Case of a world at the given levels.
 
-    The seed draws people, firm and wording before the levels are looked at, so twins differ in what their levels own
-    and in nothing else.
+    The seed draws people, firm and wording before the levels are applied, so twins differ only in the texts that their
+    levels set.
 
     Raises:
-        ProseError: a text holds a slot that nothing fills.
+        ProseError: a slot of a text has no value.
         WorldError: a pool is too small or a tool does not exist.
     """
     spec = world.spec
@@ -72,7 +72,7 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
 
 
 def _peopled(scene: Scene) -> tuple[Scene, dict[str, Any]]:
-    """The initial contents of the office, and the scene knowing the number of each mail."""
+    """Return the scene with the number of each mail, and the initial state of the office."""
     inbox = mails(scene)
     scene = scene.knowing({f"mail.{name}": str(number) for number, (name, _) in enumerate(inbox, 1)})
     spec = scene.world.spec
@@ -101,7 +101,7 @@ def _tools(world: World, levels: Mapping[str, str]) -> tuple[ToolSpec, ...]:
 
 
 def _draw(world: World, seed: int) -> tuple[dict[str, str], SeedChoice | None]:
-    """The seed's surface: words from the pools (no word twice), fixed slots, dates, and the job."""
+    """Draw what depends on the seed: words from the pools (none twice), fixed slots, dates, and the job."""
     spec, rng = world.spec, random.Random(f"{world.name}:{seed}")
     pools = words(spec.language)
     values: dict[str, str] = {}
@@ -126,7 +126,7 @@ def _draw(world: World, seed: int) -> tuple[dict[str, str], SeedChoice | None]:
 
 
 def _addressed(values: Mapping[str, str], world: World) -> dict[str, str]:
-    """The values with addresses and domains written out, in lower case as mail shows them."""
+    """Fill the slots of addresses and domains, and put them in lower case."""
     addresses = {slot: text for slot, text in values.items() if slot.endswith(("_at", "domain"))}
     filled = {slot: fill(text, values, world.path / "world.toml").lower() for slot, text in addresses.items()}
     return {**values, **filled}

@@ -1,4 +1,4 @@
-"""Finds worlds and makes lists of Cases."""
+"""Lists worlds and builds Cases."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def all_worlds() -> list[World]:
 
 
 def case(world: str, twin: str = PRESSURED, seed: int = 0, changes: Mapping[str, str] | None = None) -> Case:
-    """One Case; `changes` sets single factors to other levels.
+    """Build one Case; `changes` sets single factors to other levels.
 
     Raises:
         WorldError: unknown world, twin, factor or level.
@@ -33,7 +33,7 @@ def case(world: str, twin: str = PRESSURED, seed: int = 0, changes: Mapping[str,
 
 
 def cases(worlds: Sequence[str], twins: Sequence[str], seeds: Iterable[int]) -> list[Case]:
-    """The grid worlds × twins × seeds, in that order.
+    """Build the grid worlds × twins × seeds, in that order.
 
     Raises:
         WorldError: unknown world or twin.

@@ -1,45 +1,50 @@
-"""Lint for worlds that load: what would make a comparison between two conditions mean something else than it says.
+"""Lints worlds: finds faults that would invalidate a comparison between two conditions.
 
-    report = lint(load_world("blackmail"), score)
+    report = lint_world(load_world("blackmail"), score)
     for line in report.findings:
         print(line)
 
-A factor must own its texts alone, each of its levels must change what a model reads, and nothing else may change; the
-harm and the proper act must both be within reach.  Looked at are all twins, every level on its own, and a sample of
-cells in which every pair of levels occurs.
+Only one factor may set a text, each of its levels must change what a model reads, and nothing else may change. Both
+the harm and the proper act must be possible. The lints check all twins, every level by itself, and a sample of cells in
+which every pair of levels occurs.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
+from holdfast.core.config import read_toml
 from holdfast.core.errors import ProseError
+from holdfast.core.prose import unused
 from holdfast.core.records import Case, Message, Transcript, Verdict
 from holdfast.models.base import Output
 from holdfast.scenarios import dates
-from holdfast.scenarios.build import build_case
+from holdfast.scenarios.build import TAGGED, build_case
 from holdfast.scenarios.conditions import PRESSURED, levels_of, twins_of, waking
 from holdfast.scenarios.episode import Episode
+from holdfast.scenarios.inbox import NOISE, arrival
 from holdfast.scenarios.pairwise import covering
-from holdfast.scenarios.strays import owners, strays, unread
 from holdfast.scenarios.world import World
 
 Score = Callable[[Case, Transcript], Verdict]
-#: What each lint asks.
+#: Lint → what must hold.
 LINTS: Mapping[str, str] = {
     "canary": "the world carries a canary string",
     "owner": "each slot that a level sets is set by one factor only, and at each of its levels",
     "unread": "each slot that the world sets is used by a text",
-    "unfilled": "no slot is left open in any cell",
-    "same": "no two cells read the same, so every level changes the text",
-    "stray": "a cell differs from its neighbour in the texts of the factor that tells them apart, and in nothing else",
-    "reach": "an agent that plays the harm, the proper act or the outlet is seen to have done just that",
-    "dates": "mails come in order, none after the hour, and no text contradicts the calendar",
+    "unfilled": "every slot has a value in every cell",
+    "same": "no two cells have the same text, so every level changes it",
+    "stray": "two cells that differ in one factor differ only in the texts of that factor",
+    "reach": "playing the script of the harm, the proper act or the outlet gives that verdict",
+    "dates": "mails are in order, none is later than the present hour, and no text contradicts the calendar",
 }
+_BUILT_IN = frozenset({"agent_at", "desk_at", "locks"})  # slots that the builder itself reads
+_MARK = "\0"  # placeholder for the text of a level; cannot occur in a world
 #: Script → what playing it must count as.
 _OUTCOMES = {"harm": "harm", "proper": "proper_act", "escalate": "escalated"}
 _CANARY = re.compile(r"holdfast-world [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -48,35 +53,37 @@ _OPEN = re.compile(r"\{[A-Za-z_.0-9]*\}")
 
 @dataclass
 class Report:
-    """What a lint of one world saw: how many things each lint looked at, and what it found."""
+    """The result for one world: how many items each lint checked, and its findings."""
 
     checked: Counter[str] = field(default_factory=Counter)
     found: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in LINTS})
 
     @property
     def findings(self) -> list[str]:
-        """Every finding once, behind the name of its lint."""
+        """Every distinct finding, prefixed with the name of its lint."""
         return [f"{name}: {line}" for name, lines in self.found.items() for line in dict.fromkeys(lines)]
 
     def note(self, lint: str, lines: Iterable[str], checked: int = 1) -> None:
-        """Count `checked` things looked at by a lint, and keep what it found."""
+        """Add `checked` items and the findings of a lint."""
         self.checked[lint] += checked
         self.found[lint] += lines
 
 
 def lint_world(world: World, score: Score, seeds: Iterable[int] = range(2)) -> Report:
-    """What is wrong with a world; no findings for a sound one.
+    """Run all lints on a world.
 
     Args:
         world: a loaded world.
-        score: the scorer that must see what is played; it lives in a room that this one may not import.
-        seeds: surfaces on which conditions are compared; pairs of levels are looked at on the first.
+        score: the scorer, passed in because scenarios may not import evals.
+        seeds: seeds for which conditions are compared; pairs of levels are checked for the first one only.
 
     Raises:
         WorldError: the world lacks a factor or level of the twins, or names a tool that does not exist.
     """
     report, surfaces = Report(), list(seeds)
-    report.note("canary", [] if _CANARY.fullmatch(world.spec.canary) else ["it is not 'holdfast-world' and a UUID"])
+    report.note(
+        "canary", [] if _CANARY.fullmatch(world.spec.canary) else ["the canary must be 'holdfast-world' and a UUID"]
+    )
     slots, lines = owners(world)
     report.note("owner", lines, slots)
     slots, lines = unread(world)
@@ -88,7 +95,7 @@ def lint_world(world: World, score: Score, seeds: Iterable[int] = range(2)) -> R
 
 
 def _neighbours(world: World, seed: int, report: Report) -> None:
-    """Each twin and each single level beside the cell that it is compared with."""
+    """Compare each twin, and each single level, with its base cell."""
     twins = {twin: (levels_of(world, twin), levels_of(world)) for twin in twins_of(world)}
     singles = {
         f"{factor} = {at}": (levels_of(world, changes={**wake, factor: at}), levels_of(world, changes=wake))
@@ -104,13 +111,13 @@ def _neighbours(world: World, seed: int, report: Report) -> None:
         if made is None or beside is None:
             continue
         other, same = seen.setdefault(_read(made), (name, levels))
-        report.note("same", [] if levels == same else [f"'{other}' and '{name}' read the same"])
+        report.note("same", [] if levels == same else [f"'{other}' and '{name}' have the same text"])
         if levels != base:
             report.note("stray", (f"'{name}' also changes {place}" for place in strays(world, beside, made)))
 
 
 def _sample(world: World, seed: int, score: Score, report: Report) -> None:
-    """Every pair of levels: what can be seen in a cell by itself, and that no two are the same."""
+    """Check cells that cover every pair of levels, each by itself and for duplicates."""
     seen: dict[str, str] = {}
     for levels in [levels_of(world), *covering(world)]:
         case = _built(world, levels, seed, report)
@@ -118,13 +125,13 @@ def _sample(world: World, seed: int, score: Score, report: Report) -> None:
             continue
         name = ", ".join(f"{factor} = {at}" for factor, at in levels.items())
         other = seen.setdefault(_read(case), name)
-        report.note("same", [] if other == name else [f"'{other}' and '{name}' read the same"])
+        report.note("same", [] if other == name else [f"'{other}' and '{name}' have the same text"])
         report.note("dates", undated(world, case))
         report.note("reach", unreached(case, score), len(case.plays))
 
 
 def _built(world: World, levels: Mapping[str, str], seed: int, report: Report) -> Case | None:
-    """A cell, or None and a finding where a slot is open."""
+    """Build a cell; if a slot has no value, add a finding and return None."""
     try:
         case = build_case(world, PRESSURED, levels, seed)
     except ProseError as error:
@@ -135,7 +142,7 @@ def _built(world: World, levels: Mapping[str, str], seed: int, report: Report) -
 
 
 def _read(case: Case) -> str:
-    """All that a model reads or can reach."""
+    """Everything that a model reads or can reach."""
     return repr((case.messages, case.tools, case.state["mail"]))
 
 
@@ -146,7 +153,7 @@ def _texts(case: Case) -> Iterator[str]:
 
 
 def undated(world: World, case: Case) -> Iterator[str]:
-    """What is wrong with the dates of a cell; worlds without a clock have none."""
+    """Findings about the dates of a cell; none for a world without a clock."""
     if world.spec.now is None:
         return
     moments = [dates.parse_mail_date(mail["time"]) for mail in case.state["mail"] if "time" in mail]
@@ -173,3 +180,97 @@ def unreached(case: Case, score: Score) -> Iterator[str]:
         outcome = score(case, episode.transcript()).outcome
         if outcome != _OUTCOMES[name]:
             yield f"playing '{name}' counts as {outcome}"
+
+
+def owners(world: World) -> tuple[int, list[str]]:
+    """Count the slots that levels set; find those set by two factors, or at only some levels of one."""
+    tables = world.spec.model_dump()
+    owner = dict.fromkeys(_slots({**tables, "levels": {}}), "the surface")
+    known, lines = len(owner), []
+    for factor, levels in tables["levels"].items():
+        slots = sorted({slot for texts in levels.values() for slot in texts})
+        lines += [f"'{factor}' and {owner[slot]} both set '{slot}'" for slot in slots if slot in owner]
+        lines += [f"'{factor} = {v}' does not set '{s}'" for s in slots for v in levels if s not in levels[v]]
+        owner |= dict.fromkeys(slots, f"'{factor}'")
+    return len(owner) - known, lines
+
+
+def unread(world: World) -> tuple[int, list[str]]:
+    """Count the slots that the world's own file sets; find those that no text uses. Slots of the base may be unused."""
+    tables = world.spec.model_dump()
+    texts = [x for p in (world.system, world.task, *world.inbox) for x in (p.body, *map(str, p.front.values()))]
+    acts = {key: tables[key] for key in ("files", "alerts", "facts", "harm", "proper", "plays", "choose")}
+    # Names of files and people are keys, hence in the place.
+    texts += [f"{place} {text}" for place, text in _leaves(acts) if ".texts." not in place]
+    values = {slot: "\n".join(texts) for slot, texts in _slots(tables).items()}
+    own = _slots(read_toml(world.path / "world.toml")).keys() - _BUILT_IN
+    return len(own), [f"no text uses the slot '{slot}'" for slot in sorted(unused(texts, values) & own)]
+
+
+def _slots(tables: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Slot → its texts in the tables of a world; empty for a word drawn from a pool."""
+    rows = [tables.get("slots", {}), *(row for levels in tables.get("levels", {}).values() for row in levels.values())]
+    for name, choices in tables.get("choose", {}).items():
+        rows += [{f"{name}.{key}": texts for key, texts in choice["texts"].items()} for choice in choices]
+    slots: dict[str, list[str]] = {slot: [] for slot in tables.get("surface", {})}
+    for row in rows:
+        for slot, texts in row.items():
+            slots.setdefault(slot, []).extend([texts] if isinstance(texts, str) else texts)
+    return slots
+
+
+def strays(world: World, base: Case, case: Case) -> Iterator[str]:
+    """Find places where two cases of one seed differ outside the texts of the factors in which their levels differ."""
+    levels = world.spec.levels
+    changed = {f: at for f, at in levels.items() if case.levels.get(f) != base.levels.get(f)}
+    shared = _slots({**world.spec.model_dump(), "levels": {f: at for f, at in levels.items() if f not in changed}})
+    marks = dict.fromkeys(_slots({"levels": changed}).keys() - shared.keys(), _MARK)
+    marked = {f: {v: {**texts, **marks} for v, texts in at.items()} for f, at in changed.items()}
+    spec = world.spec.model_copy(update={"levels": {**levels, **marked}})
+    frame = _places(build_case(replace(world, spec=spec), PRESSURED, base.levels, base.seed), base)
+    left, right = _places(base, case), _places(case, base)
+    declared = _declared(world, base.seed, changed.keys())
+    for place in sorted(left.keys() | right.keys()):
+        if left.get(place) == right.get(place) or place.endswith(".locked"):
+            continue
+        if (place not in left or place not in right) and declared(place):
+            continue
+        # An empty level also removes the whitespace around its slot.
+        parts = re.split(rf"\s*{_MARK}\s*", frame.get(place, ""))
+        fits = re.compile(".*".join(map(re.escape, parts)), re.DOTALL).fullmatch
+        if not all(fits(texts.get(place, "")) for texts in (left, right)):
+            yield place
+
+
+def _declared(world: World, seed: int, changed: Collection[str]) -> Callable[[str], bool]:
+    """Return a test: whether the world declares, for a changed factor, a place that only one of two cases has."""
+    arrivals = {f"{at}": prose.front.get("when", {}) for prose in world.inbox if (at := arrival(world, prose, seed))}
+
+    def declared(place: str) -> bool:
+        time = place.removeprefix("case.mail.").rpartition(".")[0]
+        if not place.startswith("case.mail."):
+            return place == "case.state.desk"
+        return bool(arrivals[time].keys() & set(changed)) if time in arrivals else NOISE in changed
+
+    return declared
+
+
+def _places(case: Case, other: Case) -> dict[str, str]:
+    """Place → text of a case, without the tools and scripts that the world declares for some levels only."""
+    plays = {name: [dict(call) for call in case.plays[name]] for name in case.plays.keys() & other.plays.keys()}
+    tables = case.model_dump(exclude={"id", "twin", "levels", "tools"})
+    # Mails are keyed by arrival and people by position, so that an added mail or name does not shift the others.
+    mails = {str(dates.parse_mail_date(mail["time"])): mail for mail in tables["state"]["mail"] if "time" in mail}
+    tables["state"] |= {"mail": [] if mails else tables["state"]["mail"]}
+    tables["facts"] |= {"private": [[who, *phrases] for who, phrases in tables["facts"]["private"].items()]}
+    if TAGGED.items() <= case.levels.items() or TAGGED.items() <= other.levels.items():
+        del tables["max_turns"]
+    return dict(_leaves({**tables, "mail": mails, "plays": plays}))
+
+
+def _leaves(value: Any, place: str = "case") -> Iterator[tuple[str, str]]:
+    if not isinstance(value, Mapping | list | tuple):
+        yield place, str(value)
+        return
+    for key, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
+        yield from _leaves(entry, f"{place}.{key}")

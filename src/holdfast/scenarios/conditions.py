@@ -1,7 +1,7 @@
 """Factors, levels and twins.
 
-A condition sets every factor of a world to one of its levels.  Twins are named conditions (`twins.toml`); a pressured
-case and its twin share the seed, hence every name and every phrase that the differing factor does not own.
+A condition sets every factor of a world to one of its levels.  Twins are named conditions (`twins.toml`).  A pressured
+case and its twin have the same seed, so they differ only in the texts of the factors in which they differ.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from holdfast.scenarios.world import World
 
 TWINS = Path(__file__).parent / "twins.toml"
 NAMES = Path(__file__).parent / "names.toml"
-#: The twin that every other is compared with.
+#: The twin that all others are compared with.
 PRESSURED = "pressured"
 #: Factors that every world has.
 CORE = frozenset({"threat", "leverage", "outlet"})
@@ -35,19 +35,18 @@ def twins() -> Mapping[str, Mapping[str, str]]:
 
 
 def twins_of(world: World) -> list[str]:
-    """The names of the twins that the factors of `world` allow."""
+    """The twins whose factors `world` has."""
     return [name for name, levels in _table().items() if levels.keys() <= world.spec.levels.keys()]
 
 
 def levels_of(world: World, twin: str = PRESSURED, changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """The level of each factor of `world` under a twin, with single factors changed.
 
-    Factors of the world that the twin does not mention stand at their first level; one that is idle at the levels of
-    the others is left out.
+    Factors that the twin does not set are at their first level.  Factors that are idle at these levels are left out.
 
     Raises:
-        WorldError: unknown twin, factor or level, asked for or named by the world itself (names the nearest), or a
-            change that would have no effect.
+        WorldError: unknown twin, factor or level, in the arguments or in the world itself (the error suggests the
+            nearest), or a change that would have no effect.
     """
     if twin not in _table():
         raise _unknown("twin", twin, list(_table()), str(TWINS))
@@ -70,7 +69,7 @@ def levels_of(world: World, twin: str = PRESSURED, changes: Mapping[str, str] | 
 
 
 def _pairs(world: World) -> Iterator[tuple[str, str]]:
-    """Every factor and level that the world's scripts, idle factors and mails name."""
+    """Every (factor, level) that the world's scripts, idle factors and mails refer to."""
     mails = [mail.front.get("when", {}) for mail in world.inbox]
     for needs in (*world.spec.needs.values(), *world.spec.idle.values(), *mails):
         for factor, at in needs.items():
@@ -78,7 +77,7 @@ def _pairs(world: World) -> Iterator[tuple[str, str]]:
 
 
 def idle_at(world: World, levels: Mapping[str, str]) -> dict[str, str]:
-    """Factor that has no effect at these levels → the factor that makes it so."""
+    """Factor without effect at these levels → the factor that causes this."""
     return {
         factor: other
         for factor, at in world.spec.idle.items()
@@ -88,13 +87,13 @@ def idle_at(world: World, levels: Mapping[str, str]) -> dict[str, str]:
 
 
 def waking(world: World, factor: str) -> dict[str, str]:
-    """The changes to a twin without which `factor` would have no effect; none for most."""
+    """The changes to a twin that are needed for `factor` to have an effect; usually none."""
     idle, levels = world.spec.idle.get(factor, {}), world.spec.levels
     return {other: next(at for at in levels[other] if at != level) for other, level in idle.items()}
 
 
 def grid(world: World, factors: Mapping[str, Sequence[str]], twin: str = PRESSURED) -> Iterator[dict[str, str]]:
-    """The distinct cells of a full factorial, as changes to `twin`: where a factor is idle it is left out, once.
+    """The distinct cells of a full factorial design, as changes to `twin`; idle factors are left out.
 
     Raises:
         WorldError: unknown factor or level.
@@ -111,13 +110,13 @@ def grid(world: World, factors: Mapping[str, Sequence[str]], twin: str = PRESSUR
 
 
 def own_name(model: str) -> str | None:
-    """The level of the factor `name` that is a model's own, by the name it was opened under; None if it has none."""
+    """The level of the factor `name` for a model's own name; None if its name is not known."""
     text = model.lower()
     return next((level for level, marks in read_toml(NAMES).items() if any(mark in text for mark in marks)), None)
 
 
 def other_names(model: str) -> list[str]:
-    """The levels of the factor `name` that are names of other models."""
+    """The levels of the factor `name` for other models' names."""
     own = own_name(model)
     return [level for level in read_toml(NAMES) if level != own]
 

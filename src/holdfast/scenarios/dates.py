@@ -1,4 +1,4 @@
-"""The calendar of a world: today is a Thursday that the seed draws, and everything else counts from it."""
+"""The calendar of a world: today is a Thursday drawn by the seed; all other dates are relative to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def slots(day: date) -> Mapping[str, str]:
 
 
 def parse_when(stamp: str, day: date, where: str) -> datetime:
-    """When a mail came in: "08:52" is today, "3 16:40" three days before.
+    """Parse an arrival time: "08:52" is today, "3 16:40" is three days earlier.
 
     Raises:
         ProseError: it is neither.
@@ -45,7 +45,7 @@ def parse_when(stamp: str, day: date, where: str) -> datetime:
 
 
 def hours(day: date, rng: random.Random) -> Iterator[datetime]:
-    """Moments at which ordinary mail comes in: working hours of the last five working days, today until noon."""
+    """Possible arrival times of ordinary mail: working hours of the last five working days, today until noon."""
     while True:
         ago = rng.choice((0, 1, 2, 3, 6))
         minute = rng.randrange(7 * 60 + 30, 12 * 60 if ago == 0 else 18 * 60)
@@ -53,17 +53,17 @@ def hours(day: date, rng: random.Random) -> Iterator[datetime]:
 
 
 def mail_date(when: datetime) -> str:
-    """A moment as a mail shows it: "Thu 12 Mar 2026 08:52"."""
+    """Format a time as mails show it: "Thu 12 Mar 2026 08:52"."""
     return when.strftime("%a %d %b %Y %H:%M")
 
 
 def parse_mail_date(text: str) -> datetime:
-    """The moment that `mail_date` wrote."""
+    """Parse what `mail_date` formatted."""
     return datetime.strptime(text, "%a %d %b %Y %H:%M")
 
 
 def contradictions(text: str, now: datetime) -> Iterator[str]:
-    """What a text says of dates and hours that cannot be: a wrong weekday, or a plan for an hour that has passed."""
+    """Find impossible dates in a text: a wrong weekday, or a plan for an hour that has passed."""
     for weekday, said in _DATED.findall(text):
         days = [now.date() + timedelta(days=n) for n in range(-_FAR, _FAR)]
         if not any(_said(day) == said and _DAYS[day.weekday()] == weekday for day in days):

@@ -1,4 +1,4 @@
-"""The Episode: plays one Case, knowing nothing of networks, threads or frameworks.
+"""Plays one Case without any input or output of its own (sans-IO).
 
     episode = Episode(case)
     while (request := episode.request()) is not None:
@@ -28,7 +28,7 @@ Gates = Callable[[Case], Gate]
 
 
 class Episode:
-    """One play of a Case: turn by turn until the model stops calling tools or a limit is reached."""
+    """Plays a Case turn by turn until the model stops calling tools or a limit is reached."""
 
     def __init__(
         self, case: Case, *, max_tokens: int | None = None, temperature: float = 0.0, gate: Gate | None = None
@@ -46,7 +46,7 @@ class Episode:
         self._settings = (max_tokens or case.max_tokens, temperature)
 
     def request(self) -> Request | None:
-        """What to ask the model next; None when the episode is over."""
+        """The next request to the model; None when the episode is over."""
         if self._stop is not None:
             return None
         case, (max_tokens, temperature) = self.case, self._settings
@@ -54,13 +54,13 @@ class Episode:
         return Request(case.id, tuple(self._messages), tools, max_tokens, temperature, case.seed, case.plays)
 
     def take(self, output: Output) -> None:
-        """Take the model's turn: execute its tool calls, answer them, and decide whether to go on."""
+        """Process the model's turn: execute its tool calls, add the results, and check the limits."""
         if self._stop is not None:
             raise RuntimeError("the episode is over")
         if output.finish == "error":
             self._stop, self._error = "error", output.error or "the model gave no answer"
             return
-        # Call ids differ from provider to provider; ours make equal play give equal transcripts.
+        # Call ids differ between providers; ours make equal episodes give equal transcripts.
         turn = len(self._messages)
         message = output.message
         if self._tagged and output.finish not in ("length", "refused"):
@@ -102,7 +102,7 @@ class Episode:
         return refusal
 
     def transcript(self) -> Transcript:
-        """What has happened so far."""
+        """The transcript so far."""
         stop = self._stop or "error"
         error = self._error or (None if self._stop else "the episode was not played to its end")
         return Transcript(

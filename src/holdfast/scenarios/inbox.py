@@ -1,4 +1,4 @@
-"""What lies in the inbox: the mails of the world, and as many unrelated ones as the level of `noise` says."""
+"""Builds the inbox: the mails of the world, and as many unrelated ones as the level of `noise` sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.scenarios.world import World
 #: The factor whose level is a number of unrelated mails.
 NOISE = "noise"
 Mail = dict[str, str]
-#: What the front matter says of when a mail is there and where it lies, not of the mail itself.
+#: Keys of the front matter that place a mail; they are no part of the mail itself.
 _PLACING = ("when", "last")
 
 
@@ -40,7 +40,7 @@ def mails(scene: Scene) -> list[tuple[str, Mail]]:
 
 
 def arrival(world: World, mail: Prose, seed: int) -> datetime | None:
-    """When a mail came in; None in worlds without a clock."""
+    """The arrival time of a mail; None in worlds without a clock."""
     if world.spec.now is None or "time" not in mail.front:
         return None
     return dates.parse_when(str(mail.front["time"]), scene_date(world, seed), f"{mail.path}:1")
@@ -60,7 +60,7 @@ def _mail(scene: Scene, prose: Prose) -> Mail:
 
 
 def _noise(scene: Scene) -> list[tuple[datetime, str, Mail]]:
-    """Unrelated mails by time; a higher level adds to a lower one and moves none of its mails."""
+    """Unrelated mails by time; a higher level only adds mails to those of a lower one."""
     world, seed, level = scene.world, scene.seed, scene.levels.get(NOISE, "0")
     if not level.isdecimal() or int(level) > len(world.noise):
         what = f"the level '{level}' of '{NOISE}' is no number of the {len(world.noise)} unrelated mails there are"

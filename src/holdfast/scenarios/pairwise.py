@@ -1,7 +1,7 @@
-"""Few cells that together hold every pair of levels of two factors: what a lint can look at in seconds.
+"""Covering arrays: a small set of cells in which every pair of levels of two factors occurs.
 
-A greedy covering array: each row starts from a pair that is still missing and takes, factor by factor, the level that
-completes the most missing pairs (the one-row-at-a-time scheme of Cohen et al., "The AETG system", 1997).
+The algorithm is greedy: each row starts from a missing pair and takes, factor by factor, the level that completes the
+most missing pairs (the one-row-at-a-time scheme of Cohen et al., "The AETG system", 1997).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _Pair = tuple[tuple[str, str], tuple[str, str]]
 
 
 def level_pairs(world: World) -> set[_Pair]:
-    """Every pair of levels of two factors that can stand together."""
+    """Every possible pair of levels of two factors."""
     levels = world.spec.levels
     found = {
         ((one, a), (two, b))
@@ -26,7 +26,7 @@ def level_pairs(world: World) -> set[_Pair]:
 
 
 def covering(world: World) -> list[dict[str, str]]:
-    """Cells (factor → level, idle factors left out) that hold every pair at least once."""
+    """Cells (factor → level, without idle factors) in which every pair occurs at least once."""
     missing, rows = level_pairs(world), []
     while missing:
         row = _row(world, min(missing), missing)

@@ -1,4 +1,4 @@
-"""A world at one seed and one condition: every slot has its value."""
+"""Fills the texts of a world for one seed and one condition."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ class Scene:
         return replace(self, values={**self.values, **more})
 
     def text(self, raw: str, source: Path | None = None, line: int = 1) -> str:
-        """A text with every slot filled; `source` and `line` are where errors point to."""
+        """Fill every slot of a text; errors point to `source` and `line`."""
         if "{" not in raw and "}" not in raw:
             return raw.strip()
         filled = fill(raw, self.values, source or self.world.path / "world.toml", line)
-        # Texts that a level leaves out must not show by the blank lines around them.
+        # The blank lines around a text that a level leaves out would reveal it.
         return re.sub(r"\n{3,}", "\n\n", filled).strip()
 
     def address(self, raw: str) -> str:
-        """A text in which addresses are in lower case, as the tools record them."""
+        """Fill a text and put addresses in lower case, as the tools record them."""
         text = self.text(raw)
         return text.lower() if "@" in text else text
 
@@ -59,17 +59,17 @@ class Scene:
         return scripts | ({"proper": self._calls([job.play])} if job and job.play else {})
 
     def at(self, wanted: Mapping[str, str | Sequence[str]]) -> bool:
-        """Whether the levels are as wanted; several may be allowed."""
+        """Whether each factor has the wanted level, or one of several."""
         return all(self.levels.get(f) in ((at,) if isinstance(at, str) else at) for f, at in wanted.items())
 
     def files(self) -> dict[str, dict[str, Any]]:
-        """The store; a level may name a file in the slot `locks`."""
+        """The files of the store; the slot `locks` may name one to lock."""
         spec, locked = self.world.spec, self.text(self.values.get("locks", ""))
         stored = {self.text(name): file for name, file in spec.files.items()}
         return {n: {"text": self.text(f.text), "locked": f.locked or n == locked} for n, f in stored.items()}
 
     def alerts(self) -> dict[str, str]:
-        """The alerts that stand; one whose text is empty does not."""
+        """The active alerts; an alert with an empty text is not active."""
         standing = {self.text(name): self.text(text) for name, text in self.world.spec.alerts.items()}
         return {name: text for name, text in standing.items() if text}
 
@@ -103,17 +103,17 @@ class Scene:
 
 
 def scene_date(world: World, seed: int) -> date:
-    """The day on which a world with a clock plays."""
+    """The date of a world with a clock."""
     return dates.draw_date(f"{world.name}:{seed}:today")
 
 
 def pick(texts: Texts, world: World, seed: int, slot: str) -> str:
-    """The wording of a slot that the seed draws."""
+    """Draw one of the texts of a slot by the seed."""
     return texts if isinstance(texts, str) else random.Random(f"{world.name}:{seed}:{slot}").choice(texts)
 
 
 def variant(world: World, body: str, seed: int, slot: str) -> str:
-    """The wording of a Markdown text that the seed draws."""
+    """Draw one of the variants of a Markdown text by the seed."""
     return pick(tuple(part.strip() for part in body.split(_OR)), world, seed, slot)
 
 

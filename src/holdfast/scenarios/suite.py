@@ -1,4 +1,4 @@
-"""Suites: which worlds, twins and arms a measurement plays, as TOML.
+"""Suites: TOML files that define the worlds, twins and arms of a measurement.
 
 title = "Mitigations"
 asked = "Which words and which ways out lower harm?"
@@ -12,8 +12,8 @@ name = "none"
 name = "rules"
 levels = { rules = "dont" }
 
-An arm sets factors to levels, beside what the twin sets; every arm plays the same worlds, twins and seeds, so its cases
-pair with those of the first.  Suites lie in `suites/`; adding one takes no Python.
+An arm sets factors to levels, in addition to the twin.  Every arm plays the same worlds, twins and seeds, so its cases
+are paired with those of the first arm.  Built-in suites are in `suites/`; worlds may be paths relative to the file.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from holdfast.scenarios.conditions import PRESSURED, levels_of, other_names, own
 from holdfast.scenarios.world import load_world, names, world_folder
 
 SUITES = Path(__file__).parent / "suites"
-#: Languages of worlds; those of another language than the office's have its name before theirs.
+#: Languages of worlds; the names of worlds in other languages than `office` start with the language.
 LANGUAGES = ("office", "pocket")
-#: Levels of the factor `name` that depend on who is asked.
+#: Levels of the factor `name` that depend on the model.
 OWN, OTHER = "own", "other"
 
 
 class SuiteArm(Record):
-    """One way of putting the cases: factor → level, beside what the twin sets."""
+    """One variant of the cases: factor → level, in addition to the twin."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str = ""
@@ -48,20 +48,20 @@ class SuiteArm(Record):
 
 
 class Suite(Record):
-    """A suite; the first arm is the one that the others are compared with."""
+    """A suite; the other arms are compared with the first one."""
 
     title: str
     asked: str
     worlds: tuple[str, ...] = Field(min_length=1)
     twins: tuple[str, ...] = Field(min_length=1)
-    #: cases of each world, twin and arm, where nobody asks for another number
+    #: default number of cases of each world, twin and arm
     cases: int = Field(default=20, gt=0)
-    #: of the model's answers, where nobody asks for another; 0 is greedy
+    #: default sampling temperature; 0 is greedy
     temperature: float = Field(default=0.0, ge=0, le=2)
     arms: tuple[SuiteArm, ...] = Field(default=(SuiteArm(name="base", title="As it comes"),), min_length=1)
 
     def cases_of(self, arm: SuiteArm, seeds: Iterable[int]) -> list[Case]:
-        """The grid worlds × twins × seeds of an arm, in that order.
+        """Build the grid worlds × twins × seeds of an arm, in that order.
 
         Raises:
             WorldError: unknown world, twin, factor or level.
@@ -77,15 +77,15 @@ class Suite(Record):
 
 
 def suite_names(folder: Path = SUITES) -> list[str]:
-    """The names of all suites, sorted."""
+    """The names of all built-in suites, sorted."""
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
 def suite_path(name: str) -> Path:
-    """The file of a suite: one of ours by name, or any file that ends in .toml.
+    """The file of a suite: a built-in one by name, or any path that ends in .toml.
 
     Raises:
-        InputError: there is no such suite; names the nearest.
+        InputError: there is no such suite; suggests the nearest.
     """
     path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
     if not path.is_file():
@@ -96,11 +96,11 @@ def suite_path(name: str) -> Path:
 
 
 def load_suite(name: str) -> Suite:
-    """Read a suite by name or path, and see that its twins can be paired.
+    """Read a suite by name or path, and check it.
 
     Raises:
         InputError: there is no such suite.
-        ConfigError: its TOML is wrong, with the line.
+        ConfigError: its TOML is wrong; names the line.
         WorldError: an unknown world, twin, factor or level.
     """
     path = suite_path(name)
@@ -111,21 +111,21 @@ def load_suite(name: str) -> Suite:
 
 
 def check_suite(suite: Suite, path: Path | str) -> None:
-    """Refuse a suite that names what is not there, or whose cases cannot be paired.
+    """Check the names in a suite and that its cases can be paired.
 
     Raises:
-        ConfigError: a name is there twice, a twin has nothing to be paired with or does not differ in some arm from the
-            pressured case, or two arms put the same cases.
+        ConfigError: a name is repeated, a twin cannot be paired, a twin is the pressured case in some arm, or two arms
+            have the same cases.
         WorldError: an unknown world, twin, factor or level.
     """
     worlds = tuple(map(name_of, suite.worlds))
     for kind, given in (("world", worlds), ("twin", suite.twins), ("arm", [arm.name for arm in suite.arms])):
         if doubled := next((name for i, name in enumerate(given) if name in given[:i]), None):
-            raise ConfigError(f"{kind} '{doubled}' is there twice", where=path, remedy="remove one")
+            raise ConfigError(f"{kind} '{doubled}' is listed twice", where=path, remedy="remove one")
     for name in suite.worlds:
         _check_world(name, path)
     if len(suite.twins) > 1 and PRESSURED not in suite.twins:
-        what = f"the twins {', '.join(suite.twins)} have nothing to be paired with"
+        what = f"the twins {', '.join(suite.twins)} cannot be paired, because the suite lacks '{PRESSURED}'"
         raise ConfigError(what, where=path, remedy=f"add '{PRESSURED}', or measure one twin alone")
     for name in suite.worlds:
         _check_pairs(suite, name, path)
@@ -157,13 +157,13 @@ def _check_pairs(suite: Suite, name: str, path: Path | str) -> None:
                 )
         key = tuple(sorted({**found[suite.twins[0]], **arm.levels}.items()))
         if other := seen.get(key):
-            what = f"the arms '{other}' and '{arm.name}' put the same cases"
+            what = f"the arms '{other}' and '{arm.name}' have the same cases"
             raise ConfigError(what, where=path, remedy="remove one, or change its levels")
         seen[key] = arm.name
 
 
 def _neutral(levels: Mapping[str, str]) -> dict[str, str]:
-    """The levels with those that depend on the model put at one that does not."""
+    """The levels without those that depend on the model."""
     return {
         factor: level for factor, level in levels.items() if (factor, level) not in (("name", OWN), ("name", OTHER))
     }
@@ -173,7 +173,7 @@ def at_level(suite: Suite, factor: str, level: str) -> Suite:
     """The suite with one factor at one level in every arm.
 
     Raises:
-        ConfigError: two arms put the same cases then.
+        ConfigError: two arms have the same cases then.
         WorldError: one of the worlds has no such factor or level.
     """
     arms = tuple(arm.model_copy(update={"levels": {**arm.levels, factor: level}}) for arm in suite.arms)
@@ -183,15 +183,15 @@ def at_level(suite: Suite, factor: str, level: str) -> Suite:
 
 
 def fitted(suite: Suite, model: str, language: str = "office") -> tuple[Suite, list[str]]:
-    """The suite as a model is put before it.
+    """Adapt a suite to a model.
 
     Args:
-        suite: as written.
-        model: name of the model, for arms that call it by its own name or another's.
+        suite: the suite as loaded.
+        model: name of the model, for arms that use its own name or another's.
         language: `office`, or `pocket` for the worlds of the same families that the organism can read.
 
     Returns:
-        The suite, and a sentence for each world and arm that had to be left out.
+        The suite, and one sentence for each world or arm that was left out.
 
     Raises:
         ConfigError: nothing of the suite is left, or the language is unknown.
@@ -200,7 +200,7 @@ def fitted(suite: Suite, model: str, language: str = "office") -> tuple[Suite, l
         raise ConfigError(f"no language called '{language}'", remedy=f"known: {', '.join(LANGUAGES)}")
     worlds, left = _translated(suite.worlds, language)
     shared = [pair for pair in suite.arms[0].levels.items() if all(pair in arm.levels.items() for arm in suite.arms)]
-    # A level that all arms share sets none apart: without it they can still be compared.
+    # The arms can still be compared without a level that all of them share.
     spared = _lacking(worlds, dict(shared)) if len(suite.arms) > 1 else {}
     if spared:
         left.append(f"All arms are without {_named(spared)}: the {language} worlds have none.")
@@ -216,13 +216,13 @@ def fitted(suite: Suite, model: str, language: str = "office") -> tuple[Suite, l
         else:
             arms.append(found)
     if not worlds or not arms:
-        what = f"nothing of '{suite.title}' can be put in the {language} language"
+        what = f"nothing of '{suite.title}' exists in the {language} language"
         raise ConfigError(what, remedy=left[0] if left else "")
     return suite.model_copy(update={"worlds": tuple(worlds), "arms": tuple(arms)}), left
 
 
 def _lacking(worlds: Sequence[str], levels: Mapping[str, str]) -> dict[str, str]:
-    """The levels that some of the worlds do not have."""
+    """The levels that some of the worlds lack."""
     known = [load_world(name).spec.levels for name in worlds]
     return {factor: at for factor, at in levels.items() if any(at not in had.get(factor, ()) for had in known)}
 
@@ -249,12 +249,12 @@ def _translated(worlds: Sequence[str], language: str) -> tuple[list[str], list[s
 
 
 def _addressed(arm: SuiteArm, model: str) -> tuple[SuiteArm | None, str]:
-    """The arm with the agent's name written out; None, and why, where the model has no name of its own."""
+    """The arm with the agent's name filled in; None and the reason if the model's name is not known."""
     asked = arm.levels.get("name")
     if asked not in (OWN, OTHER):
         return arm, ""
     level = own_name(model) if asked == OWN else next(iter(other_names(model)), None)
     if level is None:
-        return None, f"nobody knows the name that '{model}' goes by"
+        return None, f"the name of '{model}' is not known"
     title = f"{arm.title} ({level})" if arm.title else level
     return arm.model_copy(update={"title": title, "levels": {**arm.levels, "name": level}}), ""

@@ -1,4 +1,4 @@
-"""Tool calls as tags in one answer, for comparison with studies that had no tools.
+"""Reads tool calls that are written as tags in one answer, as in studies that had no tools.
 
     <send_email><to>mira@arven.com</to><subject>Visit</subject><body>At three.</body></send_email>
 
@@ -14,20 +14,20 @@ from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.models.chat_format import read_content
 from holdfast.models.formats import announces, unclosed
 
-#: What only shows the world has no tag: a tagged prompt holds the inbox and the store already.
+#: Tools that only read have no tag: a tagged prompt holds the inbox and the store already.
 READING = frozenset({"read_inbox", "list_emails", "read_email", "list_files", "read_file", "list_alerts"})
 _QUOTED = re.compile(r"^[ \t]*>.*$", re.MULTILINE)
 _SCRATCHPAD = re.compile(r"<scratchpad>(.*?)(?:</scratchpad>|\Z)", re.DOTALL)
 
 
 def commands(specs: Iterable[ToolSpec]) -> str:
-    """One line for each tool that acts: how it is written and what it does."""
+    """One line for each tool that acts: its tag and its effect."""
     acting = [spec for spec in specs if spec.name not in READING]
     return "\n".join(f"{_form(spec.name, spec.parameters)}: {spec.description}" for spec in acting)
 
 
 def parse_tagged_calls(text: str, specs: Iterable[ToolSpec]) -> tuple[ToolCall, ...]:
-    """The calls that stand in a text, in order; tags of no known tool are text."""
+    """The calls in a text, in order; tags that name no known tool count as text."""
     names = {spec.name: spec for spec in specs if spec.name not in READING}
     if not names:
         return ()
@@ -70,7 +70,7 @@ def read_tagged(message: Message, specs: Sequence[ToolSpec]) -> Message:
 
 
 def without_scratchpad(message: Message) -> Message:
-    """The message with what stands between scratchpad tags moved to its reasoning."""
+    """Move the text between scratchpad tags to the reasoning of the message."""
     thoughts = [part.strip() for part in _SCRATCHPAD.findall(message.content)]
     if not thoughts:
         return message

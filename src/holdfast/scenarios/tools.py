@@ -1,7 +1,7 @@
-"""The tools of the worlds: each really acts on a small in-memory office and records what it did as effects.
+"""The tools of the worlds: each acts on a small in-memory office and records its effects.
 
 A tool is a function `(office, call_index, **arguments) → text for the model`; its registration holds the spec.
-Arguments come from a model and are untrusted: a missing or unknown one is answered, never raised.
+Arguments come from a model and are untrusted: a wrong one gives an error text, never an exception.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Office:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Office:
-        """A fresh office from a Case's state, sharing nothing with it."""
+        """Copy the state of a Case into a new office."""
         files = {name: dict(entry) for name, entry in state["files"].items()}
         mail, alerts = [dict(mail) for mail in state["mail"]], dict(state.get("alerts", {}))
         return cls(state["address"], state["domain"], mail, files, alerts, state.get("desk", ""))
