@@ -1,8 +1,9 @@
 """Check the loss mask: a second parser derives the tokens to supervise, and any difference raises an error.
 
-A wrong mask does not show in the loss curve. This module therefore shares no code with `rows`. It learns from probe
-conversations how the template opens and closes an assistant turn, finds these delimiters among the token ids, and
-compares the decoded turns with the example: text, tool calls, reasoning and end token.
+A wrong mask does not show in the loss curve. This module therefore finds the turns by itself: it learns from probe
+conversations how the template opens an assistant turn, finds the delimiters among the token ids, and compares the
+decoded turns with the example: text, tool calls, reasoning and end token. It shares one thing with `rows`: which tokens
+end a turn, as `models.chat_template` learns it from the template. An error there would pass both.
 """
 
 from __future__ import annotations
