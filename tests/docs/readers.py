@@ -73,7 +73,7 @@ def _rubric(path: Path) -> None:
 READERS: dict[str, Callable[[Path], None]] = {
     r"(policy|files|private-mail)\.yaml": _policy,
     r".*/routing\.toml": _routing,
-    r"lesson\.toml": _training,
+    r"(lesson|spread)\.toml": _training,
     r"mine/suite\.toml": _suite,
     r"my-rubric\.md": _rubric,
     r"my-charter/.*\.md": _principle,

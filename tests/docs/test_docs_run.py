@@ -13,6 +13,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,8 @@ MEANWHILE: dict[str, dict[str, Callable[[Path], None]]] = {
     "docs/guard-review.md": {"holdfast guard approve list": an_agent_asks},
 }
 
+#: Commands that come with what Holdfast requires; the environment of the wheel borrows those packages without them.
+BORROWED = ("inspect", "torchrun")
 SLOW = How(slow=True)
 #: Kinds of commands: the first pattern that matches the command as it is typed on its page says how it is run.
 HOWS: dict[str, How] = {
@@ -128,7 +131,7 @@ HOWS: dict[str, How] = {
     r"holdfast study run": SLOW,
     r"holdfast teach difficult-advice --tokens 3M --teacher TEACHER": SLOW,
     r"holdfast report results/train": SLOW,
-    r"(torchrun|accelerate launch) ": SLOW,
+    r"torchrun ": SLOW,
     r"python agent.py": SLOW,
     r"holdfast ": How(),
 }
@@ -159,17 +162,23 @@ def shell(installed: Installed, wheel: Path, tmp_path: Path) -> Iterator[Shell]:
     """A scratch folder in which what a checkout has stands beside what the reader makes, with the wheel installed."""
     for name in ("examples", "studies"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    pip = installed.bin / "pip"
-    if not pip.exists():
-        # The wheel alone, in place of what the index has; all that it requires is there.
-        wheel_only = f"PIP_NO_INDEX=1 PIP_FIND_LINKS={wheel.parent}"
-        pip.write_text(f'#!/bin/sh\n{wheel_only} exec {installed.bin}/python -m pip "$@"\n')
-        pip.chmod(0o755)
+    # The wheel alone, in place of what the index has; all that it requires is there.
+    wheel_only = f"PIP_NO_INDEX=1 PIP_FIND_LINKS={wheel.parent}"
+    script(installed.bin / "pip", f'{wheel_only} exec {installed.bin}/python -m pip "$@"')
+    for entry in entry_points(group="console_scripts"):
+        if entry.name in BORROWED:
+            run = f"import sys, {entry.module}; sys.exit({entry.module}.{entry.attr}())"
+            script(installed.bin / entry.name, f"exec {installed.bin}/python -c '{run}' \"$@\"")
     own = {"HOME": str(tmp_path / "home"), "COLUMNS": "120"}
     (tmp_path / "home").mkdir()
     made = Shell(tmp_path, installed.environ | own)
     yield made
     made.close()
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
 
 
 def play(page: str, shell: Shell, slow: bool) -> int:
