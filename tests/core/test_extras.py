@@ -65,9 +65,13 @@ def foreign(text: str) -> Iterator[str]:
                 yield TOGETHER.get(name, name)
 
 
+#: Libraries that no extra brings: `Results.to_pandas` and `to_polars` ask for them by name.
+OPTIONAL = {"pandas", "polars"}
+
+
 def unknown(texts: dict[str, str]) -> list[tuple[str, str]]:
     """Imports of what neither the base nor an extra brings."""
-    known = {m for held in EXTRAS.values() for m in held} | {module(r) for r in PROJECT["dependencies"]}
+    known = OPTIONAL | {m for held in EXTRAS.values() for m in held} | {module(r) for r in PROJECT["dependencies"]}
     return sorted({(path, name) for path, text in texts.items() for name in foreign(text) if name not in known})
 
 

@@ -1,7 +1,6 @@
 """The guide's policy for private facts holds all mail after private mail was read."""
 
 import re
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +18,8 @@ MANUAL = Path(__file__).parents[2] / "docs" / "guard-policy.md"
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[Gate]:
-    [block] = re.findall(r"(?:^    policy: private-mail\n)(?:^    .*\n)+", MANUAL.read_text(), re.M)
-    (tmp_path / "policy.yaml").write_text(textwrap.dedent(block))
+    [block] = re.findall(r"^```yaml private-mail\.yaml\n(.*?)^```", MANUAL.read_text(), re.M | re.S)
+    (tmp_path / "policy.yaml").write_text(block)
     with AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key")) as evidence:
         yield Gate(load_policy(tmp_path / "policy.yaml"), evidence, approvals=Approvals(evidence))
 
