@@ -114,7 +114,8 @@ def test_what_failed_is_asked_again_and_what_was_kept_is_not(tmp_path: Path, cap
         second = capsys.readouterr()
         assert measure(tmp_path, cases=8) == 0
         assert len(asked) == 11, "all are kept now"
-    assert "404" not in second.out
+    # By its words: the digits alone may stand in the root hash.
+    assert "404 from" not in second.out
     stored = RunFolder(cell).read("transcripts", Transcript)
     assert len({t.case for t in stored}) == len(stored) == 8
     assert kept.items() <= {t.case: t for t in stored}.items()
