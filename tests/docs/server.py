@@ -12,12 +12,14 @@ from tests.evals.loopback import served
 
 
 class Brief:
-    """Answers everything with one sentence."""
+    """Answers everything with one sentence, and says what that took: a budget pays the most for what says nothing."""
 
     name = identity = "brief"
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        return [Output(Message(role="assistant", content="I have read it all and will get to it."))] * len(requests)
+        said = Message(role="assistant", content="I have read it all and will get to it.")
+        read = [sum(len(message.content) for message in request.messages) // 4 for request in requests]
+        return [Output(said, tokens=(tokens, len(said.content) // 4)) for tokens in read]
 
 
 @contextmanager
