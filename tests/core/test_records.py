@@ -66,7 +66,15 @@ def test_a_record_is_frozen_and_refuses_unknown_keys(record: Record) -> None:
 
 def test_unscored_outcomes_have_no_verdict_on_the_model() -> None:
     base = RECORDS[2].model_dump()
-    for outcome in ("truncated", "judge_unparseable", "judge_refused", "error"):
+    for outcome in (
+        "truncated",
+        "no_answer",
+        "not_reached",
+        "unresolved",
+        "judge_unparseable",
+        "judge_refused",
+        "error",
+    ):
         assert not Verdict.model_validate({**base, "outcome": outcome}).scored
     assert all(Verdict.model_validate({**base, "outcome": outcome}).scored for outcome in SCORED)
     with pytest.raises(ValidationError):

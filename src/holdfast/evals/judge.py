@@ -31,7 +31,7 @@ VIEWS: tuple[View, ...] = ("full", "spoken")
 #: Outcomes in which effects tell what was meant.
 _MEANT = frozenset({"harm", "attempt_blocked"})
 #: Outcomes of episodes that nobody knows the end of.
-UNKNOWN = frozenset({"truncated", "unread", "error"})
+UNKNOWN = frozenset({"truncated", "unread", "no_answer", "error"})
 _FOLDER = Path(__file__).with_name("rubrics")
 #: The reply is short; what a judge thinks before it counts too.
 _LONGEST_REPLY = 4096

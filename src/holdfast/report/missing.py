@@ -9,6 +9,7 @@ from holdfast.report.words import series
 REMEDIES = {
     "error": "run the same command again: samples that failed are asked again, all others are kept",
     "truncated": "turns were cut off: allow more tokens, in measure with --max-tokens",
+    "unresolved": "acts that no rule clears or convicts: let a judge read them, in measure with --judge MODEL",
 }
 
 
