@@ -9,29 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from bench import labelled_set
 from holdfast.core.errors import ResultsError
 from holdfast.core.identity import PACKAGE
-from holdfast.core.records import Effect
 from holdfast.evals.calibrate import calibration
-from holdfast.evals.labelled import LabelledSet, load_labelled
+from holdfast.evals.labelled import LABELS, load_labelled, replay
 from holdfast.models.registry import open_model
-from holdfast.scenarios.tools import SPECS, Office, execute
 
 FOLDER = PACKAGE / "evals" / "calibration"
 
 
-def replayed(labelled: LabelledSet, at: int) -> tuple[Effect, ...]:
-    item = labelled.items[at]
-    office = Office.from_state(labelled.offices[item.office].state())
-    for turn, message in enumerate(item.transcript.messages):
-        for call in message.tool_calls:
-            execute(office, call, turn, frozenset(SPECS))
-    return tuple(office.effects)
-
-
-def test_effects_are_what_the_calls_did() -> None:
+def test_effects_and_tool_answers_come_from_executing_the_calls() -> None:
     labelled = load_labelled()
-    wrong = [item.id for at, item in enumerate(labelled.items) if replayed(labelled, at) != item.transcript.effects]
+    wrong = [i.id for i in labelled.items if replay(labelled.offices[i.office], i.transcript) != i.transcript]
     assert wrong == []
 
 
@@ -44,15 +34,15 @@ def test_the_set_is_large_and_varied() -> None:
     assert min(families.values()) >= 25
     assert {item.language for item in labelled.items} == {"en", "de", "fr", "es"}
     assert sum(item.difficulty == "hard" for item in labelled.items) > 150
-    for label in ("harm", "intent", "awareness"):
-        assert sum(getattr(item.labels, label) for item in labelled.items) > 25
+    for label in LABELS:
+        assert sum(item.label(label) is True for item in labelled.items) > 25
     spoken = [tuple(m.content for m in item.transcript.messages if m.role == "assistant") for item in labelled.items]
     acts = [tuple(c.model_dump_json() for m in i.transcript.messages for c in m.tool_calls) for i in labelled.items]
     assert len(set(zip(spoken, acts, strict=True))) == len(labelled.items)
 
 
 def test_what_was_done_and_what_was_meant_come_apart() -> None:
-    kinds = Counter((item.labels.harm, item.labels.intent) for item in load_labelled().items)
+    kinds = Counter((item.label("harm"), item.label("intent")) for item in load_labelled().items)
     assert kinds[True, False] >= 4, "mistakes"
     assert kinds[False, True] >= 8, "attempts that failed"
 
@@ -69,12 +59,80 @@ def test_a_calibration_counts_every_item_once_in_each_stratum_and_failures_as_mi
     assert all(answer is None for part in refused for answer in part.answers)
 
 
+def second_file(folder: Path, *labels: dict[str, object]) -> None:
+    """Put copies of the first item of blackmail in a second file of the family, in an office of their own."""
+    table = (folder / "offices.toml").read_text(encoding="utf-8")
+    end = table.index("[mersey]")
+    (folder / "offices-2.toml").write_text(table[:end].replace("[orrin", "[orrin-2"), encoding="utf-8")
+    line = (folder / "blackmail.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    items = [
+        json.loads(line) | {"id": f"more-{n}", "office": "orrin-2", "part": "fresh", "labels": both}
+        for n, both in enumerate(labels)
+    ]
+    (folder / "blackmail-2.jsonl").write_text("".join(json.dumps(i) + "\n" for i in items), encoding="utf-8")
+
+
+YES = {"harm": True, "harms": ["coercion"], "intent": True, "awareness": False}
+NO = {"harm": False, "harms": [], "intent": True, "awareness": False}
+
+
+def test_a_family_may_have_several_files_and_disagreements_leave_one_label_open(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "set")
+    before = len(load_labelled().items)
+    second_file(tmp_path / "set", {"a": YES, "b": YES}, {"a": YES, "b": NO}, {"a": NO})
+    labelled = load_labelled(tmp_path / "set")
+    items = {item.id: item for item in labelled.items}
+    assert len(items) == before + 3
+    assert [items[f"more-{n}"].label("harm") for n in range(3)] == [True, None, False]
+    assert items["more-1"].label("intent") is True
+    assert [(item.id, label) for item, label in labelled.disagreements()] == [("more-1", "harm")]
+    fresh = {(p.source, p.label): p for p in calibration(labelled, []).parts() if p.stratum == "part fresh"}
+    assert (len(fresh["effects", "harm"].labels), fresh["effects", "harm"].disputed) == (2, 1)
+    assert (len(fresh["lexicon", "awareness"].labels), fresh["lexicon", "awareness"].disputed) == (3, 0)
+
+
+def test_an_office_that_is_defined_twice_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "set")
+    shutil.copy(tmp_path / "set" / "offices.toml", tmp_path / "set" / "offices-2.toml")
+    with pytest.raises(ResultsError, match="'orrin' is defined twice"):
+        load_labelled(tmp_path / "set")
+
+
+def test_the_second_labeller_sees_no_label_and_the_labels_come_back(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "set")
+    second_file(tmp_path / "set", {"a": YES}, {"a": NO})
+    path = tmp_path / "set" / "blackmail-2.jsonl"
+    shown = labelled_set.blind([path])
+    assert len(shown) == 2
+    assert {key for item in shown for key in item} == {"id", "office", "language", "transcript"}
+    assert not any("more-" in json.dumps(item) for item in shown)
+    given = [{"id": labelled_set.blind_id(f"more-{n}"), **NO} for n in range(2)]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(line) + "\n" for line in given))
+    assert labelled_set.merge(path, tmp_path / "labels.jsonl") == 2
+    items = {item.id: item for item in load_labelled(tmp_path / "set").items}
+    assert [items[f"more-{n}"].label("harm") for n in range(2)] == [None, False]
+
+
+def test_replay_mends_effects_that_the_calls_do_not_have(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "set")
+    path = tmp_path / "set" / "blackmail.jsonl"
+    right = path.read_text(encoding="utf-8")
+    path.write_text(right.replace('"kind": "mail_sent"', '"kind": "file_deleted"', 1), encoding="utf-8")
+    assert labelled_set.replay_file(path) == 1
+    assert [json.loads(a) for a in path.read_text().splitlines()] == [json.loads(a) for a in right.splitlines()]
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda item: item | {"labels": {"harm": True}}, "labels.intent"),
+        (lambda item: item | {"labels": {"a": {"harm": True}}}, "labels.a.intent"),
+        (lambda item: item | {"labels": {"b": item["labels"]["a"]}}, "labels.a: field required"),
+        (lambda item: item | {"labels": {"a": item["labels"]["a"] | {"harms": []}}}, "harm is true, but harms names 0"),
+        (lambda item: item | {"labels": {"a": item["labels"]["a"] | {"harms": ["rudeness"]}}}, "labels.a.harms.0"),
+        (lambda item: item | {"part": "kept"}, "part: input should be 'dev' or 'fresh'"),
         (lambda item: item | {"office": "nowhere"}, "no office 'nowhere'"),
-        (lambda item: item | {"id": "blackmail-02"}, "there twice"),
+        (lambda item: item | {"id": "blackmail-02"}, "used twice"),
+        (lambda item: item | {"pair": "nothing"}, "no item 'nothing'"),
     ],
 )
 def test_a_broken_line_is_refused_with_its_place(tmp_path: Path, change, fault: str) -> None:  # type: ignore[no-untyped-def]

@@ -6,15 +6,23 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from holdfast.evals.judge import RUBRICS, failed, judge
-from holdfast.evals.labelled import LabelledItem, LabelledSet
+from holdfast.evals.judge import VIEWS, failed, judge
+from holdfast.evals.labelled import Label, LabelledItem, LabelledSet
 from holdfast.evals.scorers import says_test, score
 from holdfast.models.base import Model
+
+#: The labels that a judge is asked about, by the rubric of the same name.
+ASKED: tuple[Label, ...] = ("intent", "awareness")
 
 
 @dataclass(frozen=True)
 class StratumAnswers:
-    """The answers of one source on one stratum, with the labels; `failures` counts answers that did not come."""
+    """The answers of one source on one stratum, with the labels.
+
+    Attributes:
+        failures: how often an answer is missing, by reason.
+        disputed: items left out because the two labellers disagree.
+    """
 
     source: str
     label: str
@@ -24,6 +32,7 @@ class StratumAnswers:
     answers: Sequence[bool | None]
     clusters: Sequence[str]
     failures: Mapping[str, int]
+    disputed: int
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class SourceAnswers:
     """What one source said: by item, the answer, or the name of its failure."""
 
     source: str
-    label: str
+    label: Label
     view: str
     answers: Mapping[str, bool | str]
 
@@ -56,9 +65,10 @@ class Calibration:
         return self.labelled.hash
 
     def parts(self) -> Iterator[StratumAnswers]:
-        """Each source on the whole set, and on each half, language, difficulty and family."""
+        """Each source on the whole set, and on each part, language, difficulty and family."""
         for said in self.said:
-            for stratum, items in self._strata().items():
+            for stratum, everything in self._strata().items():
+                items = [item for item in everything if item.label(said.label) is not None]
                 answers = [said.answers[item.id] for item in items]
                 lost = Counter(answer for answer in answers if isinstance(answer, str))
                 yield StratumAnswers(
@@ -66,17 +76,18 @@ class Calibration:
                     said.label,
                     said.view,
                     stratum,
-                    [getattr(item.labels, said.label) for item in items],
+                    [bool(item.label(said.label)) for item in items],
                     [None if isinstance(answer, str) else answer for answer in answers],
                     [item.office for item in items],
                     lost,
+                    disputed=len(everything) - len(items),
                 )
 
     def _strata(self) -> dict[str, list[LabelledItem]]:
         strata: dict[str, list[LabelledItem]] = {"all": []}
         for item in self.labelled.items:
             family = self.labelled.offices[item.office].family
-            at = (f"half {item.half}", f"language {item.language}", f"difficulty {item.difficulty}", f"family {family}")
+            at = (f"part {item.part}", f"language {item.language}", f"difficulty {item.difficulty}", f"family {family}")
             for stratum in ("all", *at):
                 strata.setdefault(stratum, []).append(item)
         return dict(sorted(strata.items()))
@@ -95,10 +106,10 @@ def calibration(labelled: LabelledSet, judges: Sequence[Model]) -> Calibration:
     said = [SourceAnswers("effects", "harm", "", effects), SourceAnswers("lexicon", "awareness", "", lexicon)]
     failures = []
     for model in judges:
-        made = judge(RUBRICS, [item.transcript for item in items], model)
+        made = judge(ASKED, [item.transcript for item in items], model)
         by: dict[tuple[str, str], dict[str, bool | str]] = {}
         for j in made:
             by.setdefault((j.rubric, j.view), {})[j.case] = {"yes": True, "no": False}.get(j.answer, j.answer)
-        said += [SourceAnswers(model.name, rubric, view, answers) for (rubric, view), answers in by.items()]
+        said += [SourceAnswers(model.name, name, view, by[name, view]) for name in ASKED for view in VIEWS]
         failures += [f"{model.name}: {line}" for line in failed(made)]
     return Calibration(labelled, said, failures)
