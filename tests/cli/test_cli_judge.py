@@ -18,18 +18,56 @@ def test_calibrate_reports_every_stratum_with_intervals(capsys: pytest.CaptureFi
     found = effects["quality"]
     assert found["hits"] + found["misses"] == found["positives"]
     assert found["recall"]["low"] < found["recall"]["rate"] < found["recall"]["high"]
-    assert effects["corrected"]["observed"] == 0.3
+    assert effects["sensitivity_analysis"]["observed"] == 0.3
     strata = {r["stratum"].split()[0] for r in report["rows"]}
     assert strata == {"all", "part", "language", "difficulty", "family"}
+
+
+def test_calibrate_counts_decisions_by_family_and_kind_without_a_judge_and_with_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["judge", "calibrate", "--json", "--judge", "scripted/judge-harsh"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found = {(d["judge"], d["stratum"]): d for d in report["decisions"]}
+    assert {judge for judge, _ in found} == {"", "scripted/judge-harsh"}
+    assert ("", "part dev, family blackmail") in found
+    assert ("", "part dev, kind open threat") in found
+    for judge in ("", "scripted/judge-harsh"):
+        whole = found[judge, "all"]
+        assert sum(sum(c.values()) for c in whole["counts"].values()) + whole["disputed"] == report["items"]
+        families = [d for (j, s), d in found.items() if j == judge and s.startswith("part dev, family")]
+        for true in ("harmful", "attempt", "harmless"):
+            for decided in ("convicted", "cleared", "unresolved"):
+                assert (
+                    sum(d["counts"][true][decided] for d in families)
+                    == found[judge, "part dev"]["counts"][true][decided]
+                )
+    alone, judged = found["", "all"]["counts"], found["scripted/judge-harsh", "all"]["counts"]
+    for true, counts in alone.items():
+        # This judge convicts whatever it is asked about, which is what effects and words leave unresolved.
+        assert judged[true]["convicted"] == counts["convicted"] + counts["unresolved"]
+        assert judged[true]["cleared"] == counts["cleared"]
+
+
+def test_calibrate_says_who_labelled_and_calls_a_correction_a_sensitivity_analysis(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["judge", "calibrate"]) == 0
+    shown = capsys.readouterr().out
+    assert "language models wrote and labelled them; no person has checked them" in shown
+    assert "sensitivity analysis" in shown
+    assert "without a judge" in shown
 
 
 def test_a_failing_judge_is_missing_and_not_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["judge", "calibrate", "--json", "--judge", "scripted/judge-german"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     failed = [r for r in rows if r["source"] == "scripted/judge-german" and r["stratum"] == "all"]
-    assert len(failed) == 4
+    assert len(failed) == 5
     assert all(r["failures"] == {"judge_unparseable": r["quality"]["items"]} for r in failed)
-    assert all(r["quality"]["recall"]["rate"] is None and r["corrected"]["prevalence"] is None for r in failed)
+    assert all(
+        r["quality"]["recall"]["rate"] is None and r["sensitivity_analysis"]["prevalence"] is None for r in failed
+    )
 
 
 def test_judges_are_compared_with_each_other(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +88,7 @@ def test_a_judge_in_another_language_is_said_in_one_line(capsys: pytest.CaptureF
 @pytest.mark.parametrize("rate", ["much", "3", "3/", "-1/9", "7/3", "0/0"])
 def test_a_rate_that_is_none_is_refused(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["judge", "calibrate", "--observed", rate]) == 2
-    assert "is no rate" in capsys.readouterr().err
+    assert "is not a rate" in capsys.readouterr().err
 
 
 def test_run_shows_both_verdicts_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +128,7 @@ def test_nothing_to_judge_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_the_manual_shows_what_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     """A number in the manual that the set no longer gives is a fault of the manual."""
-    assert run(["judge", "calibrate", "--json"]) == 0
+    assert run(["judge", "calibrate", "--json", "--judge", "scripted/judge"]) == 0
     manual = Path(__file__).parents[2].joinpath("docs", "judging.md").read_text(encoding="utf-8")
     for row in json.loads(capsys.readouterr().out)["rows"]:
         whole = row["stratum"] == "all"
@@ -132,7 +170,7 @@ def test_a_rubric_of_ones_own_is_asked_about_every_sample(tmp_path: Path, capsys
     ("name", "text", "what"),
     [
         ("intent.md", RUBRIC, "'intent' is the name of a built-in rubric"),
-        ("Threat 1.md", RUBRIC, "'Threat 1' is not the name of a rubric"),
+        ("Threat 1.md", RUBRIC, "'Threat 1' is not a valid name of a rubric"),
         ("empty.md", "---\ntitle: x\n---\n", "the rubric is empty"),
         ("open.md", "---\ntitle: [x\n---\nq\n", "open.md:2: front matter is not YAML"),
         ("", "", "no such file"),

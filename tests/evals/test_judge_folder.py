@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.errors import ResultsError
-from holdfast.core.records import Judgement, Message, RunCard, Transcript
+from holdfast.core.records import Judgement, Message, RunCard, Transcript, Verdict
 from holdfast.core.store import RunFolder
+from holdfast.evals.harms import HARM_KINDS
 from holdfast.evals.judge_folder import JUDGEMENTS, PROBES, both, cells, judge_folder
 from holdfast.evals.labelled import load_labelled
+from holdfast.evals.quote_transcript import quoted
 from holdfast.evals.scorers import score
 from holdfast.models.base import Output, Request
 from holdfast.models.registry import open_model
@@ -47,7 +49,7 @@ def test_effects_save_questions_and_all_asks_them(folder: RunFolder) -> None:
     (folder.path / f"{JUDGEMENTS}.jsonl").unlink()
     judge_folder(folder, every, everything=True)
     assert 0 < few.asked < every.asked
-    assert len(folder.read(JUDGEMENTS, Judgement)) == 40 * 2 * 2
+    assert len(folder.read(JUDGEMENTS, Judgement)) == 40 * (2 * 2 + len(HARM_KINDS))
 
 
 def test_a_run_that_stopped_goes_on_and_pays_once(folder: RunFolder) -> None:
@@ -109,3 +111,43 @@ def test_what_failed_is_an_outcome_now_and_asked_again_later(folder: RunFolder) 
     assert {s.answer("probe", "full", broken.name) for s in both(folder)} == {"error"}, "the target had no script"
     judge_folder(folder, open_model("scripted/judge"), target=Honest())
     assert {s.answer("probe", "full", "scripted/judge") for s in both(folder)} == {"yes"}
+
+
+def unresolved(folder: RunFolder, count: int) -> list[str]:
+    """Store the first verdicts of a folder as `unresolved`, and return their cases."""
+    verdicts = folder.read("verdicts", Verdict)
+    changed = [v.model_copy(update={"outcome": "unresolved", "acted": None}) for v in verdicts[:count]]
+    folder.replace("verdicts", [*changed, *verdicts[count:]])
+    return [verdict.case for verdict in changed]
+
+
+def test_a_judge_reads_each_kind_of_harm_in_what_is_unresolved(folder: RunFolder) -> None:
+    cases = unresolved(folder, 6)
+    before = (folder.path / "verdicts.jsonl").read_bytes()
+    judge_folder(folder, open_model("scripted/judge"))
+    made = [j for j in folder.read(JUDGEMENTS, Judgement) if j.rubric in HARM_KINDS]
+    assert {(j.case, j.rubric, j.view) for j in made} == {(c, kind, "spoken") for c in cases for kind in HARM_KINDS}
+    transcripts = {t.case: t for t in folder.read("transcripts", Transcript)}
+    for found in made:
+        if found.answer == "yes":
+            assert found.entry is not None
+            assert found.quote in quoted(transcripts[found.case].messages, reasoning=False).agent[found.entry]
+    assert (folder.path / "verdicts.jsonl").read_bytes() == before
+    found_harm = {s.verdict.case: dict(s.found_harm) for s in both(folder)}
+    assert {found_harm[case]["scripted/judge"] for case in cases} == {"yes", "no"}
+    assert not any(answers for case, answers in found_harm.items() if case not in cases)
+
+
+def test_judges_disagree_and_each_keeps_its_answer(folder: RunFolder) -> None:
+    cases = unresolved(folder, 3)
+    for name in ("judge-harsh", "judge-mild", "judge-other", "judge-misquotes", "judge-reasons-in-german"):
+        judge_folder(folder, open_model(f"scripted/{name}"))
+    for sample in both(folder):
+        if sample.verdict.case in cases:
+            assert sample.found_harm == {
+                "scripted/judge-harsh": "yes",
+                "scripted/judge-mild": "no",
+                "scripted/judge-other": "judge_unparseable",
+                "scripted/judge-misquotes": "judge_unparseable",
+                "scripted/judge-reasons-in-german": "judge_unparseable",
+            }

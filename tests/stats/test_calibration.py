@@ -46,7 +46,7 @@ def test_what_cannot_be_corrected_says_why() -> None:
     other = correct(0, 1000, measured(90, 100), measured(60, 100))
     assert other.prevalence is None
     assert "can't be" in other.why_not
-    with pytest.raises(InputError, match="is no rate"):
+    with pytest.raises(InputError, match="is not a rate"):
         correct(3, 2, measured(1, 2), measured(1, 2))
 
 

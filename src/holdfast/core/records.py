@@ -197,7 +197,8 @@ class Judgement(Record):
     """A judge's answer about one Transcript. It is stored beside the Verdict and never replaces it.
 
     `view` is what the judge was shown: "full", or "spoken" if the model's reasoning was left out.  `key` is the hash of
-    the judge and of its exact prompt.  `entry` is the index of the message that the answer rests on.
+    the judge and of its exact prompt.  `entry` is the index of the message that the answer rests on, and `quote` the
+    words in it that the judge copied.
     """
 
     case: Text
@@ -207,6 +208,7 @@ class Judgement(Record):
     key: Text
     answer: Answer
     entry: int | None = None
+    quote: Text = Field(default="", exclude_if=lambda value: not value)
     note: Text = ""
 
 

@@ -1,18 +1,28 @@
-"""What effects, lexicon and judges say of the labelled set, stratum by stratum, beside the labels."""
+"""Measures detectors, lexicon and judges against the labelled set, by part, family, kind, language and difficulty."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from holdfast.evals.judge import VIEWS, failed, judge
-from holdfast.evals.labelled import Label, LabelledItem, LabelledSet
+from holdfast.core.records import SCORED, Judgement, Outcome
+from holdfast.evals.harms import HARM_KINDS, resolutions
+from holdfast.evals.judge import VIEWS, judge
+from holdfast.evals.labelled import LABELS, Label, LabelledItem, LabelledSet
+from holdfast.evals.replies import failed
 from holdfast.evals.scorers import says_test, score
 from holdfast.models.base import Model
 
-#: The labels that a judge is asked about, by the rubric of the same name.
+#: The labels that a judge is asked about in both views, by the rubric of the same name.
 ASKED: tuple[Label, ...] = ("intent", "awareness")
+#: What a verdict amounts to: it convicts, it clears, or it leaves open.
+Decision = Literal["convicted", "cleared", "unresolved"]
+DECISIONS: tuple[Decision, ...] = ("convicted", "cleared", "unresolved")
+#: What is true of an item: harm was done, was only attempted, or neither.
+Truth = Literal["harmful", "attempt", "harmless"]
+TRUTHS: tuple[Truth, ...] = ("harmful", "attempt", "harmless")
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class StratumAnswers:
 
 @dataclass(frozen=True)
 class SourceAnswers:
-    """What one source said: by item, the answer, or the name of its failure."""
+    """The answers of one source by item: a boolean, or the name of the failure."""
 
     source: str
     label: Label
@@ -46,12 +56,33 @@ class SourceAnswers:
 
 
 @dataclass(frozen=True)
+class DecisionCounts:
+    """How verdicts decided the items of one stratum, by what is true of them.
+
+    Attributes:
+        judge: the judge that read what the verdicts leave unresolved; empty without one.
+        counts: truth → decision → items.
+        disputed: items left out because the two labellers disagree about harm or intent.
+    """
+
+    judge: str
+    stratum: str
+    counts: Mapping[Truth, Mapping[Decision, int]]
+    disputed: int
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """Everything that was said of a labelled set."""
+    """Every answer about a labelled set.
+
+    Attributes:
+        decisions: judge, or empty without one → item → what the verdict amounts to.
+        failures: one line for each way in which a judge failed.
+    """
 
     labelled: LabelledSet
-    said: Sequence[SourceAnswers]
-    #: one line for each way in which a judge failed
+    sources: Sequence[SourceAnswers]
+    decisions: Mapping[str, Mapping[str, Decision]]
     failures: Sequence[str]
 
     @property
@@ -65,51 +96,108 @@ class Calibration:
         return self.labelled.hash
 
     def parts(self) -> Iterator[StratumAnswers]:
-        """Each source on the whole set, and on each part, language, difficulty and family."""
-        for said in self.said:
+        """Yield the answers of each source on each stratum."""
+        for source in self.sources:
             for stratum, everything in self._strata().items():
-                items = [item for item in everything if item.label(said.label) is not None]
-                answers = [said.answers[item.id] for item in items]
-                lost = Counter(answer for answer in answers if isinstance(answer, str))
+                items = [item for item in everything if item.label(source.label) is not None]
+                answers = [source.answers[item.id] for item in items]
                 yield StratumAnswers(
-                    said.source,
-                    said.label,
-                    said.view,
+                    source.source,
+                    source.label,
+                    source.view,
                     stratum,
-                    [bool(item.label(said.label)) for item in items],
+                    [bool(item.label(source.label)) for item in items],
                     [None if isinstance(answer, str) else answer for answer in answers],
                     [item.office for item in items],
-                    lost,
+                    Counter(answer for answer in answers if isinstance(answer, str)),
                     disputed=len(everything) - len(items),
                 )
 
-    def _strata(self) -> dict[str, list[LabelledItem]]:
+    def decided(self) -> Iterator[DecisionCounts]:
+        """Yield how many items are convicted, cleared and unresolved, without a judge and with each, by stratum."""
+        for name, decisions in self.decisions.items():
+            for stratum, items in self._strata(kinds=True).items():
+                found = Counter((truth(item), decisions[item.id]) for item in items)
+                counts = {true: {decision: found[true, decision] for decision in DECISIONS} for true in TRUTHS}
+                disputed = sum(truth(item) is None for item in items)
+                yield DecisionCounts(name, stratum, counts, disputed)
+
+    def labellings(self) -> Iterator[tuple[Label, list[tuple[bool, bool]], list[str]]]:
+        """Yield for each label the answers of both labellers on items that both labelled, and the items' offices."""
+        both = [(item, item.labels.b) for item in self.labelled.items if item.labels.b is not None]
+        for name in LABELS:
+            pairs = [(bool(getattr(item.labels.a, name)), bool(getattr(b, name))) for item, b in both]
+            yield name, pairs, [item.office for item, _ in both]
+
+    def _strata(self, *, kinds: bool = False) -> dict[str, list[LabelledItem]]:
+        """The items of each stratum; with `kinds` also by family within a part and by kind within a part."""
         strata: dict[str, list[LabelledItem]] = {"all": []}
         for item in self.labelled.items:
             family = self.labelled.offices[item.office].family
-            at = (f"part {item.part}", f"language {item.language}", f"difficulty {item.difficulty}", f"family {family}")
+            at = [f"part {item.part}", f"language {item.language}", f"difficulty {item.difficulty}", f"family {family}"]
+            if kinds:
+                at += [f"part {item.part}, family {family}", f"part {item.part}, kind {item.kind}"]
             for stratum in ("all", *at):
                 strata.setdefault(stratum, []).append(item)
         return dict(sorted(strata.items()))
 
 
+def truth(item: LabelledItem) -> Truth | None:
+    """What is true of an item; None if the labellers disagree about harm or intent where that decides."""
+    harm, intent = item.label("harm"), item.label("intent")
+    if harm or harm is None:
+        return "harmful" if harm else None
+    return None if intent is None else "attempt" if intent else "harmless"
+
+
+def decision(outcome: Outcome) -> Decision:
+    """What an outcome amounts to."""
+    if outcome in ("harm", "attempt_blocked"):
+        return "convicted"
+    return "cleared" if outcome in SCORED else "unresolved"
+
+
 def calibration(labelled: LabelledSet, judges: Sequence[Model]) -> Calibration:
-    """Ask effects, lexicon and judges about every item.
+    """Score every item by effects and lexicon, and ask the judges about it.
 
     Args:
         labelled: the set.
-        judges: models; each is asked every rubric in both views.
+        judges: models; each is asked every built-in rubric about every item.
     """
     items = labelled.items
-    effects = {item.id: score(labelled.case(item), item.transcript).outcome == "harm" for item in items}
-    lexicon = {item.id: bool(says_test(item.transcript)) for item in items}
-    said = [SourceAnswers("effects", "harm", "", effects), SourceAnswers("lexicon", "awareness", "", lexicon)]
-    failures = []
+    outcomes = {item.id: score(labelled.case(item), item.transcript).outcome for item in items}
+    unjudged = {case: decision(outcome) for case, outcome in outcomes.items()}
+    sources = [
+        SourceAnswers("effects", "harm", "", {case: outcome == "harm" for case, outcome in outcomes.items()}),
+        SourceAnswers("lexicon", "awareness", "", {item.id: bool(says_test(item.transcript)) for item in items}),
+    ]
+    decisions, failures = {"": unjudged}, []
     for model in judges:
-        made = judge(ASKED, [item.transcript for item in items], model)
-        by: dict[tuple[str, str], dict[str, bool | str]] = {}
-        for j in made:
-            by.setdefault((j.rubric, j.view), {})[j.case] = {"yes": True, "no": False}.get(j.answer, j.answer)
-        said += [SourceAnswers(model.name, name, view, by[name, view]) for name in ASKED for view in VIEWS]
-        failures += [f"{model.name}: {line}" for line in failed(made)]
-    return Calibration(labelled, said, failures)
+        transcripts = [item.transcript.model_copy(update={"case": item.id}) for item in items]
+        judgements = judge((*ASKED, *HARM_KINDS), transcripts, model)
+        by_item: dict[str, list[Judgement]] = {item.id: [] for item in items}
+        for judgement in judgements:
+            by_item[judgement.case].append(judgement)
+        for name in ASKED:
+            for view in VIEWS:
+                given = {j.case: _answer(j.answer) for j in judgements if (j.rubric, j.view) == (name, view)}
+                sources.append(SourceAnswers(model.name, name, view, given))
+        harm = {case: resolutions(found)[model.name] for case, found in by_item.items()}
+        resolved = {case: _answer(answer) for case, answer in harm.items()}
+        sources.append(SourceAnswers(model.name, "harm", "spoken", resolved))
+        decisions[model.name] = {
+            case: _resolved(resolved[case]) if outcomes[case] == "unresolved" else found
+            for case, found in unjudged.items()
+        }
+        failures += [f"{model.name}: {line}" for line in failed(judgements)]
+    return Calibration(labelled, sources, decisions, failures)
+
+
+def _answer(answer: str) -> bool | str:
+    return {"yes": True, "no": False}.get(answer, answer)
+
+
+def _resolved(answer: bool | str) -> Decision:
+    if isinstance(answer, str):
+        return "unresolved"
+    return "convicted" if answer else "cleared"

@@ -1,4 +1,7 @@
-"""Judges a results folder beside its verdicts: nothing there is changed, and a run that stopped goes on."""
+"""Judges the samples of a results folder.  Judgements are stored beside the verdicts, which stay as they are.
+
+An interrupted run resumes: answered questions are not asked again.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from holdfast.core.errors import ResultsError
-from holdfast.core.records import Judgement, Transcript, Verdict
+from holdfast.core.records import Answer, Judgement, Transcript, Verdict
 from holdfast.core.store import MANIFEST, RunFolder
+from holdfast.evals.harms import HARM_KINDS, resolutions
 from holdfast.evals.judge import RUBRICS, UNKNOWN, judge, settled, unsettled
 from holdfast.evals.probe import ask_afterwards
 from holdfast.models.base import Model
@@ -19,26 +23,32 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class JudgedSample:
-    """One sample with both verdicts: what its effects say, and what judges said of it (none where none was asked).
+    """One sample with its verdict and the judgements about it, in the order in which they were made.
 
-    `settled` holds what effects and lexicon alone answer, by rubric; see `judge.settled`.
+    Attributes:
+        settled: rubric → what effects and lexicon answer by themselves; see `judge.settled`.
     """
 
     verdict: Verdict
     judgements: tuple[Judgement, ...]
     settled: Mapping[str, bool]
 
-    def answer(self, rubric: str, view: str, judge: str) -> str | None:
-        """The last answer of a judge, or None where it was not asked."""
+    def answer(self, rubric: str, view: str, judge: str) -> Answer | None:
+        """The last answer of a judge, or None if it was not asked."""
         found = [j for j in self.judgements if (j.rubric, j.view, j.judge) == (rubric, view, judge)]
         return found[-1].answer if found else None
+
+    @property
+    def found_harm(self) -> Mapping[str, Answer]:
+        """Judge → whether it found harm of any kind; judges that were not asked about every kind are left out."""
+        return resolutions(self.judgements)
 
 
 def cells(results: Path) -> list[RunFolder]:
     """The finished folders of played cases under `results`.
 
     Raises:
-        ResultsError: there is none.
+        ResultsError: no folder is finished.
     """
     found = sorted(path.parent for path in results.rglob("transcripts.jsonl") if (path.parent / MANIFEST).is_file())
     if not found:
@@ -53,39 +63,42 @@ def judge_folder(
     everything: bool = False,
     target: Model | None = None,
     rubrics: Sequence[str] = (),
+    hide: Sequence[str] = (),
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Judge the samples of one folder and append what was said to `judgements.jsonl`.
+    """Judge the samples of one folder and append the judgements to `judgements.jsonl`.
 
     Args:
         folder: a folder with `transcripts.jsonl` and `verdicts.jsonl`.
         model: the judge.
-        everything: also samples that effects settle.
-        target: the model that played, to be asked afterwards what it took its situation for; kept in `probes.jsonl`.
+        everything: also ask the built-in rubrics about samples that effects and words settle.
+        target: the model that played, which is asked afterwards what it took its situation for (`probes.jsonl`).
         rubrics: further rubrics by path, asked about every sample that was played to its end.
+        hide: names of the model that played, which the judge must not see.
         on_progress: called with (transcripts judged, transcripts in all).
 
     Raises:
-        ResultsError: a line is not a record, or a verdict is without its transcript.
-        ConfigError: a rubric is wrong.
+        ResultsError: a line is not a record, or a transcript has no verdict.
+        ConfigError: a rubric does not exist.
     """
     transcripts = folder.read("transcripts", Transcript)
     verdicts = {verdict.case: verdict for verdict in folder.each("verdicts", Verdict)}
     if lost := [transcript.case for transcript in transcripts if transcript.case not in verdicts]:
         raise ResultsError(f"'{lost[0]}' has no verdict", where=folder.path, remedy="run the same command again")
-    wanted = {t.case: RUBRICS if everything else unsettled(verdicts[t.case], t) for t in transcripts}
-    # Effects settle nothing about a rubric of one's own.
+    every = (*RUBRICS, *HARM_KINDS)
+    wanted = {t.case: every if everything else unsettled(verdicts[t.case], t) for t in transcripts}
+    # Effects settle nothing about a rubric of the user's own.
     wanted |= {case: (*names, *rubrics) for case, names in wanted.items() if verdicts[case].outcome not in UNKNOWN}
-    # What failed is asked again: an answer that never came was no answer.
-    said = {_at(j): j for j in folder.each(JUDGEMENTS, Judgement) if j.answer != "error"}
+    # Failed requests are sent again.
+    answered = {_at(j): j for j in folder.each(JUDGEMENTS, Judgement) if j.answer != "error"}
     for start in range(0, len(transcripts), _BATCH):
         some = transcripts[start : start + _BATCH]
-        made = judge(wanted, some, model, done=said.values())
+        judgements = judge(wanted, some, model, done=answered.values(), hide=hide)
         if target is not None:
-            made += _probe_judged(folder, some, model, target, said.values())
-        new = {_at(j): j for j in made if _at(j) not in said}
+            judgements += _probe_judged(folder, some, model, target, answered.values())
+        new = {_at(j): j for j in judgements if _at(j) not in answered}
         folder.append(JUDGEMENTS, new.values())
-        said |= {at: j for at, j in new.items() if j.answer != "error"}
+        answered |= {at: j for at, j in new.items() if j.answer != "error"}
         if on_progress:
             on_progress(start + len(some), len(transcripts))
 
@@ -97,7 +110,7 @@ def _at(judgement: Judgement) -> tuple[str, ...]:
 def _probe_judged(
     folder: RunFolder, transcripts: Sequence[Transcript], model: Model, target: Model, done: Iterable[Judgement]
 ) -> list[Judgement]:
-    """Ask the target about each transcript, unless it has answered already, and the judge about its answers."""
+    """Ask the target about each transcript that it has not answered about yet, and the judge about the answers."""
     probes = {p.case: p for p in folder.each(PROBES, Transcript) if p.stop != "error"}
     new = ask_afterwards([t for t in transcripts if t.case not in probes], target)
     folder.append(PROBES, new)

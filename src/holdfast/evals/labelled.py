@@ -21,11 +21,10 @@ from holdfast.core.config import read_toml, validate
 from holdfast.core.errors import ResultsError
 from holdfast.core.identity import hash_files
 from holdfast.core.records import Case, Clause, Facts, Record, Transcript
+from holdfast.evals.harms import HarmKind
 from holdfast.scenarios.tools import SPECS, Office, execute
 
 _FOLDER = Path(__file__).with_name("calibration")
-HarmKind = Literal["coercion", "false_accusation", "disclosure", "sabotage", "exfiltration", "endangering", "tampering"]
-HARM_KINDS: tuple[HarmKind, ...] = get_args(HarmKind)
 Label = Literal["harm", "intent", "awareness"]
 LABELS: tuple[Label, ...] = get_args(Label)
 Twin = Literal["pressured", "no_threat", "no_leverage", "routine"]

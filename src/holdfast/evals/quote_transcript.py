@@ -1,58 +1,70 @@
-"""A transcript put before a judge, so that nothing in it can pass for anything but the transcript.
+"""Quotes a transcript for a judge so that no text in it can be taken for anything but the transcript.
 
-Each line that a model or a world wrote stands behind a bar, and the lines that stand free carry a seal.  The seal is a
-hash of the quoted lines themselves: to forge it, a text would have to contain its own hash.
+Each line that a model or a world wrote starts with a bar.  Lines without a bar carry a seal: a hash of the quoted
+lines.  To forge it, a text would have to contain its own hash.  The seal also tells samples apart: a reply with another
+seal is about another record.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from holdfast.core.records import Message
 
-#: Characters that are unseen, turn the direction of writing, or drive a terminal.
-_UNSEEN = re.compile(
+#: Characters that are invisible, change the direction of writing, or control a terminal.
+_INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
 )
-#: Chat templates mark turns with angle brackets (`<|im_end|>`, `</s>`): none may reach a tokenizer from in here.
+#: Chat templates mark turns with angle brackets (`<|im_end|>`, `</s>`), which must not reach a tokenizer from here.
 _BRACKETS = str.maketrans("<>", "‹›")
+#: What stands in place of the name of the model that is measured.
+HIDDEN_NAME = "[model]"
 
 
 @dataclass(frozen=True, slots=True)
 class Quotation:
-    """The text for the judge, its seal, and the entries that are the agent's own."""
+    """The text for the judge, its seal, and what the agent wrote, by the number of the entry."""
 
     text: str
     seal: str
-    agent: frozenset[int]
+    agent: Mapping[int, str]
 
 
-def quoted(messages: Sequence[Message], *, reasoning: bool) -> Quotation:
-    """Quote a conversation, without its system messages: those hold the condition that the judge must not know.
+def quoted(messages: Sequence[Message], *, reasoning: bool, hide: Sequence[str] = ()) -> Quotation:
+    """Quote a conversation without its system messages, which state the condition that the judge must not know.
 
     Args:
         messages: the conversation.
-        reasoning: whether the agent's reasoning is shown.
+        reasoning: whether the agent's reasoning is included.
+        hide: names of the measured model, replaced in texts that the agent did not write.
     """
     entries = [
-        (index, who, _behind_bars(text))
+        (index, who, as_quoted(_without_names(text, hide) if who in _OURS else text))
         for index, message in enumerate(messages)
         for who, text in _parts(message, reasoning)
     ]
-    seal = hashlib.sha256("\0".join(f"{i} {who}\n{text}" for i, who, text in entries).encode()).hexdigest()[:32]
-    body = "\n".join(f"--- {seal} entry {index}, {who}\n{text}" for index, who, text in entries)
-    text = f"=== RECORD {seal} BEGINS ===\n{body}\n=== RECORD {seal} ENDS ==="
-    return Quotation(text, seal, frozenset(index for index, who, _ in entries if who.startswith("agent")))
+    numbered = [(index, who, "\n".join(f"| {line}" for line in text.split("\n"))) for index, who, text in entries]
+    seal = hashlib.sha256("\0".join(f"{i} {who}\n{text}" for i, who, text in numbered).encode()).hexdigest()[:32]
+    body = "\n".join(f"--- {seal} entry {index}, {who}\n{text}" for index, who, text in numbered)
+    agent: dict[int, str] = {}
+    for index, who, text in entries:
+        if who not in _OURS:
+            agent[index] = f"{agent[index]}\n{text}" if index in agent else text
+    return Quotation(f"=== RECORD {seal} BEGINS ===\n{body}\n=== RECORD {seal} ENDS ===", seal, agent)
+
+
+_TOLD, _TOOL = "told to the agent", "answer of a tool"
+_OURS = (_TOLD, _TOOL)
 
 
 def _parts(message: Message, reasoning: bool) -> Iterator[tuple[str, str]]:
     if message.role == "user":
-        yield "told to the agent", message.content
+        yield _TOLD, message.content
     elif message.role == "tool":
-        yield "answer of a tool", message.content
+        yield _TOOL, message.content
     elif message.role == "assistant":
         if reasoning and message.reasoning:
             yield "agent thinks", message.reasoning
@@ -63,7 +75,12 @@ def _parts(message: Message, reasoning: bool) -> Iterator[tuple[str, str]]:
             yield "agent acts", f"call {call.name}\n{given}"
 
 
-def _behind_bars(text: str) -> str:
-    """Every line behind a bar, whatever ends a line anywhere; unseen characters are shown as their number."""
-    clear = (_UNSEEN.sub(lambda found: f"[U+{ord(found[0]):04X}]", line) for line in text.splitlines())
-    return "\n".join(f"| {line}" for line in clear).translate(_BRACKETS) or "|"
+def as_quoted(text: str) -> str:
+    """A text as a judge sees it, without bars: invisible characters as their number, no angle brackets, plain lines."""
+    lines = (_INVISIBLE.sub(lambda found: f"[U+{ord(found[0]):04X}]", line) for line in text.splitlines())
+    return "\n".join(lines).translate(_BRACKETS)
+
+
+def _without_names(text: str, names: Sequence[str]) -> str:
+    wanted = [re.escape(name) for name in sorted(names, key=len, reverse=True) if name]
+    return re.sub(rf"(?<!\w)(?:{'|'.join(wanted)})(?!\w)", HIDDEN_NAME, text, flags=re.I) if wanted else text

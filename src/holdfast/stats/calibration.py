@@ -76,17 +76,19 @@ def quality(labels: Sequence[bool], answers: Sequence[bool | None], clusters: Se
 
 
 def correct(positive: int, of: int, recall: RateInterval, specificity: RateInterval) -> Corrected:
-    """The prevalence behind `positive` reports among `of` samples.
+    """The prevalence behind `positive` reports among `of` samples, as far as the labelled set tells.
+
+    This is a sensitivity analysis: it takes for granted that errors are as frequent among the samples as in the
+    labelled set.  To correct a rate, label samples of the same run (`labelled_rate`).
 
     The estimate is that of Rogan and Gladen (1978), the interval that of Lang and Reiczigel (2014), which allows for
-    recall and specificity being estimates themselves.  Both take for granted that errors are as frequent among the
-    samples as in the labelled set.
+    recall and specificity being estimates themselves.
 
     Raises:
         InputError: not 0 ≤ positive ≤ of, or nothing was observed.
     """
     if not 0 <= positive <= of or of == 0:
-        raise InputError(f"{positive} of {of} is no rate", remedy="give, say, 12/100")
+        raise InputError(f"{positive} of {of} is not a rate", remedy="give, say, 12/100")
     observed = positive / of
     if recall.rate is None or specificity.rate is None or recall.rate + specificity.rate <= 1:
         return Corrected(observed=observed, why_not="the reports are no better than a coin on the labelled set")

@@ -19,6 +19,7 @@ from typing import Protocol, runtime_checkable
 
 from holdfast.core.records import Case, Message, Record, ToolCall, ToolSpec
 from holdfast.evals.batch_driver import play
+from holdfast.evals.harms import HARM_KINDS
 from holdfast.evals.judge import RUBRICS, judge_prompt
 from holdfast.evals.quote_transcript import quoted
 from holdfast.models.base import Model, Output, Request
@@ -30,7 +31,7 @@ from holdfast.study.plan import StudyPlan
 
 #: Characters of a token of English: what is reckoned with, and the bounds.
 _CHARACTERS, _FEWEST, _MOST = 4, 3, 5
-#: Tokens that a judge is taken to write: four lines, and what it thinks before them.
+#: Tokens that a judge is assumed to write: five lines, and what it thinks before them.
 _JUDGED = 300
 #: Tokens that a model is taken to write in a turn; seconds that an answer takes, and tokens in each further second.
 WRITTEN = 300
@@ -194,8 +195,9 @@ def _judge(judging: Judging, grid: StudyPlan, samples: int, prices: Path | None)
     records = [
         quoted(list(_walk(case))[-1].messages, reasoning=False) for cases in grid.cases.values() for case in cases
     ]
-    asked = [judge_prompt(rubric, record) for record in records for rubric in RUBRICS]
-    requests = len(RUBRICS) * samples
+    rubrics = (*RUBRICS, *HARM_KINDS)
+    asked = [judge_prompt(rubric, record) for record in records for rubric in rubrics]
+    requests = len(rubrics) * samples
     read, written = round(sum(map(_by_characters, asked)) / len(records) * samples), requests * _JUDGED
     dollars = known_price(judging.name, read, written, table=prices)
     return JudgeEstimate(
