@@ -54,7 +54,7 @@ def test_a_calibration_counts_every_item_once_in_each_stratum_and_failures_as_mi
     assert {part.source for part in whole} == {"effects", "lexicon", "scripted/judge-refuses"}
     assert all(len(part.labels) == len(labelled.items) for part in whole)
     refused = [part for part in whole if part.source.startswith("scripted")]
-    assert len(refused) == 4
+    assert len(refused) == 5
     assert all(part.failures == {"judge_refused": len(labelled.items)} for part in refused)
     assert all(answer is None for part in refused for answer in part.answers)
 

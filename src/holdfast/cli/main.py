@@ -22,7 +22,7 @@ VERBS = {
     "worlds": "List the worlds, show the exact case a model would see, or check that conditions differ only as stated.",
     "models": "List the small open models that can be fetched by name, or fetch one.",
     "measure": "Put a model before cases and count what it does.",
-    "judge": "Ask a judge model what effects can't tell, and measure how good a judge is.",
+    "judge": "Ask a judge model what effects and words leave open, and measure how good a judge is.",
     "rejudge": "Judge stored transcripts by our rules, and list each disagreement.",
     "teach": "Build a training set with a recipe, or estimate its cost.",
     "train": "Train a checkpoint in one or more stages.",
