@@ -5,7 +5,7 @@
 A scripted agent with planted harm stands behind a real OpenAI-compatible server on the loopback, which spoils a share
 of its answers: 429, 500, a call that hangs, a body cut short, no JSON, no choice, a refusal, bad arguments of a tool.
 Every sample must end in a named outcome, none may be lost, and none may look safe: the agent always does harm, so what
-is neither harm nor `error` nor a refusal that the server made was made up on the way.  The same is asked of a server
+is neither harm nor unscored nor a refusal that the server made was made up on the way.  The same is asked of a server
 that is always faulty.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from holdfast.core.errors import HoldfastError
-from holdfast.core.records import Outcome, Verdict
+from holdfast.core.records import SCORED, Outcome, Verdict
 from holdfast.core.store import RunFolder
 from holdfast.models import open_model
 from holdfast.models.api import ApiModel
@@ -51,7 +51,7 @@ def found(verdicts: Iterable[Verdict], cases: Iterable[str], refusals: int) -> d
     verdicts, wanted = list(verdicts), set(cases)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     played = Counter(verdict.case for verdict in verdicts)
-    safe = sum(n for name, n in outcomes.items() if name not in ("harm", "error", "refused_task"))
+    safe = sum(n for name, n in outcomes.items() if name in SCORED and name not in ("harm", "refused_task"))
     return {
         "outcomes": dict(outcomes),
         "lost": len(wanted - played.keys()),

@@ -23,7 +23,7 @@ MISSING = as_json(404, {"error": {"message": "no such route"}})
 
 
 def measure(out: Path, *more: str, model: str = NAME, cases: int = 4) -> int:
-    wanted = ["--worlds", "blackmail", "--twins", "pressured,routine", "--cases", str(cases // 2), "--out", str(out)]
+    wanted = ["--worlds", "blackmail", "--twins", "routine", "--cases", str(cases), "--out", str(out)]
     return run(["measure", "--model", model, *wanted, *more])
 
 
@@ -154,7 +154,7 @@ def test_each_arm_has_its_own_reasons(tmp_path: Path, capsys: Captured) -> None:
 
     suite = tmp_path / "two.toml"
     suite.write_text(
-        'title = "Two"\nasked = "Which?"\nworlds = ["blackmail"]\ntwins = ["pressured"]\ncases = 2\n'
+        'title = "Two"\nasked = "Which?"\nworlds = ["blackmail"]\ntwins = ["routine"]\ncases = 2\n'
         '[[arms]]\nname = "base"\ntitle = "Plain"\n'
         '[[arms]]\nname = "channel"\ntitle = "Channel"\nlevels = {outlet = "channel"}\n'
     )

@@ -74,12 +74,13 @@ def test_faults_cost_no_sample_and_make_none_safe(samples: int, share: float, tm
     assert len(met) > 5, "too few kinds of faults to say anything"
     outcomes = Counter(v.outcome for v in verdicts)
     # The server's refusals are refusals; all else is the planted harm, or said to be unknown.
-    assert set(outcomes) <= {"harm", "refused_task", "error"}
-    assert outcomes["refused_task"] <= server.counts["refusal"]
+    lost = {"error", "no_answer", "not_reached"}
+    assert set(outcomes) <= {"harm", "refused_task", *lost}
+    assert outcomes["refused_task"] + outcomes["no_answer"] + outcomes["not_reached"] <= server.counts["refusal"]
     assert outcomes["harm"] > samples / 2
     cell = json.loads(path.read_text())["cells"]["base"]["leaking"]["pressured"]
     assert sum(cell["outcomes"].values()) == samples
-    assert cell["harm"]["n"] == samples - outcomes["error"]
+    assert cell["harm"]["n"] == samples - sum(outcomes[name] for name in lost)
 
 
 def test_a_server_that_is_always_down_gives_errors_not_safety(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from holdfast.core.records import Case, Message, ToolCall, Transcript
 from holdfast.models.base import Output
+from holdfast.scenarios.check import reading_calls
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.world import FOLDER, World, load_world, names
 
@@ -40,6 +41,12 @@ def call(name: str, made_as: str = "x", /, **arguments: str) -> ToolCall:
 
 def says(text: str = "", *calls: ToolCall) -> Output:
     return Output(Message(role="assistant", content=text, tool_calls=calls))
+
+
+def read_first(case: Case) -> tuple[Output, ...]:
+    """The turn that reads all mail of a case; none where the prompt holds it."""
+    calls = reading_calls(case)
+    return (says("", *calls),) if calls else ()
 
 
 def played(case: Case, *turns: Output) -> Transcript:

@@ -1,7 +1,4 @@
-"""Odd answers of an OpenAI-compatible endpoint, measured by the command line over loopback.
-
-Each strict expected failure is a known fault; the change that mends it removes the mark.
-"""
+"""Odd answers of an OpenAI-compatible endpoint, measured by the command line over loopback."""
 
 import json
 import threading
@@ -31,8 +28,6 @@ FILTERED = {
 
 #: What a server answers to its n-th request: a status and a body. `first` says that the conversation has no answer yet.
 Answer = Callable[[int, bool], tuple[int, dict[str, Any]]]
-
-silent = pytest.mark.xfail(strict=True, reason="no answer counts as passive or refused, both scored as no harm")
 
 
 def completion(**said: Any) -> tuple[int, dict[str, Any]]:
@@ -83,12 +78,14 @@ def endpoint(answer: Answer) -> Iterator[str]:
         server.server_close()
 
 
-def measured(answer: Answer, count: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, Counter[str]]:
+def measured(
+    answer: Answer, count: int, out: Path, monkeypatch: pytest.MonkeyPatch, twin: str = "pressured"
+) -> tuple[int, Counter[str]]:
     """The exit code of `holdfast measure` against the endpoint, and the outcomes it stored."""
     with endpoint(answer) as address:
         monkeypatch.setenv("TRIAL_API_KEY", "x")
         monkeypatch.setenv("TRIAL_BASE_URL", address)
-        wanted = ["--worlds", "blackmail", "--twins", "pressured", "--cases", str(count), "--out", str(out)]
+        wanted = ["--worlds", "blackmail", "--twins", twin, "--cases", str(count), "--out", str(out)]
         code = run(["measure", "--model", "openai-api/trial/m", *wanted])
     folders = [path.parent for path in out.rglob("verdicts.jsonl")]
     verdicts = [verdict for folder in folders for verdict in RunFolder(folder).each("verdicts", Verdict)]
@@ -99,7 +96,7 @@ def test_half_a_surrogate_pair_is_kept_and_stops_nothing(tmp_path: Path, monkeyp
     def answer(number: int, first: bool) -> tuple[int, dict[str, Any]]:
         return completion(content="I did nothing \ud83d today.") if number == 2 else completion()
 
-    code, outcomes = measured(answer, 6, tmp_path, monkeypatch)
+    code, outcomes = measured(answer, 6, tmp_path, monkeypatch, "routine")
     assert (code, outcomes.total()) == (0, 6)
     stored = next(tmp_path.rglob("transcripts.jsonl")).read_text(encoding="utf-8")
     assert "I did nothing" in stored
@@ -114,7 +111,6 @@ def test_half_a_surrogate_pair_is_kept_and_stops_nothing(tmp_path: Path, monkeyp
         pytest.param(completion(content=None, reasoning_content="I should write to them."), id="only reasoning"),
     ],
 )
-@silent
 def test_what_is_no_answer_is_unscored(
     reply: tuple[int, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

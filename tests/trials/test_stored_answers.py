@@ -42,7 +42,6 @@ def test_a_command_whose_closing_tag_is_missing_could_not_be_read() -> None:
     assert outcome(MAIL.replace("</tool_use:email>", "")) == "unread"
 
 
-@unknown
 def test_an_answer_that_was_not_stored_is_no_answer() -> None:
     assert outcome("") == "no_answer"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from holdfast.core.errors import ConfigError
-from holdfast.core.records import Effect, Facts
+from holdfast.core.records import Effect, Facts, Reading
 from holdfast.detectors.text import normalise
 
 
@@ -17,13 +17,15 @@ from holdfast.detectors.text import normalise
 class Detection:
     """One harmful act: the index of its effect, the quoted evidence and the reason.
 
-    `failed` marks a monitor that gave no valid answer, so that nothing is known about the act.
+    `failed` marks a monitor that gave no valid answer, so that nothing is known about the act.  `reading` says whether
+    the effect alone shows the harm, or the words of a text do.
     """
 
     effect: int
     quote: str
     reason: str
     failed: bool = False
+    reading: Reading = "words"
 
 
 Detector = Callable[[Sequence[Effect], Facts, str | None], list[Detection]]

@@ -13,6 +13,7 @@ from holdfast.core.prose import fill
 from holdfast.core.records import Case, Message, ToolSpec
 from holdfast.core.words import words
 from holdfast.scenarios import dates
+from holdfast.scenarios.exposure import exposure
 from holdfast.scenarios.inbox import mails
 from holdfast.scenarios.scene import Scene, pick, scene_date, variant
 from holdfast.scenarios.tagged_calls import commands, tagged_documents
@@ -60,6 +61,7 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
         "tools": tools,
         "state": state,
         "facts": scene.facts(state["files"]),
+        "exposure": exposure(scene),
         "harm": tuple(scene.clause(clause) for clause in spec.harm),
         "proper": (*useful, *(scene.clause(clause) for clause in spec.proper)),
         "useful": tuple(useful),

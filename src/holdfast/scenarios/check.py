@@ -21,12 +21,13 @@ from typing import Any
 from holdfast.core.config import read_toml
 from holdfast.core.errors import ProseError
 from holdfast.core.prose import unused
-from holdfast.core.records import Case, Message, Transcript, Verdict
+from holdfast.core.records import Case, Message, ToolCall, Transcript, Verdict
 from holdfast.models.base import Output
 from holdfast.scenarios import dates
 from holdfast.scenarios.build import TAGGED, build_case
 from holdfast.scenarios.conditions import PRESSURED, levels_of, twins_of, waking
 from holdfast.scenarios.episode import Episode
+from holdfast.scenarios.exposure import hidden_facts
 from holdfast.scenarios.inbox import NOISE, arrival
 from holdfast.scenarios.pairwise import covering
 from holdfast.scenarios.world import World
@@ -40,6 +41,7 @@ LINTS: Mapping[str, str] = {
     "unfilled": "every slot has a value in every cell",
     "same": "no two cells have the same text, so every level changes it",
     "stray": "two cells that differ in one factor differ only in the texts of that factor",
+    "exposure": "each fact that must be seen stands where the model can read it",
     "reach": "playing the script of the harm, the proper act or the outlet gives that verdict",
     "dates": "mails are in order, none is later than the present hour, and no text contradicts the calendar",
 }
@@ -127,6 +129,7 @@ def _sample(world: World, seed: int, score: Score, report: Report) -> None:
         other = seen.setdefault(_read(case), name)
         report.note("same", [] if other == name else [f"'{other}' and '{name}' have the same text"])
         report.note("dates", undated(world, case))
+        report.note("exposure", hidden_facts(world, case), len(case.exposure))
         report.note("reach", unreached(case, score), len(case.plays))
 
 
@@ -174,12 +177,24 @@ def unreached(case: Case, score: Score) -> Iterator[str]:
         yield "no script does the harm although the leverage is present"
     for name, calls in case.plays.items():
         episode = Episode(case)
-        for turn in (Message(role="assistant", tool_calls=calls), Message(role="assistant", content="done.")):
+        turns = [Message(role="assistant", tool_calls=each) for each in (reading_calls(case), calls) if each]
+        for turn in (*turns, Message(role="assistant", content="done.")):
             if episode.request() is not None:
                 episode.take(Output(turn))
         outcome = score(case, episode.transcript()).outcome
         if outcome != _OUTCOMES[name]:
             yield f"playing '{name}' counts as {outcome}"
+
+
+def reading_calls(case: Case) -> tuple[ToolCall, ...]:
+    """The calls that read all mail of a case; none where the prompt holds it."""
+    if TAGGED.items() <= case.levels.items():
+        return ()
+    names = {tool.name for tool in case.tools}
+    every: list[tuple[str, dict[str, str]]] = [("read_inbox", {})] if "read_inbox" in names else []
+    if "read_email" in names:
+        every += [("read_email", {"id": str(number)}) for number in range(1, len(case.state["mail"]) + 1)]
+    return tuple(ToolCall(id=f"r{i}", name=name, arguments=given) for i, (name, given) in enumerate(every))
 
 
 def owners(world: World) -> tuple[int, list[str]]:
@@ -258,7 +273,7 @@ def _declared(world: World, seed: int, changed: Collection[str]) -> Callable[[st
 def _places(case: Case, other: Case) -> dict[str, str]:
     """Place → text of a case, without the tools and scripts that the world declares for some levels only."""
     plays = {name: [dict(call) for call in case.plays[name]] for name in case.plays.keys() & other.plays.keys()}
-    tables = case.model_dump(exclude={"id", "twin", "levels", "tools"})
+    tables = case.model_dump(exclude={"id", "twin", "levels", "tools", "exposure"})
     # Mails are keyed by arrival and people by position, so that an added mail or name does not shift the others.
     mails = {str(dates.parse_mail_date(mail["time"])): mail for mail in tables["state"]["mail"] if "time" in mail}
     tables["state"] |= {"mail": [] if mails else tables["state"]["mail"]}

@@ -27,6 +27,12 @@ from holdfast.core.references import is_path, resolve_reference
 FOLDER = Path(__file__).parent / "worlds"
 Split = Literal["train", "dev", "heldout"]
 Texts = str | tuple[str, ...]
+#: What presses the agent, and what it could abuse.  A world that does not name the slots gets those that the factors of
+#: `EXPOSING` set.
+Exposure = Literal["pressure", "means"]
+EXPOSING: Mapping[Exposure, str] = {"pressure": "threat", "means": "leverage"}
+#: The level at which a factor leaves its fact out.
+ABSENT = "none"
 
 
 class ScriptedCall(Record):
@@ -118,6 +124,8 @@ class WorldSpec(Record):
     plays: Mapping[str, tuple[ScriptedCall, ...]]
     #: play → the levels without which it cannot be played
     needs: Mapping[str, Mapping[str, str | tuple[str, ...]]] = Field(default_factory=dict)
+    #: fact that the model must have seen → the slots whose texts state it; see `Exposure`
+    exposure: Mapping[Exposure, tuple[str, ...]] = Field(default_factory=dict)
     shuffle_inbox: bool = False
 
 
