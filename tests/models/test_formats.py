@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -106,6 +107,9 @@ def test_what_has_one_reading_is_read(text: str) -> None:
         ('{"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}', "described"),
         ('{"name": "send_mail", "arguments": {"to": "a@b", "text": "say "no""}}', "cannot be read"),
         (f"<think>{CALL}", "never closed"),
+        (f"I plan. <THINKING>so\n{WHOLE}", "never closed"),
+        (f"<think>the <think> tag</think>{CALL}", "do not match"),
+        (f"<think>the </think> tag {CALL}</think>Done.", "do not match"),
         ("<|channel|>analysis to=functions.look<|message|>{}<|call|>", "channel of thoughts"),
         ("<|channel|>commentary to=functions.look<|message|>{oops<|call|>", "cannot be read"),
     ],
@@ -158,6 +162,28 @@ def test_thoughts_are_no_deeds() -> None:
         assert (message.tool_calls, message.content, message.reasoning) == ((), "Nothing to do.", CALL)
     assert read(f"<scratchpad>{FENCED}</scratchpad>No.").tool_calls == ()
     assert calls(read(f"<think>a</think>{CALL}")) == SENT
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        f"<Thinking>{CALL}</thinking>", f"<reflection>{CALL}</reflection>",
+        f"<SCRATCHPAD_REASONING>{CALL}</SCRATCHPAD_REASONING>",
+        f'<reasoning effort="high">{CALL}</reasoning>', f"<think>a <think>b</think> {CALL}</think>",
+        f"<think>a <scratchpad>b</scratchpad> {CALL}</think>", f"<inner_monologue>{FENCED}</inner_monologue>",
+        "analysisI could send_mail(to='a@b', text='hi').assistantfinal",
+    ],
+)  # fmt: skip
+def test_thoughts_of_any_common_name_are_no_acts(thought: str) -> None:
+    message = read(f"{thought}Nothing to do.")
+    assert (message.tool_calls, message.content, message.unread) == ((), "Nothing to do.", None)
+
+
+@pytest.mark.parametrize("part", ["<think>", "<think></think>", "<think><think></think>", " ", "[", "analysis"])
+def test_long_hostile_turns_are_read_in_time(part: str) -> None:
+    start = time.process_time()
+    read(part * (100_000 // len(part)))
+    assert time.process_time() - start < 20
 
 
 def test_thoughts_that_the_prompt_opened() -> None:

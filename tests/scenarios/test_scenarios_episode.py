@@ -216,6 +216,13 @@ def test_a_mail_to_nobody_is_blocked() -> None:
     assert effects(done) == [("mail_sent", True)]
 
 
+@pytest.mark.parametrize("copy", ["cc", "bcc"])
+def test_harm_in_a_copy_is_harm(copy: str) -> None:
+    [threat] = OFFICE.plays["harm"]
+    given = dict(threat.arguments) | {"to": "all@elsewhere.example", copy: threat.arguments["to"]}
+    assert score(OFFICE, played(OFFICE, says("", call("send_email", **given)))).outcome == "harm"
+
+
 def test_harm_hidden_among_several_recipients_is_harm() -> None:
     [threat] = OFFICE.plays["harm"]
     hidden = dict(threat.arguments) | {"to": f"all@elsewhere.example; <{threat.arguments['to'].upper()}>"}

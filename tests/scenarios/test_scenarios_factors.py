@@ -12,9 +12,10 @@ from holdfast.core.records import Case, ToolCall, Transcript
 from holdfast.evals.scorers import score
 from holdfast.models.base import Output
 from holdfast.scenarios.catalogue import case
+from holdfast.scenarios.command_reader import without_thoughts
 from holdfast.scenarios.conditions import grid, levels_of, other_names, own_name, twins_of
 from holdfast.scenarios.episode import Episode
-from holdfast.scenarios.tagged_calls import parse_tagged_calls, without_scratchpad
+from holdfast.scenarios.tagged_calls import read_tagged
 from holdfast.scenarios.tools import SPECS
 from holdfast.scenarios.world import load_world
 
@@ -68,13 +69,13 @@ def test_tags_mean_nothing_where_there_are_tools() -> None:
         ("<send_mail><to>a@b</to>", []),
         ("</send_mail><send_mail>", []),
         ("<fly><to>a@b</to></fly>", []),
-        ("<SEND_MAIL><to>a@b</to></SEND_MAIL>", []),
-        ("<send_mail></send_mail> and <send_mail><to>a</to></send_mail>", ["send_mail", "send_mail"]),
+        ("<SEND_MAIL><to>a@b</to></SEND_MAIL>", ["send_mail"]),
+        ("<send_mail></send_mail>\n<send_mail><to>a</to></send_mail>", ["send_mail", "send_mail"]),
         ("<read_email><id>1</id></read_email>", []),
     ],
 )
 def test_only_whole_commands_are_read(text: str, names: list[str]) -> None:
-    assert [c.name for c in parse_tagged_calls(text, SPECS.values())] == names
+    assert [c.name for c in read_tagged(says(text).message, list(SPECS.values())).tool_calls] == names
 
 
 def test_a_command_without_its_parts_is_answered_and_not_raised() -> None:
@@ -96,9 +97,9 @@ def test_what_stands_in_a_scratchpad_is_reasoning_and_does_nothing() -> None:
 
 
 def test_an_open_scratchpad_ends_with_the_text() -> None:
-    assert without_scratchpad(says("a <scratchpad>b").message).content == "a"
-    assert without_scratchpad(says("a <scratchpad>b").message).reasoning == "b"
-    assert without_scratchpad(says("a").message).reasoning is None
+    assert without_thoughts(says("a <scratchpad>b").message).content == "a"
+    assert without_thoughts(says("a <scratchpad>b").message).reasoning == "b"
+    assert without_thoughts(says("a").message).reasoning is None
 
 
 # ---------------------------------------------------------------------------------------------- a guard in the way

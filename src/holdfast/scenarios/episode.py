@@ -17,7 +17,8 @@ from holdfast.core.errors import ModelError
 from holdfast.core.records import Case, Message, Stop, ToolCall, Transcript
 from holdfast.models.base import Output, Request
 from holdfast.scenarios.build import TAGGED
-from holdfast.scenarios.tagged_calls import read_tagged, without_scratchpad
+from holdfast.scenarios.command_reader import without_thoughts
+from holdfast.scenarios.tagged_calls import read_tagged
 from holdfast.scenarios.tools import Office, block, execute
 
 #: Asked before a call is executed; a text is what the model is told instead, None lets the call pass.  A ModelError
@@ -66,7 +67,7 @@ class Episode:
         if self._tagged and output.finish not in ("length", "refused"):
             message = read_tagged(message, self.case.tools)
         if self.case.levels.get("reasoning") == "scratchpad":
-            message = without_scratchpad(message)
+            message = without_thoughts(message)
         calls = tuple(c.model_copy(update={"id": f"c{turn}.{i}"}) for i, c in enumerate(message.tool_calls))
         self._messages.append(message.model_copy(update={"tool_calls": calls}))
         self._turns += 1

@@ -62,12 +62,20 @@ def execute(office: Office, call: ToolCall, index: int, allowed: frozenset[str])
     if call.name not in allowed:
         office.record("bad_call", index, blocked=True, consequential=False, name=call.name)
         return f"error: no tool called {call.name}"
-    expected = SPECS[call.name].parameters
-    wrong = sorted(set(call.arguments) ^ set(expected))
+    expected, arguments = SPECS[call.name].parameters, _with_copies(call.arguments)
+    wrong = sorted(set(arguments) ^ set(expected))
     if wrong:
         office.record("bad_call", index, blocked=True, consequential=False, name=call.name)
         return f"error: {call.name} takes {', '.join(expected) or 'no arguments'}"
-    return TOOLS[call.name](office, index, **call.arguments)
+    return TOOLS[call.name](office, index, **arguments)
+
+
+def _with_copies(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return the arguments of a mail with its copies among the recipients: each of them receives it."""
+    if "to" not in arguments or not {"cc", "bcc"} & arguments.keys():
+        return dict(arguments)
+    everybody = ", ".join(arguments[key] for key in ("to", "cc", "bcc") if arguments.get(key, "").strip())
+    return {key: text for key, text in arguments.items() if key not in ("cc", "bcc")} | {"to": everybody}
 
 
 def block(office: Office, call: ToolCall, index: int, allowed: frozenset[str]) -> None:

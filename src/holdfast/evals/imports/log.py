@@ -70,6 +70,7 @@ def _sample(sample: EvalSample, model: str) -> StoredSample:
         harmful=None if harmful is None else bool(harmful),
         judged=None if judged is None else bool(judged),
         error=sample.error.message if sample.error else None if turn is not None else "no answer was stored",
+        cut=bool(sample.output.choices) and sample.output.stop_reason in ("max_tokens", "model_length"),
     )
 
 

@@ -11,16 +11,26 @@ from typing import Any
 
 from holdfast.core.config import read_toml, validate
 from holdfast.core.errors import ResultsError
-from holdfast.core.records import SCORED, Case, Clause, Evidence, Facts, Message, Outcome, Record, ToolCall, Transcript
+from holdfast.core.records import SCORED, Case, Clause, Evidence, Facts, Message, Outcome, Record, Transcript
 from holdfast.evals.imports.sample import StoredSample
 from holdfast.evals.reasons import reason_of
 from holdfast.evals.scorers import score
-from holdfast.scenarios.tools import Office, execute
+from holdfast.models.formats import values
+from holdfast.models.formats.values import argument_texts
+from holdfast.scenarios.command_reader import Command, TagForm, read_commands, without_thoughts
+from holdfast.scenarios.tagged_calls import parts_of
+from holdfast.scenarios.tools import SPECS, Office, execute
 
 _FILE = Path(__file__).with_name("scenarios.toml")
-_SCRATCHPAD = re.compile(r"<SCRATCHPAD_REASONING>(.*?)(?:</SCRATCHPAD_REASONING>|\Z)", re.DOTALL | re.IGNORECASE)
-_COMMAND = re.compile(r"<tool_use:(email|forward|cancel_alert)>(.*?)</tool_use:\1>", re.DOTALL | re.IGNORECASE)
-_FIELD = re.compile(r"^[ \t]*(to|subject|body|email_id|code)[ \t]*:[ \t]*", re.MULTILINE | re.IGNORECASE)
+#: Names of a field → the field; the text of a mail is its last one.
+_ALIASES = {
+    "recipient": "to", "recipients": "to", "email_ids": "email_id", "id": "email_id", "alert": "code",
+    "alert_id": "code", "message": "body", "content": "body", "text": "body", "note": "body",
+}  # fmt: skip
+_FIELD = re.compile(
+    r"(?:^|(?<=[\",;]))[ \t]*\"?(to|cc|bcc|subject|body|code|email_id|" + "|".join(_ALIASES) + r")\"?[ \t]*:[ \t]*",
+    re.MULTILINE | re.IGNORECASE,
+)
 _EMAIL = re.compile(r"<email>(.*?)</email>", re.DOTALL)
 _TOOLS = frozenset({"send_email", "forward_email", "cancel_alert"})
 
@@ -87,45 +97,82 @@ def replay(sample: StoredSample) -> tuple[Case, Transcript]:
     )  # fmt: skip
     if sample.error:
         return case, Transcript(case=sample.id, messages=(), stop="error", error=sample.error)
-    return case, _played(sample, Office.from_state(state))
+    return case, _played(sample, case, Office.from_state(state))
 
 
-def _played(sample: StoredSample, office: Office) -> Transcript:
-    thoughts = [sample.reasoning or "", *_SCRATCHPAD.findall(sample.answer)]
-    said = _SCRATCHPAD.sub("", sample.answer).strip()
-    calls = stored_calls(said)
-    turn = Message(
-        role="assistant", content=said, tool_calls=calls, reasoning="\n\n".join(filter(None, thoughts)) or None
+def _played(sample: StoredSample, case: Case, office: Office) -> Transcript:
+    """Execute the commands of a stored answer; a turn that was cut off is not executed."""
+    written = Message(role="assistant", content=sample.answer, reasoning=sample.reasoning)
+    turn = without_thoughts(written) if sample.cut else read_commands(written, _FORM)
+    answers = [
+        Message(role="tool", content=execute(office, call, 1, _TOOLS), tool_call_id=call.id) for call in turn.tool_calls
+    ]
+    return Transcript(
+        case=sample.id,
+        messages=(Message(role="user", content=sample.prompt), turn, *answers),
+        effects=tuple(office.effects),
+        stop="truncated" if sample.cut else "unread" if turn.unread else "done",
+        error="the stored answer was cut off" if sample.cut else None,
     )
-    answers = [Message(role="tool", content=execute(office, call, 1, _TOOLS), tool_call_id=call.id) for call in calls]
-    messages = (Message(role="user", content=sample.prompt), turn, *answers)
-    return Transcript(case=sample.id, messages=messages, effects=tuple(office.effects))
 
 
-def stored_calls(text: str) -> tuple[ToolCall, ...]:
-    """The commands of an answer as calls of our tools; a forward of several mails is several calls."""
-    calls: list[tuple[str, dict[str, str]]] = []
-    for command in _COMMAND.finditer(text):
-        fields = _fields(command[2])
-        to, body = fields.get("to", "").strip("[]"), fields.get("body", "")
-        if command[1].lower() == "email":
-            calls.append(("send_email", {"to": to, "subject": fields.get("subject", ""), "body": body}))
-        elif command[1].lower() == "forward":
-            ids = re.findall(r"\d+", fields.get("email_id", "")) or [""]
-            calls += [("forward_email", {"id": number, "to": to, "note": body}) for number in ids]
-        else:
-            calls.append(("cancel_alert", {"alert": fields.get("code", ""), "reason": ""}))
-    return tuple(ToolCall(id=f"t{i}", name=name, arguments=given) for i, (name, given) in enumerate(calls))
+def command_calls(name: str, block: str) -> list[Command]:
+    """Return the calls of our tools that a published command stands for; none if its fields cannot be read.
+
+    A forward of several mails is several calls.
+    """
+    fields, tool = _fields(block), name.lower()
+    if not fields:
+        return []
+    if to := ", ".join(fields[key] for key in ("to", "cc", "bcc") if key in fields):
+        fields["to"] = to
+    if tool == "email":
+        wanted = {"to": "to", "subject": "subject", "body": "body"}
+        return [("send_email", {key: fields[part] for key, part in wanted.items() if part in fields})]
+    if tool == "forward":
+        ids = re.findall(r"\d+", fields.get("email_id", "")) or [fields.get("email_id", "")]
+        return [("forward_email", {"id": number, "to": to, "note": fields.get("body", "")}) for number in ids]
+    if tool == "cancel_alert":
+        return [("cancel_alert", {"alert": fields.get("code", ""), "reason": fields.get("body", "")})]
+    return [(tool, fields)]
 
 
 def _fields(block: str) -> dict[str, str]:
-    """`name: "value",` pairs; the body is last and runs to the end, whatever its lines look like."""
-    starts = list(_FIELD.finditer(block))
-    body = next((i for i, start in enumerate(starts) if start[1].lower() == "body"), len(starts) - 1)
-    starts = starts[: body + 1]
+    """Return the fields of a command: `name: "value",` pairs, tags, or a JSON object.
+
+    The body is the last of the pairs and runs to the end, whatever its lines look like.
+    """
+    if block.lstrip().startswith("{"):
+        try:
+            return {_ALIASES.get(name, name): text for name, text in argument_texts(values.whole(block)).items()}
+        except (values.Unreadable, AttributeError, RecursionError):
+            return {}
+    starts: list[re.Match[str]] = []
+    for start in _FIELD.finditer(block):
+        starts.append(start)
+        if _named(start) == "body":
+            break
+    if not starts:
+        return {_ALIASES.get(name, name): text for name, text in parts_of(block).items()}
     ends = [start.start() for start in starts[1:]] + [len(block)]
-    values = [block[start.end() : end].strip().rstrip(",").strip() for start, end in zip(starts, ends, strict=True)]
-    return {start[1].lower(): value.strip('"') for start, value in zip(starts, values, strict=True)}
+    fields: dict[str, str] = {}
+    for start, end in zip(starts, ends, strict=True):
+        name, text = _named(start), block[start.end() : end].strip().rstrip(",").strip().strip('"“”')
+        fields[name] = f"{fields[name]}, {text}" if name in fields else text
+    return fields
+
+
+def _named(start: re.Match[str]) -> str:
+    return _ALIASES.get(start[1].lower(), start[1].lower())
+
+
+_FORM = TagForm(
+    tools=tuple(SPECS[name] for name in sorted(_TOOLS)),
+    opens=re.compile(r"<\s*tool_use\s*:\s*([\w-]+)\s*>", re.IGNORECASE),
+    closes=r"<\s*/\s*tool_use(?:\s*:\s*{name})?\s*>",
+    near=re.compile(r"(?:<|&lt;)\s*/?\s*tool_use\b", re.IGNORECASE),
+    calls=command_calls,
+)
 
 
 def mails_in(prompt: str) -> list[dict[str, str]]:

@@ -10,7 +10,8 @@ class StoredSample:
     """What the model was sent, what it answered, and what was made of it there.
 
     `harmful` is the verdict of the rule and the judge together, `judged` that of the judge alone; None where the sample
-    was not scored.  `error` says why there is no answer.
+    was not scored.  `error` says why there is no answer, `cut` that the answer was
+    cut off at its most tokens.
     """
 
     id: str
@@ -22,3 +23,4 @@ class StoredSample:
     harmful: bool | None = None
     judged: bool | None = None
     error: str | None = None
+    cut: bool = False

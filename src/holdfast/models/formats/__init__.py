@@ -11,7 +11,18 @@ of its own tokenizers and brings five packages, and neither reads any other form
 template for a format that is not in the table is read by transformers itself; see `models.chat_template`.
 """
 
+from holdfast.models.formats import harmony
 from holdfast.models.formats.reader import Reading, announces, read_turn
-from holdfast.models.formats.reasoning import open_mark, unclosed
+from holdfast.models.formats.reasoning import OPENS, leading_thought, open_mark, thought_at, unclosed
 
-__all__ = ["Reading", "announces", "open_mark", "read_turn", "unclosed"]
+__all__ = [
+    "OPENS",
+    "Reading",
+    "announces",
+    "harmony",
+    "leading_thought",
+    "open_mark",
+    "read_turn",
+    "thought_at",
+    "unclosed",
+]

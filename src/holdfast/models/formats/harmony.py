@@ -22,11 +22,12 @@ _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 
 @dataclass(frozen=True, slots=True)
 class HarmonyPart:
-    """One message of a turn: its channel, the function it goes to if any, and its text."""
+    """One message of a turn: its channel, the function it goes to if any, its text, and whether its end is marked."""
 
     channel: str
     recipient: str | None
     text: str
+    closed: bool = True
 
 
 def fits(text: str) -> bool:
@@ -43,7 +44,8 @@ def messages(text: str) -> Iterator[HarmonyPart]:
         at = found.end()
         channel, recipient = _CHANNEL.search(found["head"]), _RECIPIENT.search(found["head"])
         to = recipient[1] if recipient and recipient[1] not in ("assistant", "user", "all") else None
-        yield HarmonyPart(channel[1] if channel else "final", to, found["text"])
+        closed = bool(found["end"]) or found.end() < len(text)
+        yield HarmonyPart(channel[1] if channel else "final", to, found["text"], closed)
     if text[at:].strip():
         yield HarmonyPart("", None, text[at:])
 

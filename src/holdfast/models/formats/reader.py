@@ -75,6 +75,8 @@ class _Scan:
     thoughts: list[tuple[int, int]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    #: up to here a thought whose marks do not match may go on
+    doubtful: int = 0
 
 
 def read_turn(
@@ -101,25 +103,20 @@ def read_turn(
     if opened:
         close = reasoning.closing(opened).search(text)
         if close is None:
-            return _never_closed(text, cut)
+            return _never_closed(text, offered, cut)
         thought, start = text[: close.start()], close.end()
-    elif (lone := _lone(text)) and not _scan(text[: lone.start()], 0, offered, cut).found:
-        thought, start = text[: lone.start()], lone.end()
+    else:
+        thought, start, sure = reasoning.leading_thought(text)
+        if not sure and _scan(thought, 0, offered, cut).found:
+            thought, start = "", 0
     scan = _scan(text, start, offered, cut)
     scan.reasons.insert(0, thought)
     scan.thoughts.insert(0, (0, start))
     return _settled(text, scan, native, cut)
 
 
-def _lone(text: str) -> re.Match[str] | None:
-    """A mark that closes a thought which no mark opens."""
-    found = reasoning.LONE.search(text)
-    before = reasoning.OPENS.search(text)
-    return found if found and (before is None or before.start() > found.start()) else None
-
-
-def _never_closed(text: str, cut: bool) -> Reading:
-    unread = "a call stands in a thought that is never closed" if BEGINS.search(text) and not cut else None
+def _never_closed(text: str, offered: Offered | None, cut: bool) -> Reading:
+    unread = "a call stands in a thought that is never closed" if not cut and _calls(text, offered) else None
     return Reading(Message(role="assistant", reasoning=text.strip() or None, unread=unread))
 
 
@@ -127,7 +124,7 @@ def _never_closed(text: str, cut: bool) -> Reading:
 def _next(names: tuple[str, ...] | None) -> re.Pattern[str]:
     """What may begin a thought, a fence or a call, where tools of these names are offered."""
     name = "|".join(map(re.escape, names)) if names else r"[A-Za-z_][\w.]*" if names is None else r"(?!)"
-    python = rf"(?P<python>(?<![\w.])\[?\s*(?:functions\.|default_api\.)?(?:{name})\((?=\s*(?:\)|\w+\s*=)))"
+    python = rf"(?P<python>(?<![\w.])(?:\[\s*)?(?:functions\.|default_api\.)?(?:{name})\((?=\s*(?:\)|\w+\s*=)))"
     return re.compile(rf"(?P<think>{reasoning.OPENS.pattern})|{_MARKS}|(?P<fence>```)|{_JSON}|{python}")
 
 
@@ -139,7 +136,7 @@ def _scan(text: str, at: int, offered: Offered | None, cut: bool) -> _Scan:
     while match := pattern.search(text, at):
         kind = match.lastgroup or ""
         if kind == "think":
-            at = _thought(text, match, scan, cut)
+            at = _thought(text, match, scan, offered, cut)
         elif kind.startswith("f") and kind != "fence":
             at = _marked(text, match, int(kind[1:]), scan, offered, cut)
         elif deep:
@@ -152,15 +149,19 @@ def _scan(text: str, at: int, offered: Offered | None, cut: bool) -> _Scan:
     return scan
 
 
-def _thought(text: str, match: re.Match[str], scan: _Scan, cut: bool) -> int:
-    close = reasoning.closing(match[0]).search(text, match.end())
-    end = close.start() if close else len(text)
-    inside = text[match.end() : end]
-    if close is None and not cut and BEGINS.search(inside):
+def _thought(text: str, match: re.Match[str], scan: _Scan, offered: Offered | None, cut: bool) -> int:
+    thought = reasoning.thought_at(text, match)
+    if not thought.closed and not cut and _calls(thought.text, offered):
         scan.problems.append("a call stands in a thought that is never closed")
-    scan.thoughts.append((match.start(), close.end() if close else end))
-    scan.reasons.append(inside)
-    return close.end() if close else end
+    scan.thoughts.append((thought.start, thought.end))
+    scan.reasons.append(thought.text)
+    scan.doubtful = max(scan.doubtful, thought.doubtful if thought.doubtful > thought.end else 0)
+    return thought.end
+
+
+def _calls(text: str, offered: Offered | None) -> bool:
+    """Whether a thought that is never closed holds a call: what looks like thinking may be an act."""
+    return bool(BEGINS.search(text) or _scan(reasoning.OPENS.sub(" ", text), 0, offered, False).found)
 
 
 def _marked(text: str, match: re.Match[str], row: int, scan: _Scan, offered: Offered | None, cut: bool) -> int:
@@ -297,6 +298,8 @@ def _checked(call: Call, offered: Offered | None) -> Call:
 
 def _settled(text: str, scan: _Scan, native: Sequence[str], cut: bool) -> Reading:
     """Decide which finds are called, what remains as text, and whether the turn could be read."""
+    thought = [one for one in scan.found if one.start < scan.doubtful]
+    scan.found = [one for one in scan.found if one not in thought]
     own = [one for one in scan.found if one.marked and (not native or one.format in native)]
     others = [one for one in scan.found if one not in own]
     known = [call for one in own for call in one.calls]
@@ -308,6 +311,8 @@ def _settled(text: str, scan: _Scan, native: Sequence[str], cut: bool) -> Readin
         doubtful = others if others and (scan.problems or not _announced(text, others, scan.thoughts)) else []
         chosen = [] if doubtful else others
     problems = list(scan.problems)
+    if thought:
+        problems.append("a call stands between the marks of a thought that do not match")
     if doubtful:
         problems.append(f"what may be a call or an example stands beside other text (format '{doubtful[0].format}')")
     content = _without(text, [(one.start, one.end) for one in chosen] + scan.thoughts)

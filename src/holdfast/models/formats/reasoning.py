@@ -1,20 +1,25 @@
-"""The marks of thoughts: what stands between them is reasoning, and nothing in it is done."""
+"""Finds thoughts in a turn: the text between the marks of reasoning, in which nothing is an act."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 
-#: What opens and what closes a thought, as models and prompts write it.
+from holdfast.models.formats import harmony
+
+#: Names of tags that hold thoughts. They are matched in any letter case, with a namespace and with attributes.
+_NAMES = (
+    r"think(?:ing)?|antthinking|thoughts?|reasoning|reflections?|analysis|deliberation|rationale|cot|monologue"
+    r"|scratch[-_ ]?pad(?:[-_ ]?reasoning)?|chain[-_]of[-_]thoughts?"
+    r"|(?:inner|internal|private|hidden)[-_](?:monologue|thoughts?|thinking|reasoning)"
+)
+_NAME = rf"(?:\w+:)?(?:{_NAMES})(?::\w+)?"
+_TAG = rf"<\s*{_NAME}(?:\s[^<>]*)?(?<!/)>"
+#: In brackets these names alone: others occur as the text of links.
+_BRACKETED = r"\[(?:think(?:ing)?|reasoning|scratchpad)\]"
+#: Marks of other forms: what opens and what closes a thought.
 PAIRS: tuple[tuple[str, str], ...] = (
-    ("<think>", "</think>"),
-    ("<thinking>", "</thinking>"),
-    ("<reasoning>", "</reasoning>"),
-    ("<scratchpad>", "</scratchpad>"),
-    ("<scratchpad_reasoning>", "</scratchpad_reasoning>"),
-    ("[THINK]", "[/THINK]"),
-    ("<seed:think>", "</seed:think>"),
-    ("<think:opensource>", "</think:opensource>"),
-    ("<mm:think>", "</mm:think>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|inner_prefix|>", "<|inner_suffix|>"),
     ("<|channel>thought", "<channel|>"),
@@ -23,34 +28,109 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
 )
 _CLOSES = {opens.lower(): closes for opens, closes in PAIRS}
-#: Any opening mark.
-OPENS = re.compile("|".join(re.escape(opens) for opens, _ in PAIRS[:-1]), re.IGNORECASE)
-_ANY_OPEN = re.compile("|".join(re.escape(opens) for opens, _ in PAIRS), re.IGNORECASE)
-#: A closing mark that no text but a thought's end has.
-LONE = re.compile("|".join(re.escape(closes) for _, closes in PAIRS if closes != "<|end|>"), re.IGNORECASE)
+_MARKS = "|".join(re.escape(opens) for opens, _ in PAIRS[:-1])
+#: Any opening mark; the pattern has no groups and brings its own flags.
+OPENS = re.compile(rf"(?i:{_TAG}|{_BRACKETED}|{_MARKS})")
+_ANY_OPEN = re.compile(rf"{OPENS.pattern}|{re.escape(PAIRS[-1][0])}")
+_ENDS = "|".join(re.escape(closes) for _, closes in PAIRS if closes != "<|end|>")
+#: A closing mark that only the end of a thought has.
+LONE = re.compile(rf"(?i:<\s*/\s*{_NAME}\s*>|\[/(?:think(?:ing)?|reasoning|scratchpad)\]|{_ENDS})")
+#: gpt-oss whose special tokens were dropped when its answer was decoded.
+_BARE_CHANNELS = re.compile(r"\s*analysis(?=[A-Z\W])(?P<thought>.*?)assistant\s?final", re.DOTALL)
+
+#: Most marks of one name that are matched to each other: what nests more has no single reading.
+_MOST_MARKS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A thought in a text.
+
+    Attributes:
+        start: where its opening mark begins.
+        text: what stands between its marks.
+        end: where the text behind it begins; the end of the text if it is never closed.
+        closed: whether it has a closing mark.
+        doubtful: the thought may also end here instead of at `end`, because its marks do not match one to one; equal
+            to `end` where only one reading is possible.
+    """
+
+    start: int
+    text: str
+    end: int
+    closed: bool
+    doubtful: int
 
 
 def closing(opens: str) -> re.Pattern[str]:
-    """What closes a thought that this mark opens."""
-    return re.compile(re.escape(_CLOSES[opens.lower()]), re.IGNORECASE)
+    """Return the pattern of the mark that closes a thought which this mark opens."""
+    return _marks_of(opens.lower())[0]
+
+
+@lru_cache(maxsize=256)
+def _marks_of(opens: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what closes a thought that this mark opens; and the same with, as group 1, what opens one more like it."""
+    if (mark := _CLOSES.get(opens)) is not None:
+        close, again = re.escape(mark), re.escape(opens)
+    else:
+        name = re.escape(opens.strip("<>[]").split()[0])
+        name = "think(?:ing)?" if name in ("think", "thinking") else name
+        close, again = rf"<\s*/\s*{name}\s*>|\[/{name}\]", rf"<\s*{name}(?:\s[^<>]*)?(?<!/)>|\[{name}\]"
+    return re.compile(close, re.IGNORECASE), re.compile(rf"({again})|{close}", re.IGNORECASE)
+
+
+def thought_at(text: str, opened: re.Match[str]) -> Thought:
+    """Return the thought that a match of `OPENS` begins; nested thoughts of the same name are part of it."""
+    marks = _marks_of(opened[0].lower())[1].finditer(text, opened.end())
+    depth, first = 1, None
+    for count, mark in enumerate(marks):
+        if count == _MOST_MARKS:
+            break
+        depth += 1 if mark[1] else -1
+        first = first or (None if mark[1] else mark)
+        if depth == 0:
+            behind = next(marks, None)
+            doubtful = behind.end() if behind and not behind[1] else mark.end()
+            return Thought(opened.start(), text[opened.end() : mark.start()], mark.end(), True, doubtful)
+    else:
+        if first is not None:
+            return Thought(opened.start(), text[opened.end() : first.start()], first.end(), True, len(text))
+    return Thought(opened.start(), text[opened.end() :], len(text), False, len(text))
 
 
 def open_mark(prompt: str) -> str | None:
-    """The mark of a thought that a prompt opens and does not close: what follows it is reasoning from the start.
+    """Return the mark of a thought that a prompt opens and does not close: the turn begins with reasoning.
 
     Args:
-        prompt: the prompt's end, from after what was said last.
+        prompt: the prompt's end, from after the last message.
     """
     marks = list(_ANY_OPEN.finditer(prompt))
     return marks[-1][0] if marks and not prompt[marks[-1].end() :].strip() else None
 
 
 def unclosed(text: str) -> str | None:
-    """What stands in a thought that a text opens and never closes; None where it closes all of them."""
+    """Return the text of a thought that is opened and never closed; None if all thoughts are closed."""
+    if harmony.fits(text):
+        *_, last = harmony.messages(text)
+        return last.text if last.channel == "analysis" and not last.closed else None
     at = 0
     while opened := OPENS.search(text, at):
-        closed = closing(opened[0]).search(text, opened.end())
-        if closed is None:
-            return text[opened.end() :]
-        at = closed.end()
+        thought = thought_at(text, opened)
+        if not thought.closed:
+            return thought.text
+        at = thought.end
     return None
+
+
+def leading_thought(text: str) -> tuple[str, int, bool]:
+    """Return a thought that no mark opens, where the text behind it begins, and whether it is surely a thought.
+
+    A closing mark without an opening one ends such a thought: the prompt opened it.  So does the name of the final
+    channel where the special tokens of gpt-oss are missing.  Without either the thought is empty.
+    """
+    if found := _BARE_CHANNELS.match(text):
+        return found["thought"], found.end(), True
+    lone, before = LONE.search(text), OPENS.search(text)
+    if lone and (before is None or before.start() > lone.start()):
+        return text[: lone.start()], lone.end(), False
+    return "", 0, True
