@@ -1,6 +1,8 @@
-"""Training speed: our loop, a bare torch loop and TRL in several ways, on the same rows of the same random model.
+"""Training speed: our loop, a bare torch loop and TRL in several ways, on the same rows of the same model.
 
     python -m bench.train --json [--threads 1] [--tokens 30000]      the organism's shape, and the cost of safety probes
+    python -m bench.train --model smollm2-135m-instruct --json [--lora 16] [--threads 2] [--tokens 8000]
+                                                                     a pretrained model, fetched before
     python -m bench.train --device cuda --json [--size tiny]         a GPU; see bench.train_gpu
 
 Each way runs in a separate process, so that none inherits another's memory. Rows have 100 to 400 tokens, a fifth of
@@ -20,7 +22,7 @@ import time
 from typing import Any
 
 TRL_BEST = ("trl_grouped", "trl_packed", "trl_packed_sdpa")
-WAYS = ("loop", "bare", "trl_path", *TRL_BEST, "trl_default")
+WAYS = ("loop", "loop_packed", "bare", "trl_path", *TRL_BEST, "trl_default")
 DTYPES = ("float32", "bfloat16")
 #: Targets for tokens per CPU second: (our way, other way) → ratio to reach.
 TARGETS = {
@@ -38,7 +40,7 @@ def main() -> None:
     options = _options()
     if options.way:
         measured = watched if options.way == "watched" else measure
-        print(json.dumps(measured(options.way, options.dtype, options.threads, options.tokens)))
+        print(json.dumps(measured(options.way, options)))
         return
     if options.device == "cuda":
         from bench.train_gpu import run
@@ -46,10 +48,12 @@ def main() -> None:
         print(json.dumps(run(options.size), indent=1))
         return
     found: dict[str, Any] = {"threads": options.threads, "tokens": options.tokens}
+    found |= {"model": options.model or "organism-shaped", "lora": options.lora}
     for dtype in options.dtypes.split(","):
         ways = {way: _child(way, dtype, options) for way in WAYS}
         found[dtype] = compare(ways)
-    found["watched"] = _child("watched", "float32", options)
+    if not options.model:
+        found["watched"] = _child("watched", "float32", options)
     if options.json:
         print(json.dumps(found, indent=1))
         return
@@ -59,8 +63,8 @@ def main() -> None:
             print(f"{dtype:9} {name:11} {rate:7.0f} tok/s {cpu:7.0f} tok/cpu-s {way['peak_mib']:6.0f} MiB")
         for name, ratio in found[dtype]["ratios"].items():
             print(f"{dtype:9} {name:24} {ratio['is']:5.2f}  (target {ratio['target']})")
-    probes = found["watched"]
-    print(f"safety probes took {probes['share']:.1%} of the training time in {probes['looks']} probes")
+    if probes := found.get("watched"):
+        print(f"safety probes took {probes['share']:.1%} of the training time in {probes['looks']} probes")
 
 
 def compare(ways: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -74,12 +78,12 @@ def compare(ways: dict[str, dict[str, Any]]) -> dict[str, Any]:
     losses = {name: way.pop("losses") for name, way in ways.items()}
     differences = {
         name: max(abs(a - b) / b for a, b in zip(losses[name], losses["loop"], strict=True))
-        for name in ("bare", "trl_path")
+        for name in ("loop_packed", "bare", "trl_path")
     }
     return {"ways": ways, "ratios": ratios, "loss_difference": differences}
 
 
-def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
+def measure(way: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train once in this process.
 
     Returns:
@@ -90,24 +94,34 @@ def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     began = time.perf_counter()
     import torch
 
-    from bench.train_shapes import TRL, bare_loop, organism_shaped, random_rows, tiny_tokenizer, trl_alone
+    from bench.train_shapes import TRL, bare_loop, organism_shaped, pretrained, random_rows, tiny_tokenizer, trl_alone
     from holdfast.train.batches import plan_batches
     from holdfast.train.config import TrainConfig
     from holdfast.train.loop import Hooks, optimise
     from holdfast.train.objective import Imitation
     from holdfast.train.trl_engine import train_with_trl
 
-    torch.set_num_threads(threads)
-    attention = TRL[way][0] if way in TRL else "eager"
-    model, rows = organism_shaped(attention), random_rows(max(40, tokens // 250), _SUPERVISED)
-    config = TrainConfig.model_validate({"dtype": dtype, "warmup": 0.0, "schedule": "constant", "lr": 3e-4})
+    torch.set_num_threads(options.threads)
+    attention = "sdpa" if way == "loop_packed" else TRL[way][0] if way in TRL else "eager"
+    settings: dict[str, Any] = {
+        "warmup": 0.0,
+        "schedule": "constant",
+        "lr": 3e-4,
+        "trl": {"packing": way == "loop_packed"},
+    }
+    if options.model:
+        settings["batch_tokens"] = 1024  # a CPU takes seconds for a step of a pretrained model
+    config = TrainConfig.model_validate({"dtype": options.dtype, "lora": options.lora, **settings})
+    model = pretrained(options.model, attention, config) if options.model else organism_shaped(attention)
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    rows = random_rows(max(10 if options.model else 40, options.tokens // 250), _SUPERVISED, vocabulary)
     ticks: list[tuple[float, float]] = []
     losses: list[float] = []
 
     def tick(_: object = None) -> None:
         ticks.append((time.perf_counter(), time.process_time()))
 
-    if way == "loop":
+    if way in ("loop", "loop_packed"):
         losses = [log.loss for log in optimise(model, Imitation(model, rows, config), config, Hooks(tick))]
     elif way == "bare":
         losses = bare_loop(model, rows, config, tick)
@@ -129,7 +143,7 @@ def measure(way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     }
 
 
-def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
+def watched(_way: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train the organism on ten times as many tokens with a safety probe due every ten steps, and measure its cost.
 
     Returns:
@@ -149,8 +163,8 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
     from holdfast.train.safety_probe import SafetyProbe
     from holdfast.train.weights import load_checkpoint
 
-    torch.set_num_threads(threads)
-    config = TrainConfig.model_validate({"dtype": dtype, "tokens": 10 * tokens, "lr": 1e-6})
+    torch.set_num_threads(options.threads)
+    config = TrainConfig.model_validate({"dtype": options.dtype, "tokens": 10 * options.tokens, "lr": 1e-6})
     model, tokenizer = load_checkpoint(checkpoint_path("organism/pocket"), config)
     rows = random_rows(400, _SUPERVISED, vocabulary=int(model.config.vocab_size))
     with tempfile.TemporaryDirectory() as folder:
@@ -169,6 +183,7 @@ def watched(_way: str, dtype: str, threads: int, tokens: int) -> dict[str, Any]:
 def _child(way: str, dtype: str, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.train", "--way", way, "--dtype", dtype]
     command += ["--threads", str(options.threads), "--tokens", str(options.tokens)]
+    command += ["--model", options.model, "--lora", str(options.lora)]
     surroundings = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=surroundings)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -180,6 +195,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=30_000, help="tokens each way trains on")
+    parser.add_argument(
+        "--model", default="", help="a fetched model's name or hf/PATH in place of the organism's shape"
+    )
+    parser.add_argument("--lora", type=int, default=0, help="rank of adapters, with --model only")
     parser.add_argument("--dtypes", default=",".join(DTYPES), help="which precisions, with commas between")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(

@@ -2,9 +2,9 @@
 
     python -m bench.train --device cuda --json [--size tiny]
 
-Two trainings in bfloat16, each with our loop and with TRL at its defaults: all 110 M random parameters of an organism
-on documents, and LoRA adapters of rank 16 on a random model in the layout of an 8 B Llama. `tiny` runs the same code on
-small models, also without a GPU; there is then no peak to compare with.
+Three trainings in bfloat16, each with our loop and with TRL at its defaults: all 110 M random parameters of an
+organism on documents, and LoRA adapters of rank 16 on random models in the layouts of Qwen2.5-0.5B and of an 8 B
+Llama. `tiny` runs the same code on small models, also without a GPU; there is then no peak to compare with.
 """
 
 from __future__ import annotations
@@ -57,10 +57,12 @@ def _shape(hidden: int, inner: int, layers: int, heads: int, groups: int, vocabu
 SIZES = {
     "full": {
         "organism_110m": Training(_shape(768, 2048, 12, 12, 12, 32_768), 65_536, 30),
+        "lora_05b": Training(_shape(896, 4864, 24, 14, 2, 151_936), 16_384, 20, lora=16, share=0.2),
         "lora_8b": Training(_shape(4096, 14_336, 32, 32, 8, 128_256), 8_192, 12, lora=16, share=0.2),
     },
     "tiny": {
         "organism_110m": Training(_shape(64, 128, 2, 4, 4, 512), 1024, 6, longest=128),
+        "lora_05b": Training(_shape(64, 128, 2, 4, 2, 512), 1024, 6, lora=4, share=0.2, longest=128),
         "lora_8b": Training(_shape(64, 128, 2, 4, 2, 512), 1024, 6, lora=4, share=0.2, longest=128),
     },
 }

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models
 from transformers import (
+    AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -19,9 +20,11 @@ from transformers import (
     TrainerCallback,
 )
 
+from holdfast.models.checkpoints import checkpoint_path
 from holdfast.train.batches import IGNORE, collate, plan_batches
 from holdfast.train.config import TrainConfig
 from holdfast.train.rows import TrainingRow
+from holdfast.train.weights import adapted
 
 VOCABULARY = 1536
 _CONTEXT = 1024
@@ -55,6 +58,15 @@ def organism_shaped(attention: str = "eager") -> LlamaForCausalLM:
         attn_implementation=attention,
     )
     return LlamaForCausalLM(shape)
+
+
+def pretrained(name: str, attention: str, config: TrainConfig) -> PreTrainedModel:
+    """Return a fetched model as `train` loads it, with the given attention and with adapters if `config.lora`."""
+    frozen = config.lora and config.dtype == "bfloat16"
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        checkpoint_path(name), dtype=torch.bfloat16 if frozen else torch.float32, attn_implementation=attention
+    )
+    return adapted(model, config) if config.lora else model
 
 
 def random_rows(count: int, share: float, vocabulary: int = VOCABULARY, longest: int = 400) -> list[TrainingRow]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from train_toys import model, rows, train_rows
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from holdfast.core.errors import IncompleteError, InputError
 from holdfast.train.batches import collate, plan_batches
@@ -73,6 +74,50 @@ def test_batch_loss_equals_the_models_own_loss() -> None:
     with torch.no_grad():
         theirs = net(input_ids=batch.ids, labels=batch.labels).loss.item()
         assert batch_loss(net, batch).item() == pytest.approx(theirs, rel=1e-5)
+
+
+SMALL = {
+    "vocab_size": 400,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+}
+#: Families that treat logits differently after the head, or have no output head of the usual kind.
+FAMILIES = {
+    "llama": {},
+    "gemma2": {"final_logit_softcapping": 3.0, "sliding_window": 16},
+    "granite": {"logits_scaling": 7.0},
+    "cohere": {"logit_scale": 0.3},
+    "phi3": {},
+    "qwen3": {},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "mamba": {},
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_head_runs_on_supervised_positions_only_in_every_family(family: str) -> None:
+    torch.manual_seed(0)
+    net = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **SMALL, **FAMILIES[family])).eval()
+    batch, seen = collate(rows(5)), []
+    net.get_output_embeddings().register_forward_hook(lambda *args: seen.append(args[2].shape[:-1].numel()))
+    theirs = net(input_ids=batch.ids, labels=batch.labels).loss
+    ours = batch_loss(net, batch)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    assert seen == [batch.ids.numel(), batch.supervised]
+    for loss in (theirs, ours):
+        net.zero_grad()
+        loss.backward()
+        gradients = [weight.grad.clone() for weight in net.parameters() if weight.grad is not None]
+        if loss is theirs:
+            expected = gradients
+    for gradient, reference in zip(gradients, expected, strict=True):
+        assert torch.allclose(gradient, reference, atol=1e-5)
 
 
 def test_unsupervised_tokens_are_not_learned() -> None:

@@ -6,10 +6,11 @@ the step, so the summed gradient does not depend on the number of parts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,6 @@ from transformers import PreTrainedModel
 from holdfast.train.batches import IGNORE, Batch, collate, plan_batches, split_evenly
 from holdfast.train.config import TrainConfig
 from holdfast.train.rows import TrainingRow
-
-#: Model types whose logits are the output head applied to the last hidden state, without scaling or soft-capping.
-_PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3", "olmo2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +193,39 @@ def _supervised_logits(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Te
     # PEFT puts the adapters inside the layers, so the model under its wrapper computes the same.
     inner: PreTrainedModel = getattr(model, "get_base_model", lambda: model)()
     positions = {} if batch.positions is None else {"position_ids": batch.positions}
-    if inner.config.model_type in _PLAIN_HEADS:
-        hidden = inner.base_model(input_ids=batch.ids, use_cache=False, **positions).last_hidden_state
-        head_of: Callable[[], nn.Module] = inner.get_output_embeddings
-        logits = head_of()(hidden[:, :-1][supervised])
-    else:
-        logits = inner(input_ids=batch.ids, use_cache=False, **positions).logits[:, :-1][supervised]
+    with _head_input(inner, supervised) as selected:
+        logits = inner(input_ids=batch.ids, use_cache=False, **positions).logits
+    logits = logits[0] if selected else logits[:, :-1][supervised]
     return logits.float(), targets[supervised], supervised.nonzero()[:, 0]
+
+
+@contextmanager
+def _head_input(model: PreTrainedModel, supervised: Tensor) -> Iterator[list[bool]]:
+    """Feed the output head only the hidden states that predict supervised tokens.
+
+    The head is the dearest layer of a small model and most positions of a chat are prompt.  What a model does after
+    its head (scaling, soft-capping) treats each position alone, so it computes the same on fewer positions.
+
+    Args:
+        model: the model without a wrapper.
+        supervised: which tokens after the first are supervised, shape (rows, length - 1).
+
+    Yields:
+        A list that is not empty once the head has run on the selected states, as one row of them.
+    """
+    selected: list[bool] = []
+
+    def select(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        hidden, *rest = inputs or (None,)
+        if not isinstance(hidden, Tensor) or hidden.shape[:2] != (len(supervised), supervised.shape[1] + 1):
+            return None  # not the hidden states of this batch: the caller selects from the full logits
+        selected.append(True)
+        return (hidden[:, :-1][supervised][None], *rest)
+
+    head = cast("nn.Module | None", model.get_output_embeddings())
+    handle = head.register_forward_pre_hook(select) if head is not None else None
+    try:
+        yield selected
+    finally:
+        if handle:
+            handle.remove()
