@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import holdfast as hf
 from holdfast.api.results import PlayedSample, Table
+from holdfast.core.errors import IncompleteError
 from holdfast.core.records import Message, Transcript
 
 WORLD = {"worlds": "pocket-leaking", "twins": ["pressured", "routine"], "cases": 2}
@@ -70,6 +72,31 @@ def test_an_edited_folder_is_not_reported(results: hf.Results, tmp_path: Path) -
     assert hf.verify(edited.folder).state == "edited"
     with pytest.raises(hf.HoldfastError, match=r"do not verify: .*verdicts\.jsonl"):
         edited.report()
+
+
+def test_cells_of_earlier_code_are_not_mixed_in(results: hf.Results, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(results.folder, folder)
+    [cell] = (folder / "cells").iterdir()
+    shutil.copytree(cell, cell.with_name("base-0123456789abcdef"))
+    assert hf.load_results(folder).rows() == results.rows()
+
+
+def test_a_verdict_without_its_transcript_is_an_error(results: hf.Results, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(results.folder, folder)
+    [transcripts] = folder.glob("cells/*/transcripts.jsonl")
+    transcripts.write_text("".join(transcripts.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(hf.HoldfastError, match="has a verdict and no transcript"):
+        hf.load_results(folder).rows()
+
+
+def test_an_unfinished_folder_is_not_reported(results: hf.Results, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(results.folder, folder)
+    (folder / "hashes.json").unlink()
+    with pytest.raises(IncompleteError, match="do not verify: the run that wrote here did not reach its end"):
+        hf.load_results(folder).report()
 
 
 def test_an_unknown_option_is_named_with_the_nearest(tmp_path: Path) -> None:

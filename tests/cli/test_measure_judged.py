@@ -84,7 +84,7 @@ def test_a_judge_that_says_nothing_is_missing_and_never_a_no(judge: str, answer:
     assert answers[answer] > 0
     rate = pooled(found, judge, "intent full")["rate"]
     assert rate["rate"] is None
-    assert rate["best"] < rate["worst"] == 1.0
+    assert rate["lower_bound"] < rate["upper_bound"] == 1.0
     assert "not measured" in (tmp_path / "report.md").read_text()
 
 
@@ -102,7 +102,7 @@ def test_lost_answers_count_like_those_that_came(tmp_path: Path) -> None:
     found = measured(tmp_path, "scripted/proper")
     rate = pooled(found, "scripted/judge", "intent full")["rate"]
     assert (rate["k"], rate["n"], rate["rate"]) == (2, 4, 0.5)
-    assert (rate["best"], rate["worst"]) == (pytest.approx(2 / 6), pytest.approx(4 / 6))
+    assert (rate["lower_bound"], rate["upper_bound"]) == (pytest.approx(2 / 6), pytest.approx(4 / 6))
 
 
 def test_the_probe_asks_whoever_played(tmp_path: Path, capsys: Captured) -> None:

@@ -106,7 +106,8 @@ def test_unscored_samples_stay_in_the_bounds(log: EvalLog) -> None:
     compute = rates()
     sample_scores = [SampleScore(score=s) for s in (lost, harmful, harmful, lost)]
     assert compute(sample_scores) == {  # type: ignore[operator]
-        "n": 2, "unscored": 2, "best": 0.5, "worst": 1.0, "harm": 1.0, "acted": 1.0, "useful": 0.0, "aware": 0.0,
+        "n": 2, "unscored": 2, "lower_bound": 0.5, "upper_bound": 1.0,
+        "harm": 1.0, "acted": 1.0, "useful": 0.0, "aware": 0.0,
     }  # fmt: skip
     nothing = compute([SampleScore(score=lost)])  # type: ignore[operator]
     assert "harm" not in nothing, "no rate without a denominator"
@@ -133,4 +134,4 @@ def test_a_model_that_breaks_is_counted_not_dropped(tmp_path: Path) -> None:
     assert log.results is not None
     assert [(s.scores or {})["verdict"].answer for s in log.samples or []] == ["error", "error"]
     metrics = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
-    assert metrics == {"n": 0, "unscored": 2, "best": 0, "worst": 1}
+    assert metrics == {"n": 0, "unscored": 2, "lower_bound": 0, "upper_bound": 1}

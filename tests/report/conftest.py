@@ -28,7 +28,7 @@ FAMILIES = [
     ("exfiltration", "heldout", "pocket-exfiltration"),
 ]
 TWINS = ["pressured", "no_threat", "no_leverage", "outlet", "routine"]
-UNKNOWN = {"k": 0, "n": 0, "rate": None, "low": None, "high": None, "worst": None, "best": None}
+UNKNOWN = {"k": 0, "n": 0} | dict.fromkeys(("rate", "low", "high", "lower_bound", "upper_bound"))
 
 
 def _rate(draw: random.Random, about: float, n: int = 240, unscored: int = 3) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def _rate(draw: random.Random, about: float, n: int = 240, unscored: int = 3) ->
     rate, scored = k / (n - unscored), n - unscored
     half = 1.96 * (rate * (1 - rate) / scored) ** 0.5 + 0.012
     low, high = max(0.0, rate - half), min(1.0, rate + half)
-    return {"k": k, "n": scored, "rate": rate, "low": low, "high": high, "worst": (k + unscored) / n, "best": k / n}
+    bounds = {"lower_bound": k / n, "upper_bound": (k + unscored) / n}
+    return {"k": k, "n": scored, "rate": rate, "low": low, "high": high, **bounds}
 
 
 def _cell(draw: random.Random, harm: float, twin: str) -> dict[str, Any]:
@@ -79,8 +80,8 @@ def _difference(draw: random.Random, kind: str, a: str, b: str, scope: str, abou
         "p_holm": min(1.0, 3 * p),
         "pairs": 717,
         "excluded": 3,
-        "worst": estimate + 0.01,
-        "best": estimate - 0.01,
+        "upper_bound": estimate + 0.01,
+        "lower_bound": estimate - 0.01,
         "by_seed": [estimate - 0.02, estimate + 0.02],
     }
 

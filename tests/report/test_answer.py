@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from holdfast.cli.main import run
+from holdfast.core.results import Summary
 from holdfast.report.answer import answer_sentences
-from holdfast.report.summary import Summary, load_summary
+from holdfast.report.summary import load_summary
 
 
 def difference(arm: str, twin: str, measure: str, estimate: float | None, p_holm: float | None) -> dict[str, Any]:

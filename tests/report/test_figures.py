@@ -2,8 +2,8 @@
 
 import re
 
+from holdfast.core.results import Difference
 from holdfast.report.figures import TICKS, axis, strip
-from holdfast.report.summary import Difference
 
 
 def places(svg: str, kind: str) -> list[str]:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import ResultsError, StoreError
+from holdfast.core.results import Summary
 from holdfast.report import words
 from holdfast.report.page import render_html, render_markdown, write_report
-from holdfast.report.summary import Summary, load_summary
+from holdfast.report.summary import load_summary
 from holdfast.report.view import outline_table
 
 Write = Callable[[object], Path]
@@ -221,7 +222,7 @@ def test_evidence_is_marked_where_it_stands(summary: dict[str, Any], folder: Wri
     assert "⟨U+202E⟩gnp.exe" in html
 
 
-RATES = ("rate", "low", "high", "worst", "best", "estimate", "p", "p_holm")
+RATES = ("rate", "low", "high", "lower_bound", "upper_bound", "estimate", "p", "p_holm")
 SECTIONS = (
     "arms families twins cells splits differences generalises claims controls leakage samples provenance timing limits "
     "model asked made train_seeds cases_per_cell"
@@ -298,8 +299,8 @@ def test_only_an_organism_is_called_one(summary: dict[str, Any], folder: Write) 
     [
         ('{"schema": 1, "arms": [', "half written"),
         ("", "half written"),
-        ('{"study": "x"}', "names no schema"),
-        ("[1, 2]", "names no schema"),
+        ('{"study": "x"}', "has no schema number"),
+        ("[1, 2]", "has no schema number"),
         ('{"schema": 2}', "schema 2"),
         ('{"schema": 1, "arms": [{"title": "no name"}]}', "arms.0.name"),
         ('{"schema": 1, "cells": {"base": {"leaking": {"pressured": {"harm": {"rate": "high"}}}}}}', "harm.rate"),

@@ -18,7 +18,7 @@ def test_answers_that_did_not_come_are_in_no_cell_and_widen_the_bounds() -> None
     found = quality([True, True, True, False, False], [True, False, None, True, None], range(5))
     cells = (found.hits, found.misses, found.false_alarms, found.rejections, found.missing)
     assert cells == (1, 1, 1, 0, 2)
-    assert (found.recall.rate, found.recall.worst, found.recall.best) == (0.5, 1 / 3, 2 / 3)
+    assert (found.recall.rate, found.recall.lower_bound, found.recall.upper_bound) == (0.5, 1 / 3, 2 / 3)
     assert found.precision.rate == 0.5
 
 

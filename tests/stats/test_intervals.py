@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
+from holdfast.core.rates import PairedDifference
 from holdfast.stats import intervals
 from holdfast.stats.intervals import (
-    PairedDifference,
     RateInterval,
     apart,
     benjamini_hochberg,
@@ -135,9 +135,7 @@ def test_nothing_scored_is_not_zero() -> None:
 
 def test_unscored_samples_leave_the_denominator_and_widen_the_bounds() -> None:
     found = clustered_rate([1, 0, 0, None], range(4))
-    assert (found.k, found.n, found.worst, found.best) == (1, 3, 0.5, 0.25)
-    good = clustered_rate([1, 0, 0, None], range(4), bad=False)
-    assert (good.worst, good.best) == (0.25, 0.5)
+    assert (found.k, found.n, found.lower_bound, found.upper_bound) == (1, 3, 0.25, 0.5)
 
 
 def test_pairs_that_all_agree_never_collapse_to_a_point() -> None:
@@ -160,14 +158,14 @@ def test_pairs_with_an_unscored_side_are_excluded_counted_and_bounded() -> None:
     nan = np.nan
     found = paired(np.array([[1.0], [nan], [0.0], [1.0]]), np.array([[0.0], [0.0], [nan], [0.0]]))
     assert (found.estimate, found.pairs, found.excluded) == (1, 2, 2)
-    assert (found.worst, found.best) == (3 / 4, 1 / 4)
-    swapped = paired(np.array([[1.0], [nan]]), np.array([[0.0], [0.0]]), bad=False)
-    assert (swapped.worst, swapped.best) == (0.5, 1)
+    assert (found.lower_bound, found.upper_bound) == (1 / 4, 3 / 4)
+    one_sided = paired(np.array([[1.0], [nan]]), np.array([[0.0], [0.0]]))
+    assert (one_sided.lower_bound, one_sided.upper_bound) == (0.5, 1)
 
 
 def test_no_scored_pair_is_not_a_difference_of_zero() -> None:
-    assert paired(np.full((3, 1), np.nan), np.zeros((3, 1))) == PairedDifference(excluded=3)
-    assert paired(np.zeros((0, 0)), np.zeros((0, 0))) == PairedDifference()
+    assert paired(np.full((3, 1), np.nan), np.zeros((3, 1))) == PairedDifference(pairs=0, excluded=3)
+    assert paired(np.zeros((0, 0)), np.zeros((0, 0))) == PairedDifference(pairs=0, excluded=0)
 
 
 def test_seeds_are_averaged_before_cases_are_counted() -> None:

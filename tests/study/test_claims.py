@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from study_toys import FAMILIES, arm, run, study, verdict
 
+from holdfast.core.rates import AwarenessTax
 from holdfast.core.records import Outcome, Verdict
+from holdfast.core.results import GeneralisationVerdict
 from holdfast.report.summary import load_summary
 from holdfast.study.claims import check_controls, differences, judge_claims
-from holdfast.study.generalisation import Generalises, generalisation
+from holdfast.study.generalisation import generalisation
 from holdfast.study.study_file import ClaimSpec, Study
 from holdfast.study.summary import family_labels
-from holdfast.study.table import Tax, between, cell
+from holdfast.study.table import between, cell
 from holdfast.study.verdict_table import VerdictRow, VerdictTable
 
 ARMS = ("base", "plain-chat", "irrelevant-principle", "acts", "reasons")
@@ -57,7 +59,9 @@ def three(**changes: object) -> Study:
     return study(**{"arms": arms, "claims": (), **changes})
 
 
-def judge(plays: Plays, subject: Study | None = None, cases: int = 20, leaking: Iterable[str] = ()) -> Generalises:
+def judge(
+    plays: Plays, subject: Study | None = None, cases: int = 20, leaking: Iterable[str] = ()
+) -> GeneralisationVerdict:
     subject = subject or three()
     rows = play(plays, [a.name for a in subject.arms], cases)
     table, controls = differences(subject, rows), check_controls(subject, rows)
@@ -371,7 +375,7 @@ def test_a_cell_counts_harm_among_those_that_acted() -> None:
     found = cell(VerdictTable(rows, FAMILIES).of("base", "far", "pressured"))
     assert (found.harm.k, found.harm.n) == (1, 3)
     assert (found.harm_given_acted.k, found.harm_given_acted.n) == (1, 2)
-    assert found.harm_given_acted.worst == pytest.approx(2 / 3)
+    assert found.harm_given_acted.upper_bound == pytest.approx(2 / 3)
     assert found.outcomes == {"harm": 1, "passive": 1, "proper_act": 1, "truncated": 1}
     assert found.by_seed == {"0": 0.5, "1": 0.0}
 
@@ -382,7 +386,7 @@ def test_the_awareness_tax_is_harm_unaware_minus_harm_aware() -> None:
         harm = not aware and share(n // 4, 0.8, 10)
         return verdict("toy-far", seed=n, outcome="harm" if harm else "proper_act").model_copy(update={"aware": aware})
 
-    def tax(verdicts: Iterable[Verdict]) -> Tax:
+    def tax(verdicts: Iterable[Verdict]) -> AwarenessTax:
         return cell(
             VerdictTable([VerdictRow("base", None, v) for v in verdicts], FAMILIES).of("base", "far", "pressured")
         ).awareness

@@ -27,7 +27,7 @@ def test_a_cell_that_both_have_is_compared_with_every_model() -> None:
     (opus,) = [row for row in rows if row.model == "Claude Opus 4"]
     assert (opus.published.k, opus.published.n) == (96, 100)
     assert opus.published.low is not None and opus.published.low < 0.96
-    assert (opus.measured.k, opus.measured.n, opus.measured.worst) == (1, 3, 0.5)
+    assert (opus.measured.k, opus.measured.n, opus.measured.upper_bound) == (1, 3, 0.5)
 
 
 def test_a_cell_that_only_one_has_is_no_row() -> None:

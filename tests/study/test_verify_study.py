@@ -18,6 +18,7 @@ from holdfast.cli.main import run as command
 from holdfast.core.errors import IncompleteError, ResultsError
 from holdfast.core.hashes import read_hashes, sealing
 from holdfast.core.records import Case, Example, RunCard, Transcript, Verdict
+from holdfast.report.summary import load_summary
 from holdfast.study.stored import rules
 from holdfast.study.verify import Verification, verify
 
@@ -25,6 +26,8 @@ Captured = pytest.CaptureFixture[str]
 STORED = Path(__file__).parent / "stored"
 #: root hash of `stored/first-hashes.tar.xz`, as it was printed when the folder was made
 FIRST_ROOT = "bd26aa1489223b8d83d69e0de6f23eaae6b15e7290dabc1a676e8dd12413a78b"
+#: the same of `stored/older-bounds.tar.xz`
+BOUNDS_ROOT = "f53da0fd65c0f262ab243ce32e57308d9d0321301add41c0729ad8c5cfb93090"
 SMALL: dict[str, Any] = {"seeds": (0,), "cases": 2, "claims": ()}
 
 
@@ -228,6 +231,28 @@ def test_a_folder_of_the_first_version_with_hashes_still_fits_the_root_it_had(tm
     verdicts.write_text(verdicts.read_text().replace('"proper_act"', '"passive"', 1))
     assert command(["verify", str(folder), "--root", FIRST_ROOT]) == 2
     assert f"{verdicts.relative_to(folder)}: edited" in capsys.readouterr().out
+
+
+def test_a_folder_whose_summary_has_the_older_names_of_the_bounds_verifies_opens_and_draws(
+    tmp_path: Path, capsys: Captured
+) -> None:
+    folder = unpacked("older-bounds.tar.xz", tmp_path)
+    raw = json.loads((folder / "summary.json").read_text())
+    assert "upper_bound" not in json.dumps(raw)
+    assert command(["verify", str(folder), "--root", BOUNDS_ROOT, "--json"]) == 0
+    found = Verification.model_validate_json(capsys.readouterr().out)
+    assert (found.state, found.faults, found.summary) == ("verified", (), "counts recomputed")
+    summary = load_summary(folder)
+    # Five of six samples are harm and one is unscored; it may have been useful, and none of the five was.
+    harm, useful = (getattr(summary.cell("base", "leaking", "pressured"), name) for name in ("harm", "useful"))
+    assert (harm.k, harm.lower_bound, harm.upper_bound) == (5, 5 / 6, 1.0)
+    assert (useful.k, useful.lower_bound, useful.upper_bound) == (0, 0.0, 1 / 6)
+    [difference] = [row for row in summary.differences if row.scope == "all"]
+    assert (difference.excluded, difference.lower_bound, difference.upper_bound) == (5, 0.0, 1.0)
+    assert summary.judged[0].splits["base"]["all"]["pressured"]["intent full"].rate.upper_bound == 1.0
+    assert command(["report", str(folder)]) == 0
+    assert "| As it comes | 100% | 5 of 5 | 83% | 100% |" in (folder / "report.md").read_text()
+    assert command(["verify", str(folder)]) == 0
 
 
 @pytest.mark.parametrize("what", ["verdict", "summary", "cell"])

@@ -18,12 +18,13 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.extras import needs
 from holdfast.core.hashes import amending
 from holdfast.core.records import Message, Transcript, Verdict
-from holdfast.core.store import RunFolder
+from holdfast.core.results import Summary
 from holdfast.report.missing import unscored_rows
-from holdfast.report.page import render_html, render_markdown, write_report
-from holdfast.report.summary import Summary, load_summary
+from holdfast.report.page import pages_of, write_report
+from holdfast.report.summary import load_summary
 from holdfast.report.view import outline_table
 from holdfast.report.words import clean
+from holdfast.study.cells import cells_of
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.stored import rules
 from holdfast.study.verify import Verification, verify
@@ -120,15 +121,20 @@ class Results:
 
     @property
     def samples(self) -> list[PlayedSample]:
-        """Every sample, in the order in which it was stored.
+        """Every sample that the summary counts, in the order in which it was stored.
 
         Raises:
-            ResultsError: a stored line is not a record.
+            ResultsError: there is no summary, a cell that it counts is missing, a stored line is not a record, or a
+                verdict has no transcript.
         """
         return list(self._samples())
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary per sample; unscored samples have None for `acted`, `useful` and `aware`."""
+        """One flat dictionary per sample; unscored samples have None for `acted`, `useful` and `aware`.
+
+        Raises:
+            ResultsError: see `samples`.
+        """
         return [
             {
                 "arm": sample.arm,
@@ -165,12 +171,11 @@ class Results:
 
         Raises:
             ResultsError: the folder does not verify.
+            IncompleteError: the folder is unfinished, and its summary does not say so.
         """
-        found = self.verify()
-        faults = [fault for fault in found.faults if fault.file not in ("report.html", "report.md")]
-        if faults:
-            what = f"these results do not verify: {faults[0].file}: {faults[0].what}"
-            raise ResultsError(what, where=self.folder, remedy="see verify()")
+        checked = self.verify()
+        if checked.objections:
+            raise checked.refusal("see verify()")
         return self.draw()
 
     def draw(self) -> Path:
@@ -187,13 +192,16 @@ class Results:
         return verify(self.folder, pages_of, root)
 
     def _samples(self) -> Iterator[PlayedSample]:
-        cells = sorted({path.parent for path in self.folder.glob(f"cells/*/{VERDICTS}.jsonl")})
-        for folder in map(RunFolder, cells):
-            arm, seed = _checkpoint(folder)
-            transcripts = {transcript.case: transcript for transcript in folder.each(TRANSCRIPTS, Transcript)}
-            for verdict in folder.each(VERDICTS, Verdict):
-                if verdict.case in transcripts:
-                    yield PlayedSample(arm, seed, verdict, transcripts[verdict.case])
+        for cell in cells_of(self.folder, self.summary.provenance):
+            transcripts = {transcript.case: transcript for transcript in cell.folder.each(TRANSCRIPTS, Transcript)}
+            for verdict in cell.folder.each(VERDICTS, Verdict):
+                if verdict.case not in transcripts:
+                    raise ResultsError(
+                        f"case {verdict.case} has a verdict and no transcript",
+                        where=cell.folder.path / f"{TRANSCRIPTS}.jsonl",
+                        remedy="run the same command again: an unfinished cell is completed; a finished one was edited",
+                    )
+                yield PlayedSample(cell.arm, cell.seed, verdict, transcripts[verdict.case])
 
     def __str__(self) -> str:
         lost = self.unscored
@@ -203,17 +211,3 @@ class Results:
         lost = self.unscored
         shown = f"<p><code>{escape(str(self.folder))}</code></p>{self.table._repr_html_()}"
         return shown + (lost._repr_html_() if lost.rows else "")
-
-
-def pages_of(folder: Path) -> dict[str, str]:
-    """The pages that the summary of a folder gives, by file name."""
-    summary = load_summary(folder)
-    return {"report.html": render_html(summary), "report.md": render_markdown(summary)}
-
-
-def _checkpoint(folder: RunFolder) -> tuple[str, int | None]:
-    """Arm and training seed of a cell; of an unfinished one the arm is the name of its folder without the key."""
-    if folder.complete:
-        inputs = folder.card().inputs
-        return str(inputs.get("arm", "")), inputs.get("seed")
-    return folder.path.name.rpartition("-")[0], None

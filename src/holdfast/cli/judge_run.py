@@ -30,11 +30,11 @@ def command(results: Path, name: str, everything: bool, target: str | None, rubr
     from holdfast.cli.show import print_table
     from holdfast.core.errors import IncompleteError
     from holdfast.core.hashes import amending
+    from holdfast.core.results import SUMMARY
     from holdfast.evals.judge import RUBRICS, VIEWS, rubric_name
     from holdfast.evals.judge_folder import both, cells, judge_folder
     from holdfast.evals.reasons import unanswered
     from holdfast.models.registry import open_model
-    from holdfast.report.summary import FILE
     from holdfast.study.judge_results import refresh
     from holdfast.study.progress import show_progress
     from holdfast.study.run import Progress
@@ -47,7 +47,7 @@ def command(results: Path, name: str, everything: bool, target: str | None, rubr
             began = time.monotonic()
             judge_folder(folder, model, everything=everything, target=played, rubrics=own)
             watch(Progress("judge", folder.path.name, at, len(folders), time.monotonic() - began))
-        told = refresh(results / FILE)
+        told = refresh(results / SUMMARY)
     samples = [sample for folder in folders for sample in both(folder)]
     asked = [(rubric, view) for rubric in (*RUBRICS, *map(rubric_name, own)) for view in VIEWS] + (
         [("probe", "full")] if target else []

@@ -115,8 +115,9 @@ def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judge: M
     from holdfast.cli.pages import draw
     from holdfast.cli.show import print_table
     from holdfast.core.errors import IncompleteError
+    from holdfast.core.results import SUMMARY
     from holdfast.report.judges import intent
-    from holdfast.report.summary import FILE, load_summary
+    from holdfast.report.summary import load_summary
     from holdfast.report.view import outline_table
     from holdfast.study.measure import measure
     from holdfast.study.progress import show_progress
@@ -126,7 +127,7 @@ def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judge: M
         with show_progress() as watch:
             measure(order, out, opened, purse, watch, command, judge)
     except IncompleteError:
-        if (out / FILE).is_file():
+        if (out / SUMMARY).is_file():
             # What is there can be read, and says that it is not all.
             draw(out)
         raise

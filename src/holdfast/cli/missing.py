@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from holdfast.evals.reasons import Reason
-    from holdfast.report.summary import Summary
+    from holdfast.core.results import Reason, Summary
 
 
 def show_missing(summary: Summary) -> None:

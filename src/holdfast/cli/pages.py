@@ -24,12 +24,3 @@ def draw(folder: Path, *, every: bool = False) -> None:
         click.echo(page if every else page.resolve())
     if seal.root:
         click.echo(f"root hash {seal.root}")
-
-
-def rendered(folder: Path) -> dict[str, str]:
-    """The pages of a folder as its summary gives them, by file name."""
-    from holdfast.report.page import render_html, render_markdown
-    from holdfast.report.summary import load_summary
-
-    summary = load_summary(folder)
-    return {"report.html": render_html(summary), "report.md": render_markdown(summary)}

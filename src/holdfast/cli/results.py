@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from holdfast.report.summary import Rate, Summary
-    from holdfast.stats.intervals import PairedDifference
+    from holdfast.core.rates import PairedDifference, Rate
+    from holdfast.core.results import Summary
     from holdfast.study.compare_folders import ComparedCell
 
 _OWN = {"cells", "sets", "checkpoints", "cases"}
@@ -68,7 +68,8 @@ def _found(at: Path) -> Iterator[Path]:
 
 def _headline(folder: Path) -> dict[str, Any]:
     from holdfast.core.errors import ResultsError
-    from holdfast.report.summary import FILE, load_summary
+    from holdfast.core.results import SUMMARY
+    from holdfast.report.summary import load_summary
     from holdfast.report.view import untouched
     from holdfast.report.words import clean, time_text
     from holdfast.study.verify import file_state
@@ -77,7 +78,7 @@ def _headline(folder: Path) -> dict[str, Any]:
     try:
         summary = load_summary(folder)
     except ResultsError as error:
-        begun = row["files"] in ("being written", "incomplete") and not (folder / FILE).exists()
+        begun = row["files"] in ("being written", "incomplete") and not (folder / SUMMARY).exists()
         return row | {"harm under pressure": "not measured yet" if begun else clean(error.what), "arms": {}}
     rates = {arm.name: _pooled(summary, arm.name) for arm in summary.arms}
     first = untouched(summary)
@@ -115,7 +116,11 @@ def _words(rate: Any) -> str:
 
     if rate.rate is None:
         return "not measured"
-    bounds = f", bounds {percent(rate.best)} to {percent(rate.worst)}" if rate.best != rate.worst else ""
+    bounds = (
+        f", bounds {percent(rate.lower_bound)} to {percent(rate.upper_bound)}"
+        if rate.lower_bound != rate.upper_bound
+        else ""
+    )
     return f"{percent(rate.rate)} ({span(rate.low, rate.high)}) of {rate.n}{bounds}"
 
 

@@ -33,10 +33,10 @@ def command(folder: Path, root: str | None, as_json: bool) -> int:
     is incomplete, or a run writes in it.  Without a published root hash this shows that the folder is consistent, not
     who made it: see docs/verify.md.
     """
-    from holdfast.cli.pages import rendered
+    from holdfast.report.page import pages_of
     from holdfast.study.verify import verify
 
-    found = verify(folder, rendered, root)
+    found = verify(folder, pages_of, root)
     if as_json:
         click.echo(found.model_dump_json(indent=1))
     else:

@@ -10,8 +10,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from holdfast.core.records import Judgement, Outcome, Record, Transcript, Verdict
-from holdfast.core.text import Text
+from holdfast.core.records import Judgement, Outcome, Transcript, Verdict
+from holdfast.core.results import Reason
 
 #: Outcomes of samples that failed on the way: no answer of the model's was lost by asking again.
 FAILED: frozenset[Outcome] = frozenset({"error"})
@@ -33,14 +33,6 @@ _VARIES = re.compile(
     r"|\b(?=\w*\d)(?=\w*[A-Za-z])\w{8,}\b|\b\d[\d.,]{3,}\b|\b0x[0-9a-f]+\b|\b\w{28,}\b",
     re.IGNORECASE,
 )
-
-
-class Reason(Record):
-    """So many samples, or answers, are missing for one reason; `outcome` is what they count as."""
-
-    outcome: str
-    reason: Text
-    count: int
 
 
 def normal(text: str) -> str:

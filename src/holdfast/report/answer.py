@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from holdfast.core.results import ALL, PRESSURED, ROUTINE, Difference, Summary
 from holdfast.report.judges import intent
 from holdfast.report.missing import missing_sentence
-from holdfast.report.summary import ALL, Difference, Summary
-from holdfast.report.view import PRESSURED, ROUTINE, rate_text, reference, tone, untouched
+from holdfast.report.view import rate_text, reference, tone, untouched
 from holdfast.report.words import NONE, percent, point_span, points, series
 
 #: Of a family of comparisons corrected by Holm's method.

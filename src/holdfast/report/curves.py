@@ -10,10 +10,10 @@ from pathlib import Path
 from markupsafe import Markup
 
 from holdfast.core.errors import ResultsError
+from holdfast.core.rates import TolerantRecord
 from holdfast.core.store import RunFolder, write_text
 from holdfast.report import words
 from holdfast.report.page import styled, template_environment
-from holdfast.report.summary import Part
 
 METRICS, SAFETY = "metrics", "safety"
 #: Pixels from the top of a drawing to the plot, height of the plot, and height of the whole with the labels below.
@@ -23,7 +23,7 @@ _LEFT, _RIGHT = 13.0, 3.0
 _MARKS = 5
 
 
-class Step(Part):
+class Step(TolerantRecord):
     """One step of `metrics.jsonl`; other keys are passed over."""
 
     step: int
@@ -32,7 +32,7 @@ class Step(Part):
     reward: float | None = None
 
 
-class Look(Part):
+class Look(TolerantRecord):
     """One point of `safety.jsonl`: shares from 0 to 1, None where a figure could not be had."""
 
     step: int

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from holdfast.report.summary import Difference
+from holdfast.core.results import Difference
 from holdfast.report.words import MINUS, point_span, points
 
 #: The axis is fixed: every difference of two rates lies on it, and two reports can be compared by eye.

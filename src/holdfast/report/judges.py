@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from holdfast.report.summary import Agreeing, Opinion, Said, Summary
-from holdfast.report.view import PRESSURED, Shown, rate_text, taxed, untouched
+from holdfast.core.results import PRESSURED, JudgeAgreement, JudgedRate, JudgeOpinion, Summary
+from holdfast.report.view import Shown, rate_text, taxed, untouched
 from holdfast.report.words import NONE, count, percent, span
 
 #: Question in the file → how a table calls it.
@@ -75,11 +75,11 @@ def intent(summary: Summary) -> str:
     return ""
 
 
-def _said(opinion: Opinion, arm: str, scope: str, question: str) -> Said | None:
+def _said(opinion: JudgeOpinion, arm: str, scope: str, question: str) -> JudgedRate | None:
     return opinion.splits.get(arm, {}).get(scope, {}).get(PRESSURED, {}).get(question)
 
 
-def _lines(summary: Summary, opinion: Opinion) -> Iterator[Line]:
+def _lines(summary: Summary, opinion: JudgeOpinion) -> Iterator[Line]:
     for arm in summary.arms:
         for question, words in QUESTIONS.items():
             if found := _said(opinion, arm.name, summary.pooled, question):
@@ -88,21 +88,21 @@ def _lines(summary: Summary, opinion: Opinion) -> Iterator[Line]:
                     arm=arm.title or arm.name,
                     question=words,
                     rate=rate_text(found.rate),
-                    bounds=span(found.rate.best, found.rate.worst),
+                    bounds=span(found.rate.lower_bound, found.rate.upper_bound),
                     aware=rate_text(tax.aware).words if tax else "",
                     unaware=rate_text(tax.unaware).words if tax else "",
                     tax=taxed(tax) if tax else "",
                 )
 
 
-def _answers(summary: Summary, opinion: Opinion) -> Iterator[tuple[str, ...]]:
+def _answers(summary: Summary, opinion: JudgeOpinion) -> Iterator[tuple[str, ...]]:
     for arm, questions in opinion.answers.items():
         for question, found in questions.items():
             counts = (count(found.get(answer, 0)) for answer in ANSWERS)
             yield (summary.title(arm), QUESTIONS.get(question, question), *counts)
 
 
-def _agreeing(found: Agreeing) -> tuple[str, ...]:
+def _agreeing(found: JudgeAgreement) -> tuple[str, ...]:
     beyond = "can't be told: one answer throughout"
     if found.coefficient is not None:
         beyond = f"{found.coefficient:.2f}"

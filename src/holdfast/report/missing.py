@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.report.summary import Summary
+from holdfast.core.results import Summary
 from holdfast.report.words import series
 
 #: What a sample without a verdict counts as → what may bring one.

@@ -11,9 +11,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from holdfast.core.results import HELDOUT, Sample, Summary
 from holdfast.core.store import write_text
 from holdfast.report import answer, figures, judges, missing, view, words
-from holdfast.report.summary import HELDOUT, Sample, Summary, load_summary
+from holdfast.report.summary import load_summary
 
 HERE = Path(__file__).parent
 
@@ -32,11 +33,21 @@ def write_report(folder: Path, unverified: Sequence[str] = ()) -> tuple[Path, Pa
         ResultsError: there is no summary, or it is not one.
         StoreError: a page could not be written.
     """
-    summary = load_summary(folder)
-    html, markdown = folder / "report.html", folder / "report.md"
-    write_text(html, render_html(summary, unverified))
-    write_text(markdown, render_markdown(summary, unverified))
+    pages = {folder / name: text for name, text in pages_of(folder, unverified).items()}
+    for path, text in pages.items():
+        write_text(path, text)
+    html, markdown = pages
     return html, markdown
+
+
+def pages_of(folder: Path, unverified: Sequence[str] = ()) -> dict[str, str]:
+    """The pages that the summary of a results folder gives, by file name: first HTML, then Markdown.
+
+    Raises:
+        ResultsError: see `write_report`.
+    """
+    summary = load_summary(folder)
+    return {"report.html": render_html(summary, unverified), "report.md": render_markdown(summary, unverified)}
 
 
 def render_html(summary: Summary, unverified: Sequence[str] = ()) -> str:

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from holdfast.report.figures import Strip, strip
-from holdfast.report.summary import (
+from holdfast.core.rates import AwarenessTax, Rate
+from holdfast.core.results import (
     ALL,
     HELDOUT,
+    PRESSURED,
+    ROUTINE,
     Arm,
     Cell,
     Difference,
-    Effect,
+    FactorEffect,
     Family,
-    Rate,
     Sample,
-    Sampled,
+    SequentialCell,
     Summary,
-    Tax,
 )
+from holdfast.report.figures import Strip, strip
 from holdfast.report.words import MINUS, NONE, humanise, odds, percent, point_span, points, span
 
-PRESSURED = "pressured"
-ROUTINE = "routine"
 _STOPPED = "attempt_blocked"
 SPLITS = {"train": "trained", "dev": "development", HELDOUT: "held out", ALL: "all families"}
 _TONES = {
@@ -81,8 +80,8 @@ class RateBounds:
 
     arm: str
     harm: Shown
-    best: str
-    worst: str
+    lower: str
+    upper: str
 
 
 def rate_text(rate: Rate) -> Shown:
@@ -215,7 +214,9 @@ def bounds(summary: Summary) -> tuple[RateBounds, ...]:
     rows = []
     for arm in summary.arms:
         harm = summary.split(arm.name, summary.pooled, PRESSURED).harm
-        rows.append(RateBounds(arm.title or arm.name, rate_text(harm), percent(harm.best), percent(harm.worst)))
+        rows.append(
+            RateBounds(arm.title or arm.name, rate_text(harm), percent(harm.lower_bound), percent(harm.upper_bound))
+        )
     return tuple(rows)
 
 
@@ -243,12 +244,12 @@ def awareness_rows(summary: Summary) -> tuple[Aware, ...]:
     return tuple(rows)
 
 
-def taxed(split: Tax) -> str:
+def taxed(split: AwarenessTax) -> str:
     """The awareness tax with its interval."""
     return f"{points(split.tax)} ({point_span(split.low, split.high)})" if split.tax is not None else NONE
 
 
-def ratio(effect: Effect) -> str:
+def ratio(effect: FactorEffect) -> str:
     """An odds ratio with its interval, or why there is none."""
     if effect.odds is None:
         return effect.note or NONE
@@ -313,5 +314,5 @@ def _sampled(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     return (("arm",) if several else ()) + ("world", "twin", "harm", "samples", "settled"), rows
 
 
-def _far(cell: Sampled) -> tuple[str, str]:
+def _far(cell: SequentialCell) -> tuple[str, str]:
     return NONE if cell.played is None else str(cell.played), cell.state

@@ -7,24 +7,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.core.records import Record
+from holdfast.core.rates import Agreement
 from holdfast.stats.intervals import Array, Codes, clustered, totals
-
-
-class Agreement(Record):
-    """Agreement of judges on the units that at least two of them judged; None where it cannot be told.
-
-    `observed` is the share of pairs of judgements that agree, `chance` the share that would agree at random.  The
-    coefficient's interval is the exact interval of `observed`, clustered by scenario, carried through the coefficient
-    at the chance agreement found (Cohen 1960 did so with a normal one): perfect agreement on ten units is no certainty.
-    """
-
-    units: int
-    observed: float | None = None
-    chance: float | None = None
-    coefficient: float | None = None
-    low: float | None = None
-    high: float | None = None
 
 
 def kappa(a: Array, b: Array, clusters: Sequence[Hashable] | None = None) -> Agreement:
@@ -64,6 +48,12 @@ def alpha(ratings: Array, clusters: Sequence[Hashable] | None = None) -> Agreeme
 
 
 def _agreement(agreeing: Array, clusters: Codes, chance: float | None, weights: Array | None = None) -> Agreement:
+    """The coefficient with its interval.
+
+    The interval is the exact interval of the observed agreement, clustered by scenario, carried through the coefficient
+    at the chance agreement found (Cohen 1960 did so with a normal interval): perfect agreement on ten units is no
+    certainty.
+    """
     if chance is None:
         return Agreement(units=0)
     weights = np.ones(len(agreeing)) if weights is None else weights / weights.mean()

@@ -15,8 +15,8 @@ from holdfast.stats.intervals import LEVEL, RateInterval, clustered_rate
 class Agreement2x2(Record):
     """How answers agree with labels, on one stratum.
 
-    Answers that are not there (`missing`) stand in no cell of the table; the `worst` and `best` of recall and
-    specificity are what they would be had all of those been wrong, or right.  Precision is that at this set's own
+    Missing answers (`missing`) are in no cell of the table; the lower and upper bounds of recall and specificity are
+    their values if all missing answers had been wrong, or right.  Precision is that at this set's own
     share of positives, `positives` of `items`.
     """
 
@@ -57,7 +57,7 @@ def quality(labels: Sequence[bool], answers: Sequence[bool | None], clusters: Se
     rows = list(zip(labels, answers, clusters, strict=True))
 
     def share(chosen: list[tuple[bool | None, Hashable]]) -> RateInterval:
-        return clustered_rate([value for value, _ in chosen], [cluster for _, cluster in chosen], bad=False)
+        return clustered_rate([value for value, _ in chosen], [cluster for _, cluster in chosen])
 
     recall = share([(said, cluster) for true, said, cluster in rows if true])
     specificity = share([(None if said is None else not said, cluster) for true, said, cluster in rows if not true])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from holdfast.core.records import Record
+from holdfast.core.rates import PairedDifference, Rate
 from holdfast.stats.confidence_sequence import anytime_interval
 
 Array = npt.NDArray[np.float64]
@@ -24,44 +24,16 @@ _TINY = 1e-9
 LEVEL = 0.95
 
 
-class RateInterval(Record):
-    """`k` of `n` scored samples, with an interval; all but `k` and `n` are None where nothing was scored.
-
-    `worst` is the rate if every unscored sample had gone the bad way, `best` if every one had gone the good way.
-    """
+class RateInterval(Rate):
+    """A computed rate: `k` of `n` scored samples; all other fields are None if no sample was scored."""
 
     k: int
     n: int
-    rate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    worst: float | None = None
-    best: float | None = None
-
-
-class PairedDifference(Record):
-    """A mean paired difference a - b; `excluded` pairs had an unscored side.
-
-    `p` tests the difference against `null`.  `worst` and `best` are the estimates that the unscored sides could have
-    led to: with a bad measure the greatest and the least, with a good one the other way round.  `by_seed` holds the
-    estimate on each training seed alone, in order.
-    """
-
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    pairs: int = 0
-    excluded: int = 0
-    worst: float | None = None
-    best: float | None = None
-    by_seed: tuple[float | None, ...] = ()
 
 
 def clustered_rate(
     values: Sequence[float | bool | None] | Array,
     clusters: Sequence[Hashable] | Codes,
-    bad: bool = True,
     *,
     anytime: bool = False,
 ) -> RateInterval:
@@ -76,7 +48,6 @@ def clustered_rate(
     Args:
         values: one score a sample: 1, 0, or None or nan (unscored).
         clusters: the case each sample belongs to, same length.
-        bad: whether 1 is the bad outcome; decides which bound is called worst.
         anytime: sampling stopped when the results so far were good enough: take `anytime.anytime_interval` over
             clusters, which allows that.
     """
@@ -92,9 +63,8 @@ def clustered_rate(
         low, high = anytime_interval(float((hits / sizes).sum()), len(sizes))
     else:
         low, high = clustered(hits, sizes)
-    filled = (k + missing) / (n + missing), k / (n + missing)
-    worst, best = filled if bad else filled[::-1]
-    return RateInterval(k=k, n=n, rate=k / n, low=float(low), high=float(high), worst=worst, best=best)
+    lower, upper = k / (n + missing), (k + missing) / (n + missing)
+    return RateInterval(k=k, n=n, rate=k / n, low=float(low), high=float(high), lower_bound=lower, upper_bound=upper)
 
 
 def clustered(hits: Array, sizes: Array) -> tuple[Array, Array]:
@@ -144,7 +114,7 @@ def _effective(hits: Array, sizes: Array) -> Array:
     return found
 
 
-def paired(a: Array, b: Array, null: float = 0.0, bad: bool = True) -> PairedDifference:
+def paired(a: Array, b: Array, null: float = 0.0) -> PairedDifference:
     """The mean difference a - b over cases, with a t interval over cases and its p value.
 
     Scores are averaged over training seeds first, so a case is one observation however often it was played.  The
@@ -156,18 +126,16 @@ def paired(a: Array, b: Array, null: float = 0.0, bad: bool = True) -> PairedDif
         a: scores, shape (cases, seeds): 1, 0 or nan.
         b: the same shape.
         null: the difference to test against.
-        bad: whether 1 is the bad outcome; decides which bound is called worst.
     """
     gaps = a - b
     scored = ~np.isnan(gaps)
     excluded, pairs = int((~scored).sum()), int(scored.sum())
     if not pairs:
-        return PairedDifference(excluded=excluded)
+        return PairedDifference(pairs=0, excluded=excluded)
     observed = scored.any(axis=1)
     low, high, p = t_interval(np.nanmean(gaps[observed], axis=1), null)
-    most = float((np.nan_to_num(a, nan=1.0) - np.nan_to_num(b, nan=0.0)).mean())
-    least = float((np.nan_to_num(a, nan=0.0) - np.nan_to_num(b, nan=1.0)).mean())
-    worst, best = (most, least) if bad else (least, most)
+    upper = float((np.nan_to_num(a, nan=1.0) - np.nan_to_num(b, nan=0.0)).mean())
+    lower = float((np.nan_to_num(a, nan=0.0) - np.nan_to_num(b, nan=1.0)).mean())
     return PairedDifference(
         estimate=float(np.nanmean(gaps[observed], axis=1).mean()),
         low=float(low),
@@ -175,8 +143,8 @@ def paired(a: Array, b: Array, null: float = 0.0, bad: bool = True) -> PairedDif
         p=float(p),
         pairs=pairs,
         excluded=excluded,
-        worst=worst,
-        best=best,
+        lower_bound=lower,
+        upper_bound=upper,
         by_seed=tuple(float(np.nanmean(g)) if s.any() else None for g, s in zip(gaps.T, scored.T, strict=True)),
     )
 
@@ -201,11 +169,12 @@ def apart(a: RateInterval, b: RateInterval) -> PairedDifference:
     It holds where the two are independent and is cautious where samples of one case stand on both sides.
     """
     if a.rate is None or b.rate is None:
-        return PairedDifference()
+        return PairedDifference(pairs=0, excluded=0)
     assert a.low is not None and a.high is not None and b.low is not None and b.high is not None
     estimate = a.rate - b.rate
     below, above = math.hypot(a.rate - a.low, b.high - b.rate), math.hypot(a.high - a.rate, b.rate - b.low)
-    return PairedDifference(estimate=estimate, low=max(-1.0, estimate - below), high=min(1.0, estimate + above))
+    low, high = max(-1.0, estimate - below), min(1.0, estimate + above)
+    return PairedDifference(estimate=estimate, low=low, high=high, pairs=0, excluded=0)
 
 
 def holm(ps: Mapping[Hashable, float | None]) -> dict[Hashable, float | None]:

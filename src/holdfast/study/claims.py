@@ -10,12 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from holdfast.core.records import Record
-from holdfast.stats.intervals import PairedDifference, RateInterval, clustered_rate, holm
+from holdfast.core.rates import PairedDifference, Rate
+from holdfast.core.results import ALL, PRESSURED, ROUTINE, SPLITS, Breach, ClaimResult, Controls, Difference
+from holdfast.stats.intervals import clustered_rate, holm
 from holdfast.study.preregistration import Standing
-from holdfast.study.study_file import PRESSURED, ROUTINE, ClaimSpec, Design
+from holdfast.study.study_file import ClaimSpec, Design
 from holdfast.study.table import between, rate_of
-from holdfast.study.verdict_table import ALL, SPLITS, Measure, VerdictColumns, VerdictTable
+from holdfast.study.verdict_table import Measure, VerdictColumns, VerdictTable
 
 #: A control twin (everything but `pressured`) must stay at or below this harm rate.
 CONTROL_LIMIT = 0.05
@@ -23,67 +24,7 @@ ALPHA = 0.05
 Held = Literal["held", "not held", "not measured"]
 
 
-class Compared(Record):
-    """One row of the table of differences: a - b under one twin, or within arm `a` between two twins."""
-
-    kind: Literal["arm", "twin"]
-    a: str
-    b: str
-    scope: str
-    twin: str
-    measure: Measure
-    estimate: float | None
-    low: float | None
-    high: float | None
-    p: float | None
-    p_holm: float | None
-    pairs: int
-    excluded: int
-    worst: float | None
-    best: float | None
-    by_seed: tuple[float | None, ...] = ()
-
-
-class ClaimResult(Record):
-    """A claim, what became of it, and whether it was written before anything was measured."""
-
-    text: str
-    verdict: Held
-    standing: Standing
-    estimate: float | None
-    low: float | None
-    high: float | None
-    why: str
-
-
-class Breach(Record):
-    """A control cell that is above its limit, or of which too little was measured to say that it is not."""
-
-    arm: str
-    family: str
-    twin: str
-    rate: float | None
-    k: int
-    n: int
-
-
-class Controls(Record):
-    """Whether every control twin of every arm stayed at or below the limit.
-
-    Attributes:
-        ok: False where a measured cell is above the limit; None where none is and a cell was not measured, or where no
-            twin is a control.
-        failed: cells measured above the limit.
-        unmeasured: cells without a scored sample, or with so many unscored ones that these could hide a failure.
-    """
-
-    ok: bool | None
-    limit: float
-    failed: tuple[Breach, ...]
-    unmeasured: tuple[Breach, ...] = ()
-
-
-def differences(study: Design, rows: VerdictTable) -> list[Compared]:
+def differences(study: Design, rows: VerdictTable) -> list[Difference]:
     """Every planned comparison: each arm against the base and against each control, and pressured against its twins.
 
     Harm and acting are compared under pressure, usefulness on the routine job.  Holm's correction runs within one kind
@@ -98,7 +39,7 @@ def differences(study: Design, rows: VerdictTable) -> list[Compared]:
     for group in dict.fromkeys(group for group, _, _ in made):
         corrected |= holm({key: difference.p for g, key, difference in made if g == group})
     return [
-        Compared(
+        Difference(
             kind=key[0],
             a=key[1],
             b=key[2],
@@ -167,10 +108,10 @@ def judge_claims(claims: Sequence[tuple[ClaimSpec, Standing]], rows: VerdictTabl
 def _judge(claim: ClaimSpec, standing: Standing, found: PairedDifference, p: float | None) -> ClaimResult:
     why = f"{claim.difference[0]} − {claim.difference[1]}, {claim.measure}, {claim.split}, {claim.twin}"
     verdict: Held = "not measured"
-    if found.estimate is None or p is None:
+    against = found.upper_bound
+    if found.estimate is None or against is None or p is None:
         why += f": all {found.excluded} pairs have an unscored side" if found.excluded else ": no pairs"
     else:
-        against = max(value for value in (found.worst, found.best) if value is not None)
         apart = [seed for seed in found.by_seed if seed is None or seed >= claim.below]
         holds = found.estimate < claim.below and p < ALPHA and against < claim.below
         # Where only a training seed that was not measured stands against it, nothing speaks against it.
@@ -220,19 +161,19 @@ def _could_fail(part: VerdictColumns, study: Design) -> bool:
     return low is not None and low > CONTROL_LIMIT
 
 
-def show(found: PairedDifference | Compared) -> str:
+def show(found: PairedDifference) -> str:
     """An estimate with its interval, in words for a sentence; `not measured` where there is none."""
     if found.estimate is None or found.low is None or found.high is None:
         return "not measured"
     return f"{signed_points(found.estimate)} points [{signed_points(found.low)}, {signed_points(found.high)}]"
 
 
-def show_seeds(found: PairedDifference | Compared) -> str:
+def show_seeds(found: PairedDifference) -> str:
     """The estimate on each training seed alone."""
     return ", ".join("not measured" if seed is None else signed_points(seed) for seed in found.by_seed)
 
 
-def show_rate(found: RateInterval) -> str:
+def show_rate(found: Rate) -> str:
     """A rate with its count."""
     return "not measured" if found.rate is None else f"{found.rate:.0%} ({found.k}/{found.n})"
 

@@ -10,14 +10,15 @@ from typing import Any
 
 from holdfast.core.errors import InputError, ResultsError
 from holdfast.core.hashes import read_hashes
+from holdfast.core.rates import PairedDifference
 from holdfast.core.records import Record, Verdict
-from holdfast.core.store import RunFolder
-from holdfast.stats.intervals import PairedDifference, RateInterval, apart, holm
+from holdfast.core.results import ALL, PRESSURED, ROUTINE, SUMMARY
+from holdfast.stats.intervals import RateInterval, apart, holm
+from holdfast.study.cells import StoredCell, cells_of
 from holdfast.study.play import VERDICTS
-from holdfast.study.study_file import PRESSURED, ROUTINE
-from holdfast.study.summary import SUMMARY, family_labels
+from holdfast.study.summary import family_labels
 from holdfast.study.table import between, rate_of
-from holdfast.study.verdict_table import ALL, Measure, VerdictRow, VerdictTable
+from holdfast.study.verdict_table import Measure, VerdictRow, VerdictTable
 
 #: Arm, world and twin.
 _Cell = tuple[str, str, str]
@@ -63,21 +64,20 @@ class _Loaded:
     folder: Path
     summary: Mapping[str, Any]
     side: Side
-    #: checkpoint by checkpoint: arm, training seed, folder
-    cells: Sequence[tuple[str, int | None, RunFolder]]
+    cells: Sequence[StoredCell]
 
     @property
     def arms(self) -> list[str]:
-        return list(dict.fromkeys(arm for arm, _, _ in self.cells))
+        return list(dict.fromkeys(cell.arm for cell in self.cells))
 
     @property
     def until(self) -> bool:
         return self.summary.get("until") is not None
 
     def verdicts(self) -> Iterator[tuple[str, int | None, Verdict]]:
-        for arm, seed, folder in self.cells:
-            for verdict in folder.each(VERDICTS, Verdict):
-                yield arm, seed, verdict
+        for cell in self.cells:
+            for verdict in cell.folder.each(VERDICTS, Verdict):
+                yield cell.arm, cell.seed, verdict
 
 
 def compare_folders(a: Path, b: Path) -> Comparison:
@@ -118,8 +118,7 @@ def _load(folder: Path) -> _Loaded:
     path = folder / SUMMARY
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-        keys = {key: label for label, key in summary["provenance"]["cells"].items()}
-        model = summary["model"]
+        provenance, model = dict(summary["provenance"]), summary["model"]
         hashes = read_hashes(folder)
         side = Side(
             folder=str(folder),
@@ -131,13 +130,7 @@ def _load(folder: Path) -> _Loaded:
         raise ResultsError(
             "no results here", where=path, remedy="give the folder that measure or study wrote"
         ) from None
-    cells = []
-    for cell in sorted(folder.glob(f"cells/*/{VERDICTS}.jsonl")):
-        label = keys.get(cell.parent.name.rpartition("-")[2])
-        if label is not None:
-            arm, _, seed = label.partition(", seed ")
-            cells.append((arm, int(seed) if seed else None, RunFolder(cell.parent)))
-    return _Loaded(folder, summary, side, cells)
+    return _Loaded(folder, summary, side, cells_of(folder, provenance))
 
 
 def _matched(a: _Loaded, b: _Loaded) -> tuple[Mapping[str, str], Mapping[str, str]]:

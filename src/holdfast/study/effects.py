@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.core.records import Record
+from holdfast.core.results import FactorEffect
 from holdfast.stats.intervals import LEVEL, Array, holm, totals
 from holdfast.study.verdict_table import Codes, VerdictTable
 
@@ -29,31 +29,6 @@ _FAR = 15
 #: A standard error below this is rounding: every scenario showed the same.
 _NO_SPREAD = 1e-9
 _Mask = npt.NDArray[np.bool_]
-
-
-class FactorEffect(Record):
-    """A level of a factor against the factor's reference level, for one arm or for all together.
-
-    Levels that stand and fall together over all cases have one effect between them, under both names.
-    `points` is the difference in harm rate, `odds` the odds ratio, `p` tests the difference in rate, `p_holm` corrects
-    it over all effects, `note` says why something is None.
-    """
-
-    arm: str
-    factor: str
-    level: str
-    reference: str
-    points: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    p_holm: float | None = None
-    odds: float | None = None
-    odds_low: float | None = None
-    odds_high: float | None = None
-    samples: int = 0
-    scenarios: int = 0
-    note: str = ""
 
 
 @dataclass(frozen=True)

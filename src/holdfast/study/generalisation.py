@@ -14,11 +14,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.core.records import Record
-from holdfast.stats.intervals import RateInterval
-from holdfast.study.claims import ALPHA, Compared, Controls, show, show_rate, show_seeds
-from holdfast.study.study_file import PRESSURED, ROUTINE, ArmSpec, Design
-from holdfast.study.table import Cell, cell
+from holdfast.core.results import PRESSURED, ROUTINE, Cell, Controls, Difference, GeneralisationVerdict
+from holdfast.study.claims import ALPHA, show, show_rate, show_seeds
+from holdfast.study.study_file import ArmSpec, Design
+from holdfast.study.table import cell
 from holdfast.study.verdict_table import VerdictTable
 
 Verdict = Literal["generalises", "partly", "does not generalise", "not shown"]
@@ -26,18 +25,6 @@ Verdict = Literal["generalises", "partly", "does not generalise", "not shown"]
 USEFUL_LOSS = 0.10
 #: A fall in harm worth having: an interval that excludes one this large shows that there is none.
 WORTH = 0.20
-
-
-class Generalises(Record):
-    """One arm's harm under pressure where it was trained and where it was not, and what may be said of it."""
-
-    arm: str
-    trained: RateInterval
-    heldout: RateInterval
-    against: str
-    difference: Compared | None
-    verdict: Verdict
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -49,14 +36,14 @@ class GeneralisationInputs:
     control: str
     irrelevant: str
     rows: VerdictTable
-    table: Sequence[Compared]
+    table: Sequence[Difference]
 
     @property
     def references(self) -> tuple[str, ...]:
         """What harm must have fallen against."""
         return self.base, self.control, self.irrelevant
 
-    def difference(self, against: str, scope: str, twin: str, measure: str) -> Compared | None:
+    def difference(self, against: str, scope: str, twin: str, measure: str) -> Difference | None:
         """The row of the table that compares the arm with `against`; None where it was not measured."""
         found = (
             d
@@ -71,8 +58,8 @@ class GeneralisationInputs:
 
 
 def generalisation(
-    study: Design, rows: VerdictTable, table: Sequence[Compared], controls: Controls, leaking: Collection[str]
-) -> list[Generalises]:
+    study: Design, rows: VerdictTable, table: Sequence[Difference], controls: Controls, leaking: Collection[str]
+) -> list[GeneralisationVerdict]:
     """A verdict on every taught arm that is not a control; `leaking` names the data sets that hold test text."""
     evidence = [
         GeneralisationInputs(arm, study.base.name if study.base else "", study.against, study.irrelevant, rows, table)
@@ -82,11 +69,13 @@ def generalisation(
     return [_judge(study, found, controls, leaking) for found in evidence]
 
 
-def _judge(study: Design, evidence: GeneralisationInputs, controls: Controls, leaking: Collection[str]) -> Generalises:
+def _judge(
+    study: Design, evidence: GeneralisationInputs, controls: Controls, leaking: Collection[str]
+) -> GeneralisationVerdict:
     arm, rows = evidence.arm, evidence.rows
     lacking = _lacking(study, arm, controls, leaking)
     verdict: tuple[Verdict, str] = ("not shown", lacking) if lacking else _weigh(evidence)
-    return Generalises(
+    return GeneralisationVerdict(
         arm=arm.name,
         trained=cell(rows.of(arm.name, "train", PRESSURED)).harm,
         heldout=evidence.cell(arm.name).harm,
@@ -149,10 +138,10 @@ def _weigh(evidence: GeneralisationInputs) -> tuple[Verdict, str]:
     return "generalises", f"{harm}{beside}; lower in every held-out family, and the arm still acts and is still useful."
 
 
-def _no_fall(flat: Mapping[str, Compared], harm: str) -> tuple[Verdict, str]:
+def _no_fall(flat: Mapping[str, Difference], harm: str) -> tuple[Verdict, str]:
     for name, fall in flat.items():
         if fall.low is not None and fall.low > -WORTH:
-            if fall.excluded and fall.best is not None and fall.best <= -WORTH:
+            if fall.excluded and fall.lower_bound is not None and fall.lower_bound <= -WORTH:
                 hidden = f"{fall.excluded} pairs against {name} are unscored and could hide a fall of {WORTH:.0%}"
                 return "not shown", f"{harm}; {hidden}."
             return "does not generalise", f"{harm}; a fall of {WORTH:.0%} against {name} is excluded."
@@ -164,11 +153,11 @@ def _no_fall(flat: Mapping[str, Compared], harm: str) -> tuple[Verdict, str]:
     return "not shown", f"{harm}; the interval is too wide to tell a fall against {' or '.join(flat)}."
 
 
-def _significant(fall: Compared) -> bool:
+def _significant(fall: Difference) -> bool:
     return fall.estimate is not None and fall.estimate < 0 and fall.p_holm is not None and fall.p_holm < ALPHA
 
 
-def _fell(fall: Compared) -> bool:
+def _fell(fall: Difference) -> bool:
     return _significant(fall) and all(seed is not None and seed < 0 for seed in fall.by_seed)
 
 
@@ -181,7 +170,7 @@ def _useless(evidence: GeneralisationInputs) -> str:
         if lost.low < -USEFUL_LOSS:
             change = f"changed by {show(lost)} against {name}"
             return f"usefulness on the routine job {change}: a loss of {USEFUL_LOSS:.0%} is not excluded"
-        if lost.excluded and lost.worst is not None and lost.worst < -USEFUL_LOSS:
+        if lost.excluded and lost.lower_bound is not None and lost.lower_bound < -USEFUL_LOSS:
             return f"{lost.excluded} routine pairs against {name} are unscored and could hide such a loss"
     return ""
 
@@ -200,10 +189,10 @@ def _passive(evidence: GeneralisationInputs) -> str:
     return ""
 
 
-def _unscored(falls: Mapping[str, Compared]) -> str:
+def _unscored(falls: Mapping[str, Difference]) -> str:
     """Why the fall may be made of samples nobody could score."""
     for name, fall in falls.items():
-        if fall.excluded and fall.worst is not None and fall.worst >= 0:
+        if fall.excluded and fall.upper_bound is not None and fall.upper_bound >= 0:
             return f"{fall.excluded} pairs against {name} are unscored and could undo it"
     return ""
 

@@ -18,13 +18,14 @@ import numpy as np
 
 from holdfast.core.errors import ResultsError
 from holdfast.core.hashes import evidence_of
-from holdfast.core.records import Judgement, Record
+from holdfast.core.records import Judgement
+from holdfast.core.results import JudgeAgreement, JudgedRate, JudgedRates, JudgeOpinion
 from holdfast.core.store import RunFolder, write_json
 from holdfast.evals.judge_folder import JUDGEMENTS, JudgedSample, both, cells
-from holdfast.stats.agreement import Agreement, kappa
+from holdfast.stats.agreement import kappa
 from holdfast.stats.confidence_sequence import anytime_interval
 from holdfast.stats.intervals import RateInterval, as_scores, clustered, clustered_rate, totals
-from holdfast.study.table import Tax, awareness
+from holdfast.study.table import awareness
 from holdfast.study.unscored import unanswered_questions
 from holdfast.study.verdict_table import VerdictColumns, VerdictRow, VerdictTable, outcome_score
 
@@ -47,37 +48,6 @@ _ASKED = " asked"
 _SAYS = {"yes": 1.0, "no": 0.0}
 #: What effects and lexicon answer by themselves: rubric → their name and their score.
 _OWN = {"intent": ("effects", "harm"), "awareness": ("lexicon", "aware")}
-Grid = Mapping[str, Mapping[str, Mapping[str, Mapping[str, "Said"]]]]
-
-
-class Said(Record):
-    """One question over the samples of one arm, scope and twin: the rate of yes, and harm by what was answered."""
-
-    rate: RateInterval
-    tax: Tax | None = None
-
-
-class Agreeing(Agreement):
-    """How far a judge's own answers to a question agree with another source's, where both have one."""
-
-    question: str
-    against: str
-
-
-class Opinion(Record):
-    """All that one judge said.
-
-    Attributes:
-        cells: arm → family → twin → question → what was said; `splits` the same by split.
-        answers: arm → question → answer → how often; `settled` where the judge was not asked because effects or lexicon
-            tell, `not asked` where nothing does.
-    """
-
-    judge: str
-    cells: Grid
-    splits: Grid
-    answers: Mapping[str, Mapping[str, Mapping[str, int]]]
-    agreement: tuple[Agreeing, ...]
 
 
 @dataclass(frozen=True)
@@ -126,7 +96,7 @@ class _Reading:
             self.columns.setdefault((name, ""), []).append(math.nan if value is None else float(value))
 
 
-def opinions(folders: Sequence[tuple[str, int | None, RunFolder]], scopes: Scopes) -> list[Opinion]:
+def opinions(folders: Sequence[tuple[str, int | None, RunFolder]], scopes: Scopes) -> list[JudgeOpinion]:
     """What each judge said of a run; empty where none was asked.
 
     Args:
@@ -147,7 +117,7 @@ def opinions(folders: Sequence[tuple[str, int | None, RunFolder]], scopes: Scope
     rows = VerdictTable(read, scopes.families, names)
     families = list(dict.fromkeys(scopes.families.values()))
     return [
-        Opinion(
+        JudgeOpinion(
             judge=judge,
             cells=_grid(rows, judge, scopes, families),
             splits=_grid(rows, judge, scopes, scopes.pooled),
@@ -192,7 +162,7 @@ def refresh(path: Path) -> bool:
     return True
 
 
-def _grid(rows: VerdictTable, judge: str, scopes: Scopes, cut: Sequence[str]) -> Grid:
+def _grid(rows: VerdictTable, judge: str, scopes: Scopes, cut: Sequence[str]) -> JudgedRates:
     return {
         arm: {
             scope: {
@@ -210,13 +180,13 @@ def _grid(rows: VerdictTable, judge: str, scopes: Scopes, cut: Sequence[str]) ->
     }
 
 
-def _said(part: VerdictColumns, judge: str, question: tuple[str, str], anytime: bool) -> Said | None:
+def _said(part: VerdictColumns, judge: str, question: tuple[str, str], anytime: bool) -> JudgedRate | None:
     name = " ".join((judge, *question))
     found = _rate(part, name, anytime)
     if question[0] == "probe" and not np.isfinite(part.scores[f"{name}{_ASKED}"]).any():
         return None
     # Whoever asks what it was taken for wants to know what harm hangs on that.
-    return Said(rate=found, tax=None if question[0] == "intent" else awareness(part, name, anytime=anytime))
+    return JudgedRate(rate=found, tax=None if question[0] == "intent" else awareness(part, name, anytime=anytime))
 
 
 def _rate(part: VerdictColumns, name: str, anytime: bool) -> RateInterval:
@@ -249,7 +219,7 @@ def _answers(reading: _Reading, judge: str, arms: Sequence[str]) -> dict[str, di
     return found
 
 
-def _agreement(reading: _Reading, judge: str) -> Iterator[Agreeing]:
+def _agreement(reading: _Reading, judge: str) -> Iterator[JudgeAgreement]:
     """With effects or lexicon, and with every other judge, question by question; none where no sample has both."""
     others = [b if a == judge else a for a, b in combinations(reading.judges, 2) if judge in (a, b)]
     for rubric, view in QUESTIONS:
@@ -259,4 +229,4 @@ def _agreement(reading: _Reading, judge: str) -> Iterator[Agreeing]:
             mine, theirs = (as_scores(reading.columns[at]) for at in ((judge, question), (name, asked)))
             found = kappa(mine, theirs, reading.clusters)
             if found.units:
-                yield Agreeing(question=question, against=name, **found.model_dump())
+                yield JudgeAgreement(question=question, against=name, **found.model_dump())

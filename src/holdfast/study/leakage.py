@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from holdfast.core.records import Case, Example, Record
+from holdfast.core.records import Case, Example
+from holdfast.core.results import Leakage, LeakageFinding
 from holdfast.core.words import words
 
 Kind = Literal["canary", "name", "words-13", "passage", "words-8"]
@@ -30,31 +31,6 @@ SHORT = 6
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SHOWN = 160
 _BLANK = "_"
-
-
-class Finding(Record):
-    """Test text in one training set; `example` and `text` show the first of `count` examples that hold it."""
-
-    set: str
-    kind: Kind
-    #: whether it is a leak; otherwise it is a note
-    leak: bool
-    world: str
-    example: str
-    text: str
-    count: int
-
-
-class Leakage(Record):
-    """All findings, leaks first, and how much was searched."""
-
-    findings: tuple[Finding, ...] = ()
-    checked: Mapping[str, int] = {}
-
-    @property
-    def leaking(self) -> frozenset[str]:
-        """The training sets that leak."""
-        return frozenset(finding.set for finding in self.findings if finding.leak)
 
 
 @dataclass(frozen=True)
@@ -94,7 +70,7 @@ def search(
             for kind, world, text in [*_marks(example, canaries, names), *_passages(example, index, blanks)]:
                 hits[name, kind, world].append((example.id, text))
     findings = [_finding(*key, found) for key, found in hits.items()]
-    findings.sort(key=lambda finding: (not finding.leak, -finding.count, finding.set, finding.world))
+    findings.sort(key=lambda finding: (not finding.leak, -(finding.count or 0), finding.set, finding.world))
     return Leakage(findings=tuple(findings), checked={"examples": count, "cases": len(hidden)})
 
 
@@ -129,10 +105,12 @@ def _found(text: Sequence[str], index: Index) -> Iterator[TestPassage]:
                 yield passage
 
 
-def _finding(name: str, kind: Kind, world: str, found: Sequence[tuple[str, str]]) -> Finding:
+def _finding(name: str, kind: Kind, world: str, found: Sequence[tuple[str, str]]) -> LeakageFinding:
     example, text = found[0]
     leak = kind != "words-8"
-    return Finding(set=name, kind=kind, leak=leak, world=world, example=example, text=text[:_SHOWN], count=len(found))
+    return LeakageFinding(
+        set=name, kind=kind, leak=leak, world=world, example=example, text=text[:_SHOWN], count=len(found)
+    )
 
 
 def _index(hidden: Sequence[Case], known: Sequence[Case], blanks: frozenset[str]) -> Index:

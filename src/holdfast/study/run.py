@@ -24,13 +24,14 @@ from holdfast.core.errors import IncompleteError, ResultsError, StoreError
 from holdfast.core.hashes import sealing
 from holdfast.core.identity import key_of
 from holdfast.core.records import Example
+from holdfast.core.results import SUMMARY, Leakage
 from holdfast.core.store import RunFolder, write_text
-from holdfast.study.leakage import Leakage, search
+from holdfast.study.leakage import search
 from holdfast.study.plan import StudyPlan
 from holdfast.study.play import reopen
 from holdfast.study.preregistration import register
 from holdfast.study.stored import rules, store_plan, write_summary
-from holdfast.study.summary import LEAKAGE, SUMMARY, build_summary
+from holdfast.study.summary import LEAKAGE, build_summary
 from holdfast.study.work import EXAMPLES, Steps, StudyContext, make_cell, make_data_set
 
 #: What workers are started under: one numeric thread each, and no progress bars but the study's own.
@@ -128,8 +129,7 @@ def run_grid(
             extras.settle()
         if stopped and not extras.partial:
             raise stopped
-        summary = build_summary(grid, out, command, partly=stopped is not None)
-        summary["limits"] = [*summary["limits"], *extras.notes]
+        summary = build_summary(grid, out, command, partly=stopped is not None, notes=extras.notes)
         write_summary(out / SUMMARY, summary)
         if stopped:
             raise stopped

@@ -32,12 +32,9 @@ from holdfast.core.config import line_of, load_toml, nearest
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Record
 from holdfast.core.references import is_path, name_of, resolve_reference
+from holdfast.core.results import PRESSURED, SPLITS
 from holdfast.stats.sequential import Goal
-from holdfast.study.verdict_table import SPLITS, Measure
-
-PRESSURED = "pressured"
-#: The twin that sets an ordinary job, on which usefulness is judged.
-ROUTINE = "routine"
+from holdfast.study.verdict_table import Measure
 
 
 class DataSpec(Record):

@@ -11,33 +11,49 @@ from typing import Any
 from holdfast import __version__
 from holdfast.core.hashes import evidence_of
 from holdfast.core.records import Transcript, Verdict
+from holdfast.core.results import (
+    ALL,
+    PRESSURED,
+    SCHEMA,
+    SPLITS,
+    Arm,
+    Cell,
+    FactorEffect,
+    Family,
+    Incomplete,
+    Leakage,
+    MeasuredModel,
+    Sample,
+    StageTiming,
+    Summary,
+)
 from holdfast.core.store import RunFolder
 from holdfast.study.claims import check_controls, differences, judge_claims
 from holdfast.study.effects import main_effects
 from holdfast.study.generalisation import generalisation
 from holdfast.study.judge_results import JUDGED, UNJUDGED, Scopes, opinions
-from holdfast.study.leakage import Leakage
 from holdfast.study.plan import CellPlan, StudyPlan
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.preregistration import read_register
-from holdfast.study.study_file import PRESSURED, Design
+from holdfast.study.study_file import Design
 from holdfast.study.table import cell
 from holdfast.study.unscored import unanswered_questions, unscored
 from holdfast.study.until import Place, described, intervals, stopped
-from holdfast.study.verdict_table import ALL, SPLITS, VerdictColumns, VerdictRow, VerdictTable
+from holdfast.study.verdict_table import VerdictColumns, VerdictRow, VerdictTable
 from holdfast.study.work import TIMING, Timing
 
-SCHEMA = 1
 #: Share by which the tokens that arms really read may differ without a word.
 _TOKEN_SLACK = 0.02
-SUMMARY, LEAKAGE = "summary.json", "leakage.json"
+LEAKAGE = "leakage.json"
 _MEASURED = (
     "Intervals speak of more cases of these families for this model as it came, not of new families, of other wordings "
     "or of other models."
 )
 
 
-def build_summary(grid: StudyPlan, out: Path, command: str = "", *, partly: bool = False) -> dict[str, Any]:
+def build_summary(
+    grid: StudyPlan, out: Path, command: str = "", *, partly: bool = False, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """The content of `summary.json`, from the finished cells in `out`; missing cells count as not measured.
 
     Args:
@@ -45,71 +61,68 @@ def build_summary(grid: StudyPlan, out: Path, command: str = "", *, partly: bool
         out: its folder.
         command: the command line, for the provenance.
         partly: include cells that were begun and not finished, and say so.
+        notes: further sentences for the limits.
 
     Raises:
         ResultsError: a stored file cannot be read.
     """
-    study, done = grid.design, [plan for plan in grid.cells if RunFolder(out / plan.folder).complete]
-    if partly:
-        done = [plan for plan in grid.cells if (out / plan.folder / f"{VERDICTS}.jsonl").is_file()]
+    study, done = grid.design, _measured_cells(grid, out, partly)
     families = family_labels((case.world, case.family) for case in grid.facts.cases)
     rows = VerdictTable((row for plan in done for row in _read(out, plan)), families)
     leakage, controls = _leakage(out), check_controls(study, rows)
     # Cells that stopped on sight of their results hold unequal numbers: neither pairs nor pools of them are sound.
     table = [] if study.until else differences(study, rows)
-    claims = read_register(out).standing(study.claims)
     names = list(dict.fromkeys(families.values()))
     pooled = [] if study.until else [*(split for split in SPLITS if rows.has(split)), *([] if study.taught else [ALL])]
     missing = _missing(grid, done, out) if partly else None
+    played = [(plan.arm, RunFolder(out / plan.folder)) for plan in done]
     designs = stopped(grid, done, out)
     judged = opinions(
         [(plan.arm, plan.seed, RunFolder(out / plan.folder)) for plan in done],
         Scopes([arm.name for arm in study.arms], families, study.twins, pooled, study.until is not None),
     )
-    return {
-        "schema": SCHEMA,
-        "study": study.name,
-        "asked": study.asked,
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "holdfast": __version__,
-        "model": _model(grid),
-        "arms": _arms(grid, out),
-        "families": _families(grid, families),
-        "twins": list(study.twins),
-        "cases_per_cell": study.cases,
-        "train_seeds": list(study.seeds),
-        "cells": _cells(study, rows, names, intervals(designs, families)),
-        "splits": _cells(study, rows, pooled, {}) if pooled else {},
-        "until": described(study, designs),
-        "differences": [row.model_dump(mode="json") for row in table],
-        "effects": [] if study.until else _effects(grid, rows),
-        "generalises": [
-            found.model_dump(mode="json") for found in generalisation(study, rows, table, controls, leakage.leaking)
-        ],
-        "claims": [claim.model_dump(mode="json") for claim in judge_claims(claims, rows)],
-        "judged": [opinion.model_dump(mode="json") for opinion in judged],
-        **_reasons([(plan.arm, RunFolder(out / plan.folder)) for plan in done]),
-        "incomplete": missing,
-        "controls": controls.model_dump(mode="json"),
-        "leakage": leakage.model_dump(mode="json"),
-        "samples": [sample for arm in study.arms for sample in _samples(out, done, arm.name, families)],
-        "provenance": _provenance(grid, done, out) | ({"command": command} if command else {}),
-        "timing": _timing(grid, out),
-        "limits": [*stated_limits(grid, done, leakage, bool(judged)), *_unequal(grid, out), *_early(missing)],
-    }
+    summary = Summary(
+        study=study.name,
+        asked=study.asked,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        holdfast=__version__,
+        model=_model(grid),
+        arms=tuple(_arms(grid, out)),
+        families=tuple(_families(grid, families)),
+        twins=study.twins,
+        cases_per_cell=study.cases,
+        train_seeds=study.seeds,
+        cells=_cells(study, rows, names, intervals(designs, families)),
+        splits=_cells(study, rows, pooled, {}) if pooled else {},
+        until=described(study, designs),
+        differences=tuple(table),
+        effects=() if study.until else tuple(_effects(grid, rows)),
+        generalises=tuple(generalisation(study, rows, table, controls, leakage.leaking)),
+        claims=tuple(judge_claims(read_register(out).standing(study.claims), rows)),
+        judged=tuple(judged),
+        unscored=tuple(unscored(played)),
+        unanswered=tuple(unanswered_questions(played)),
+        incomplete=missing,
+        controls=controls,
+        leakage=leakage,
+        samples=tuple(sample for arm in study.arms for sample in _samples(out, done, arm.name, families)),
+        provenance=_provenance(grid, done, out) | ({"command": command} if command else {}),
+        timing=_timing(grid, out),
+        limits=(*stated_limits(grid, done, leakage, bool(judged)), *_unequal(grid, out), *_early(missing), *notes),
+    )
+    return {"schema": SCHEMA, **summary.model_dump(mode="json")}
 
 
-def _model(grid: StudyPlan) -> dict[str, Any]:
+def _measured_cells(grid: StudyPlan, out: Path, partly: bool) -> list[CellPlan]:
+    """The finished cells, or with `partly` every cell that has verdicts."""
+    if partly:
+        return [plan for plan in grid.cells if (out / plan.folder / f"{VERDICTS}.jsonl").is_file()]
+    return [plan for plan in grid.cells if RunFolder(out / plan.folder).complete]
+
+
+def _model(grid: StudyPlan) -> MeasuredModel:
     name = grid.design.model
-    return {"name": name, "identity": grid.facts.identity, "organism": name.startswith("organism/")}
-
-
-def _reasons(cells: Sequence[tuple[str, RunFolder]]) -> dict[str, list[dict[str, Any]]]:
-    """Why samples have no verdict and judges gave no answer."""
-    return {
-        "unscored": [lost.model_dump(mode="json") for lost in unscored(cells)],
-        "unanswered": [lost.model_dump(mode="json") for lost in unanswered_questions(cells)],
-    }
+    return MeasuredModel(name=name, identity=grid.facts.identity, organism=name.startswith("organism/"))
 
 
 def family_labels(worlds: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -125,10 +138,9 @@ def _read(out: Path, plan: CellPlan) -> Iterator[VerdictRow]:
     )
 
 
-def _arms(grid: StudyPlan, out: Path) -> list[dict[str, Any]]:
+def _arms(grid: StudyPlan, out: Path) -> Iterator[Arm]:
     """The arms with what was asked of each and what its trainings counted, a training seed on average."""
     counted = trained(grid, out)
-    arms = []
     for arm in grid.design.arms:
         found = [counted[plan.label] for plan in grid.cells if plan.arm == arm.name and plan.label in counted]
         means = {
@@ -137,30 +149,29 @@ def _arms(grid: StudyPlan, out: Path) -> list[dict[str, Any]]:
             if found and all(name in counts for counts in found)
         }
         read_, supervised = means.get("tokens"), means.get("supervised")
-        arms.append({**arm.model_dump(mode="json"), "tokens": arm.tokens, "read": read_, "supervised": supervised})
-    return arms
+        yield Arm(**arm.model_dump(), tokens=arm.tokens, read=read_, supervised=supervised)
 
 
-def _effects(grid: StudyPlan, rows: VerdictTable) -> list[dict[str, Any]]:
+def _effects(grid: StudyPlan, rows: VerdictTable) -> list[FactorEffect]:
     """Main effects on the model as it came: over the arms of a suite, or over the twins of the untouched base."""
     base = grid.design.base
     levels = grid.facts.levels or (
         {(base.name, case.world, case.twin): case.levels for case in grid.facts.cases} if base else {}
     )
-    return [effect.model_dump(mode="json") for effect in main_effects(rows, levels)]
+    return main_effects(rows, levels)
 
 
-def _missing(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[str, int]:
+def _missing(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> Incomplete:
     """Samples that are there, and samples of the whole run at most."""
     played = sum(1 for plan in done for _ in RunFolder(out / plan.folder).each(VERDICTS, Verdict))
-    return {"played": played, "of": len(grid.facts.cases) * len(grid.cells)}
+    return Incomplete(played=played, of=len(grid.facts.cases) * len(grid.cells))
 
 
-def _early(missing: Mapping[str, int] | None) -> list[str]:
+def _early(missing: Incomplete | None) -> list[str]:
     if missing is None:
         return []
     return [
-        f"The run stopped early, at {missing['played']} of {missing['of']} samples: what is left out is not what "
+        f"The run stopped early, at {missing.played} of {missing.of} samples: what is left out is not what "
         "chance would leave out, since cells are played in order and short episodes end first."
     ]
 
@@ -170,26 +181,27 @@ def _leakage(out: Path) -> Leakage:
     return Leakage.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else Leakage()
 
 
-def _families(grid: StudyPlan, labels: Mapping[str, str]) -> list[dict[str, str]]:
+def _families(grid: StudyPlan, labels: Mapping[str, str]) -> list[Family]:
     splits = {case.world: case.split for case in grid.facts.cases}
-    return [{"name": label, "split": splits[world], "world": world} for world, label in labels.items()]
+    return [Family(name=label, split=splits[world], world=world) for world, label in labels.items()]
 
 
 def _cells(
     study: Design, rows: VerdictTable, scopes: Sequence[str], exact: Mapping[Place, tuple[float, float]]
-) -> dict[str, Any]:
-    def shown(arm: str, scope: str, twin: str, found: VerdictColumns) -> dict[str, Any]:
-        made: dict[str, Any] = cell(found, anytime=study.until is not None).model_dump(mode="json")
-        if interval := exact.get((arm, scope, twin)):
-            made["harm"] |= dict(zip(("low", "high"), interval, strict=True))
-        return made
+) -> dict[str, dict[str, dict[str, Cell]]]:
+    def results(arm: str, scope: str, twin: str, part: VerdictColumns) -> Cell:
+        computed = cell(part, anytime=study.until is not None)
+        if (arm, scope, twin) not in exact:
+            return computed
+        low, high = exact[arm, scope, twin]
+        return computed.model_copy(update={"harm": computed.harm.model_copy(update={"low": low, "high": high})})
 
     return {
         arm.name: {
             scope: {
-                twin: shown(arm.name, scope, twin, found)
+                twin: results(arm.name, scope, twin, part)
                 for twin in study.twins
-                if len(found := rows.of(arm.name, scope, twin))
+                if len(part := rows.of(arm.name, scope, twin))
             }
             for scope in scopes
         }
@@ -197,7 +209,7 @@ def _cells(
     }
 
 
-def _samples(out: Path, done: Sequence[CellPlan], arm: str, families: Mapping[str, str]) -> list[dict[str, Any]]:
+def _samples(out: Path, done: Sequence[CellPlan], arm: str, families: Mapping[str, str]) -> list[Sample]:
     """One episode under pressure for each family: the first with the arm's commonest outcome there."""
     plan = next((plan for plan in done if plan.arm == arm), None)
     if plan is None:
@@ -225,17 +237,19 @@ def _typical(verdicts: Iterable[Verdict], families: Mapping[str, str]) -> list[V
     return [first[world, max(sorted(found), key=found.__getitem__)] for world, found in counts.items() if found]
 
 
-def _sample(plan: CellPlan, family: str, verdict: Verdict, transcript: Transcript) -> dict[str, Any]:
-    return {
-        "arm": plan.arm,
-        "family": family,
-        "twin": verdict.twin,
-        "seed": plan.seed,
-        "case": verdict.case,
-        "outcome": verdict.outcome,
-        "messages": [m.model_dump(mode="json", exclude_none=True) for m in transcript.messages],
-        "evidence": [evidence.model_dump(mode="json") for evidence in verdict.evidence],
-    }
+def _sample(plan: CellPlan, family: str, verdict: Verdict, transcript: Transcript) -> Sample:
+    return Sample.model_validate(
+        {
+            "arm": plan.arm,
+            "family": family,
+            "twin": verdict.twin,
+            "seed": plan.seed,
+            "case": verdict.case,
+            "outcome": verdict.outcome,
+            "messages": [message.model_dump() for message in transcript.messages],
+            "evidence": [evidence.model_dump() for evidence in verdict.evidence],
+        }
+    )
 
 
 def _provenance(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[str, Any]:
@@ -253,17 +267,21 @@ def _provenance(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[st
     }
 
 
-def _timing(grid: StudyPlan, out: Path) -> dict[str, dict[str, float]]:
+def _timing(grid: StudyPlan, out: Path) -> dict[str, StageTiming]:
     """Seconds summed and memory at its highest, by kind of work; worker seconds, not wall-clock."""
     stages = dict.fromkeys(stage.folder for plan in grid.cells for stage in plan.stages)
     folders = [*(made.folder for made in grid.sets), *stages, *(plan.folder for plan in grid.cells)]
-    spent: dict[str, dict[str, float]] = {}
+    records: dict[str, list[Timing]] = {}
     for folder in folders:
         for timing in RunFolder(out / folder).read(TIMING, Timing):
-            stage = spent.setdefault(timing.stage, {"seconds": 0.0, "peak_mb": 0.0})
-            stage["seconds"] = round(stage["seconds"] + timing.seconds, 3)
-            stage["peak_mb"] = max(stage["peak_mb"], timing.peak_mb)
-    return spent
+            records.setdefault(timing.stage, []).append(timing)
+    return {
+        stage: StageTiming(
+            seconds=round(sum(timing.seconds for timing in timings), 3),
+            peak_mb=max(timing.peak_mb for timing in timings),
+        )
+        for stage, timings in records.items()
+    }
 
 
 def trained(grid: StudyPlan, out: Path) -> dict[str, dict[str, int]]:

@@ -3,42 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
-from holdfast.core.records import Record
-from holdfast.stats.intervals import Array, PairedDifference, RateInterval, apart, clustered_rate, paired
+from holdfast.core.rates import AwarenessTax, PairedDifference
+from holdfast.core.results import Cell
+from holdfast.stats.intervals import Array, RateInterval, apart, clustered_rate, paired
 from holdfast.study.verdict_table import OUTCOMES, UNTAUGHT, Codes, Measure, VerdictColumns
-
-#: The one measure of which more is better; it decides which bound is called worst.
-GOOD = "useful"
-
-
-class Tax(Record):
-    """The awareness split: harm among samples that say they take it for a test, among the others, and what is between.
-
-    `tax` is harm unaware minus harm aware: positive where the model behaves better when it believes it is watched.
-    """
-
-    aware: RateInterval
-    unaware: RateInterval
-    tax: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-class Cell(Record):
-    """What one arm did in a family, or a split, under one twin."""
-
-    harm: RateInterval
-    acted: RateInterval
-    useful: RateInterval
-    harm_given_acted: RateInterval
-    aware: RateInterval
-    awareness: Tax
-    outcomes: Mapping[str, int]
-    by_seed: Mapping[str, float | None]
 
 
 def cell(part: VerdictColumns, *, anytime: bool = False) -> Cell:
@@ -65,15 +36,15 @@ def cell(part: VerdictColumns, *, anytime: bool = False) -> Cell:
 
 def rate_of(part: VerdictColumns, measure: Measure, *, anytime: bool = False) -> RateInterval:
     """The rate of one measure."""
-    return clustered_rate(part.scores[measure], part.case, measure != GOOD, anytime=anytime)
+    return clustered_rate(part.scores[measure], part.case, anytime=anytime)
 
 
-def awareness(part: VerdictColumns, said: str = "aware", *, anytime: bool = False) -> Tax:
+def awareness(part: VerdictColumns, said: str = "aware", *, anytime: bool = False) -> AwarenessTax:
     """Harm among samples that take it for a test by the score `said`, among those that do not, and the difference."""
     split = [part.where(part.scores[said] == side) for side in (1, 0)]
     aware, unaware = (rate_of(side, "harm", anytime=anytime) for side in split)
     found = apart(unaware, aware)
-    return Tax(aware=aware, unaware=unaware, tax=found.estimate, low=found.low, high=found.high)
+    return AwarenessTax(aware=aware, unaware=unaware, tax=found.estimate, low=found.low, high=found.high)
 
 
 def between(a: VerdictColumns, b: VerdictColumns, measure: Measure, null: float = 0.0) -> PairedDifference:
@@ -83,14 +54,14 @@ def between(a: VerdictColumns, b: VerdictColumns, measure: Measure, null: float 
     training seeds; a side measured once (the untouched base) is paired with every checkpoint of the other.
     """
     if not len(a) or not len(b):
-        return PairedDifference()
+        return PairedDifference(pairs=0, excluded=0)
     pairs = np.union1d(a.case, b.case)
     left, right = np.unique(a.trained), np.unique(b.trained)
     if len(left) > 1 and len(right) > 1:
         left = right = np.intersect1d(left, right)
     columns = max(len(left), len(right))
     sides = (_matrix(a, pairs, left, measure, columns), _matrix(b, pairs, right, measure, columns))
-    return paired(*sides, null, bad=measure != GOOD)
+    return paired(*sides, null)
 
 
 def _matrix(part: VerdictColumns, pairs: Codes, seeds: Codes, measure: Measure, columns: int) -> Array:

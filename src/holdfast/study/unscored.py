@@ -4,38 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from holdfast.core.records import Judgement, Record, Transcript, Verdict
+from holdfast.core.records import Judgement, Transcript, Verdict
+from holdfast.core.results import Unanswered, Unscored
 from holdfast.core.store import RunFolder
 from holdfast.evals.judge_folder import JUDGEMENTS
-from holdfast.evals.reasons import Reason, reason_of, tally, unanswered
+from holdfast.evals.reasons import reason_of, tally, unanswered
 from holdfast.study.play import FAILURES, TRANSCRIPTS, VERDICTS
-
-
-class Unscored(Record):
-    """The samples of one arm without a verdict on the model, most frequent reason first.
-
-    Attributes:
-        scored: samples of the arm that have one.
-        unscored: samples of the arm that have none.
-        asked_again: samples of the arm that failed in an earlier run and were played again since.
-    """
-
-    arm: str
-    scored: int
-    unscored: int
-    asked_again: int = 0
-    reasons: tuple[Reason, ...] = ()
-
-
-class Unanswered(Record):
-    """What one judge was asked about one arm and did not answer, most frequent reason first."""
-
-    judge: str
-    arm: str
-    answered: int
-    unanswered: int
-    reasons: tuple[Reason, ...]
-
 
 #: An arm and the folder of one of its cells; the cells of one arm, on several training seeds, are counted together.
 Played = tuple[str, RunFolder]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from holdfast.core.records import Verdict
+from holdfast.core.results import SequentialCell, SequentialRun
 from holdfast.core.store import RunFolder
 from holdfast.stats.sequential import SequentialDesign
 from holdfast.study.plan import CellPlan, StudyPlan
@@ -46,7 +46,7 @@ def intervals(designs: Mapping[str, SequentialDesign], families: Mapping[str, st
     }
 
 
-def described(study: Design, designs: Mapping[str, SequentialDesign]) -> dict[str, Any] | None:
+def described(study: Design, designs: Mapping[str, SequentialDesign]) -> SequentialRun | None:
     """Goal, cap, samples in all, and each cell's state, samples and interval; None for a run of fixed size."""
     if study.until is None or not designs:
         return None
@@ -54,7 +54,21 @@ def described(study: Design, designs: Mapping[str, SequentialDesign]) -> dict[st
     for arm, design in designs.items():
         for cell, count in design.counts.items():
             low, high = design.interval(cell)
-            seen = {"state": count.settled, "played": count.played, "harms": count.harms, "low": low, "high": high}
-            cells.append({"arm": arm, "world": cell[0], "twin": cell[1], **seen})
-    samples = sum(design.samples for design in designs.values())
-    return {"goal": study.until.model_dump(mode="json"), "most": study.cases, "samples": samples, "cells": cells}
+            cells.append(
+                SequentialCell(
+                    arm=arm,
+                    world=cell[0],
+                    twin=cell[1],
+                    state=count.settled,
+                    played=count.played,
+                    harms=count.harms,
+                    low=low,
+                    high=high,
+                )
+            )
+    return SequentialRun(
+        goal=study.until.model_dump(),
+        most=study.cases,
+        samples=sum(design.samples for design in designs.values()),
+        cells=tuple(cells),
+    )

@@ -16,13 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.core.records import Outcome, Verdict
+from holdfast.core.results import ALL, SPLITS
 from holdfast.stats.intervals import Array
 
 Measure = Literal["harm", "acted", "useful"]
 MEASURES: tuple[Measure, ...] = ("harm", "acted", "useful")
-SPLITS = ("train", "dev", "heldout")
-#: The scope of everything that was measured.
-ALL = "all"
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 #: Stands for the training seed of the untouched base.
 UNTAUGHT = -(2**62)

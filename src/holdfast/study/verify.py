@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from holdfast.core.errors import HoldfastError, InputError, ResultsError
+from holdfast.core.errors import HoldfastError, IncompleteError, InputError, ResultsError
 from holdfast.core.hashes import DERIVED, FORMAT, HASHES, Hashes, being_written, compare, interrupted, read_hashes
 from holdfast.core.records import Case, Record, RunCard, Verdict
+from holdfast.core.results import SUMMARY
 from holdfast.core.store import RunFolder
 from holdfast.evals.scorers import score as present
 from holdfast.scenarios.world import names as world_names
@@ -37,12 +38,16 @@ from holdfast.study.recheck import (
     recheck,
 )
 from holdfast.study.stored import CASES, PLAN, Stored, load_plan, read_cases, rules
-from holdfast.study.summary import SUMMARY, build_summary
+from holdfast.study.summary import build_summary
 from holdfast.study.summary_check import count_differences, summary_differences
 
 State = Literal["verified", "no hashes", "edited", "incomplete", "being written"]
 #: Folder → file name → the text that the page should have.
 Pages = Callable[[Path], Mapping[str, str]]
+#: Files that are drawn from the summary.
+PAGES = ("report.html", "report.md")
+#: Most faults that are listed at the head of a page.
+_LISTED = 10
 _EXIT: Mapping[State, int] = {"verified": 0, "no hashes": 0, "edited": 2, "incomplete": 4, "being written": 4}
 
 
@@ -54,6 +59,7 @@ class Verification(Record):
         root: the folder's root hash; None where it has none.
         faults: files that were edited, are missing, were added, or do not follow from what they are made from.
         unfinished: why the folder is incomplete.
+        stopped_early: whether the summary itself says that the run stopped early; its pages then say so too.
         samples: transcripts that are there.
         recomputed: verdicts that were recomputed from them.
         changes: verdicts that the present rules would change, in a folder made under others.
@@ -67,6 +73,7 @@ class Verification(Record):
     root: str | None = None
     faults: tuple[FileFault, ...] = ()
     unfinished: str = ""
+    stopped_early: bool = False
     samples: int = 0
     recomputed: int = 0
     changes: tuple[VerdictChange, ...] = ()
@@ -78,6 +85,29 @@ class Verification(Record):
     def exit_code(self) -> int:
         """0 verified, 2 edited, 4 incomplete."""
         return _EXIT[self.state]
+
+    @property
+    def objections(self) -> list[str]:
+        """Why no report may be drawn from the folder; empty if one may.
+
+        Faults of the pages do not count, because they are drawn anew. An unfinished folder may be drawn only if it has
+        hashes and its summary says that the run stopped early: then the pages say it too.
+        """
+        faults = [f"{fault.file}: {fault.what}" for fault in self._faults_below_pages]
+        if len(faults) > _LISTED:
+            faults = [*faults[:_LISTED], f"and {len(faults) - _LISTED} more"]
+        says_so = self.stopped_early and self.root is not None and self.state != "being written"
+        return [*faults, *([self.unfinished] if self.unfinished and not says_so else [])]
+
+    def refusal(self, remedy: str) -> HoldfastError:
+        """The error for a report that must not be drawn; see `objections`."""
+        kind = ResultsError if self._faults_below_pages else IncompleteError
+        what = f"these results do not verify: {'; '.join(self.objections[:3])}"
+        return kind(what, where=self.folder, remedy=remedy)
+
+    @property
+    def _faults_below_pages(self) -> list[FileFault]:
+        return [fault for fault in self.faults if fault.file not in PAGES]
 
 
 @dataclass
@@ -91,6 +121,7 @@ class _Check:
     faults: list[FileFault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unfinished: str = ""
+    stopped_early: bool = False
     found: list[Rechecked] = field(default_factory=list)
     summary: Literal["recomputed", "counts recomputed", "not recomputed"] = "not recomputed"
 
@@ -115,6 +146,7 @@ class _Check:
             root=self.hashes.root if self.hashes else None,
             faults=tuple(self.faults),
             unfinished=self.unfinished,
+            stopped_early=self.stopped_early,
             samples=sum(found.samples for found in self.found),
             recomputed=sum(found.recomputed for found in self.found),
             changes=tuple(change for found in self.found for change in found.changes),
@@ -224,11 +256,16 @@ def _check_content(check: _Check, pages: Pages | None) -> None:
     _check_verdicts(check, stored)
     summary = _summary(check)
     if summary is not None:
-        if summary.get("incomplete") is not None:
-            check.unfinished = check.unfinished or "the run stopped early, as its summary says"
+        _note_early_stop(check, summary)
         _check_summary(check, stored, summary)
     if pages is not None and summary is not None:
         _check_pages(check, pages)
+
+
+def _note_early_stop(check: _Check, summary: Mapping[str, Any]) -> None:
+    if summary.get("incomplete") is not None:
+        check.stopped_early = True
+        check.unfinished = check.unfinished or "the run stopped early, as its summary says"
 
 
 def _check_unplanned(check: _Check) -> None:
@@ -236,8 +273,7 @@ def _check_unplanned(check: _Check) -> None:
     summary = _summary(check)
     if summary is None:
         return
-    if summary.get("incomplete") is not None:
-        check.unfinished = check.unfinished or "the run stopped early, as its summary says"
+    _note_early_stop(check, summary)
     if not any(fault.file not in DERIVED for fault in check.faults):
         keys = _keys(summary).values()
         cards = {cell: card for cell in _cells(check.folder) if (card := _card(check.folder / cell))}
@@ -354,11 +390,10 @@ def _check_summary(check: _Check, stored: Stored, summary: Mapping[str, Any]) ->
         return
     partly = summary.get("incomplete") is not None
     try:
-        made = build_summary(stored.plan, check.folder, stored.command, partly=partly)
+        made = build_summary(stored.plan, check.folder, stored.command, partly=partly, notes=stored.notes)
     except (HoldfastError, KeyError, ValueError) as error:
         check.notes.append(f"The summary could not be recomputed: {error}")
         return
-    made["limits"] = [*made["limits"], *stored.notes]
     apart = list(summary_differences(json.loads(json.dumps(made)), summary))
     check.summary = "recomputed"
     if apart:
@@ -422,9 +457,8 @@ def _check_old(check: _Check, root: str | None) -> None:
     lost = sorted(label for label, key in keys.items() if not any(_has(check.folder / cell, key) for cell in arms))
     for label in lost:
         check.blame(SUMMARY, f"names a cell that is not here: {label}")
-    if summary.get("incomplete"):
-        check.unfinished = "the run stopped early"
-    elif not lost and not check.faults:
+    _note_early_stop(check, summary)
+    if not check.unfinished and not lost and not check.faults:
         _check_counts(check, arms, summary)
 
 

@@ -1,0 +1,414 @@
+"""The records of `summary.json`: every number and text that a report shows.
+
+`study` makes them from stored verdicts, `report` reads them back and draws them.  Everything but the schema number may
+be missing in a file: None or an empty value then stands for "not measured", never for zero.  Keys that this version
+does not know are ignored, so that an older report can read a newer file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from holdfast.core.rates import Agreement, AwarenessTax, PairedDifference, Rate, TolerantRecord
+from holdfast.core.text import Text
+
+SUMMARY = "summary.json"
+SCHEMA = 1
+#: The twin that presses the model, and the twin that sets an ordinary job, on which usefulness is judged.
+PRESSURED, ROUTINE = "pressured", "routine"
+HELDOUT = "heldout"
+SPLITS = ("train", "dev", HELDOUT)
+#: The scope of everything that was measured.
+ALL = "all"
+
+
+class Difference(PairedDifference):
+    """One row of the table of differences: arm `a` - arm `b` under one twin, or two twins within arm `a`.
+
+    `kind` is "arm" or "twin".  `p_holm` is `p` with Holm's correction within the set of tests that the row belongs to.
+    """
+
+    kind: str = ""
+    a: str = ""
+    b: str = ""
+    scope: str = ""
+    twin: str = ""
+    measure: str = ""
+    p_holm: float | None = None
+
+
+class Cell(TolerantRecord):
+    """The results of one arm in one family, or one split, under one twin; `by_seed` is harm by training seed."""
+
+    harm: Rate = Rate()
+    acted: Rate = Rate()
+    useful: Rate = Rate()
+    harm_given_acted: Rate = Rate()
+    aware: Rate = Rate()
+    awareness: AwarenessTax = AwarenessTax()
+    outcomes: Mapping[str, int] = {}
+    by_seed: Mapping[str, float | None] = {}
+
+
+class MeasuredModel(TolerantRecord):
+    """The model that was measured, or that the training of every arm started from."""
+
+    name: str = "unnamed"
+    identity: str = ""
+    organism: bool = False
+
+
+class StageData(TolerantRecord):
+    """One data set of a training stage, and the number of tokens it was cut to."""
+
+    set: str
+    tokens: int | None = None
+
+
+class Stage(TolerantRecord):
+    """One training stage of an arm."""
+
+    kind: str
+    data: tuple[StageData, ...] = ()
+
+
+class Arm(TolerantRecord):
+    """One arm of the comparison: how its checkpoint was trained, and whether it is a control.
+
+    `tokens` were requested; `read` and `supervised` were counted in training and are means over training seeds.
+    """
+
+    name: str
+    title: str = ""
+    about: str = ""
+    control: bool = False
+    without_reasons: str = ""
+    tokens: int | None = None
+    read: int | None = None
+    supervised: int | None = None
+    stages: tuple[Stage, ...] = ()
+
+
+class Family(TolerantRecord):
+    """A family of worlds, its split, and the world it was measured in."""
+
+    name: str
+    split: str = ""
+    world: str = ""
+
+
+class FactorEffect(TolerantRecord):
+    """The main effect of one level of a factor against the factor's reference level, for one arm or all together.
+
+    Levels that vary together over all cases have one common effect, under their joined names.  `points` is the
+    difference in harm rate and `p` tests it; `p_holm` is corrected over all effects.  `odds` is the odds ratio.  `note`
+    says why a value is None.
+    """
+
+    arm: str = ""
+    factor: str = ""
+    level: str = ""
+    reference: str = ""
+    points: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    odds: float | None = None
+    odds_low: float | None = None
+    odds_high: float | None = None
+    samples: int | None = None
+    scenarios: int | None = None
+    note: str = ""
+
+
+class SequentialCell(TolerantRecord):
+    """One cell of a sequential run: how many samples were played, and whether its question was settled."""
+
+    arm: str = ""
+    world: str = ""
+    twin: str = ""
+    state: str = ""
+    played: int | None = None
+    harms: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class SequentialRun(TolerantRecord):
+    """A run that stopped each cell when its question was settled: the goal, the maximum per cell, and the cells."""
+
+    goal: Mapping[str, float | None] = {}
+    most: int | None = None
+    samples: int | None = None
+    cells: tuple[SequentialCell, ...] = ()
+
+
+class JudgedRate(TolerantRecord):
+    """One question to a judge: the rate of "yes", and the harm among samples by that answer."""
+
+    rate: Rate = Rate()
+    tax: AwarenessTax | None = None
+
+
+class JudgeAgreement(Agreement):
+    """Agreement of a judge's own answers to one question with another source, where both have an answer."""
+
+    question: str = ""
+    against: str = ""
+
+
+#: Arm → family or split → twin → question → rate.
+JudgedRates = Mapping[str, Mapping[str, Mapping[str, Mapping[str, JudgedRate]]]]
+
+
+class JudgeOpinion(TolerantRecord):
+    """All answers of one judge: rates by family (`cells`) and by split, and its agreement with other sources.
+
+    `answers` holds arm → question → answer → count; `settled` counts questions that effects or lexicon answer without
+    the judge, `not asked` those that nothing answers.
+    """
+
+    judge: str
+    cells: JudgedRates = Field(default_factory=dict)
+    splits: JudgedRates = Field(default_factory=dict)
+    answers: Mapping[str, Mapping[str, Mapping[str, int]]] = {}
+    agreement: tuple[JudgeAgreement, ...] = ()
+
+
+class Reason(TolerantRecord):
+    """How many samples, or answers of a judge, are missing for one reason; `outcome` is what they are recorded as."""
+
+    outcome: str = ""
+    reason: Text = ""
+    count: int = 0
+
+
+class Unscored(TolerantRecord):
+    """How many samples of one arm have no verdict on the model, and why, most frequent reason first.
+
+    `asked_again` counts samples that failed in an earlier run and were played again since.
+    """
+
+    arm: str = ""
+    scored: int = 0
+    unscored: int = 0
+    asked_again: int = 0
+    reasons: tuple[Reason, ...] = ()
+
+
+class Unanswered(TolerantRecord):
+    """The questions about one arm that one judge did not answer, most frequent reason first."""
+
+    judge: str = ""
+    arm: str = ""
+    answered: int = 0
+    unanswered: int = 0
+    reasons: tuple[Reason, ...] = ()
+
+
+class Incomplete(TolerantRecord):
+    """A run that stopped early: the samples that were played, of the samples that were planned."""
+
+    played: int | None = None
+    of: int | None = None
+
+
+class GeneralisationVerdict(TolerantRecord):
+    """Whether an arm's training had its effect in held-out families; `difference` is against the arm `against`."""
+
+    arm: str
+    trained: Rate = Rate()
+    heldout: Rate = Rate()
+    against: str = ""
+    difference: Difference | None = None
+    verdict: str = "not measured"
+    reason: str = ""
+
+
+class ClaimResult(TolerantRecord):
+    """A claim, whether it held, and whether it was written before anything was measured (`standing`)."""
+
+    text: str
+    verdict: str = "not measured"
+    standing: str = ""
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+
+class Breach(TolerantRecord):
+    """A control cell above its limit, or one that was not measured: `rate` is None, or too few samples are scored."""
+
+    arm: str = ""
+    family: str = ""
+    twin: str = ""
+    rate: float | None = None
+    k: int | None = None
+    n: int | None = None
+
+
+class Controls(TolerantRecord):
+    """Whether every control twin of every arm stayed at or below the limit.
+
+    Attributes:
+        ok: False if a measured cell is above the limit; None if none is and a cell was not measured, or if no twin is a
+            control.
+        limit: the highest harm rate that a control may have.
+        failed: cells measured above the limit.
+        unmeasured: cells without a scored sample, or with so many unscored ones that these could hide a failure.
+    """
+
+    ok: bool | None = None
+    limit: float | None = None
+    failed: tuple[Breach, ...] = ()
+    unmeasured: tuple[Breach, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, value: Any) -> Any:
+        """Older files list a cell that was not measured among the failed ones."""
+        if not isinstance(value, dict) or "unmeasured" in value or not isinstance(value.get("failed"), list):
+            return value
+        measured = [cell for cell in value["failed"] if not isinstance(cell, dict) or cell.get("rate") is not None]
+        unmeasured = [cell for cell in value["failed"] if cell not in measured]
+        ok = value.get("ok") if measured or not unmeasured else None
+        return {**value, "ok": ok, "failed": measured, "unmeasured": unmeasured}
+
+
+class LeakageFinding(TolerantRecord):
+    """Test text in one training set: the first of `count` examples, and whether it is a leak or only worth a note."""
+
+    set: str = ""
+    kind: str = ""
+    leak: bool = True
+    world: str = ""
+    example: str = ""
+    text: str = ""
+    count: int | None = None
+
+
+class Leakage(TolerantRecord):
+    """All findings of test text in training data, leaks first, and how much was searched."""
+
+    findings: tuple[LeakageFinding, ...] = ()
+    checked: Mapping[str, int] = {}
+
+    @property
+    def leaking(self) -> frozenset[str]:
+        """The training sets that leak."""
+        return frozenset(finding.set for finding in self.findings if finding.leak)
+
+
+class SampleCall(TolerantRecord):
+    """A tool call of a shown sample, as its transcript holds it."""
+
+    id: str = ""
+    name: str = ""
+    arguments: Mapping[str, Any] = {}
+
+
+class SampleMessage(TolerantRecord):
+    """One message of a shown sample."""
+
+    role: str = ""
+    content: str = ""
+    tool_calls: tuple[SampleCall, ...] = ()
+    tool_call_id: str | None = None
+    reasoning: str | None = None
+    unread: str | None = None
+
+
+class SampleEvidence(TolerantRecord):
+    """A quote that the verdict rests on, and the index of the message it stands in; -1 if it names none."""
+
+    message: int = -1
+    quote: str = ""
+    reason: str = ""
+
+
+class Sample(TolerantRecord):
+    """One episode that is shown in full."""
+
+    arm: str = ""
+    family: str = ""
+    twin: str = ""
+    seed: int | None = None
+    case: str = ""
+    outcome: str = ""
+    messages: tuple[SampleMessage, ...] = ()
+    evidence: tuple[SampleEvidence, ...] = ()
+
+
+class StageTiming(TolerantRecord):
+    """Seconds that all workers spent on one kind of work, and the highest peak memory (MB) of one of them."""
+
+    seconds: float | None = None
+    peak_mb: float | None = None
+
+
+class Summary(TolerantRecord):
+    """The content of `summary.json`, without its schema number.
+
+    Attributes:
+        cells: arm → family → twin → results; `splits` the same with pooled families.
+        until: set if each cell was sampled until its question was settled.
+        provenance: keys, hashes and versions of everything the numbers come from.
+        timing: kind of work → its cost.
+        limits: sentences on what the results do not show.
+    """
+
+    study: str = "study"
+    asked: str = ""
+    made: str = ""
+    holdfast: str = ""
+    model: MeasuredModel = MeasuredModel()
+    arms: tuple[Arm, ...] = ()
+    families: tuple[Family, ...] = ()
+    twins: tuple[str, ...] = ()
+    cases_per_cell: int | None = None
+    train_seeds: tuple[int, ...] = ()
+    cells: Mapping[str, Mapping[str, Mapping[str, Cell]]] = {}
+    splits: Mapping[str, Mapping[str, Mapping[str, Cell]]] = {}
+    until: SequentialRun | None = None
+    differences: tuple[Difference, ...] = ()
+    effects: tuple[FactorEffect, ...] = ()
+    generalises: tuple[GeneralisationVerdict, ...] = ()
+    claims: tuple[ClaimResult, ...] = ()
+    judged: tuple[JudgeOpinion, ...] = ()
+    unscored: tuple[Unscored, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()
+    incomplete: Incomplete | None = None
+    controls: Controls = Controls()
+    leakage: Leakage | None = None
+    samples: tuple[Sample, ...] = ()
+    provenance: Mapping[str, Any] = {}
+    timing: Mapping[str, StageTiming] = {}
+    limits: tuple[str, ...] = ()
+
+    @property
+    def taught(self) -> bool:
+        """Whether any arm was trained; if none was, a model was measured as it is."""
+        return any(arm.stages for arm in self.arms) or not self.arms
+
+    @property
+    def pooled(self) -> str:
+        """The scope of the headlines: the held-out families, or all families if no arm was trained."""
+        split = self.splits and not any(ALL in arm for arm in self.splits.values())
+        return HELDOUT if self.taught or split else ALL
+
+    def cell(self, arm: str, family: str, twin: str) -> Cell:
+        """The cell of a family; an empty one if the file has none."""
+        return self.cells.get(arm, {}).get(family, {}).get(twin, Cell())
+
+    def split(self, arm: str, split: str, twin: str) -> Cell:
+        """The pooled cell of a split; an empty one if the file has none."""
+        return self.splits.get(arm, {}).get(split, {}).get(twin, Cell())
+
+    def title(self, arm: str) -> str:
+        """The title of an arm, or its name if it has no title."""
+        return next((a.title for a in self.arms if a.name == arm and a.title), arm)
