@@ -58,8 +58,8 @@ def test_a_price_makes_it_money(tmp_path: Path, capsys: Captured) -> None:
 def test_without_a_price_the_money_is_missing_and_not_zero(capsys: Captured) -> None:
     assert run([*PLAN, "--json", "--judge", "google/no-such-judge"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["dollars"] is found["judge"]["dollars"] is None
-    assert found["read"] > 0 and found["judge"]["read"] > 0
+    assert found["dollars"] is found["judges"][0]["dollars"] is None
+    assert found["read"] > 0 and found["judges"][0]["read"] > 0
     assert run([*PLAN, "--judge", "google/no-such-judge"]) == 0
     assert "no price known for google/no-such-judge: --prices FILE" in capsys.readouterr().out
 

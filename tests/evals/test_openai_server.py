@@ -15,6 +15,8 @@ from holdfast.core.records import Message, Transcript, Verdict
 from holdfast.core.store import RunFolder
 from holdfast.evals.batch_driver import play
 from holdfast.evals.guarded import asking, controls
+from holdfast.evals.harms import HARM_KINDS
+from holdfast.evals.judge import RUBRICS
 from holdfast.guard.policy.load import load_policy
 from holdfast.models import Model, Output, Request, open_model
 from holdfast.models.api import ApiModel
@@ -132,12 +134,12 @@ def test_a_judge_pays_from_the_same_purse_and_keeps_what_it_paid_for(tmp_path: P
     prices.write_text(f'[models."{NAME}"]\nin = 0.0\nout = 1000.0\n')
     out = tmp_path / "out"
     asked = MeasureConfig(
-        SUITE, "scripted/proper", range(6), judging=Judging(NAME, everything=True), manners=RateLimits(pause=0.01)
+        SUITE, "scripted/proper", range(6), judging=Judging((NAME,), everything=True), manners=RateLimits(pause=0.01)
     )
 
     def run(cap: str) -> Path:
         purse = Budget({NAME}, Decimal(cap), prices, batch=False)
-        return measure(asked, out, open_model("scripted/proper"), purse, judge=opened())
+        return measure(asked, out, open_model("scripted/proper"), purse, judges=[opened()])
 
     with serving(open_model("scripted/judge")) as server:
         server.price = 200  # tokens of each answer: 0.20 dollars, of the 4.096 held back for it
@@ -151,8 +153,8 @@ def test_a_judge_pays_from_the_same_purse_and_keeps_what_it_paid_for(tmp_path: P
         [judged] = partly["judged"]
         assert judged["answers"]["base"]["intent full"]["error"] > 0
         whole = json.loads(run("50").read_text())
-    # Two questions a sample, one view each since nothing was thought: none was paid for twice.
-    assert server.counts.total() == 12
+        # Each question once a sample, in one view since nothing was thought: none was paid for twice.
+    assert server.counts.total() == 6 * len((*RUBRICS, *HARM_KINDS))
     [judged] = whole["judged"]
     assert all(
         sum(n for a, n in counts.items() if a in ("yes", "no")) == 6 for counts in judged["answers"]["base"].values()

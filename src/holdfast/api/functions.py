@@ -104,9 +104,9 @@ def measure(model: str | Model, out: Folder, **options: Any) -> Results:
         controls = guard_arms(chosen, _open)
     config = configure(name, chosen, controls)
     opened = _open(model) if isinstance(model, str) else model
-    judge = _open(config.judging.name) if config.judging else None
+    judges = [_open(judge) for judge in config.judging.names] if config.judging else []
     with show_progress() as watch:
-        run(config, Path(out), opened, chosen.budget_for(name), watch, judge=judge)
+        run(config, Path(out), opened, chosen.budget_for(name), watch, judges=judges)
     return _finished(Results(Path(out)))
 
 

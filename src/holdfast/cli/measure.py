@@ -63,8 +63,19 @@ class Dollars(click.ParamType[Decimal]):
 @click.option("--first", default=0, show_default=True, help="First case seed.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Most tokens of one turn, where not what the world says.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="0 is greedy.  [default: the suite's, or 0]")
-@click.option("--judge", help="A model that reads what effects leave open: intent and awareness.  See docs/judging.md.")
-@click.option("--judge-all", is_flag=True, help="Have the judge read every sample.")
+@click.option(
+    "--judge",
+    multiple=True,
+    help="A model that reads what effects and words leave open; twice for two judges.  See docs/judging.md.",
+)
+@click.option("--judge-all", is_flag=True, help="Have the judges read every sample.")
+@click.option(
+    "--rubric",
+    "rubrics",
+    multiple=True,
+    metavar="FILE",
+    help="Also ask the judges a rubric of your own: ./my-rubric.md.",
+)
 @click.option("--probe", is_flag=True, help="Ask the model afterwards what it took its situation for; for --judge.")
 @click.option("--plan", is_flag=True, help="Say what it takes, and ask nobody.")
 @click.option("--budget", type=Dollars(), help="Most US dollars for this folder: 5usd.  What is done is kept.")
@@ -83,14 +94,14 @@ def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: An
     options = MeasureOptions(**given)
     order = configure(model, options, _guard_arms(options, name_model if plan else _open))
     if plan:
-        if order.judging:
-            name_model(order.judging.name)
+        for name in order.judging.names if order.judging else ():
+            name_model(name)
         _show_plan(order, name_model(model), options.prices, as_json)
         return
-    opened, judge = _open(model), _open(order.judging.name) if order.judging else None
+    opened, judges = _open(model), [_open(name) for name in order.judging.names] if order.judging else []
     if out is None:
         raise InputError("no results folder was named", remedy="add --out DIR, or --plan to see what it would take")
-    _run(order, opened, options.budget_for(model), out, judge)
+    _run(order, opened, options.budget_for(model), out, judges)
     if published:
         _compare(out)
 
@@ -110,7 +121,7 @@ def _open(name: str) -> Model:
     return open_model(name, network=True)
 
 
-def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judge: Model | None) -> None:
+def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judges: Sequence[Model]) -> None:
     from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw
     from holdfast.cli.show import print_table
@@ -125,7 +136,7 @@ def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judge: M
     command = click.get_current_context().obj or ""
     try:
         with show_progress() as watch:
-            measure(order, out, opened, purse, watch, command, judge)
+            measure(order, out, opened, purse, watch, command, judges)
     except IncompleteError:
         if (out / SUMMARY).is_file():
             # What is there can be read, and says that it is not all.
@@ -162,11 +173,11 @@ def _show_plan(order: MeasureConfig, model: Model, prices: Path | None, as_json:
     click.echo(f"{found.prompts} tokens of opening prompts, {found.read} read in all ({found.counter}, {bound}{some})")
     money = "" if found.dollars is None else f": ${found.dollars}"
     click.echo(f"{found.written} tokens written, if {WRITTEN} a turn{money}; about {found.seconds:.0f} s")
-    if found.judge:
-        money = "" if found.judge.dollars is None else f": ${found.judge.dollars}"
-        asked = f"{found.judge.requests} requests at most, {found.judge.read} tokens read{money}"
-        click.echo(f"judge {found.judge.name}: {asked}; twice that of a model whose reasoning is seen")
-    for line in unpriced([order.model, *([found.judge.name] if found.judge else [])], prices):
+    for judge in found.judges:
+        money = "" if judge.dollars is None else f": ${judge.dollars}"
+        asked = f"{judge.requests} requests at most, {judge.read} tokens read{money}"
+        click.echo(f"judge {judge.name}: {asked}; twice that of a model whose reasoning is seen")
+    for line in unpriced([order.model, *(judge.name for judge in found.judges)], prices):
         click.echo(line)
     for note in order.notes:
         click.echo(note)

@@ -42,21 +42,32 @@ def plan_study(file: Path, as_json: bool) -> None:
 @FILE
 @click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/NAME]")
 @click.option("--workers", type=click.IntRange(1), help="Processes of one thread each.  [default: one a core]")
+@click.option(
+    "--judge",
+    "judges",
+    multiple=True,
+    help="A model that reads what effects and words leave open, once all is played; twice for two judges.",
+)
 @click.pass_obj
-def run_study(typed: str | None, file: Path, out: Path | None, workers: int | None) -> None:
+def run_study(typed: str | None, file: Path, out: Path | None, workers: int | None, judges: tuple[str, ...]) -> None:
     """Run FILE and draw its report.  Interrupt at will: the same command resumes and repeats nothing."""
+    from holdfast.cli.judge_run import judge_results
     from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw
     from holdfast.cli.show import print_table
+    from holdfast.models.registry import open_model
     from holdfast.report.summary import load_summary
     from holdfast.report.view import outline_table
     from holdfast.study import wiring
     from holdfast.study.progress import cores, show_progress
 
+    opened = [open_model(name, network=True) for name in dict.fromkeys(judges)]
     study = wiring.open_study(file)
     out = out or Path("results") / study.name
     with show_progress() as watch:
         summary = wiring.run_study(study, out, workers=workers or cores(), watch=watch, command=typed or "")
+    if opened:
+        judge_results(summary.parent, opened)
     found = load_summary(summary.parent)
     print_table(*outline_table(found))
     show_missing(found)

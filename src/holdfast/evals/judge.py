@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from holdfast.core.config import nearest
-from holdfast.core.errors import ConfigError, ProseError
+from holdfast.core.errors import ConfigError, InputError, ProseError
 from holdfast.core.identity import key_of
 from holdfast.core.prose import Prose, fill, load_prose
 from holdfast.core.records import Judgement, Message, Transcript, Verdict
@@ -55,6 +55,26 @@ def rubric(reference: str) -> Prose:
 def rubric_name(reference: str) -> str:
     """The name under which judgements by a rubric are stored: its name, or the file's name without `.md`."""
     return name_of(reference).removesuffix(".md")
+
+
+def own_rubrics(references: Sequence[str]) -> tuple[str, ...]:
+    """The absolute paths of a user's rubrics, each of which can be read.
+
+    Raises:
+        InputError: a reference is not a path, or two files have the same name.
+        ConfigError: a file has the name of a built-in rubric.
+        ProseError: a file cannot be read or is empty.
+    """
+    names = [rubric_name(reference) for reference in references]
+    for reference in references:
+        if not is_path(reference):
+            remedy = f"write the path of a file: ./{reference}"
+            raise InputError(f"a rubric is given by its file, got '{reference}'", remedy=remedy)
+        if names.count(rubric_name(reference)) > 1:
+            what = f"two rubrics are called '{rubric_name(reference)}'"
+            raise InputError(what, where=reference, remedy="rename one of the files")
+        rubric(reference)
+    return tuple(resolve_reference(reference) for reference in references)
 
 
 @cache

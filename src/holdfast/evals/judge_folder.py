@@ -5,6 +5,7 @@ An interrupted run resumes: answered questions are not asked again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,15 @@ def cells(results: Path) -> list[RunFolder]:
     if not found:
         raise ResultsError("no finished transcripts here", where=results, remedy="name a folder that measure wrote")
     return [RunFolder(path) for path in found]
+
+
+def names_of_model(name: str) -> tuple[str, ...]:
+    """The names by which a text may give a model away: its full name, and its last part if that is no common word.
+
+    A last part without a digit or punctuation (`pocket` in `organism/pocket`) may be an ordinary word of a text.
+    """
+    last = name.rpartition("/")[2]
+    return (name, last) if re.search(r"[\W\d_]", last) else (name,)
 
 
 def judge_folder(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from holdfast.core.errors import InputError
 from holdfast.core.records import Record
 from holdfast.core.references import resolve_reference
 from holdfast.evals.control import Control
+from holdfast.evals.judge import own_rubrics
 from holdfast.models.budget import Budget
 from holdfast.scenarios.suite import Suite, at_level, check_suite, fitted, load_suite, suite_names
 from holdfast.scenarios.world import load_world
@@ -20,6 +21,11 @@ from holdfast.stats.sequential import parse_goal
 from holdfast.study.measure import Judging, MeasureConfig
 
 TWINS = ("pressured", "no_threat", "no_leverage", "routine")
+
+
+def _several(value: Any) -> Any:
+    """One name as a tuple of one; None as none."""
+    return () if value is None else (value,) if isinstance(value, str) else value
 
 
 class MeasureOptions(Record):
@@ -40,9 +46,10 @@ class MeasureOptions(Record):
         first: first case seed.
         max_tokens: maximum tokens of one turn; by default what the world says.
         temperature: 0 is greedy; by default the suite's.
-        judge: name of a model that judges what effects leave open.
-        judge_all: judge every sample.
+        judge: name of a model that judges what effects and words leave open, or several names.
+        judge_all: have the judges read every sample.
         probe: ask the model afterwards what it took its situation for; needs `judge`.
+        rubrics: paths of Markdown files with further yes-or-no questions for the judges, such as `./my-rubric.md`.
         budget: maximum cost of the results folder in US dollars.
         prices: path of a price table that takes precedence over the shipped one.
     """
@@ -61,16 +68,16 @@ class MeasureOptions(Record):
     first: int = 0
     max_tokens: int | None = Field(default=None, gt=0)
     temperature: float | None = Field(default=None, ge=0, le=2)
-    judge: str | None = None
+    judge: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
     judge_all: bool = False
     probe: bool = False
+    rubrics: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
     budget: Decimal | None = Field(default=None, gt=0)
     prices: Path | None = None
 
     def budget_for(self, model: str) -> Budget:
-        """What the model and the judge may cost together."""
-        paid = {model, *([self.judge] if self.judge else [])}
-        return Budget(paid, self.budget, self.prices, batch=False)
+        """What the model and the judges may cost together."""
+        return Budget({model, *self.judge}, self.budget, self.prices, batch=False)
 
 
 def configure(model: str, options: MeasureOptions, controls: Sequence[Control] = ()) -> MeasureConfig:
@@ -133,8 +140,11 @@ def _suite(model: str, options: MeasureOptions) -> Suite:
 
 def _judging(options: MeasureOptions) -> Judging | None:
     if options.judge:
-        return Judging(options.judge, options.judge_all, options.probe)
-    for name, chosen in (("judge_all", options.judge_all), ("probe", options.probe)):
+        if len(set(options.judge)) < len(options.judge):
+            raise InputError("a judge is named twice", remedy="name two different models: --judge A --judge B")
+        return Judging(options.judge, options.judge_all, options.probe, own_rubrics(options.rubrics))
+    needing = (("judge_all", options.judge_all), ("probe", options.probe), ("rubric", bool(options.rubrics)))
+    for name, chosen in needing:
         if chosen:
             raise InputError(f"{name} needs a judge", remedy="name one: --judge MODEL")
     return None

@@ -62,9 +62,9 @@ class ArmEstimate(Record):
 
 
 class JudgeEstimate(Record):
-    """What the judge takes at most: each rubric about every sample, in one view, for a model that shows no reasoning.
+    """What a judge takes at most: each rubric about every sample, in one view, for a model that shows no reasoning.
 
-    Effects settle some of it; how much, only the run tells.  `dollars` is None where no price is known.
+    Effects and words settle some of it; how much, only the run shows.  `dollars` is None if no price is known.
     """
 
     name: str
@@ -99,7 +99,7 @@ class CostEstimate(Record):
     dollars: Money | None
     seconds: float
     arms: tuple[ArmEstimate, ...]
-    judge: JudgeEstimate | None = None
+    judges: tuple[JudgeEstimate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def estimate(order: MeasureConfig, model: Model, prices: Path | None = None) -> 
         dollars=None if dollars is None else round(dollars, 4),
         seconds=round(_probe(grid, model) * samples if own else _assumed(requests), 1),
         arms=arms,
-        judge=_judge(order.judging, grid, samples, prices) if order.judging else None,
+        judges=tuple(_judges(order.judging, grid, samples, prices)) if order.judging else (),
     )
 
 
@@ -190,23 +190,24 @@ def _arm(arm: str, cells: Sequence[_Counted]) -> ArmEstimate:
     )
 
 
-def _judge(judging: Judging, grid: StudyPlan, samples: int, prices: Path | None) -> JudgeEstimate:
-    """The judge on the transcripts of an agent that does the job."""
+def _judges(judging: Judging, grid: StudyPlan, samples: int, prices: Path | None) -> Iterator[JudgeEstimate]:
+    """Each judge on the transcripts of an agent that does the job."""
     records = [
         quoted(list(_walk(case))[-1].messages, reasoning=False) for cases in grid.cases.values() for case in cases
     ]
-    rubrics = (*RUBRICS, *HARM_KINDS)
+    rubrics = (*RUBRICS, *HARM_KINDS, *judging.rubrics)
     asked = [judge_prompt(rubric, record) for record in records for rubric in rubrics]
     requests = len(rubrics) * samples
     read, written = round(sum(map(_by_characters, asked)) / len(records) * samples), requests * _JUDGED
-    dollars = known_price(judging.name, read, written, table=prices)
-    return JudgeEstimate(
-        name=judging.name,
-        requests=requests,
-        read=read,
-        written=written,
-        dollars=None if dollars is None else round(dollars, 4),
-    )
+    for name in judging.names:
+        dollars = known_price(name, read, written, table=prices)
+        yield JudgeEstimate(
+            name=name,
+            requests=requests,
+            read=read,
+            written=written,
+            dollars=None if dollars is None else round(dollars, 4),
+        )
 
 
 def _walk(case: Case) -> Iterator[Request]:

@@ -22,7 +22,7 @@ from holdfast.core.references import name_of
 from holdfast.core.store import RunFolder
 from holdfast.evals import batch_driver, live_driver
 from holdfast.evals.control import Control
-from holdfast.evals.judge_folder import judge_folder
+from holdfast.evals.judge_folder import judge_folder, names_of_model
 from holdfast.evals.reasons import normal
 from holdfast.evals.scorers import score, scoring_version
 from holdfast.models.base import Model, Output
@@ -50,14 +50,19 @@ _ROOMS = ("core", "detectors", "evals", "scenarios", "guard", "models")
 
 @dataclass(frozen=True)
 class Judging:
-    """A judge by name: about the samples that effects leave open, or about `everything`.
+    """Which judges read the samples.
 
-    With `probe` the model that played is asked afterwards what it took its situation for, and the judge reads that too.
+    Attributes:
+        names: the judges.
+        everything: they read every sample, not only what effects and words leave open.
+        probe: the model that played is asked afterwards what it took its situation for, and the judges read the answer.
+        rubrics: paths of further rubrics.
     """
 
-    name: str
+    names: tuple[str, ...]
     everything: bool = False
     probe: bool = False
+    rubrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class MeasureConfig:
         controls: what a guard does, to add as arms.
         max_tokens: most tokens of one turn, where not what the case says.
         temperature: 0 is greedy.
-        judging: whom to ask what effects do not settle.
+        judging: who judges what effects and words leave open.
         notes: sentences for the limits of the report.
         system_in_user: put the system message at the head of the first user message.
         manners: how an endpoint is asked.
@@ -179,7 +184,7 @@ def measure(
     purse: Budget,
     watch: Watch = lambda _: None,
     command: str = "",
-    judge: Model | None = None,
+    judges: Sequence[Model] = (),
 ) -> Path:
     """Play every cell into `out`, judge it if that is asked, and return the path of its `summary.json`.
 
@@ -190,7 +195,7 @@ def measure(
         purse: pays; what earlier runs in this folder have spent counts.
         watch: called after each cell.
         command: what was typed, for the provenance.
-        judge: opened under the name in `order.judging`.
+        judges: opened under the names in `order.judging`.
 
     Raises:
         IncompleteError: interrupted, or the purse is empty.  What is finished is kept and stands in `summary.json`,
@@ -205,7 +210,7 @@ def measure(
     with ExitStack() as open_:
         runner = open_.enter_context(asyncio.Runner())
         told = _noticed(watch)
-        asked = [m for m in (model, judge) if m]
+        asked = [model, *judges]
         payers = [open_.enter_context(closing(Payer(m, purse, order.manners, runner, told))) for m in asked]
 
         def settle() -> None:
@@ -214,7 +219,7 @@ def measure(
                 spending.append(SPENDING, [Spent(dollars=purse.spent - before, read=read, written=written)])
 
         def after() -> None:
-            if order.judging and judge:
+            if order.judging:
                 _judge_all(order.judging, grid, out, payers, watch)
 
         extras = Extras(order.notes, after, settle, partial=True)
@@ -236,16 +241,23 @@ def _noticed(watch: Watch) -> Callable[[Output], None]:
 
 def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[Payer], watch: Watch) -> None:
     """Judge every cell; samples that are judged already are not judged again."""
-    target, judge = payers
-    cells, start = grid.cells, perf_counter()
-    watch(Progress("judged", "", 0, len(cells), 0.0))
-    for number, plan in enumerate(cells, 1):
+    target, *judges = payers
+    jobs = [(plan, judge) for judge in judges for plan in grid.cells]
+    start = perf_counter()
+    watch(Progress("judged", "", 0, len(jobs), 0.0))
+    for number, (plan, judge) in enumerate(jobs, 1):
         with blaming(f"judging arm '{plan.arm}'"):
-            probed = target if judging.probe else None
-            judge_folder(RunFolder(out / plan.folder), judge, everything=judging.everything, target=probed)
+            judge_folder(
+                RunFolder(out / plan.folder),
+                judge,
+                everything=judging.everything,
+                target=target if judging.probe else None,
+                rubrics=judging.rubrics,
+                hide=names_of_model(target.name),
+            )
         if refusal := judge.refusal or target.refusal:
             raise refusal
-        watch(Progress("judged", plan.arm, number, len(cells), perf_counter() - start))
+        watch(Progress("judged", plan.arm, number, len(jobs), perf_counter() - start))
 
 
 class Player:
