@@ -172,7 +172,7 @@ def test_two_judges_read_what_is_unresolved_and_their_agreement_is_shown(
     assert "harm by scripted/judge-harsh and by scripted/judge-mild agree on 0% of 4 samples with both" in shown
 
 
-def test_a_study_is_judged_once_it_is_played(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_with_an_unknown_judge_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["study", "run", "nothing.toml", "--judge", "scripted/juge"]) == 2
     assert "did you mean 'scripted/judge'?" in capsys.readouterr().err
 
