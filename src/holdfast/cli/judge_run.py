@@ -59,8 +59,8 @@ def judge_results(
     """
     from holdfast.cli.pages import draw
     from holdfast.core.hashes import amending
-    from holdfast.evals.judge_folder import both, cells, judge_folder
     from holdfast.core.results import SUMMARY
+    from holdfast.evals.judge_folder import both, cells, judge_folder
     from holdfast.study.judge_results import refresh
     from holdfast.study.progress import show_progress
     from holdfast.study.run import Progress
@@ -86,8 +86,8 @@ def judge_results(
 
 def _names_to_hide(results: Path) -> tuple[str, ...]:
     """The names of the model that a run measured, if its summary tells them."""
-    from holdfast.evals.judge_folder import names_of_model
     from holdfast.core.results import SUMMARY
+    from holdfast.evals.judge_folder import names_of_model
     from holdfast.report.summary import load_summary
 
     return names_of_model(load_summary(results).model.name) if (results / SUMMARY).is_file() else ()
