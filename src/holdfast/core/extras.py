@@ -23,8 +23,8 @@ EXTRAS = {
     ),
     "measure": ("inspect_ai", "numpy", "openai", "scipy", "statsmodels"),
     "local": (
-        *("accelerate", "gguf", "huggingface_hub", "numpy", "safetensors", "scipy", "statsmodels"),
-        *("tokenizers", "torch", "transformers"),
+        *("accelerate", "gguf", "huggingface_hub", "numpy", "psutil", "safetensors", "scipy"),
+        *("statsmodels", "tokenizers", "torch", "transformers"),
     ),
     "train": ("accelerate", "bitsandbytes", "datasets", "peft", "trl"),
     "teach": ("email_validator", "phonenumbers", "pyarrow", "rensa", "tokenizers"),

@@ -8,11 +8,12 @@ room for the next case at once, so batches stay full and memory does not grow wi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from holdfast.core.records import Case, Message, Transcript
-from holdfast.models.base import Model, Output, Request
+from holdfast.models.base import KeepsPrefixes, Model, Output, Request
 from holdfast.models.probe import require_round_trip
 from holdfast.scenarios.build import TAGGED
 from holdfast.scenarios.episode import Episode, Gates
@@ -36,7 +37,7 @@ def play(
         model: whom to ask.
         max_tokens: most tokens of one turn, where not what the case says.
         temperature: 0 is greedy.
-        batch: most episodes open at a time.
+        batch: most episodes open at a time; fewer if a local model's memory does not hold them all.
         on_progress: called with (episodes ended, episodes in all) after each round in which one ended.
 
     Returns:
@@ -76,6 +77,7 @@ def stream(
     if batch < 1:
         raise ValueError("batch must be at least 1")
     require_template(cases, model)
+    batch = min(batch, _fitting(cases, model))
     waiting = enumerate(cases)
     open_: dict[int, Episode] = {}
     while True:
@@ -90,6 +92,18 @@ def stream(
         ended = [index for index, episode in open_.items() if episode.request() is None]
         if ended:
             yield [(index, open_.pop(index).transcript()) for index in ended]
+
+
+#: Fewest episodes that are open at a time, even if the model keeps less: small batches cost more than reading again.
+_LEAST_OPEN = 16
+
+
+def _fitting(cases: Sequence[Case], model: Model) -> int:
+    """Return how many episodes may be open at a time, so that each turn finds in memory what the model read before."""
+    if not cases or not isinstance(model, KeepsPrefixes):
+        return sys.maxsize
+    request = Episode(cases[0]).request()
+    return max(_LEAST_OPEN, model.episodes_kept(request)) if request else sys.maxsize
 
 
 def require_template(cases: Iterable[Case], model: Model) -> None:

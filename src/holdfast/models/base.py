@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from holdfast.core.records import Message, ToolCall, ToolSpec
 
@@ -59,4 +59,13 @@ class Model(Protocol):
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """One Output for each Request, in order. Never raises for a single bad sample: that is an `error` finish."""
+        ...
+
+
+@runtime_checkable
+class KeepsPrefixes(Protocol):
+    """A model that keeps what it read of an episode until the episode's next turn."""
+
+    def episodes_kept(self, request: Request) -> int:
+        """Return how many episodes that begin with this request it can keep at a time."""
         ...

@@ -1,20 +1,20 @@
-"""Any transformers checkpoint on disk, answering in batches.
+"""Runs any transformers checkpoint on disk, in batches.
 
     open_model("hf/PATH")
 
-Rows of similar length are batched, left-padded, and decoded with a key/value cache that grows in place; finished rows
-leave the batch.  What a row has read is kept until its next turn, so an episode reads each token once.  Sampling draws
-from one stream for each sample, so a sample does not depend on what else is in its batch.
+Rows are decoded together with a preallocated key/value cache; finished rows leave the batch.  Keys and values of what
+was read are kept in a radix tree: a prefix that several rows share is read once, and an episode's next turn reads only
+the tokens that are new.  Each sample draws from its own random stream, so it does not depend on the rest of its batch.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from holdfast.core.errors import ModelError
 from holdfast.core.identity import hash_files, key_of
@@ -30,16 +29,23 @@ from holdfast.core.records import Message
 from holdfast.core.store import MANIFEST
 from holdfast.models.base import Finish, Output, Request
 from holdfast.models.chat_template import REFUSALS, ChatTemplate
+from holdfast.models.free_memory import free_bytes
 from holdfast.models.pinned import CARD
+from holdfast.models.prefix_tree import Prefix, PrefixTree, shared_prefixes
+from holdfast.models.row_cache import PromptRow, RowBatch, plain_attention
 
+_LOG = logging.getLogger(__name__)
 #: What transformers calls the cache: the second since 5.24.
 _CACHES = ("past_key_values", "cache")
 _HASHED = {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
-_ROOM = 32
-#: Tokens of a prompt's end that show whether it opens a thought.
+#: Tokens at the end of a prompt that show whether it opens a thought.
 _TAIL = 64
+#: Fewest tokens that are worth reading once for several rows.
+_LEAST_SHARED = 16
+#: Part of the free memory for keys and values that are kept, and for those of the rows being decoded.
+_SHARE = 1 / 3
 
-#: Told of a turn: the request, the tokens read and the tokens written.
+#: Called for each turn with the request, the tokens of its prompt and the tokens that were written.
 OnTurn = Callable[[Request, Sequence[int], Sequence[int]], None]
 
 
@@ -57,10 +63,11 @@ class LocalModel:
 
     Args:
         path: a folder with `config.json`, weights and a tokenizer with a chat template.
-        name: the name it goes by.
-        batch: most rows decoded at a time.
+        name: the model's name.
+        batch: most rows decoded at a time; fewer if their keys and values do not fit a third of the free memory.
         dtype: of the weights; None keeps the checkpoint's on a GPU and takes float32 on a CPU.
-        memory: most bytes of keys and values kept between the turns of episodes; 0 keeps none.
+        memory: most bytes of keys and values kept for later turns and other episodes; None takes a third of the free
+            memory, 0 keeps none.  Models with sliding windows or recurrent states keep none.
 
     Raises:
         ModelError: there is no such checkpoint.
@@ -73,7 +80,7 @@ class LocalModel:
         name: str = "",
         batch: int = 64,
         dtype: torch.dtype | None = None,
-        memory: int = 512 * 2**20,
+        memory: int | None = None,
     ) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model, tokenizer = _load(path, dtype or (torch.float32 if device.type == "cpu" else None))
@@ -85,20 +92,20 @@ class LocalModel:
     def around(
         cls, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, on_turn: OnTurn | None = None
     ) -> LocalModel:
-        """A model in memory, as it is now: ask it before its weights change, for it keeps what it has read.
+        """Wrap a model in memory. Make a new wrapper after its weights changed: keys and values of old ones are kept.
 
         Args:
             model: any causal model; it is put into evaluation mode.
             tokenizer: its tokenizer, with a chat template.
-            on_turn: told of each turn in tokens: what was asked, the tokens read, the tokens written.
+            on_turn: called for each turn with the request, the tokens of its prompt and the tokens that were written.
         """
-        made = cls.__new__(cls)
-        made.name, made.path, made.batch = "live", Path(str(model.name_or_path)), 64
-        made._take(model, tokenizer, memory=512 * 2**20)
-        made._on_turn = on_turn
-        return made
+        wrapper = cls.__new__(cls)
+        wrapper.name, wrapper.path, wrapper.batch = "live", Path(str(model.name_or_path)), 64
+        wrapper._take(model, tokenizer, memory=None)
+        wrapper._on_turn = on_turn
+        return wrapper
 
-    def _take(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: int) -> None:
+    def _take(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, memory: int | None) -> None:
         self.device, self.model, self.tokenizer = model.device, model.eval(), tokenizer
         self._on_turn: OnTurn | None = None
         self.template = ChatTemplate(tokenizer)
@@ -108,7 +115,12 @@ class LocalModel:
         self._last_only = "logits_to_keep" in taken
         self._cache_name = next((name for name in taken if name in _CACHES), _CACHES[0])
         self._context = int(getattr(self.model.config, "max_position_embeddings", None) or sys.maxsize)
-        self._memory = _Memory(memory if _plain_attention(self.model) else 0)
+        self._memory = memory if plain_attention(self.model) else 0
+        if memory != 0 and self._memory == 0:
+            kind = type(self.model).__name__
+            _LOG.info("%s has layers that do not attend to all tokens: each turn is read from the beginning", kind)
+        self._token_bytes = _token_bytes(self.model)
+        self._tree = PrefixTree(0)
 
     @cached_property
     def identity(self) -> str:
@@ -118,12 +130,15 @@ class LocalModel:
         return key_of([hash_files(files), str(self.model.dtype)])
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One turn for each request, in order; a conversation that the template refuses is an `error` finish."""
+        """Write one turn for each request; a conversation that the template refuses is an `error` finish.
+
+        Requests with the same prompt that are decoded greedily are answered once.
+        """
         outputs: dict[int, Output] = {}
         rows = []
         for index, request in enumerate(requests):
             try:
-                row = self._row(index, request)
+                row = _Row(index, request, self._read(request))
             except REFUSALS as error:
                 outputs[index] = _failed(f"the chat template fails: {_first_line(error)}")
                 continue
@@ -132,28 +147,71 @@ class LocalModel:
             else:
                 reason = f"the conversation has {len(row.ids)} tokens and the model reads {self._context}"
                 outputs[index] = _failed(reason)
-        rows.sort(key=lambda row: (len(row.ids) - row.kept, len(row.ids)))
-        for start in range(0, len(rows), self.batch):
-            chunk = rows[start : start + self.batch]
+        self._tree.begin_round(self._limit())
+        for row in rows:
+            # Marks what this round uses, so that no batch removes what a later one needs.
+            self._tree.match(row.ids, len(row.ids) - 1)
+        for chunk in self._chunks(_distinct(rows)):
             outputs |= self._answers(chunk)
             if self._on_turn:
-                for row in chunk:
-                    if outputs[row.index].finish != "error":
-                        self._on_turn(row.request, row.ids, row.written)
+                for twin in (twin for row in chunk for twin in row.twins):
+                    if outputs[twin.index].finish != "error":
+                        self._on_turn(twin.request, twin.ids, twin.written)
         return [outputs[index] for index in range(len(requests))]
 
-    def _answers(self, rows: list[_Row]) -> dict[int, Output]:
-        """The outputs of some rows, by index; what cannot be read together, such as for want of memory, is halved."""
+    def episodes_kept(self, request: Request) -> int:
+        """Return how many episodes that begin with this request find their earlier turns in memory.
+
+        With more episodes than this at a time, some are read from the beginning in each turn.  An episode is taken to
+        grow to twice its first prompt.
+        """
+        if self._memory == 0:
+            return sys.maxsize
         try:
+            tokens = len(self._read(request)) + request.max_tokens
+        except REFUSALS:
+            return sys.maxsize
+        return self._limit() // (2 * tokens * self._token_bytes)
+
+    def _limit(self) -> int:
+        """Most bytes of keys and values to keep."""
+        return self._memory if self._memory is not None else int(_SHARE * (self._free() + self._tree.held))
+
+    def _free(self) -> int:
+        """Bytes of memory that are free on the model's device."""
+        if self.device.type != "cuda":
+            return free_bytes()
+        # The allocator of torch holds memory that it does not use at present.
+        cached = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return int(torch.cuda.mem_get_info(self.device)[0]) + cached
+
+    def _chunks(self, rows: list[_Row]) -> list[list[_Row]]:
+        """Divide rows into batches of similar length whose keys and values fit into memory."""
+        free = int(_SHARE * self._free())
+        chunks: list[list[_Row]] = []
+        for row in sorted(rows, key=lambda row: len(row.ids)):
+            row_bytes = self._token_bytes * (len(row.ids) + row.request.max_tokens)
+            # The longest row comes last, and all rows of a batch take as much memory.
+            if not chunks or len(chunks[-1]) >= self.batch or (len(chunks[-1]) + 1) * row_bytes > free:
+                chunks.append([])
+            chunks[-1].append(row)
+        return chunks
+
+    def _answers(self, rows: list[_Row]) -> dict[int, Output]:
+        """Return the outputs of some rows by index; a batch that cannot be read, such as for memory, is halved."""
+        try:
+            self._read_shared(rows)
             self._decode(rows)
         except (RuntimeError, IndexError) as error:
             if len(rows) == 1:
-                return {rows[0].index: _failed(f"the model fails: {_first_line(error)}")}
+                reason = f"the model fails: {_first_line(error)}"
+                return {twin.index: _failed(reason) for twin in rows[0].twins}
             for row in rows:
-                row.written.clear()
+                row.written, row.ended = [], False
             half = len(rows) // 2
             return self._answers(rows[:half]) | self._answers(rows[half:])
-        return {row.index: Output(row.message, row.finish, (len(row.ids), len(row.written))) for row in rows}
+        twins = [twin for row in rows for twin in row.twins]
+        return {row.index: Output(row.message, row.finish, (len(row.ids), len(row.written))) for row in twins}
 
     def count(self, request: Request) -> int:
         """How many tokens a request has, template and tools included, counted as `generate` reads them.
@@ -168,44 +226,84 @@ class LocalModel:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _row(self, index: int, request: Request) -> _Row:
-        row = _Row(index, request, self._read(request))
-        row.past = self._memory.take(row.key, row.ids)
-        return row
+    @torch.inference_mode()
+    def _read_shared(self, rows: list[_Row]) -> None:
+        """Read the prefixes that several rows share, each once, into the tree."""
+        if self._memory == 0:
+            return
+        for level in shared_prefixes([row.ids for row in rows], _LEAST_SHARED):
+            prefixes = [_Shared(ids, self._tree.match(ids, len(ids))) for ids in level]
+            unread = [row for row in prefixes if len(row.ids) - row.past.length >= _LEAST_SHARED]
+            for start in range(0, len(unread), self.batch):
+                part = sorted(unread[start : start + self.batch], key=lambda row: len(row.ids) - row.past.length)
+                batch = self._batch(part)
+                batch.read()
+                for i, row in enumerate(part):
+                    self._tree.put(row.ids, batch.token_bytes, partial(batch.copy, i))
+
+    def _batch(self, rows: Sequence[PromptRow], room: int = 0) -> RowBatch:
+        return RowBatch(self.model, self._cache_name, self._last_only, rows, room)
 
     @torch.inference_mode()
     def _decode(self, rows: list[_Row]) -> None:
         """Write one turn for each row, in place."""
-        batch = _Batch(self, rows)
+        for row in rows:
+            row.past = self._tree.match(row.ids, len(row.ids) - 1)
+        alive = sorted(rows, key=lambda row: len(row.ids) - row.past.length)
+        batch = self._batch(alive, max(row.request.max_tokens for row in rows))
         logits = batch.read()
-        alive = list(rows)
+        for row in rows:
+            row.past = Prefix()
         while True:
-            chosen = _choose(logits, batch.rows)
-            for row, token in zip(batch.rows, chosen, strict=True):
-                if row in alive:
+            chosen = self._choose(logits, alive)
+            for i, (row, token) in enumerate(zip(alive, chosen, strict=True)):
+                if not row.ended:
                     row.written.append(token)
-            ended = [
-                row
-                for row in alive
-                if row.written[-1] in self._ends or row.full or len(row.ids) + len(row.written) >= self._context
-            ]
-            for row in ended:
-                self._finish(row, batch)
-            alive = [row for row in alive if row not in ended]
-            if not alive:
+                    row.ended = token in self._ends or len(row.written) >= self._most(row)
+                    if row.ended:
+                        self._finish(row, batch, i)
+            going = [i for i, row in enumerate(alive) if not row.ended]
+            if not going:
                 return
-            if len(alive) <= 3 * len(batch.rows) // 4:
-                batch.keep([i for i, row in enumerate(batch.rows) if row in alive])
-            logits = batch.step([row.written[-1] for row in batch.rows])
+            if len(going) <= 3 * len(alive) // 4:
+                batch.keep(going)
+                alive = [alive[i] for i in going]
+            logits = batch.step([row.written[-1] for row in alive])
 
-    def _finish(self, row: _Row, batch: _Batch) -> None:
-        """Turn what a row wrote into a message; keep what it read if there will be a next turn."""
-        row.finish = "stop" if row.written[-1] in self._ends else "length"
-        said = [token for token in row.written if token not in self._silent and token not in self._ends]
-        text, prompt = (self._decoded(ids) for ids in (said, row.ids[-_TAIL:]))
-        row.message = self.template.read(text, row.request.tools, prompt, cut=row.finish == "length")
-        if row.message.tool_calls and self._memory.limit:
-            self._memory.put(row.key, [*row.ids, *row.written[:-1]], batch.read_by(row))
+    def _most(self, row: _Row) -> int:
+        """Most tokens that a row may write."""
+        return min(row.request.max_tokens, self._context - len(row.ids))
+
+    def _choose(self, logits: torch.Tensor, rows: Sequence[_Row]) -> list[int]:
+        """Return the next token of each row: the most likely at temperature 0, else sampled by inverse CDF.
+
+        Args:
+            logits: of shape (rows, vocabulary).
+            rows: the rows; those that have ended take part for shape only.
+        """
+        best: list[int] = logits.argmax(-1).tolist()
+        for i, row in enumerate(rows):
+            if row.request.temperature > 0 and not row.ended:
+                cumulated = torch.softmax(logits[i].double() / row.request.temperature, -1).cumsum(-1)
+                point = row.uniform[len(row.written)] * float(cumulated[-1])
+                best[i] = min(int(torch.searchsorted(cumulated, point, right=True)), len(cumulated) - 1)
+        return best
+
+    def _finish(self, row: _Row, batch: RowBatch, place: int) -> None:
+        """Turn what a row wrote into messages; keep its keys and values if there will be a next turn."""
+        read = [*row.ids, *row.written[:-1]]
+        calls = False
+        for twin in row.twins:
+            twin.written = row.written
+            twin.finish = "stop" if row.written[-1] in self._ends else "length"
+            spoken = [token for token in row.written if token not in self._silent and token not in self._ends]
+            text, prompt = (self._decoded(ids) for ids in (spoken, row.ids[-_TAIL:]))
+            twin.message = self.template.read(text, twin.request.tools, prompt, cut=twin.finish == "length")
+            calls = calls or bool(twin.message.tool_calls)
+        if calls and self._memory != 0:
+            self._tree.put(read, batch.token_bytes, partial(batch.copy, place))
+        elif not calls:
+            self._tree.release(row.ids)
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
@@ -213,7 +311,11 @@ class LocalModel:
 
 @dataclass(eq=False)
 class _Row:
-    """One request on its way to an answer."""
+    """One request and its answer.
+
+    Attributes:
+        twins: the rows that this one is decoded for: itself, and those with the same prompt and greedy decoding.
+    """
 
     index: int
     request: Request
@@ -221,21 +323,9 @@ class _Row:
     written: list[int] = field(default_factory=list)
     finish: Finish = "stop"
     message: Message = field(default_factory=lambda: Message(role="assistant"))
-    past: _Past | None = None
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Names the episode: what its earlier turns read is kept under it."""
-        return self.request.case, self.request.seed
-
-    @property
-    def kept(self) -> int:
-        """How many of its tokens were read in an earlier turn."""
-        return self.past.length if self.past else 0
-
-    @property
-    def full(self) -> bool:
-        return len(self.written) >= self.request.max_tokens
+    past: Prefix = field(default_factory=Prefix)
+    ended: bool = False
+    twins: list[_Row] = field(default_factory=list)
 
     @cached_property
     def uniform(self) -> NDArray[np.float64]:
@@ -244,170 +334,34 @@ class _Row:
         return np.random.default_rng(seed).random(self.request.max_tokens)
 
 
+@dataclass(eq=False)
+class _Shared:
+    """A prefix of several rows."""
+
+    ids: list[int]
+    past: Prefix
+
+
+def _distinct(rows: Sequence[_Row]) -> list[_Row]:
+    """Return one row for each answer: rows with the same prompt and limit, decoded greedily, get the same tokens."""
+    firsts: dict[tuple[tuple[int, ...], int], _Row] = {}
+    distinct = []
+    for row in rows:
+        first = row
+        if row.request.temperature <= 0:
+            first = firsts.setdefault((tuple(row.ids), row.request.max_tokens), row)
+        first.twins.append(row)
+        if first is row:
+            distinct.append(row)
+    return distinct
+
+
 def _failed(reason: str) -> Output:
     return Output(Message(role="assistant"), finish="error", error=reason)
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _choose(logits: torch.Tensor, rows: Sequence[_Row]) -> list[int]:
-    """The next token of each row from logits of shape (rows, vocabulary): greedy at 0, else by inverse CDF."""
-    best: list[int] = logits.argmax(-1).tolist()
-    for i, row in enumerate(rows):
-        if row.request.temperature > 0 and not row.full:
-            cumulated = torch.softmax(logits[i].double() / row.request.temperature, -1).cumsum(-1)
-            point = row.uniform[len(row.written)] * float(cumulated[-1])
-            best[i] = min(int(torch.searchsorted(cumulated, point, right=True)), len(cumulated) - 1)
-    return best
-
-
-class _Layer(DynamicLayer):
-    """A cache layer that keeps room to grow into, instead of copying all it holds at each token."""
-
-    _keys: torch.Tensor
-    _values: torch.Tensor
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        have = self.get_seq_length()
-        need = have + key_states.shape[-2]
-        if have == 0 or need > self._keys.shape[-2]:
-            self._keys = self._grown(self.keys, have, need, key_states)
-            self._values = self._grown(self.values, have, need, value_states)
-        self._keys[:, :, have:need] = key_states
-        self._values[:, :, have:need] = value_states
-        self.keys, self.values = self._keys[:, :, :need], self._values[:, :, :need]
-        return self.keys, self.values
-
-    @staticmethod
-    def _grown(old: torch.Tensor | None, have: int, need: int, like: torch.Tensor) -> torch.Tensor:
-        rows, heads, _, width = like.shape
-        room = like.new_empty(rows, heads, max(need + _ROOM, have * 3 // 2), width)
-        if have and old is not None:
-            room[:, :, :have] = old
-        return room
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        if self.keys is not None:
-            have = self.get_seq_length()
-            self._keys, self._values = self._keys[indices], self._values[indices]
-            self.keys, self.values = self._keys[:, :, :have], self._values[:, :, :have]
-
-
-@dataclass(frozen=True)
-class _Past:
-    """Keys and values of what a row has read: for each layer two tensors of shape (heads, length, width)."""
-
-    ids: list[int]
-    layers: list[tuple[torch.Tensor, torch.Tensor]]
-    length: int
-
-    @property
-    def bytes(self) -> int:
-        return sum(part.numel() * part.element_size() for layer in self.layers for part in layer)
-
-
-class _Memory:
-    """What episodes have read so far, oldest forgotten first when the limit in bytes is reached."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit, self._held = limit, 0
-        self._pasts: OrderedDict[tuple[str, int], _Past] = OrderedDict()
-
-    def put(self, key: tuple[str, int], ids: list[int], layers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        past = _Past(ids, layers, len(ids))
-        self._drop(key)
-        self._pasts[key] = past
-        self._held += past.bytes
-        while self._held > self.limit:
-            self._drop(next(iter(self._pasts)))
-
-    def take(self, key: tuple[str, int], ids: list[int]) -> _Past | None:
-        """What was read of these tokens before; at least the last token is left to read."""
-        past = self._drop(key)
-        if past is None:
-            return None
-        most = min(len(past.ids), len(ids) - 1)
-        same = next((i for i in range(most) if past.ids[i] != ids[i]), most)
-        return _Past(past.ids, past.layers, same) if same > 0 else None
-
-    def _drop(self, key: tuple[str, int]) -> _Past | None:
-        past = self._pasts.pop(key, None)
-        self._held -= past.bytes if past else 0
-        return past
-
-
-class _Batch:
-    """Rows decoded together: their cache, their mask (rows, columns) and their positions."""
-
-    def __init__(self, owner: LocalModel, rows: list[_Row]) -> None:
-        self.owner, self.rows = owner, list(rows)
-        self.cache = _empty_cache(owner.model)
-        old, new = max(row.kept for row in rows), max(len(row.ids) - row.kept for row in rows)
-        pad = owner.tokenizer.pad_token_id or 0
-        ids = torch.full((len(rows), new), pad, dtype=torch.long)
-        mask = torch.zeros(len(rows), old + new, dtype=torch.long)
-        for i, row in enumerate(rows):
-            fresh = row.ids[row.kept :]
-            ids[i, new - len(fresh) :] = torch.tensor(fresh)
-            mask[i, old - row.kept : old] = 1
-            mask[i, old + new - len(fresh) :] = 1
-        self.mask, self._ids = mask.to(owner.device), ids.to(owner.device)
-        self._recall(old)
-
-    def _recall(self, old: int) -> None:
-        """Put what rows read in earlier turns into the cache, right-aligned in its first `old` columns."""
-        first = next((row.past for row in self.rows if row.past), None)
-        if first is None:
-            return
-        for index, (like, _) in enumerate(first.layers):
-            heads, _, width = like.shape
-            both = [like.new_zeros(len(self.rows), heads, old, width) for _ in range(2)]
-            for i, row in enumerate(self.rows):
-                if row.past:
-                    for part, kept in zip(both, row.past.layers[index], strict=True):
-                        part[i, :, old - row.kept :] = kept[:, : row.kept]
-            self.cache.update(both[0], both[1], index)
-        for row in self.rows:
-            if row.past:
-                row.past = _Past([], [], row.past.length)
-
-    def read(self) -> torch.Tensor:
-        """Read the prompts; logits of the next token, shape (rows, vocabulary)."""
-        positions = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, -self._ids.shape[1] :]
-        return self._forward(self._ids, positions)
-
-    def step(self, tokens: list[int]) -> torch.Tensor:
-        """Read one more token of each row; logits of the next, shape (rows, vocabulary)."""
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], -1)
-        ids = torch.tensor(tokens, device=self.mask.device)[:, None]
-        return self._forward(ids, self.mask.sum(-1, keepdim=True) - 1)
-
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        named: dict[str, Any] = {self.owner._cache_name: self.cache}
-        if self.owner._last_only:
-            named["logits_to_keep"] = 1
-        out = self.owner.model(input_ids=ids, attention_mask=self.mask, position_ids=positions, use_cache=True, **named)
-        logits: torch.Tensor = out.logits[:, -1].float()
-        return logits
-
-    def keep(self, indices: list[int]) -> None:
-        """Let the other rows go."""
-        chosen = torch.tensor(indices, device=self.mask.device)
-        self.rows = [self.rows[i] for i in indices]
-        self.mask = self.mask[chosen]
-        self.cache.batch_select_indices(chosen)
-
-    def read_by(self, row: _Row) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """A copy of the keys and values of what a row has read, without padding."""
-        i = self.rows.index(row)
-        at = self.mask[i].nonzero()[:, 0]
-        return [(layer.keys[i][:, at], layer.values[i][:, at]) for layer in self.cache.layers]  # type: ignore[union-attr,index]
 
 
 def _load(path: Path, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -444,10 +398,13 @@ def _one(token: Any) -> list[int]:
     return [token] if isinstance(token, int) else []
 
 
-def _plain_attention(model: PreTrainedModel) -> bool:
-    """Whether every layer attends to all it has read: only then does a cache of ours stand for the model's own."""
-    layers = DynamicCache(config=model.config).layers
-    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+def _token_bytes(model: PreTrainedModel) -> int:
+    """Return the bytes of keys and values for each token, as far as the model's config tells."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", None) or 1
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    groups = getattr(config, "num_key_value_heads", None) or heads
+    return int(2 * config.num_hidden_layers * groups * width * model.dtype.itemsize)
 
 
 def _forward_takes(model: PreTrainedModel) -> Collection[str]:
@@ -459,9 +416,3 @@ def _forward_takes(model: PreTrainedModel) -> Collection[str]:
     inner = unwrap() if unwrap else model
     above = (kind.__dict__["forward"] for kind in type(inner).__mro__ if "forward" in kind.__dict__)
     return {name: None for forward in (inner.forward, *above) for name in inspect.signature(forward).parameters}
-
-
-def _empty_cache(model: PreTrainedModel) -> Cache:
-    if _plain_attention(model):
-        return Cache(layer_class_to_replicate=_Layer)
-    return DynamicCache(config=model.config)
