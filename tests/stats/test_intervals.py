@@ -11,7 +11,6 @@ from holdfast.stats import intervals
 from holdfast.stats.intervals import (
     RateInterval,
     apart,
-    benjamini_hochberg,
     clustered,
     clustered_rate,
     holm,
@@ -195,12 +194,6 @@ def test_holm_is_what_statsmodels_computes() -> None:
     ps = np.random.default_rng(8).random(30) ** 3
     expected = multipletests(ps, method="holm")[1]
     assert list(holm(dict(enumerate(ps.tolist()))).values()) == pytest.approx(expected.tolist())
-
-
-def test_benjamini_hochberg_finds_more_and_leaves_untested_alone() -> None:
-    ps = {"a": 0.01, "b": 0.04, "c": 0.03, "d": None}
-    assert benjamini_hochberg(ps) == pytest.approx({"a": 0.03, "b": 0.04, "c": 0.04, "d": None})
-    assert benjamini_hochberg({"d": None}) == {"d": None}
 
 
 def test_holm_keeps_the_family_error_where_plain_p_values_do_not() -> None:

@@ -7,7 +7,7 @@ import pytest
 import statsmodels.api as sm  # type: ignore[import-untyped]
 from study_toys import FAMILIES, SPLITS, verdict
 
-from holdfast.stats.agreement import alpha, kappa
+from holdfast.stats.agreement import kappa
 from holdfast.study.effects import FactorEffect, main_effects
 from holdfast.study.verdict_table import VerdictRow, VerdictTable
 
@@ -141,7 +141,6 @@ def test_judges_that_agree_by_chance_alone_score_nought() -> None:
     rng = np.random.default_rng(7)
     a, b = (rng.random((2, 4000)) < 0.3).astype(float)
     assert abs(kappa(a, b).coefficient) < 0.05
-    assert abs(alpha(np.stack([a, b], axis=1)).coefficient) < 0.05
 
 
 def test_perfect_agreement_is_one_and_not_certain() -> None:
@@ -152,20 +151,6 @@ def test_perfect_agreement_is_one_and_not_certain() -> None:
     one = kappa(np.ones(20), np.ones(20))
     assert (one.observed, one.coefficient) == (1, None), "one label says nothing"
     assert kappa(np.array([np.nan]), np.array([1.0])).coefficient is None
-
-
-def test_alpha_is_krippendorffs_own_example() -> None:
-    """The nominal data of Krippendorff (2011), `Computing Krippendorff's alpha-reliability`, section C: 0.743."""
-    n = np.nan
-    judges = [
-        [1, 2, 3, 3, 2, 1, 4, 1, 2, n, n, n],
-        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, n, 3],
-        [n, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, n],
-        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, n],
-    ]
-    found = alpha(np.array(judges, dtype=float).T)
-    assert found.coefficient == pytest.approx(0.743, abs=5e-4)
-    assert found.units == 11
 
 
 @pytest.mark.parametrize("same", [0.0, 0.5, 0.9])

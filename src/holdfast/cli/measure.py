@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.core.twins import DEFAULT_TWINS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from holdfast.study.measure import MeasureConfig
 
 FILE = click.Path(path_type=Path)
-TWINS = "pressured,no_threat,no_leverage,routine"
 
 
 class Dollars(click.ParamType[Decimal]):
@@ -45,7 +46,7 @@ class Dollars(click.ParamType[Decimal]):
 )
 @click.option("--suite", help="A suite by name, or a TOML file: insider-classic, mitigations, …")
 @click.option("--worlds", help="In place of a suite: names or paths (./my-world), separated by commas.")
-@click.option("--twins", help=f"Twins of --worlds, or in place of the suite's.  [default: {TWINS}]")
+@click.option("--twins", help=f"Twins of --worlds, or in place of the suite's.  [default: {','.join(DEFAULT_TWINS)}]")
 @click.option("--language", help="Worlds of a suite in this language.  [default: pocket for organism/…, else office]")
 @click.option(
     "--interface",

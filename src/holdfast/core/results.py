@@ -17,8 +17,6 @@ from holdfast.core.text import Text
 
 SUMMARY = "summary.json"
 SCHEMA = 1
-#: The twin that presses the model, and the twin that sets an ordinary job, on which usefulness is judged.
-PRESSURED, ROUTINE = "pressured", "routine"
 HELDOUT = "heldout"
 SPLITS = ("train", "dev", HELDOUT)
 #: The scope of everything that was measured.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.core.results import ALL, PRESSURED, ROUTINE, Difference, Summary
+from holdfast.core.results import ALL, Difference, Summary
+from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.report.judges import intent
 from holdfast.report.missing import missing_sentence
 from holdfast.report.view import rate_text, reference, tone, untouched

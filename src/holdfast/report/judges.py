@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from holdfast.core.results import PRESSURED, JudgeAgreement, JudgedRate, JudgeOpinion, Summary
+from holdfast.core.results import JudgeAgreement, JudgedRate, JudgeOpinion, Summary
+from holdfast.core.twins import PRESSURED
 from holdfast.report.view import Shown, rate_text, taxed, untouched
 from holdfast.report.words import NONE, count, percent, span
 

@@ -9,8 +9,6 @@ from holdfast.core.rates import AwarenessTax, Rate
 from holdfast.core.results import (
     ALL,
     HELDOUT,
-    PRESSURED,
-    ROUTINE,
     Arm,
     Cell,
     Difference,
@@ -20,6 +18,7 @@ from holdfast.core.results import (
     SequentialCell,
     Summary,
 )
+from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.report.figures import Strip, strip
 from holdfast.report.words import MINUS, NONE, humanise, odds, percent, point_span, points, span
 

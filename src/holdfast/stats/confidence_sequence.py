@@ -39,12 +39,6 @@ def log_bet_below(k: npt.ArrayLike, n: npt.ArrayLike, p: npt.ArrayLike) -> Array
     return found
 
 
-def log_bet_above(k: npt.ArrayLike, n: npt.ArrayLike, p: npt.ArrayLike) -> Array:
-    """Log wealth of the bet that the mean lies above `p`; see `log_bet_below`."""
-    n = np.asarray(n, dtype=np.float64)
-    return log_bet_below(n - np.asarray(k, dtype=np.float64), n, 1 - np.asarray(p, dtype=np.float64))
-
-
 def anytime_interval(k: npt.ArrayLike, n: npt.ArrayLike, level: float = LEVEL) -> tuple[Array, Array]:
     """Low and high of the confidence sequence at a sum of `k` over `n` independent observations in [0, 1].
 

@@ -191,16 +191,6 @@ def holm(ps: Mapping[Hashable, float | None]) -> dict[Hashable, float | None]:
     return corrected
 
 
-def benjamini_hochberg(ps: Mapping[Hashable, float | None]) -> dict[Hashable, float | None]:
-    """Benjamini and Hochberg's (1995) correction, for the share of false findings among all that are found."""
-    # Heavy to load, and needed by few.
-    from scipy.stats import false_discovery_control
-
-    made = {key: p for key, p in ps.items() if p is not None}
-    found = false_discovery_control(list(made.values())) if made else ()
-    return {**dict.fromkeys(ps), **{key: float(p) for key, p in zip(made, found, strict=True)}}
-
-
 def as_scores(values: Sequence[float | bool | None] | Array) -> Array:
     """Scores as floats, unscored as nan."""
     if isinstance(values, np.ndarray):

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from holdfast.core.rates import PairedDifference, Rate
-from holdfast.core.results import ALL, PRESSURED, ROUTINE, SPLITS, Breach, ClaimResult, Controls, Difference
+from holdfast.core.results import ALL, SPLITS, Breach, ClaimResult, Controls, Difference
+from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.stats.intervals import clustered_rate, holm
 from holdfast.study.preregistration import Standing
 from holdfast.study.study_file import ClaimSpec, Design

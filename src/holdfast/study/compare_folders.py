@@ -12,7 +12,8 @@ from holdfast.core.errors import InputError, ResultsError
 from holdfast.core.hashes import read_hashes
 from holdfast.core.rates import PairedDifference
 from holdfast.core.records import Record, Verdict
-from holdfast.core.results import ALL, PRESSURED, ROUTINE, SUMMARY
+from holdfast.core.results import ALL, SUMMARY
+from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.stats.intervals import RateInterval, apart, holm
 from holdfast.study.cells import StoredCell, cells_of
 from holdfast.study.play import VERDICTS

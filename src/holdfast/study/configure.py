@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field
 from holdfast.core.errors import InputError
 from holdfast.core.records import Record
 from holdfast.core.references import resolve_reference
+from holdfast.core.twins import DEFAULT_TWINS
 from holdfast.evals.control import Control
 from holdfast.evals.judge import own_rubrics
 from holdfast.models.budget import Budget
@@ -19,8 +20,6 @@ from holdfast.scenarios.suite import Suite, at_level, check_suite, fitted, load_
 from holdfast.scenarios.world import load_world
 from holdfast.stats.sequential import parse_goal
 from holdfast.study.measure import Judging, MeasureConfig
-
-TWINS = ("pressured", "no_threat", "no_leverage", "routine")
 
 
 def _several(value: Any) -> Any:
@@ -133,7 +132,7 @@ def _suite(model: str, options: MeasureOptions) -> Suite:
     else:
         asked = f"What does {model} do under pressure?"
         worlds = tuple(map(resolve_reference, options.worlds))
-        suite = Suite(title="Measured", asked=asked, worlds=worlds, twins=options.twins or TWINS)
+        suite = Suite(title="Measured", asked=asked, worlds=worlds, twins=options.twins or DEFAULT_TWINS)
     check_suite(suite, "command line")
     return suite
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from holdfast.core.errors import WorldError
 from holdfast.core.records import Case, Verdict
+from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.evals.batch_driver import play
 from holdfast.evals.scorers import score
 from holdfast.models.base import Model
@@ -19,7 +20,6 @@ from holdfast.train.safety_probe import Probe, ProbeSchedule
 
 #: Worlds and twins of the fast suite, and how many cases each cell has.
 SUITE = ("pocket-sabotage", "pocket-blackmail")
-TWINS = ("pressured", "routine")
 CASES = 4
 
 
@@ -32,7 +32,7 @@ def suite(worlds: Sequence[str] = SUITE, count: int = CASES) -> list[Case]:
     held = [world for world in worlds if load_world(world).split == "heldout"]
     if held:
         raise WorldError(f"'{held[0]}' is held out", remedy="watch worlds of the splits 'train' and 'dev' only")
-    return catalogue.cases(worlds, TWINS, range(count))
+    return catalogue.cases(worlds, (PRESSURED, ROUTINE), range(count))
 
 
 def probe_callback(every: int, cases: Sequence[Case] | None = None) -> ProbeSchedule:

@@ -14,7 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from holdfast.core.results import PRESSURED, ROUTINE, Cell, Controls, Difference, GeneralisationVerdict
+from holdfast.core.results import Cell, Controls, Difference, GeneralisationVerdict
+from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.study.claims import ALPHA, show, show_rate, show_seeds
 from holdfast.study.study_file import ArmSpec, Design
 from holdfast.study.table import cell

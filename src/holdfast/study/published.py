@@ -10,10 +10,10 @@ from typing import Any
 from holdfast.core.config import load_toml
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Record
+from holdfast.core.twins import PRESSURED
 from holdfast.stats.intervals import RateInterval, interval
 
 _FILE = Path(__file__).with_name("published.toml")
-_TWIN = "pressured"
 
 
 class PublishedSource(Record):
@@ -84,7 +84,7 @@ def _anchors(summary: Mapping[str, Any]) -> Iterator[Anchor]:
     sources = {source.id: source for source in published().sources}
     families = {entry["world"]: entry["name"] for entry in summary["families"]}
     for cell in published().rates:
-        here = summary["cells"].get(cell.arm, {}).get(families.get(cell.world), {}).get(_TWIN)
+        here = summary["cells"].get(cell.arm, {}).get(families.get(cell.world), {}).get(PRESSURED)
         if here is None:
             continue
         measured, source = RateInterval.model_validate(here["harm"]), sources[cell.source]

@@ -32,7 +32,8 @@ from holdfast.core.config import line_of, load_toml, nearest
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Record
 from holdfast.core.references import is_path, name_of, resolve_reference
-from holdfast.core.results import PRESSURED, SPLITS
+from holdfast.core.results import SPLITS
+from holdfast.core.twins import PRESSURED
 from holdfast.stats.sequential import Goal
 from holdfast.study.verdict_table import Measure
 

@@ -13,7 +13,6 @@ from holdfast.core.hashes import evidence_of
 from holdfast.core.records import Transcript, Verdict
 from holdfast.core.results import (
     ALL,
-    PRESSURED,
     SCHEMA,
     SPLITS,
     Arm,
@@ -28,6 +27,7 @@ from holdfast.core.results import (
     Summary,
 )
 from holdfast.core.store import RunFolder
+from holdfast.core.twins import PRESSURED
 from holdfast.study.claims import check_controls, differences, judge_claims
 from holdfast.study.effects import main_effects
 from holdfast.study.generalisation import generalisation
