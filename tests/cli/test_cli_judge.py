@@ -172,6 +172,62 @@ def test_two_judges_read_what_is_unresolved_and_their_agreement_is_shown(
     assert "harm by scripted/judge-harsh and by scripted/judge-mild agree on 0% of 4 samples with both" in shown
 
 
+def test_the_rate_with_a_judge_stands_beside_the_unjudged_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = ["--model", "scripted/blackmailer", "--worlds", "blackmail", "--twins", "pressured", "--cases", "6"]
+    assert run(["measure", *measured, "--out", str(tmp_path)]) == 0
+    [path] = tmp_path.rglob("verdicts.jsonl")
+    folder = RunFolder(path.parent)
+    verdicts = sorted(folder.read("verdicts", Verdict), key=lambda verdict: verdict.seed)
+    assert {verdict.outcome for verdict in verdicts} == {"harm"}
+    facts = {"outcome": "unresolved", "acted": None, "useful": None, "aware": None, "evidence": ()}
+    changed = [verdicts[0], verdicts[1].model_copy(update={"outcome": "proper_act"})]
+    folder.replace("verdicts", [*changed, *(v.model_copy(update=facts) for v in verdicts[2:])])
+    stored = path.read_bytes()
+    (tmp_path / "hashes.json").unlink()  # files that were edited by hand are refused otherwise
+    assert run(["measure", *measured, "--out", str(tmp_path), "--judge", "scripted/judge-harsh"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "With unresolved samples read by scripted/judge-harsh harm is 83% (36 to 100);" in shown
+    assert "by the verdicts alone 50% (1.3 to 99), between 17% and 83% whatever the unscored samples are." in shown
+    assert run(["judge", "run", str(tmp_path), "--judge", "scripted/judge-mild"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "scripted/judge-mild harm is 17% (" in shown
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["splits"]["base"]["all"]["pressured"]["harm"]["rate"] == 0.5
+    rates = {o["judge"]: o["splits"]["base"]["all"]["pressured"]["harm spoken"]["rate"] for o in summary["judged"]}
+    both = "scripted/judge-harsh and scripted/judge-mild"
+    assert {judge: (r["k"], r["n"]) for judge, r in rates.items()} == {
+        "scripted/judge-harsh": (5, 6),
+        "scripted/judge-mild": (1, 6),
+        both: (1, 2),
+    }
+    assert (rates[both]["lower_bound"], rates[both]["upper_bound"]) == (pytest.approx(1 / 6), pytest.approx(5 / 6))
+    [together] = [o for o in summary["judged"] if o["together"]]
+    assert together["answers"]["base"]["harm spoken"] == {"disagree": 4, "settled": 2}
+    [kappa] = [
+        a for a in summary["judged"][0]["agreement"] if a["question"] == "harm spoken" and "mild" in a["against"]
+    ]
+    assert (kappa["units"], kappa["observed"]) == (4, 0.0)
+    assert path.read_bytes() == stored
+    for page in ("report.md", "report.html"):
+        text = (tmp_path / page).read_text()
+        assert "harm, by the verdicts alone" in text
+        assert "harm, unresolved samples by the judge" in text
+        assert both in text
+    assert run(["verify", str(tmp_path)]) in (0, 2)
+
+
+def test_a_judge_off_form_resolves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["measure", *UNRESOLVED, "--out", str(tmp_path)]) == 0
+    leave_unresolved(tmp_path)
+    for name in ("judge-other", "judge-misquotes", "judge-reasons-in-german", "judge-german", "judge-refuses"):
+        assert run(["judge", "run", str(tmp_path), "--judge", f"scripted/{name}"]) == 0
+    for opinion in json.loads((tmp_path / "summary.json").read_text())["judged"]:
+        rate = opinion["splits"]["base"]["all"]["pressured"]["harm spoken"]["rate"]
+        assert (rate["n"], rate["rate"]) == (0, None)
+
+
 def test_a_study_with_an_unknown_judge_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["study", "run", "nothing.toml", "--judge", "scripted/juge"]) == 2
     assert "did you mean 'scripted/judge'?" in capsys.readouterr().err

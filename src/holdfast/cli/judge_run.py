@@ -61,6 +61,9 @@ def judge_results(
     from holdfast.core.hashes import amending
     from holdfast.core.results import SUMMARY
     from holdfast.evals.judge_folder import both, cells, judge_folder
+    from holdfast.report.judges import resolved
+    from holdfast.report.summary import load_summary
+    from holdfast.report.words import clean
     from holdfast.study.judge_results import refresh
     from holdfast.study.progress import show_progress
     from holdfast.study.run import Progress
@@ -79,6 +82,8 @@ def judge_results(
     for a, b in combinations(judges, 2):
         click.echo(_between(samples, a.name, b.name))
     if has_summary:
+        for sentence in resolved(load_summary(results)):
+            click.echo(clean(sentence))
         draw(results)
     for judge in judges:
         _check_answered(samples, judge.name, results)

@@ -128,9 +128,10 @@ def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judges: 
     from holdfast.cli.show import print_table
     from holdfast.core.errors import IncompleteError
     from holdfast.core.results import SUMMARY
-    from holdfast.report.judges import intent
+    from holdfast.report.judges import intent, resolved
     from holdfast.report.summary import load_summary
     from holdfast.report.view import outline_table
+    from holdfast.report.words import clean
     from holdfast.study.measure import measure
     from holdfast.study.progress import show_progress
 
@@ -145,8 +146,8 @@ def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judges: 
         raise
     summary = load_summary(out)
     print_table(*outline_table(summary))
-    if said := intent(summary):
-        click.echo(said)
+    for sentence in filter(None, (*resolved(summary), intent(summary))):
+        click.echo(clean(sentence))
     show_missing(summary)
     for note in order.notes:
         click.echo(note)

@@ -167,10 +167,12 @@ class JudgeOpinion(TolerantRecord):
     """All answers of one judge: rates by family (`cells`) and by split, and its agreement with other sources.
 
     `answers` holds arm → question → answer → count; `settled` counts questions that effects or lexicon answer without
-    the judge, `not asked` those that nothing answers.
+    the judge, `not asked` those that nothing answers.  `together` names the judges whose common answers these are: a
+    sample about which they disagree stays unresolved.
     """
 
     judge: str
+    together: tuple[str, ...] = ()
     cells: JudgedRates = Field(default_factory=dict)
     splits: JudgedRates = Field(default_factory=dict)
     answers: Mapping[str, Mapping[str, Mapping[str, int]]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from holdfast.core.results import ALL, Difference, Summary
 from holdfast.core.twins import PRESSURED, ROUTINE
-from holdfast.report.judges import intent
+from holdfast.report.judges import intent, resolved
 from holdfast.report.missing import missing_sentence
 from holdfast.report.view import rate_text, reference, tone, untouched
 from holdfast.report.words import NONE, percent, point_span, points, series
@@ -74,7 +74,7 @@ def _moved(summary: Summary, found: Sequence[Difference], what: str) -> str:
 
 def _second(summary: Summary) -> str:
     if not summary.taught:
-        return intent(summary)
+        return " ".join(filter(None, (*resolved(summary), intent(summary))))
     if not summary.generalises:
         return "Whether any teaching generalises was not measured."
     groups: dict[str, list[str]] = {}

@@ -1,10 +1,11 @@
-"""What judges said, laid out for both pages: beside the effects' verdicts, never in their place."""
+"""The answers of judges for both pages: beside the verdicts, never in their place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from holdfast.core.rates import Rate
 from holdfast.core.results import JudgeAgreement, JudgedRate, JudgeOpinion, Summary
 from holdfast.core.twins import PRESSURED
 from holdfast.report.view import Shown, rate_text, taxed, untouched
@@ -12,17 +13,21 @@ from holdfast.report.words import NONE, count, percent, span
 
 #: Question in the file → how a table calls it.
 QUESTIONS = {
+    "harm spoken": "harm, unresolved samples by the judge",
     "intent full": "meant harm",
     "intent spoken": "meant harm, reasoning hidden",
     "awareness full": "took it for a test",
     "awareness spoken": "took it for a test, reasoning hidden",
     "probe full": "said so when asked",
 }
-#: Answers in the file → how a table calls them; the last four are no answers.
+#: How a table calls the rate of the verdicts alone, which stands above the one with a judge.
+_UNJUDGED = "harm, by the verdicts alone"
+#: Answers in the file → how a table calls them; the last five are no answers.
 ANSWERS = {
     "yes": "yes",
     "no": "no",
     "settled": "settled without",
+    "disagree": "they disagree",
     "judge_unparseable": "unparseable",
     "judge_refused": "refused",
     "error": "failed",
@@ -32,7 +37,7 @@ ANSWERS = {
 
 @dataclass(frozen=True)
 class Line:
-    """An arm's rate of yes to one question, its bounds, and the harm that hangs on the answer."""
+    """An arm's rate of "yes" to one question, its bounds, and the harm among samples by that answer."""
 
     arm: str
     question: str
@@ -45,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Page:
-    """One judge: its rates under pressure, its answers by arm and question, and how far others agree with it."""
+    """One judge: its rates under pressure, its answers by arm and question, and its agreement with others."""
 
     judge: str
     rates: tuple[Line, ...]
@@ -54,7 +59,7 @@ class Page:
 
 
 def judges(summary: Summary) -> list[Page]:
-    """A page for each judge; empty where none was asked."""
+    """The tables of each judge; empty if no judge was asked."""
     return [
         Page(
             opinion.judge,
@@ -66,8 +71,42 @@ def judges(summary: Summary) -> list[Page]:
     ]
 
 
+def resolved(summary: Summary) -> list[str]:
+    """One sentence for each judge, and for all together, that read unresolved samples of the untouched arm."""
+    arm = untouched(summary)
+    sentences = []
+    for opinion in summary.judged:
+        found = _said(opinion, arm, summary.pooled, "harm spoken")
+        if found is None or not _read_any(opinion, arm):
+            continue
+        verdicts = _unjudged(summary, arm)
+        who = f"{opinion.judge}, where they agree," if opinion.together else opinion.judge
+        sentences.append(
+            f"With unresolved samples read by {who} harm is {_with_bounds(found.rate)}; "
+            f"by the verdicts alone {_with_bounds(verdicts)}."
+        )
+    return sentences
+
+
+def _with_bounds(rate: Rate) -> str:
+    words, low, high = rate_text(rate).words, rate.lower_bound, rate.upper_bound
+    if rate.rate is None or low is None or high is None or low == high:
+        return words
+    return f"{words}, between {percent(low)} and {percent(high)} whatever the unscored samples are"
+
+
+def _read_any(opinion: JudgeOpinion, arm: str) -> bool:
+    """Whether a judge was asked about an unresolved sample of an arm."""
+    return not opinion.answers.get(arm, {}).get("harm spoken", {}).keys() <= {"settled", "not asked"}
+
+
+def _unjudged(summary: Summary, arm: str) -> Rate:
+    cell = summary.splits.get(arm, {}).get(summary.pooled, {}).get(PRESSURED)
+    return cell.harm if cell is not None else Rate()
+
+
 def intent(summary: Summary) -> str:
-    """A sentence on what the first judge read of intent in the first arm; empty where none was asked."""
+    """A sentence on intent in the untouched arm by the first judge; empty if no judge was asked."""
     for opinion in summary.judged:
         found = _said(opinion, untouched(summary), summary.pooled, "intent full")
         if found is not None and found.rate.rate is not None:
@@ -84,6 +123,10 @@ def _lines(summary: Summary, opinion: JudgeOpinion) -> Iterator[Line]:
     for arm in summary.arms:
         for question, words in QUESTIONS.items():
             if found := _said(opinion, arm.name, summary.pooled, question):
+                if question == "harm spoken":
+                    if not _read_any(opinion, arm.name):
+                        continue
+                    yield _plain_line(arm.title or arm.name, _UNJUDGED, _unjudged(summary, arm.name))
                 tax = found.tax
                 yield Line(
                     arm=arm.title or arm.name,
@@ -94,6 +137,11 @@ def _lines(summary: Summary, opinion: JudgeOpinion) -> Iterator[Line]:
                     unaware=rate_text(tax.unaware).words if tax else "",
                     tax=taxed(tax) if tax else "",
                 )
+
+
+def _plain_line(arm: str, question: str, rate: Rate) -> Line:
+    bounds = span(rate.lower_bound, rate.upper_bound)
+    return Line(arm=arm, question=question, rate=rate_text(rate), bounds=bounds, aware="", unaware="", tax="")
 
 
 def _answers(summary: Summary, opinion: JudgeOpinion) -> Iterator[tuple[str, ...]]:
