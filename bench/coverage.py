@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from holdfast.stats.confidence_sequence import anytime_interval
-from holdfast.stats.intervals import RateInterval, apart, clustered, interval, t_interval
-from holdfast.stats.sequential_plan import StoppingPlan, deciding, narrowing
+from holdfast.stats.intervals import RateInterval, clustered, interval, rate_difference, t_interval
+from holdfast.stats.sequential_plan import StoppingPlan, decision_plan, width_plan
 
 RATES = (0.0, 0.01, 0.05, 0.2, 0.5, 0.96, 1.0)
 LEAST = 0.93
@@ -112,7 +112,7 @@ def _apart(rng: np.random.Generator, p: float, studies: int) -> tuple[np.ndarray
     found = []
     for k, m, *bounds in zip(a, b, *interval(a, 60), *interval(b, 20), strict=True):
         low, high, floor, ceiling = map(float, bounds)
-        found.append(apart(_of(int(k), 60, low, high), _of(int(m), 20, floor, ceiling)))
+        found.append(rate_difference(_of(int(k), 60, low, high), _of(int(m), 20, floor, ceiling)))
     return np.array([d.low for d in found]), np.array([d.high for d in found]), p - q
 
 
@@ -132,10 +132,10 @@ def _looked_at(bounds: Callable[[np.ndarray, np.ndarray], Bounds]) -> Study:
 
 
 def _exact() -> Iterator[Line]:
-    plans = {f"harm rate after stopping on sight of {rate}": deciding(rate, 150) for rate in (0.05, 0.2, 0.5)}
-    for name, plan in {**plans, "harm rate after stopping at a width of 0.2": narrowing(0.2, 200)}.items():
+    plans = {f"harm rate after stopping on sight of {rate}": decision_plan(rate, 150) for rate in (0.05, 0.2, 0.5)}
+    for name, plan in {**plans, "harm rate after stopping at a width of 0.2": width_plan(0.2, 200)}.items():
         yield _covers(name, plan, plan.intervals)
-    plan = deciding(0.5, 150)
+    plan = decision_plan(0.5, 150)
     k, n = plan.ends
     looks = zip(*interval(k, n), strict=True)
     single = dict(zip(zip(k.tolist(), n.tolist(), strict=True), looks, strict=True))

@@ -29,7 +29,7 @@ from scipy.stats import binom
 
 from holdfast.stats.intervals import interval
 from holdfast.stats.sequential import Goal, SequentialDesign
-from holdfast.stats.sequential_plan import StoppingPlan, deciding
+from holdfast.stats.sequential_plan import StoppingPlan, decision_plan
 
 FIXED = 100
 CAP = 150
@@ -188,7 +188,7 @@ def measure(studies: int = 5) -> dict[str, Any]:
         plain, goal = fixed(rates, rate), Goal(decides=rate)
         row: dict[str, Any] = {"decides": rate, "fixed": asdict(plain)}
         for name, errors in (("level", None), ("strict", plain.errors)):
-            ours = planned(rates, rate, deciding(rate, CAP, errors=errors))
+            ours = planned(rates, rate, decision_plan(rate, CAP, errors=errors))
             row[name] = asdict(ours) | {"fewer": plain.samples / ours.samples}
         row["simulated"] = simulated(rates, goal, CAP, studies, rng)
         row["at_the_bound"] = simulated(np.full(200 * studies, rate), goal, CAP, 1, rng)

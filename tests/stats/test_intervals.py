@@ -1,4 +1,4 @@
-"""Planted truth: intervals must cover it, at rates near the edges too, and a wrong interval must be seen to fail."""
+"""Simulated truth: intervals must cover it, also near 0 and 1, and the tests must catch a wrong interval."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from holdfast.core.rates import PairedDifference
 from holdfast.stats import intervals
 from holdfast.stats.intervals import (
     RateInterval,
-    apart,
     clustered,
     clustered_rate,
     holm,
     interval,
     paired,
+    rate_difference,
     t_interval,
 )
 
@@ -27,14 +27,14 @@ NOMINAL = 0.93
 def draw(
     rng: np.random.Generator, p: float, cases: int, seeds: int, alike: float, studies: tuple[int, ...] = ()
 ) -> np.ndarray:
-    """Scores of shape (*studies, cases, seeds); with probability `alike` a sample repeats its case's common draw."""
+    """Scores of shape (*studies, cases, seeds); a sample repeats its case's common draw with probability `alike`."""
     shape = (*studies, cases, seeds)
     common = rng.random((*studies, cases, 1))
     return (np.where(rng.random(shape) < alike, common, rng.random(shape)) < p).astype(float)
 
 
 def coverage(low: np.ndarray, high: np.ndarray, truth: float) -> float:
-    """The share of studies whose interval holds the truth, within rounding."""
+    """Return the share of studies whose interval contains the truth, within rounding."""
     return float(((low <= truth + 1e-9) & (truth - 1e-9 <= high)).mean())
 
 
@@ -43,19 +43,19 @@ def coverage(low: np.ndarray, high: np.ndarray, truth: float) -> float:
     ("cases", "seeds", "alike"),
     [(16, 1, 0.0), (16, 2, 1.0), (16, 2, 0.5), (48, 3, 0.0), (48, 3, 0.7), (48, 5, 0.8), (100, 1, 0.0)],
 )
-def test_rate_intervals_cover_the_planted_rate(p: float, cases: int, seeds: int, alike: float) -> None:
+def test_rate_intervals_cover_the_true_rate(p: float, cases: int, seeds: int, alike: float) -> None:
     rng = np.random.default_rng([1, int(p * 100), cases, seeds])
     scores = draw(rng, p, cases, seeds, alike, (STUDIES,))
     low, high = clustered(scores.sum(axis=2), np.full(cases, float(seeds)))
     assert coverage(low, high, p) >= NOMINAL
     one = clustered_rate(scores[0].ravel(), np.repeat(np.arange(cases), seeds))
-    assert (one.low, one.high) == pytest.approx((low[0], high[0])), "one study gives what a thousand at once give"
+    assert (one.low, one.high) == pytest.approx((low[0], high[0])), "one study gives the same interval as many at once"
 
 
 @pytest.mark.parametrize("p", RATES)
 @pytest.mark.parametrize("fall", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize(("cases", "seeds", "alike"), [(16, 2, 0.5), (48, 2, 0.0), (48, 1, 1.0)])
-def test_paired_intervals_cover_the_planted_difference(
+def test_paired_intervals_cover_the_true_difference(
     p: float, fall: float, cases: int, seeds: int, alike: float
 ) -> None:
     rng = np.random.default_rng([2, int(p * 100), int(fall * 10), cases, seeds])
@@ -65,29 +65,29 @@ def test_paired_intervals_cover_the_planted_difference(
     common = rng.random((STUDIES, cases, 1))
     uniform = [np.where(rng.random(shape) < alike, common, rng.random(shape)) for _ in range(2)]
     gaps = ((uniform[0] < q).astype(float) - (uniform[1] < p)).mean(axis=2)
-    low, high, found = t_interval(gaps, null=truth)
+    low, high, p_value = t_interval(gaps, null=truth)
     assert coverage(low, high, truth) >= NOMINAL
-    assert (found < 0.05).mean() <= 1 - NOMINAL
+    assert (p_value < 0.05).mean() <= 1 - NOMINAL
 
 
 @pytest.mark.parametrize("p", RATES)
 @pytest.mark.parametrize("tax", [0.0, 0.5])
-def test_the_difference_of_two_rates_covers_the_planted_one(p: float, tax: float) -> None:
+def test_rate_difference_covers_the_true_difference(p: float, tax: float) -> None:
     rng = np.random.default_rng([3, int(p * 100), int(tax * 10)])
     q = p * (1 - tax)
-    taken, real = rng.binomial(20, q, STUDIES), rng.binomial(60, p, STUDIES)
-    found = [
-        apart(
+    aware, unaware = rng.binomial(20, q, STUDIES), rng.binomial(60, p, STUDIES)
+    differences = [
+        rate_difference(
             RateInterval(k=a, n=60, rate=a / 60, low=float(x), high=float(y)),
             RateInterval(k=b, n=20, rate=b / 20, low=float(v), high=float(w)),
         )
-        for a, b, x, y, v, w in zip(real, taken, *interval(real, 60), *interval(taken, 20), strict=True)
+        for a, b, x, y, v, w in zip(unaware, aware, *interval(unaware, 60), *interval(aware, 20), strict=True)
     ]
-    assert coverage(np.array([d.low for d in found]), np.array([d.high for d in found]), p - q) >= NOMINAL
+    assert coverage(np.array([d.low for d in differences]), np.array([d.high for d in differences]), p - q) >= NOMINAL
 
 
-def test_an_interval_that_ignores_clusters_is_caught_under_covering() -> None:
-    """The coverage test can fail: treat three repeats of a case as three cases, and it does."""
+def test_the_coverage_test_catches_an_interval_that_ignores_clusters() -> None:
+    """Coverage drops if three repeats of a case count as three cases."""
     scores = draw(np.random.default_rng(3), 0.5, 16, 3, 1.0, (STUDIES,))
     wrong = clustered(scores.reshape(STUDIES, 48), np.ones(48))
     right = clustered(scores.sum(axis=2), np.full(16, 3.0))
@@ -95,8 +95,8 @@ def test_an_interval_that_ignores_clusters_is_caught_under_covering() -> None:
     assert coverage(*right, 0.5) >= NOMINAL
 
 
-def test_a_plain_t_interval_is_caught_under_covering() -> None:
-    """Without the two imagined cases the paired interval collapses at small counts."""
+def test_the_coverage_test_catches_a_plain_t_interval() -> None:
+    """Without the two pseudo-cases the paired interval is too narrow at small counts."""
     rng = np.random.default_rng(4)
     covered = 0
     for _ in range(STUDIES):
@@ -106,13 +106,13 @@ def test_a_plain_t_interval_is_caught_under_covering() -> None:
     assert covered / STUDIES < 0.7
 
 
-def test_one_sample_a_cluster_gives_the_clopper_pearson_interval() -> None:
+def test_one_sample_per_cluster_gives_the_clopper_pearson_interval() -> None:
     found = clustered_rate([1] * 3 + [0] * 13, range(16))
     assert (found.low, found.high) == pytest.approx((0.0405, 0.4565), abs=1e-4)
     assert interval(0, 16) == pytest.approx((0, 0.2059), abs=1e-4)
 
 
-def test_perfectly_alike_repeats_count_as_one() -> None:
+def test_identical_repeats_count_as_one_sample() -> None:
     labels = np.repeat(np.arange(16), 4).tolist()
     repeated = clustered_rate(np.repeat([1] * 8 + [0] * 8, 4).tolist(), labels)
     once = clustered_rate([1] * 8 + [0] * 8, range(16))
@@ -121,34 +121,34 @@ def test_perfectly_alike_repeats_count_as_one() -> None:
 
 
 @pytest.mark.parametrize("value", [0, 1])
-def test_a_rate_of_nought_or_one_keeps_an_interval(value: int) -> None:
+def test_a_rate_of_zero_or_one_has_an_interval_of_positive_width(value: int) -> None:
     found = clustered_rate([value] * 32, np.repeat(np.arange(16), 2).tolist())
     assert found.rate == value
     assert found.high - found.low == pytest.approx(float(interval(0, 16)[1]))
 
 
-def test_nothing_scored_is_not_zero() -> None:
+def test_no_scored_sample_gives_no_rate() -> None:
     assert clustered_rate([None, None], [0, 1]) == RateInterval(k=0, n=0)
     assert clustered_rate([], []).rate is None
 
 
-def test_unscored_samples_leave_the_denominator_and_widen_the_bounds() -> None:
+def test_unscored_samples_are_not_in_the_denominator_and_widen_the_bounds() -> None:
     found = clustered_rate([1, 0, 0, None], range(4))
     assert (found.k, found.n, found.lower_bound, found.upper_bound) == (1, 3, 0.25, 0.5)
 
 
-def test_pairs_that_all_agree_never_collapse_to_a_point() -> None:
+def test_identical_pairs_have_an_interval_of_positive_width() -> None:
     same = paired(np.zeros((16, 1)), np.zeros((16, 1)))
     assert same.estimate == 0
     assert same.low < -0.05 < 0.05 < same.high
     assert same.p == pytest.approx(1)
-    apart = paired(np.zeros((16, 1)), np.ones((16, 1)))
-    assert apart.estimate == -1
-    assert -1 <= apart.low < apart.high < -0.5
-    assert apart.p < 1e-4
+    opposite = paired(np.zeros((16, 1)), np.ones((16, 1)))
+    assert opposite.estimate == -1
+    assert -1 <= opposite.low < opposite.high < -0.5
+    assert opposite.p < 1e-4
 
 
-def test_one_pair_says_nothing() -> None:
+def test_one_pair_gives_the_widest_interval() -> None:
     found = paired(np.ones((1, 1)), np.zeros((1, 1)))
     assert (found.low, found.high, found.p) == (-1, 1, 1)
 
@@ -168,21 +168,21 @@ def test_no_scored_pair_is_not_a_difference_of_zero() -> None:
 
 
 def test_seeds_are_averaged_before_cases_are_counted() -> None:
-    """Playing the same cases on more checkpoints must not buy certainty about cases."""
+    """Playing the same cases on more checkpoints must not narrow the interval over cases."""
     rng = np.random.default_rng(5)
     a, b = draw(rng, 0.3, 20, 1, 0.0), draw(rng, 0.6, 20, 1, 0.0)
-    once, often = paired(a, b), paired(np.repeat(a, 5, axis=1), np.repeat(b, 5, axis=1))
-    assert (once.low, once.high) == pytest.approx((often.low, often.high))
+    one_seed, five_seeds = paired(a, b), paired(np.repeat(a, 5, axis=1), np.repeat(b, 5, axis=1))
+    assert (one_seed.low, one_seed.high) == pytest.approx((five_seeds.low, five_seeds.high))
 
 
-def test_test_and_interval_agree() -> None:
+def test_p_value_and_interval_agree() -> None:
     rng = np.random.default_rng(6)
     for _ in range(200):
         found = paired(draw(rng, 0.3, 16, 1, 0.0), draw(rng, 0.5, 16, 1, 0.0))
         assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
 
 
-def test_holm_steps_down_and_leaves_untested_alone() -> None:
+def test_holm_steps_down_and_keeps_none() -> None:
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": None}) == pytest.approx(
         {"a": 0.03, "b": 0.06, "c": 0.06, "d": None}
     )
@@ -190,7 +190,7 @@ def test_holm_steps_down_and_leaves_untested_alone() -> None:
     assert holm({}) == {}
 
 
-def test_holm_is_what_statsmodels_computes() -> None:
+def test_holm_equals_statsmodels() -> None:
     ps = np.random.default_rng(8).random(30) ** 3
     expected = multipletests(ps, method="holm")[1]
     assert list(holm(dict(enumerate(ps.tolist()))).values()) == pytest.approx(expected.tolist())
@@ -207,5 +207,5 @@ def test_holm_keeps_the_family_error_where_plain_p_values_do_not() -> None:
     assert corrected / 400 <= 0.07
 
 
-def test_level_is_what_the_tests_assume() -> None:
+def test_the_nominal_level_is_95_percent() -> None:
     assert intervals.LEVEL == 0.95

@@ -1,4 +1,4 @@
-"""Looking after every sample must not buy false certainty, and the design stops where it says it does."""
+"""Intervals stay valid when one looks after every sample, and the design stops where it should."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ STUDIES, MOST = 1000, 100
 ONE = [("world", "pressured")]
 
 
-def ever_missed(p: float, looks: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
-    """The share of studies whose interval excludes the truth at any time of looking."""
+def share_ever_missed(p: float, looks: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Return the share of studies whose interval excludes the truth at any of the looks."""
     rng = np.random.default_rng([9, int(p * 100)])
     k = (rng.random((STUDIES, MOST)) < p).cumsum(axis=1)[:, looks - 1]
     out = (low[k, looks] > p + 1e-9) | (high[k, looks] < p - 1e-9)
@@ -26,29 +26,31 @@ def ever_missed(p: float, looks: np.ndarray, low: np.ndarray, high: np.ndarray) 
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Intervals at every count, shape (harms, samples): always-valid ones, and exact ones that allow a single look."""
+    """Intervals at every count, shape (harms, samples): of the confidence sequence, and of a single look (exact)."""
     k, n = np.meshgrid(np.arange(MOST + 1.0), np.arange(1.0, MOST + 1), indexing="ij")
     k = np.minimum(k, n)
-    none = np.zeros((MOST + 1, 1)), np.ones((MOST + 1, 1))
-    found = {"anytime": anytime_interval(k, n), "once": interval(k, n)}
+    no_data = np.zeros((MOST + 1, 1)), np.ones((MOST + 1, 1))
+    pairs = {"anytime": anytime_interval(k, n), "once": interval(k, n)}
     return {
-        name: tuple(np.hstack([side, t]) for side, t in zip(none, pair, strict=True)) for name, pair in found.items()
+        name: tuple(np.hstack([side, t]) for side, t in zip(no_data, pair, strict=True)) for name, pair in pairs.items()
     }  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("p", RATES)
-def test_the_interval_holds_at_all_times_at_once(p: float, tables: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
-    assert ever_missed(p, np.arange(1, MOST + 1), *tables["anytime"]) <= 0.07
+def test_the_confidence_sequence_covers_at_all_looks_at_once(
+    p: float, tables: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> None:
+    assert share_ever_missed(p, np.arange(1, MOST + 1), *tables["anytime"]) <= 0.07
 
 
-def test_an_interval_made_for_one_look_is_caught_when_there_are_many(
+def test_the_coverage_test_catches_a_single_look_interval_used_many_times(
     tables: dict[str, tuple[np.ndarray, np.ndarray]],
 ) -> None:
-    assert ever_missed(0.5, np.arange(1, MOST + 1), *tables["once"]) > 0.15
+    assert share_ever_missed(0.5, np.arange(1, MOST + 1), *tables["once"]) > 0.15
 
 
-def test_the_bet_is_a_fair_game_for_fractions_too() -> None:
-    """Expected wealth after one more observation is at most what it was, for any distribution of the same mean."""
+def test_the_bet_is_a_supermartingale_for_fractions_too() -> None:
+    """Expected wealth does not grow with one more observation, for any distribution with mean p."""
     p = 0.3
     for k, n in ((0.0, 0), (0.5, 4), (3.0, 4), (1.2, 9)):
         before = np.exp(log_bet_below(k, n, p))
@@ -58,7 +60,7 @@ def test_the_bet_is_a_fair_game_for_fractions_too() -> None:
         assert half <= before * (1 + 1e-9)
 
 
-def test_more_of_the_same_narrows_the_interval_and_nothing_is_everything() -> None:
+def test_more_data_narrows_the_interval_and_no_data_gives_0_to_1() -> None:
     low, high = anytime_interval(np.array([0.0, 0, 0, 10]), np.array([0, 10, 100, 100]))
     assert (low[0], high[0]) == (0, 1)
     assert high[1] > high[2]
@@ -70,14 +72,14 @@ def test_more_of_the_same_narrows_the_interval_and_nothing_is_everything() -> No
 def play(goal: Goal, rates: dict[tuple[str, str], float], most: int, seed: int = 0) -> SequentialDesign:
     rng = np.random.default_rng(seed)
     design = SequentialDesign(list(rates), goal, most)
-    while asked := design.ask_round():
-        for cell, count in asked.items():
+    while requests := design.ask_round():
+        for cell, count in requests.items():
             assert 0 < count <= most - design.counts[cell].played
             design.tell(cell, (rng.random(count) < rates[cell]).tolist())
     return design
 
 
-def test_each_cell_stops_where_it_is_settled() -> None:
+def test_each_cell_stops_when_it_is_settled() -> None:
     rates = {("a", "x"): 1.0, ("b", "x"): 0.0, ("c", "x"): 0.5}
     design = play(Goal(decides=0.05), rates, MOST)
     states = {cell[0]: (count.settled, count.played) for cell, count in design.counts.items()}
@@ -89,7 +91,7 @@ def test_each_cell_stops_where_it_is_settled() -> None:
     assert design.samples == sum(count for _, count in states.values())
 
 
-def test_width_is_reached_and_the_cap_is_kept() -> None:
+def test_cells_stop_at_the_width_or_at_the_cap() -> None:
     design = play(Goal(width=0.3), {("a", "x"): 0.0, ("b", "x"): 0.5}, 40)
     counts = {cell[0]: count for cell, count in design.counts.items()}
     assert (counts["a"].settled, counts["b"].settled, counts["b"].played) == ("narrow", "at the cap", 40)
@@ -98,8 +100,8 @@ def test_width_is_reached_and_the_cap_is_kept() -> None:
     assert counts["a"].played < 20
 
 
-def test_wrong_decisions_are_as_rare_as_promised() -> None:
-    """At rates just over and under the bound, over many studies."""
+def test_wrong_decisions_are_within_the_error_bound() -> None:
+    """Simulated at rates just above and below the bound."""
     for p, side in ((0.051, "below"), (0.049, "above")):
         cells = {(str(i), "x"): p for i in range(600)}
         design = play(Goal(decides=0.05), cells, MOST, seed=5)
@@ -107,7 +109,7 @@ def test_wrong_decisions_are_as_rare_as_promised() -> None:
         assert 0 < wrong / 600 <= 0.04
 
 
-def test_a_hopeless_cell_is_given_up_and_decides_nothing() -> None:
+def test_a_cell_too_close_to_the_bound_is_given_up_without_a_decision() -> None:
     design = SequentialDesign(ONE, Goal(decides=0.05), MOST)
     assert design.tell(ONE[0], ([True] + [False] * 15) * 3) == "given up"
     assert design.ask_round() == {}
@@ -115,14 +117,14 @@ def test_a_hopeless_cell_is_given_up_and_decides_nothing() -> None:
     assert low < 0.05 < high
 
 
-def test_unscored_samples_count_towards_the_cap_and_towards_nothing_else() -> None:
+def test_unscored_samples_count_only_towards_the_cap() -> None:
     design = SequentialDesign(ONE, Goal(decides=0.05), 10)
     assert design.tell(ONE[0], [None] * 9) == "open"
     assert design.interval(ONE[0]) == (0, 1)
     assert design.tell(ONE[0], [None]) == "at the cap"
 
 
-def test_what_comes_after_a_cell_is_settled_changes_nothing() -> None:
+def test_samples_after_a_cell_is_settled_only_count_as_played() -> None:
     design, longer = SequentialDesign(ONE, Goal(decides=0.2), MOST), SequentialDesign(ONE, Goal(decides=0.2), MOST)
     design.tell(ONE[0], [True] * 10)
     longer.tell(ONE[0], [True] * 10 + [False] * 30)
@@ -131,7 +133,7 @@ def test_what_comes_after_a_cell_is_settled_changes_nothing() -> None:
     assert longer.samples == 40
 
 
-def test_a_goal_is_one_thing() -> None:
+def test_a_goal_has_either_a_width_or_a_bound() -> None:
     assert parse_goal("width=0.1") == Goal(width=0.1)
     assert parse_goal(" decides = 0.05 ") == Goal(decides=0.05)
     for wrong in ("width=0", "width=1", "both", "width=0.1,decides=0.1", ""):

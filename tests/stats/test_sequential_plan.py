@@ -1,4 +1,4 @@
-"""A plan keeps its errors, its intervals cover, and it is the cheaper one; all exact, so nothing here is drawn."""
+"""A plan meets its error bounds, its intervals cover, and it needs few samples.  Most checks are exact sums."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from holdfast.stats.sequential_plan import (
     NARROW,
     OPEN,
     StoppingPlan,
-    _Game,
-    deciding,
-    narrowing,
+    _StoppingProblem,
+    decision_plan,
+    width_plan,
 )
 
 MOST = 90
@@ -28,11 +28,11 @@ PLANTED = np.unique(np.round([0, 0.01, 0.05, 0.2, 0.5, 0.96, 1, *np.linspace(0.0
 
 @cache
 def plan(rate: float) -> StoppingPlan:
-    return deciding(rate, MOST)
+    return decision_plan(rate, MOST)
 
 
 def coverage(found: StoppingPlan) -> np.ndarray:
-    """The exact chance that the interval holds the truth, at each planted rate."""
+    """Compute the exact coverage of the plan's intervals at each planted rate."""
     bounds = np.array(list(found.intervals.values()))
     chance = found.chances(PLANTED)
     held = (bounds[:, 0] <= PLANTED[:, None] + 1e-9) & (PLANTED[:, None] <= bounds[:, 1] + 1e-9)
@@ -40,7 +40,7 @@ def coverage(found: StoppingPlan) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_errors_are_greatest_at_the_bound_and_within_the_level_there(rate: float) -> None:
+def test_errors_are_greatest_at_the_bound_and_at_most_2_5_percent(rate: float) -> None:
     above, below, _ = plan(rate).expected(rate)
     assert 0.02 < above <= 0.025
     assert 0.02 < below <= 0.025
@@ -49,7 +49,7 @@ def test_errors_are_greatest_at_the_bound_and_within_the_level_there(rate: float
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_intervals_cover_and_leave_the_bound_out_where_the_plan_decides(rate: float) -> None:
+def test_intervals_cover_and_exclude_the_bound_if_the_plan_decides(rate: float) -> None:
     found = plan(rate)
     assert coverage(found).min() >= 0.95
     for (k, n), (low, high) in found.intervals.items():
@@ -58,8 +58,8 @@ def test_intervals_cover_and_leave_the_bound_out_where_the_plan_decides(rate: fl
         assert low <= k / n <= high
 
 
-def test_an_interval_that_forgets_how_sampling_stopped_is_caught() -> None:
-    """Stopping the first time that a single look convinces, and reporting that look, covers too little."""
+def test_the_coverage_test_catches_an_interval_that_ignores_the_stopping_rule() -> None:
+    """Coverage is too low if sampling stops at the first significant look and reports that look's interval."""
     n, k = np.meshgrid(np.arange(MOST + 1), np.arange(MOST + 1), indexing="ij")
     low, high = interval(np.minimum(k, n), np.maximum(n, 1))
     stops = (n > 0) & ((low > 0.5) | (high < 0.5) | (n == MOST))
@@ -73,7 +73,7 @@ def test_an_interval_that_forgets_how_sampling_stopped_is_caught() -> None:
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_it_decides_as_many_as_two_thirds_of_its_cap_with_fewer_samples(rate: float) -> None:
+def test_a_plan_decides_as_many_as_a_fixed_sample_of_two_thirds_of_its_cap(rate: float) -> None:
     size = round(MOST * 2 / 3)
     low, high = interval(np.arange(size + 1.0), size)
     prior = np.sin(np.pi / 2 * (np.arange(4000) + 0.5) / 4000) ** 2  # quantiles of Jeffreys' prior
@@ -84,7 +84,7 @@ def test_it_decides_as_many_as_two_thirds_of_its_cap_with_fewer_samples(rate: fl
     assert samples.mean() < size / 2
 
 
-def test_probabilities_of_all_ways_to_stop_add_up_and_the_next_stop_is_no_nearer_than_said() -> None:
+def test_probabilities_of_end_states_sum_to_one_and_least_is_exact() -> None:
     found = plan(0.2)
     assert found.chances(PLANTED).sum(axis=1) == pytest.approx(1)
     for n, k in np.argwhere(found.signs == OPEN):
@@ -95,7 +95,7 @@ def test_probabilities_of_all_ways_to_stop_add_up_and_the_next_stop_is_no_nearer
             assert (before == OPEN).all()
 
 
-def test_simulated_stops_come_as_often_as_the_plan_says() -> None:
+def test_simulated_stops_match_the_expected_frequencies() -> None:
     found, rng, counts = plan(0.2), np.random.default_rng(3), {ABOVE: 0, BELOW: 0, GIVEN_UP: 0}
     for row in rng.random((2000, MOST)) < 0.3:
         harms = row.cumsum()
@@ -106,14 +106,14 @@ def test_simulated_stops_come_as_often_as_the_plan_says() -> None:
     assert counts[BELOW] / 2000 == pytest.approx(below, abs=0.02)
 
 
-def test_errors_may_be_asked_for() -> None:
-    above, below, _ = deciding(0.2, MOST, errors=(0.005, 0.02)).expected(0.2)
+def test_error_bounds_can_be_given() -> None:
+    above, below, _ = decision_plan(0.2, MOST, errors=(0.005, 0.02)).expected(0.2)
     assert above <= 0.005 < below <= 0.02
 
 
 @pytest.mark.parametrize("level", [0.8, 0.99])
-def test_a_width_is_kept_at_any_level(level: float) -> None:
-    found = narrowing(0.5, 40, level)
+def test_a_width_plan_meets_its_width_at_any_level(level: float) -> None:
+    found = width_plan(0.5, 40, level)
     widths = [high - low for (k, n), (low, high) in found.intervals.items() if found.signs[n, k] == NARROW]
     assert 0.4 < max(widths) <= 0.5
 
@@ -121,14 +121,14 @@ def test_a_width_is_kept_at_any_level(level: float) -> None:
 def test_a_fixed_sample_decides_less_at_a_higher_level() -> None:
     errors = (0.1, 0.1)
     assert (
-        _Game(0.2, 60, errors, 0.8).fixed(40)
-        > _Game(0.2, 60, errors).fixed(40)
-        > _Game(0.2, 60, errors, 0.99).fixed(40)
+        _StoppingProblem(0.2, 60, errors, 0.8).fixed(40)
+        > _StoppingProblem(0.2, 60, errors).fixed(40)
+        > _StoppingProblem(0.2, 60, errors, 0.99).fixed(40)
     )
 
 
-def test_a_width_is_kept_wherever_sampling_stops_before_the_cap() -> None:
-    found = narrowing(0.3, 80)
+def test_a_width_plan_meets_its_width_at_every_stop_before_the_cap() -> None:
+    found = width_plan(0.3, 80)
     assert coverage(found).min() >= 0.95
     widths = {end: high - low for end, (low, high) in found.intervals.items() if found.signs[end[1], end[0]] == NARROW}
     assert max(widths.values()) <= 0.3

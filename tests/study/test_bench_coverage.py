@@ -7,7 +7,7 @@ import numpy as np
 from bench.coverage import LEAST, _covers, _looked_at, _rate
 from holdfast.stats.confidence_sequence import anytime_interval
 from holdfast.stats.intervals import interval
-from holdfast.stats.sequential_plan import narrowing
+from holdfast.stats.sequential_plan import width_plan
 
 
 def covered(study: object, p: float = 0.5) -> float:
@@ -22,7 +22,7 @@ def test_forgotten_clusters_and_forgotten_looks_are_seen() -> None:
 
 
 def test_an_interval_that_is_too_narrow_after_stopping_is_seen() -> None:
-    plan = narrowing(0.4, 40)
+    plan = width_plan(0.4, 40)
     narrow = {end: ((low + high) / 2, high) for end, (low, high) in plan.intervals.items()}
     assert _covers("sound", plan, plan.intervals).least >= 0.95
     assert _covers("broken", plan, narrow, broken=True).least < LEAST

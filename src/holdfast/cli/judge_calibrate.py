@@ -121,12 +121,12 @@ def _labellings(report: Calibration) -> list[dict[str, Any]]:
 
 def _measured(report: Calibration, k: int, n: int) -> list[dict[str, Any]]:
     """Every stratum of every source as plain values."""
-    from holdfast.stats.calibration import correct, quality
+    from holdfast.stats.calibration import correct_rate, quality
 
     rows = []
     for part in report.parts():
         measured = quality(part.labels, part.answers, part.clusters)
-        corrected = correct(k, n, measured.recall, measured.specificity)
+        corrected = correct_rate(k, n, measured.recall, measured.specificity)
         at = {"source": part.source, "label": part.label, "view": part.view, "stratum": part.stratum}
         found = {"quality": measured.model_dump(), "sensitivity_analysis": corrected.model_dump()}
         rows.append({**at, **found, "failures": part.failures, "disputed": part.disputed})

@@ -1,4 +1,4 @@
-"""Statistics: intervals, paired effects, agreement, calibration, sequential plans. Numbers in, numbers out.
+"""stats: intervals, paired effects, agreement, calibration and sequential plans, over plain arrays.
 
-Imports core alone.
+Imports only `core`.
 """

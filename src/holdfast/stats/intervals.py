@@ -1,7 +1,7 @@
-"""Rates, paired differences and correction for many tests, with intervals that stay honest at small counts.
+"""Rates, paired differences and multiple-testing correction, with intervals that keep their coverage at small counts.
 
-Every function takes plain arrays and scores 1, 0 or nan (unscored); `study/table.py` cuts them out of verdicts.  The
-intervals treat cases as the sample: they say what more cases of these families would show for these checkpoints.
+Every function takes plain arrays of scores: 1, 0 or nan (unscored); `study/table.py` extracts them from verdicts.  The
+intervals treat cases as the sample: they cover what more cases of the same families would show on these checkpoints.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from holdfast.stats.confidence_sequence import anytime_interval
 
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
-#: In place of zero, where a special function would divide by it and the result is not used.
+#: Replaces zero where a special function would divide by it and the result is not used.
 _TINY = 1e-9
 #: Nominal coverage of every interval.
 LEVEL = 0.95
@@ -37,19 +37,18 @@ def clustered_rate(
     *,
     anytime: bool = False,
 ) -> RateInterval:
-    """The rate of ones, with a 95% interval that holds when samples of one cluster resemble each other.
+    """Compute the rate of ones, with a 95% interval that allows for correlation within clusters.
 
-    With one sample a cluster the interval is exact (Clopper and Pearson 1934).  Otherwise it is the exact interval at
-    the effective sample size of Korn and Graubard (1998): n over the design effect, shrunk by a t quantile on the
-    number of clusters.  The design effect is an average of the one estimated and of the greatest there can be, weighted
-    by the number of clusters that show the rarer score and by one: near 0 and 1 the estimate alone covered 88%.  At
-    0 and 1, where it cannot be seen, a cluster counts as one sample.
+    With one sample per cluster the interval is exact (Clopper and Pearson 1934).  Otherwise it is the exact interval at
+    the effective sample size of Korn and Graubard (1998): n divided by the design effect, reduced by a t quantile on
+    the number of clusters.  The design effect is a weighted average of its estimate and its maximum.  The
+    weights are the number of clusters that contain the rarer score, and one.  (With the estimate alone, coverage near
+    0 and 1 was 88%.)  At a rate of 0 or 1 the design effect cannot be estimated, so a cluster counts as one sample.
 
     Args:
-        values: one score a sample: 1, 0, or None or nan (unscored).
-        clusters: the case each sample belongs to, same length.
-        anytime: sampling stopped when the results so far were good enough: take `anytime.anytime_interval` over
-            clusters, which allows that.
+        values: one score per sample: 1, 0, or None or nan (unscored).
+        clusters: the case of each sample, same length.
+        anytime: use `anytime_interval` over clusters, which is valid if sampling stopped because of its results.
     """
     scores = as_scores(values)
     scored = ~np.isnan(scores)
@@ -68,25 +67,25 @@ def clustered_rate(
 
 
 def clustered(hits: Array, sizes: Array) -> tuple[Array, Array]:
-    """Low and high of the interval of `clustered_rate`, for many studies at once.
+    """Compute low and high of the interval of `clustered_rate`, for many studies at once.
 
     Args:
-        hits: ones in each cluster, shape (..., clusters); fractions of a one are allowed.
-        sizes: samples in each cluster, positive, of a shape that fits.
+        hits: sum of the scores of each cluster, shape (..., clusters); fractions are allowed.
+        sizes: number of samples of each cluster, positive, broadcastable to `hits`.
     """
     hits, sizes = np.broadcast_arrays(hits, sizes)
     return interval(hits.sum(-1), sizes.sum(-1), _effective(hits, sizes))
 
 
 def totals(codes: Codes, weights: Array | None = None) -> Array:
-    """The sum of weights (or the count) of each code from 0 up."""
+    """Sum the weights (or count the occurrences) of each code from 0 up."""
     return np.bincount(codes, weights).astype(np.float64)
 
 
 def interval(
     k: npt.ArrayLike, n: npt.ArrayLike, effective: npt.ArrayLike | None = None, level: float = LEVEL
 ) -> tuple[Array, Array]:
-    """The Clopper-Pearson interval of k in n, drawn at another effective sample size where one is given."""
+    """Compute the Clopper-Pearson interval of k in n, at the effective sample size if one is given."""
     k, n = np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64)
     size = n if effective is None else np.asarray(effective, dtype=np.float64)
     hits, tail = k / n * size, (1 - level) / 2
@@ -96,31 +95,31 @@ def interval(
 
 
 def _effective(hits: Array, sizes: Array) -> Array:
-    """Effective sample size of clustered 0/1 scores; the plain n where each cluster holds one score."""
+    """Compute the effective sample size of clustered 0/1 scores; it is n if each cluster has one score."""
     n, groups = sizes.sum(-1), sizes.shape[-1]
     p = hits.sum(-1) / n
-    plain, blind = np.isclose(sizes, 1).all(-1), (p == 0) | (p == 1) | (groups == 1)
+    plain, unknown = np.isclose(sizes, 1).all(-1), (p == 0) | (p == 1) | (groups == 1)
     residuals = hits - p[..., None] * sizes
-    spread = np.where(blind, 1.0, p * (1 - p))
+    spread = np.where(unknown, 1.0, p * (1 - p))
     variance = groups / max(groups - 1, 1) * (residuals**2).sum(-1) / n**2
     design = np.maximum(1.0, variance * n / spread)
-    # The fewer clusters show the rarer score, the less is known of the design effect: it leans towards its greatest.
+    # The fewer clusters contain the rarer score, the less certain the estimate, so it is moved towards its maximum.
     rare = np.minimum((hits > 0).sum(-1), (hits < sizes).sum(-1))
     design = (design * rare + (sizes**2).sum(-1) / n) / (rare + 1)
     tail = (1 + LEVEL) / 2
-    # Fewer clusters than samples also means fewer degrees of freedom behind the design effect.
+    # With fewer clusters than samples, the design effect has fewer degrees of freedom.
     shrink = (special.stdtrit(np.maximum(n - 1, 1), tail) / special.stdtrit(max(groups - 1, 1), tail)) ** 2
-    found: Array = np.where(plain, n, np.where(blind, groups, np.maximum(1.0, n / design * shrink)))
-    return found
+    size: Array = np.where(plain, n, np.where(unknown, groups, np.maximum(1.0, n / design * shrink)))
+    return size
 
 
 def paired(a: Array, b: Array, null: float = 0.0) -> PairedDifference:
     """The mean difference a - b over cases, with a t interval over cases and its p value.
 
     Scores are averaged over training seeds first, so a case is one observation however often it was played.  The
-    interval is that of Bonett and Price (2012) for matched pairs, carried over to fractions: two imagined cases, one
-    fully for and one fully against, are added, which keeps its coverage at small counts and keeps it from collapsing
-    to a point when all pairs agree.  Test and interval agree: p < 0.05 exactly where the interval leaves `null` out.
+    interval is that of Bonett and Price (2012) for matched pairs, extended to fractions: two pseudo-cases, with
+    differences 1 and -1, are added.  This keeps the coverage at small counts and a positive width if all pairs agree.
+    Test and interval are consistent: p < 0.05 if and only if the interval excludes `null`.
 
     Args:
         a: scores, shape (cases, seeds): 1, 0 or nan.
@@ -150,11 +149,11 @@ def paired(a: Array, b: Array, null: float = 0.0) -> PairedDifference:
 
 
 def t_interval(means: Array, null: npt.ArrayLike = 0.0) -> tuple[Array, Array, Array]:
-    """Low, high and p value for the mean of per-case differences in [-1, 1], shape (..., cases); see `paired`."""
+    """Return low, high and p value of the mean of per-case differences in [-1, 1], shape (..., cases); see `paired`."""
     n = means.shape[-1]
     if n < 2:
-        nothing = np.ones(means.shape[:-1])
-        return -nothing, nothing, nothing
+        ones = np.ones(means.shape[:-1])
+        return -ones, ones, ones
     size = n + 2
     centre = means.sum(-1) / size
     error = np.sqrt((((means**2).sum(-1) + 2) / size - centre**2) / size)
@@ -163,10 +162,10 @@ def t_interval(means: Array, null: npt.ArrayLike = 0.0) -> tuple[Array, Array, A
     return np.maximum(-1.0, centre - reach), np.minimum(1.0, centre + reach), p
 
 
-def apart(a: RateInterval, b: RateInterval) -> PairedDifference:
-    """The difference a - b of two rates over different samples, from their own intervals (Zou and Donner 2008).
+def rate_difference(a: RateInterval, b: RateInterval) -> PairedDifference:
+    """Compute the difference a - b of two rates over different samples from their intervals (Zou and Donner 2008).
 
-    It holds where the two are independent and is cautious where samples of one case stand on both sides.
+    The interval is valid if the two rates are independent, and conservative if samples of one case are in both.
     """
     if a.rate is None or b.rate is None:
         return PairedDifference(pairs=0, excluded=0)
@@ -178,21 +177,21 @@ def apart(a: RateInterval, b: RateInterval) -> PairedDifference:
 
 
 def holm(ps: Mapping[Hashable, float | None]) -> dict[Hashable, float | None]:
-    """Holm's (1979) correction, for the chance of any false finding within one set; a test not made stays None.
+    """Correct p values for the family-wise error rate by Holm's (1979) method; None (no test) stays None.
 
-    By hand, because statsmodels collects all garbage at each call, which in a large process takes half a second.
+    Not taken from statsmodels, which runs the garbage collector at each call: half a second in a large process.
     """
-    made = sorted((p, i, key) for i, (key, p) in enumerate(ps.items()) if p is not None)
+    tests = sorted((p, i, key) for i, (key, p) in enumerate(ps.items()) if p is not None)
     corrected: dict[Hashable, float | None] = dict.fromkeys(ps)
     running = 0.0
-    for rank, (p, _, key) in enumerate(made):
-        running = max(running, min(1.0, (len(made) - rank) * p))
+    for rank, (p, _, key) in enumerate(tests):
+        running = max(running, min(1.0, (len(tests) - rank) * p))
         corrected[key] = running
     return corrected
 
 
 def as_scores(values: Sequence[float | bool | None] | Array) -> Array:
-    """Scores as floats, unscored as nan."""
+    """Convert scores to floats, unscored (None) to nan."""
     if isinstance(values, np.ndarray):
         return values.astype(np.float64)
     return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)

@@ -1,13 +1,13 @@
-"""Sample where it helps, and stop when the question is settled.
+"""Sequential sampling: each cell gets samples until its question is settled.
 
     design = SequentialDesign([("pocket-leaking", "pressured"), …], Goal(decides=0.05), most=150)
-    while asked := design.ask_round():
-        for cell, count in asked.items():
+    while requests := design.ask_round():
+        for cell, count in requests.items():
             design.tell(cell, [harm of `count` more cases])
 
-Each cell follows a plan (`stopping`) made before the first sample: it stops where its interval is narrow enough
-(`width`), or where it is placed on one side of a rate (`decides`), or where that is no longer worth the samples; giving
-up decides nothing.  Pure: it plays nothing and draws nothing at random.
+Each cell follows a stopping plan (`sequential_plan`) that is fixed before the first sample.  It stops when its interval
+is narrow enough (`width`), when its rate is shown to be above or below a bound (`decides`), or when deciding would cost
+too many samples ("given up", which decides nothing).  The design is pure: it plays nothing and uses no random numbers.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pydantic import Field, model_validator
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Record
 from holdfast.stats.confidence_sequence import LEVEL, anytime_interval
-from holdfast.stats.sequential_plan import ABOVE, BELOW, GIVEN_UP, NARROW, OPEN, deciding, narrowing
+from holdfast.stats.sequential_plan import ABOVE, BELOW, GIVEN_UP, NARROW, OPEN, decision_plan, width_plan
 
 Cell = tuple[str, str]
 State = Literal["open", "narrow", "below", "above", "given up", "at the cap"]
 _STATES: Mapping[int, State] = {NARROW: "narrow", BELOW: "below", ABOVE: "above", GIVEN_UP: "given up"}
-#: A round asks for this share of what a cell has already, and never for fewer than `_FIRST` samples.
+#: A round requests this share of the samples that a cell has already, and at least `_FIRST` samples.
 _GROWTH, _FIRST = 0.1, 4
 
 
 class Goal(Record):
-    """What settles a cell: an interval no wider than `width`, or a harm rate placed above or below `decides`."""
+    """What settles a cell: an interval of at most `width`, or a harm rate shown to be above or below `decides`."""
 
     width: float | None = Field(None, gt=0, lt=1)
     decides: float | None = Field(None, gt=0, lt=1)
@@ -39,34 +39,34 @@ class Goal(Record):
     @model_validator(mode="after")
     def _one(self) -> Goal:
         if (self.width is None) == (self.decides is None):
-            raise ValueError("give either width or decides")
+            raise ValueError("set exactly one of width and decides")
         return self
 
     @property
     def words(self) -> str:
-        """The goal in a sentence."""
+        """The goal as a clause of a sentence."""
         if self.width is not None:
             return f"each harm rate's interval was at most {self.width:g} wide"
         return f"each harm rate was placed above or below {self.decides:g}"
 
 
 def parse_goal(text: str) -> Goal:
-    """`width=0.1` or `decides=0.05`.
+    """Parse a goal: `width=0.1` or `decides=0.05`.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: if the text is neither, or the number is not between 0 and 1.
     """
     name, _, value = text.partition("=")
     try:
         return Goal(**{name.strip(): float(value)})
     except (ValueError, TypeError):
         remedy = "write width=0.1 or decides=0.05, with a rate between 0 and 1"
-        raise ConfigError(f"no goal '{text}'", where="--until", remedy=remedy) from None
+        raise ConfigError(f"'{text}' is not a goal", where="--until", remedy=remedy) from None
 
 
 @dataclass
 class CellCount:
-    """What is known of one cell: harms among scored samples until it was settled, and all samples, scored or not."""
+    """Counts of one cell: harms and scored samples until it was settled, and all samples played, scored or not."""
 
     harms: int = 0
     scored: int = 0
@@ -76,12 +76,12 @@ class CellCount:
 
 @dataclass
 class SequentialDesign:
-    """How many samples each cell should get, and when to stop.
+    """Decides how many samples each cell gets next, and when a cell stops.
 
     Attributes:
-        cells: what can be sampled; each sample of a cell must be a fresh case.
-        goal: what settles a cell.
-        most: most samples of one cell.
+        cells: the cells to sample; each sample of a cell must be a new case.
+        goal: the goal that settles a cell.
+        most: maximum number of samples of one cell.
         level: coverage of the intervals.
     """
 
@@ -93,30 +93,30 @@ class SequentialDesign:
 
     def __post_init__(self) -> None:
         if self.goal.decides is not None:
-            self._plan = deciding(self.goal.decides, self.most, self.level)
+            self._plan = decision_plan(self.goal.decides, self.most, self.level)
         else:
-            self._plan = narrowing(self.goal.width or 0.0, self.most, self.level)
+            self._plan = width_plan(self.goal.width or 0.0, self.most, self.level)
         for cell in self.cells:
             self.counts.setdefault(cell, CellCount())
 
     def ask_round(self) -> Mapping[Cell, int]:
-        """How many more samples each open cell should get before anyone looks again; empty when nothing is open.
+        """Return the number of samples that each open cell should get in the next round; empty if no cell is open.
 
-        A round grows with what a cell has, so there are few of them, and stops where the plan could first stop.
+        Rounds grow with the samples of a cell, so there are few; a round ends where the plan can stop first.
         """
-        asked = {}
+        requests = {}
         for cell in self.cells:
             count = self.counts[cell]
             if count.settled == "open":
-                grown = max(_FIRST, int(count.scored * _GROWTH))
+                size = max(_FIRST, int(count.scored * _GROWTH))
                 least = int(self._plan.least[count.scored, count.harms])
-                asked[cell] = min(grown, least, self.most - count.played)
-        return asked
+                requests[cell] = min(size, least, self.most - count.played)
+        return requests
 
     def tell(self, cell: Cell, harms: Iterable[bool | None]) -> State:
-        """Take in samples of a cell: harm, no harm, or None where a sample could not be scored.
+        """Add samples of a cell (True: harm, False: no harm, None: unscored) and return the cell's state.
 
-        Samples beyond the one that settled the cell are counted as played and change nothing else.
+        Samples after the one that settled the cell only increase `played`.
         """
         count = self.counts[cell]
         for harm in harms:
@@ -130,16 +130,16 @@ class SequentialDesign:
         return count.settled
 
     def interval(self, cell: Cell) -> tuple[float, float]:
-        """The interval of a cell's harm rate among scored samples: exact for the plan, or always-valid while open."""
+        """Return the interval of a cell's harm rate: exact for the plan if it stopped, else a confidence sequence."""
         count = self.counts[cell]
-        if found := self._plan.intervals.get((count.harms, count.scored)):
-            return found
+        if exact := self._plan.intervals.get((count.harms, count.scored)):
+            return exact
         low, high = anytime_interval(count.harms, count.scored, self.level)
         return float(low), float(high)
 
     @property
     def samples(self) -> int:
-        """Samples taken so far, over all cells."""
+        """The number of samples played so far, over all cells."""
         return sum(count.played for count in self.counts.values())
 
     def _state(self, count: CellCount) -> State:

@@ -14,7 +14,7 @@ from holdfast.core.rates import PairedDifference
 from holdfast.core.records import Record, Verdict
 from holdfast.core.results import ALL, SUMMARY
 from holdfast.core.twins import PRESSURED, ROUTINE
-from holdfast.stats.intervals import RateInterval, apart, holm
+from holdfast.stats.intervals import RateInterval, holm, rate_difference
 from holdfast.study.cells import StoredCell, cells_of
 from holdfast.study.play import VERDICTS
 from holdfast.study.summary import family_labels
@@ -201,7 +201,7 @@ def _compared(
                         left, right = (pairs.of(f"{number} {arm}", scope, twin) for number in (0, 1))
                         difference = between(left, right, measure)
                     else:
-                        difference = apart(a, b)
+                        difference = rate_difference(a, b)
                     yield ComparedCell(
                         arm=arm,
                         scope=scope,
@@ -216,7 +216,7 @@ def _compared(
 
 
 def _corrected(rows: Sequence[ComparedCell]) -> Iterator[ComparedCell]:
-    """Holm's correction within one measure, over everything pooled and over families apart; unpaired rows have no p."""
+    """Holm's correction within one measure, over everything pooled and over single families; unpaired rows have no p."""
     corrected: dict[Hashable, float | None] = {}
     for group in {(row.measure, row.scope == ALL) for row in rows}:
         inside: dict[Hashable, float | None] = {

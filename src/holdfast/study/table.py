@@ -8,7 +8,7 @@ import numpy as np
 
 from holdfast.core.rates import AwarenessTax, PairedDifference
 from holdfast.core.results import Cell
-from holdfast.stats.intervals import Array, RateInterval, apart, clustered_rate, paired
+from holdfast.stats.intervals import Array, RateInterval, clustered_rate, paired, rate_difference
 from holdfast.study.verdict_table import OUTCOMES, UNTAUGHT, Codes, Measure, VerdictColumns
 
 
@@ -43,7 +43,7 @@ def awareness(part: VerdictColumns, said: str = "aware", *, anytime: bool = Fals
     """Harm among samples that take it for a test by the score `said`, among those that do not, and the difference."""
     split = [part.where(part.scores[said] == side) for side in (1, 0)]
     aware, unaware = (rate_of(side, "harm", anytime=anytime) for side in split)
-    found = apart(unaware, aware)
+    found = rate_difference(unaware, aware)
     return AwarenessTax(aware=aware, unaware=unaware, tax=found.estimate, low=found.low, high=found.high)
 
 
