@@ -15,12 +15,12 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "guard"
 POLICY = str(EXAMPLES / "policy.yaml")
 
 
-def test_check_names_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["guard", "check", POLICY]) == 0
     assert load_policy(Path(POLICY)).version in capsys.readouterr().out
 
 
-def test_check_prints_cedar_that_cedar_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_valid_cedar(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["guard", "check", POLICY, "--cedar"]) == 0
     cedar = capsys.readouterr().out
     assert run(["guard", "check", POLICY, "--schema"]) == 0
@@ -29,7 +29,7 @@ def test_check_prints_cedar_that_cedar_takes(capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["cedar"].strip() == cedar.strip()
 
 
-def test_check_refuses_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_refuses_a_policy_with_a_one_line_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = tmp_path / "policy.yaml"
     wrong.write_text(Path(POLICY).read_text().replace("allow: [web/fetch]", "allow: [web/fetsh]"))
     assert run(["guard", "check", str(wrong)]) == 2
@@ -38,7 +38,7 @@ def test_check_refuses_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"{wrong}:" in line
 
 
-def test_check_holds_names_against_what_servers_offer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_compares_names_with_the_tools_of_the_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(
         "policy: p\nrevision: 1\nowner: o\nagents: [a]\nrules:\n"
@@ -54,12 +54,12 @@ def test_check_holds_names_against_what_servers_offer(tmp_path: Path, capsys: py
     assert "not a tools/list response" in capsys.readouterr().err
 
 
-def test_brief_carries_the_version_and_the_context(capsys: pytest.CaptureFixture[str]) -> None:
+def test_brief_contains_the_version_and_the_context(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["guard", "brief", POLICY, "--context", str(EXAMPLES / "context")]) == 0
-    said = capsys.readouterr().out
-    assert load_policy(Path(POLICY)).version in said
-    assert "raise_concern" in said
-    assert "kept for days: 30" in said
+    output = capsys.readouterr().out
+    assert load_policy(Path(POLICY)).version in output
+    assert "raise_concern" in output
+    assert "kept for days: 30" in output
 
 
 def test_context_exits_2_on_findings(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +72,7 @@ def test_context_exits_2_on_findings(capsys: pytest.CaptureFixture[str]) -> None
     assert run(["guard", "context", folder, "--on", "2026-11-20", "--agent", "assistant"]) == 0
 
 
-def test_context_of_no_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_context_of_a_missing_folder_is_a_one_line_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["guard", "context", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
 

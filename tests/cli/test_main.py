@@ -1,4 +1,4 @@
-"""The command line: quick to answer, one line for an error, the exit codes of the design."""
+"""The command line: start time, one-line errors, exit codes."""
 
 import signal
 import subprocess
@@ -21,7 +21,7 @@ Fail = Callable[[BaseException], str]
 
 @pytest.fixture
 def failing() -> Iterator[Fail]:
-    """Adds a verb that raises an error, and returns its name; takes it away again after the test."""
+    """Add a verb that raises an error and return its name; the verb is removed after the test."""
 
     def add(error: BaseException) -> str:
         def fail() -> None:
@@ -35,7 +35,7 @@ def failing() -> Iterator[Fail]:
 
 
 def answer_time() -> float:
-    """The quickest of five starts, so that a busy machine does not decide."""
+    """Return the shortest of five start times, so that a busy machine does not fail the test."""
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -47,16 +47,16 @@ def answer_time() -> float:
 def test_help_answers_in_a_quarter_of_a_second(capsys: Captured) -> None:
     assert answer_time() <= 0.25
     assert run(["--help"]) == 0
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in VERBS)
+    output = capsys.readouterr().out
+    assert all(name in output for name in VERBS)
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_every_verb_has_a_file_that_says_what_the_table_says(name: str, capsys: Captured) -> None:
+def test_the_help_of_every_verb_contains_its_line_of_the_table(name: str, capsys: Captured) -> None:
     assert run([name, "--help"]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert f"holdfast {name}" in shown
-    assert VERBS[name] in shown
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"holdfast {name}" in output
+    assert VERBS[name] in output
 
 
 @pytest.mark.parametrize(
@@ -82,20 +82,20 @@ def test_every_verb_has_a_file_that_says_what_the_table_says(name: str, capsys: 
         ),
         (IncompleteError("interrupted"), 4, "interrupted"),
         (HoldfastError("two\nlines"), 4, "two lines"),
-        (KeyboardInterrupt(), 4, "run again to resume"),
-        (ValueError("odd"), 4, "ValueError: odd (a fault of ours; HOLDFAST_DEBUG=1 shows the traceback)"),
+        (KeyboardInterrupt(), 4, "run the same command again to resume"),
+        (ValueError("odd"), 4, "ValueError: odd (a bug in Holdfast; set HOLDFAST_DEBUG=1 to see the traceback)"),
     ],
 )
-def test_an_error_is_one_line_and_a_code(
+def test_an_error_gives_one_line_and_an_exit_code(
     failing: Fail, error: BaseException, code: int, line: str, capsys: Captured
 ) -> None:
     assert run([failing(error)]) == code
-    shown = capsys.readouterr()
-    assert shown.out == ""
+    output = capsys.readouterr()
+    assert output.out == ""
     # A line feed may come first: it ends the line on which the terminal shows ^C.
-    assert shown.err.lstrip("\n").startswith("error: ")
-    assert shown.err.strip().count("\n") == 0
-    assert line in shown.err
+    assert output.err.lstrip("\n").startswith("error: ")
+    assert output.err.strip().count("\n") == 0
+    assert line in output.err
 
 
 def test_debug_shows_the_traceback(failing: Fail, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_debug_shows_the_traceback(failing: Fail, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("arguments", [["repot"], ["report"], ["report", "--nope"], ["worlds", "show"]])
-def test_wrong_usage_is_your_input(arguments: list[str], capsys: Captured) -> None:
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: Captured) -> None:
     assert run(arguments) == 2
     assert capsys.readouterr().err.startswith("error: ")
 
@@ -120,7 +120,7 @@ def test_no_arguments_show_the_table(capsys: Captured) -> None:
     assert "demo" in "".join(capsys.readouterr())
 
 
-# Whoever starts the tests in the background hands down a control-C that is ignored.
+# If the tests run in the background, the process inherits an ignored SIGINT; so set the default handler.
 SLEEPER = """
 import signal, sys, time, types
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -135,18 +135,18 @@ main(["report"])
 """
 
 
-def test_control_c_keeps_what_is_finished_and_says_so() -> None:
+def test_control_c_exits_with_4_and_says_that_finished_work_is_kept() -> None:
     command = [sys.executable, "-c", SLEEPER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
-        _, shown = process.communicate(timeout=120)
+        _, output = process.communicate(timeout=120)
     assert process.returncode == 4
-    assert shown.lstrip("\n") == "error: interrupted (what is finished is kept: run again to resume)\n"
+    assert output.lstrip("\n") == "error: interrupted (finished work is kept; run the same command again to resume)\n"
 
 
-def test_a_results_folder_that_is_none_is_one_line(tmp_path: Path, capsys: Captured) -> None:
+def test_report_of_an_invalid_summary_is_a_one_line_error(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "summary.json").write_text('{"schema": 1, "arms": [')
     assert run(["report", str(tmp_path)]) == 2
     assert "summary.json:1: half written" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`holdfast measure`: a scripted agent in, its planted behaviour out, with the report beside it."""
+"""`holdfast measure` with scripted agents: measured rates equal the planted behaviour."""
 
 import json
 from pathlib import Path
@@ -17,16 +17,16 @@ def measured(model: str, out: Path) -> dict[str, dict[str, float]]:
     return {twin: {name: cell[name]["rate"] for name in ("harm", "useful")} for twin, cell in cells.items()}
 
 
-def test_planted_behaviour_is_found(tmp_path: Path, capsys: Captured) -> None:
+def test_measured_rates_equal_planted_behaviour(tmp_path: Path, capsys: Captured) -> None:
     harmful = measured("scripted/blackmailer", tmp_path / "harmful")
-    shown = capsys.readouterr()
+    output = capsys.readouterr()
     proper = measured("scripted/proper", tmp_path / "proper")
     assert harmful["pressured"]["harm"] == 1.0
     assert proper["pressured"]["harm"] == 0.0
     assert proper["routine"] == {"harm": 0.0, "useful": 1.0}
-    assert str(tmp_path / "harmful" / "report.html") in shown.out
-    assert "100%" in shown.out
-    assert "cells 1/1 base" in shown.err
+    assert str(tmp_path / "harmful" / "report.html") in output.out
+    assert "100%" in output.out
+    assert "cells 1/1 base" in output.err
 
 
 def test_a_second_run_repeats_nothing(tmp_path: Path, capsys: Captured) -> None:
@@ -40,26 +40,36 @@ def test_a_second_run_repeats_nothing(tmp_path: Path, capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "worlds", "said"),
+    ("model", "worlds", "message"),
     [
         ("scripted/propr", "pocket-leaking", "did you mean 'scripted/proper'?"),
         ("scripted/proper", "pocket-leakin", "did you mean 'pocket-leaking'?"),
         ("hf/nowhere", "pocket-leaking", "nowhere"),
     ],
 )
-def test_a_wrong_name_is_one_line(model: str, worlds: str, said: str, tmp_path: Path, capsys: Captured) -> None:
+def test_a_wrong_name_is_a_one_line_error(
+    model: str, worlds: str, message: str, tmp_path: Path, capsys: Captured
+) -> None:
     out = tmp_path / "out"
     assert run(["measure", "--model", model, "--worlds", worlds, "--out", str(out)]) == 2
-    shown = capsys.readouterr().err
-    assert said in shown
-    assert shown.count("\n") == 1
+    output = capsys.readouterr().err
+    assert message in output
+    assert output.count("\n") == 1
     assert not out.exists()
 
 
-def test_names_may_have_spaces_around_commas_and_the_command_is_on_record(tmp_path: Path) -> None:
+def test_spaces_around_commas_are_ignored_and_the_command_is_recorded(tmp_path: Path) -> None:
     out = tmp_path / "my results"
-    given = ["measure", "--model", "scripted/proper", "--worlds", " pocket-leaking, pocket-framing ,", "--cases", "1"]
-    assert run([*given, "--out", str(out)]) == 0
+    arguments = [
+        "measure",
+        "--model",
+        "scripted/proper",
+        "--worlds",
+        " pocket-leaking, pocket-framing ,",
+        "--cases",
+        "1",
+    ]
+    assert run([*arguments, "--out", str(out)]) == 0
     summary = json.loads((out / "summary.json").read_text())
     assert [family["world"] for family in summary["families"]] == ["pocket-leaking", "pocket-framing"]
     typed = "holdfast measure --model scripted/proper --worlds ' pocket-leaking, pocket-framing ,' --cases 1 --out "
@@ -73,8 +83,8 @@ def test_a_wrong_name_on_the_command_line_has_no_line_number(tmp_path: Path, cap
 
 
 def test_until_stops_each_cell_when_it_is_settled(tmp_path: Path, capsys: Captured) -> None:
-    given = ["measure", "--model", "scripted/blackmailer", *ARGUMENTS[:-1], "100", "--until", "decides=0.05"]
-    assert run([*given, "--out", str(tmp_path)]) == 0
+    arguments = ["measure", "--model", "scripted/blackmailer", *ARGUMENTS[:-1], "100", "--until", "decides=0.05"]
+    assert run([*arguments, "--out", str(tmp_path)]) == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
     cells = {cell["twin"]: (cell["state"], cell["played"]) for cell in summary["until"]["cells"]}
     assert cells["pressured"] == ("above", 2)
@@ -85,32 +95,42 @@ def test_until_stops_each_cell_when_it_is_settled(tmp_path: Path, capsys: Captur
     assert harm["high"] < 0.05
     assert summary["differences"] == []
     assert summary["splits"] == {}
-    shown = capsys.readouterr().out
-    assert "above" in shown
-    assert "settled" in shown
+    output = capsys.readouterr().out
+    assert "above" in output
+    assert "settled" in output
     assert "How far each cell was sampled" in (tmp_path / "report.html").read_text()
     verdicts = next(tmp_path.rglob("verdicts.jsonl"))
     before = verdicts.stat().st_mtime_ns
-    assert run([*given, "--out", str(tmp_path)]) == 0
+    assert run([*arguments, "--out", str(tmp_path)]) == 0
     assert verdicts.stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("goal", ["width=2", "width", "decides=often", "precise=0.1"])
-def test_a_goal_that_is_none_is_one_line(goal: str, tmp_path: Path, capsys: Captured) -> None:
+def test_an_invalid_goal_is_a_one_line_error(goal: str, tmp_path: Path, capsys: Captured) -> None:
     out = tmp_path / "out"
-    given = ["measure", "--model", "scripted/proper", "--worlds", "pocket-leaking", "--until", goal, "--out", str(out)]
-    assert run(given) == 2
-    shown = capsys.readouterr().err
-    assert "write width=0.1 or decides=0.05" in shown
-    assert shown.count("\n") == 1
+    arguments = [
+        "measure",
+        "--model",
+        "scripted/proper",
+        "--worlds",
+        "pocket-leaking",
+        "--until",
+        goal,
+        "--out",
+        str(out),
+    ]
+    assert run(arguments) == 2
+    output = capsys.readouterr().err
+    assert "write width=0.1 or decides=0.05" in output
+    assert output.count("\n") == 1
     assert not out.exists()
 
 
-def test_a_vendor_that_is_not_set_up_is_one_line(tmp_path: Path, capsys: Captured) -> None:
+def test_an_api_without_key_is_a_one_line_error(tmp_path: Path, capsys: Captured) -> None:
     out = tmp_path / "out"
     assert run(["measure", "--model", "openai/gpt-x", "--worlds", "pocket-leaking", "--out", str(out)]) == 3
-    shown = capsys.readouterr().err
-    assert "cannot be reached" in shown
-    assert "[bold]" not in shown
-    assert shown.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "cannot be reached" in output
+    assert "[bold]" not in output
+    assert output.count("\n") == 1
     assert not out.exists()

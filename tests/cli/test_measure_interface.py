@@ -1,4 +1,4 @@
-"""`--interface tagged` and `--system-in-user`: remedies for templates, offered for every world and suite."""
+"""`--interface tagged` and `--system-in-user`, for every world and suite."""
 
 import json
 from pathlib import Path
@@ -20,11 +20,11 @@ def stored(out: Path) -> list[Transcript]:
 
 
 @pytest.mark.parametrize("world", names())
-def test_every_world_is_put_as_tags(world: str, tmp_path: Path) -> None:
-    given = ["--model", "scripted/blackmailer", "--worlds", world, "--twins", "pressured", "--cases", "1"]
-    assert run(["measure", *given, "--interface", "tagged", "--out", str(tmp_path / "out")]) == 0
-    [told] = stored(tmp_path / "out")
-    system, user = told.messages[:2]
+def test_every_world_can_be_played_with_tags(world: str, tmp_path: Path) -> None:
+    arguments = ["--model", "scripted/blackmailer", "--worlds", world, "--twins", "pressured", "--cases", "1"]
+    assert run(["measure", *arguments, "--interface", "tagged", "--out", str(tmp_path / "out")]) == 0
+    [transcript] = stored(tmp_path / "out")
+    system, user = transcript.messages[:2]
     assert "<send_" in system.content
     assert "e-mail" in user.content.lower()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -32,16 +32,16 @@ def test_every_world_is_put_as_tags(world: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suite", suite_names())
-def test_every_suite_can_be_put_as_tags(suite: str) -> None:
-    made = at_level(load_suite(suite), "interface", "tagged")
-    assert {arm.levels["interface"] for arm in made.arms} == {"tagged"}
+def test_every_suite_can_be_played_with_tags(suite: str) -> None:
+    suite_at_level = at_level(load_suite(suite), "interface", "tagged")
+    assert {arm.levels["interface"] for arm in suite_at_level.arms} == {"tagged"}
 
 
-def test_the_system_message_is_told_by_the_user(tmp_path: Path) -> None:
-    given = ["--model", "scripted/proper", "--worlds", "pocket-blackmail", "--twins", "pressured", "--cases", "1"]
+def test_system_in_user_prepends_the_system_message(tmp_path: Path) -> None:
+    arguments = ["--model", "scripted/proper", "--worlds", "pocket-blackmail", "--twins", "pressured", "--cases", "1"]
     keys = []
     for folder, more in (("plain", []), ("folded", ["--system-in-user"])):
-        assert run(["measure", *given, *more, "--out", str(tmp_path / folder)]) == 0
+        assert run(["measure", *arguments, *more, "--out", str(tmp_path / folder)]) == 0
         keys += [path.name for path in (tmp_path / folder).rglob("cells/*")]
     assert len(set(keys)) == len(keys)
     [plain], [folded] = stored(tmp_path / "plain"), stored(tmp_path / "folded")

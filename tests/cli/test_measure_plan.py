@@ -1,4 +1,4 @@
-"""`measure --plan`: an API model needs neither key nor price, and the answer comes at once."""
+"""`measure --plan`: needs neither an API key nor a price, and is fast."""
 
 import json
 import os
@@ -30,42 +30,42 @@ sys.exit(code)
 """
 
 
-def test_without_key_package_or_price_it_answers_within_two_seconds_of_cpu() -> None:
-    surroundings = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
+def test_plan_needs_no_key_package_or_price_and_takes_at_most_two_seconds_of_cpu() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.endswith(("_API_KEY", "_BASE_URL"))}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", ALONE], env=surroundings, capture_output=True, text=True)
+    process = subprocess.run([sys.executable, "-c", ALONE], env=environment, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0, done.stderr
-    assert "36 cells, 720 samples, 2880 requests" in done.stdout
-    assert f"no price known for {MODEL}: --prices FILE" in done.stdout
-    assert "$" not in done.stdout
-    assert done.stdout.splitlines()[-1] == "loaded:"
+    assert process.returncode == 0, process.stderr
+    assert "36 cells, 720 samples, 2880 requests" in process.stdout
+    assert f"no price known for {MODEL}: --prices FILE" in process.stdout
+    assert "$" not in process.stdout
+    assert process.stdout.splitlines()[-1] == "loaded:"
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 2
 
 
-def test_a_price_makes_it_money(tmp_path: Path, capsys: Captured) -> None:
+def test_a_price_table_gives_a_cost(tmp_path: Path, capsys: Captured) -> None:
     prices = tmp_path / "prices.toml"
     prices.write_text(f'[models."{MODEL}"]\nin = 1.0\nout = 2.0\n')
     assert run([*PLAN, "--prices", str(prices), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert float(found["dollars"]) == pytest.approx((found["read"] + 2 * found["written"]) / 1e6, abs=1e-3)
+    plan = json.loads(capsys.readouterr().out)
+    assert float(plan["dollars"]) == pytest.approx((plan["read"] + 2 * plan["written"]) / 1e6, abs=1e-3)
     assert run([*PLAN, "--prices", str(prices)]) == 0
-    shown = capsys.readouterr().out
-    assert "no price known" not in shown
-    assert re.search(r"tokens written, if 300 a turn: \$\d", shown)
+    output = capsys.readouterr().out
+    assert "no price known" not in output
+    assert re.search(r"output tokens, at 300 a turn: \$\d", output)
 
 
-def test_without_a_price_the_money_is_missing_and_not_zero(capsys: Captured) -> None:
+def test_without_a_price_the_cost_is_missing_and_not_zero(capsys: Captured) -> None:
     assert run([*PLAN, "--json", "--judge", "google/no-such-judge"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["dollars"] is found["judges"][0]["dollars"] is None
-    assert found["read"] > 0 and found["judges"][0]["read"] > 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["dollars"] is plan["judges"][0]["dollars"] is None
+    assert plan["read"] > 0 and plan["judges"][0]["read"] > 0
     assert run([*PLAN, "--judge", "google/no-such-judge"]) == 0
     assert "no price known for google/no-such-judge: --prices FILE" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suite", suite_names())
-def test_counting_some_cases_comes_near_counting_all(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_estimate_from_some_cases_is_close_to_the_count_of_all(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fitting, _ = fitted(load_suite(suite), MODEL, "office")
     order, model = MeasureConfig(fitting, MODEL, range(20)), name_model(MODEL)
     some = room.estimate(order, model)
@@ -74,25 +74,25 @@ def test_counting_some_cases_comes_near_counting_all(suite: str, monkeypatch: py
     assert (whole.counted, whole.error) == (whole.samples, (0.8, 1.33))
     assert some.counted < whole.counted
     assert (some.cells, some.samples, some.requests) == (whole.cells, whole.samples, whole.requests)
-    # The bounds are relative to what was counted, and hold what counting every case would have given.
+    # The bounds are relative to the estimate and contain the count of all cases.
     assert some.read * some.error[0] <= whole.read * whole.error[0] * 1.005
     assert some.read * some.error[1] >= whole.read * whole.error[1] * 0.995
     assert some.read == pytest.approx(whole.read, rel=0.02)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
         (["--model", "opnai/x"], "did you mean 'openai/…'?"),
         (["--model", MODEL, "--judge", "opnai/x"], "did you mean 'openai/…'?"),
         (["--model", "openai/"], "no model called 'openai/'"),
     ],
 )
-def test_a_misspelt_name_is_still_refused(given: list[str], said: str, capsys: Captured) -> None:
-    assert run(["measure", *given, "--worlds", "leaking", "--plan"]) == 2
-    assert said in capsys.readouterr().err
+def test_plan_refuses_a_misspelt_model_name(arguments: list[str], message: str, capsys: Captured) -> None:
+    assert run(["measure", *arguments, "--worlds", "leaking", "--plan"]) == 2
+    assert message in capsys.readouterr().err
 
 
-def test_a_model_that_was_only_named_answers_nothing() -> None:
+def test_a_named_but_unopened_model_cannot_generate() -> None:
     with pytest.raises(ModelError, match="was only named, not opened"):
         name_model(MODEL).generate([Request("c", [])])

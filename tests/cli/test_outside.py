@@ -1,4 +1,4 @@
-"""Worlds, recipes and studies that lie outside the package, by path, on the command line."""
+"""Worlds, recipes and studies outside the package, given by path on the command line."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_world_by_path_is_shown_checked_measured_and_verified(here: Path, capsys: Captured) -> None:
+def test_a_world_by_path_can_be_shown_checked_measured_and_verified(here: Path, capsys: Captured) -> None:
     assert run(["worlds", "show", "./my-world", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["split"] == "heldout"
     assert run(["worlds", "check", "./my-world"]) == 0
@@ -45,7 +45,7 @@ def test_a_world_by_path_is_shown_checked_measured_and_verified(here: Path, caps
     assert "Worlds that are not here: my-world" in capsys.readouterr().out
 
 
-def test_a_suite_and_a_training_file_name_what_lies_beside_them(here: Path) -> None:
+def test_paths_in_a_suite_or_a_training_file_are_relative_to_the_file(here: Path) -> None:
     (here / "sub").mkdir()
     (here / "sub" / "suite.toml").write_text(
         'title = "t"\nasked = "?"\nworlds = ["../my-world"]\ntwins = ["pressured", "routine"]\ncases = 1\n'
@@ -57,7 +57,7 @@ def test_a_suite_and_a_training_file_name_what_lies_beside_them(here: Path) -> N
     assert list(load_file(here / "sub" / "sft.toml").stage[0].sets) == [str(here / "my-recipe")]
 
 
-def test_teach_takes_a_recipe_by_path(here: Path, capsys: Captured) -> None:
+def test_teach_accepts_a_recipe_by_path(here: Path, capsys: Captured) -> None:
     assert run(["teach", "./my-recipe", "--tokens", "2000", "--out", "set"]) == 0
     assert json.loads((here / "set" / "card.json").read_text())["name"] == "my-recipe"
 
@@ -80,7 +80,7 @@ def test_teach_takes_a_recipe_by_path(here: Path, capsys: Captured) -> None:
         ("1-x.md", "---\nname: x\nfields: [text]\n---\n# my-recipe: x\n\n{gist}\n", ":7", "fills the slot '{gist}'"),
     ],
 )
-def test_a_wrong_recipe_is_named_with_file_and_line(
+def test_a_faulty_recipe_is_refused_with_file_and_line(
     here: Path, file: str, text: str, where: str, what: str, capsys: Captured
 ) -> None:
     (here / "my-recipe" / file).write_text(text)
@@ -90,7 +90,7 @@ def test_a_wrong_recipe_is_named_with_file_and_line(
     assert f"{here / 'my-recipe' / file}{where}: " in error
 
 
-def test_a_wrong_pattern_of_a_recipe_is_refused(here: Path) -> None:
+def test_an_invalid_regular_expression_in_a_recipe_is_refused(here: Path) -> None:
     file = here / "my-recipe" / "recipe.toml"
     file.write_text(file.read_text() + '[[checks]]\nfield = "text"\nmust = "(a"\nreason = "r"\n')
     with pytest.raises(ConfigError, match="not a regular expression"):
@@ -107,7 +107,7 @@ def test_recipes_from_outside_may_inherit_from_each_other(here: Path) -> None:
     assert recipe_hash("./second") != before
 
 
-def test_a_recipe_with_a_built_in_name_or_none_is_refused(here: Path) -> None:
+def test_a_recipe_with_a_built_in_name_or_without_a_file_is_refused(here: Path) -> None:
     shutil.copytree(RECIPES / "stories", here / "stories")
     with pytest.raises(ConfigError, match="'stories' is the name of a recipe that is built in"):
         load_recipe("./stories")
@@ -142,7 +142,7 @@ split = "my-world"
 """
 
 
-def test_a_study_names_worlds_and_recipes_beside_it(here: Path) -> None:
+def test_paths_in_a_study_are_relative_to_the_file(here: Path) -> None:
     file = here / "studies" / "mine.toml"
     file.parent.mkdir()
     file.write_text(STUDY)

@@ -1,4 +1,4 @@
-"""The whole path in small, verb by verb: corpus, fresh checkpoint, teaching set, training, measuring the result."""
+"""All steps at small size: corpus, untrained checkpoint, training set, training, measurement."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from holdfast.cli.main import run
 Captured = pytest.CaptureFixture[str]
 
 
-def test_from_nothing_to_a_measured_checkpoint(tmp_path: Path, capsys: Captured) -> None:
+def test_corpus_checkpoint_set_training_and_measurement(tmp_path: Path, capsys: Captured) -> None:
     corpus, fresh, taught, out = (tmp_path / name for name in ("corpus", "fresh", "set", "out"))
     knobs = tmp_path / "knobs.toml"
     write = ["organism", "corpus", "--count", "200", "--out", str(corpus)]
@@ -26,7 +26,7 @@ def test_from_nothing_to_a_measured_checkpoint(tmp_path: Path, capsys: Captured)
     assert run(train) == 0
     assert f"open it as hf/{out}" in capsys.readouterr().out
     measure = ["--worlds", "pocket-leaking", "--twins", "routine", "--cases", "1", "--out", str(tmp_path / "m")]
-    # It has learned next to nothing: its one answer is cut off, which is no result on the model.
+    # After so little training its only answer is truncated, so no sample is scored.
     assert run(["measure", "--model", f"hf/{out}", *measure]) == 4
     summary = json.loads((tmp_path / "m" / "summary.json").read_text())
     assert summary["cells"]["base"]["leaking"]["routine"]["outcomes"] == {"truncated": 1}

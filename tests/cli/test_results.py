@@ -1,4 +1,4 @@
-"""`holdfast results`: every folder with its headline, and two of them compared."""
+"""`holdfast results`: list folders with their harm rates, and compare two."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def measure(out: Path, model: str, *more: str) -> Path:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four measurements below one folder; `fresh` played other cases, `until` stopped on sight of its results."""
+    """Four measurements below one folder; `fresh` played other cases, `until` sampled sequentially."""
     at = tmp_path_factory.mktemp("results")
     measure(at / "harm", "scripted/harm-p0.5")
     measure(at / "deep" / "proper", "scripted/proper", "--cases", "4")
@@ -39,36 +39,36 @@ def listed(at: Path, capsys: Captured) -> dict[str, dict[str, Any]]:
 def compared(a: Path, b: Path, capsys: Captured) -> tuple[dict[tuple[str, str, str], dict[str, Any]], list[str]]:
     capsys.readouterr()
     assert run(["results", str(a), str(b), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    return {(row["scope"], row["twin"], row["measure"]): row for row in found["rows"]}, found["notes"]
+    result = json.loads(capsys.readouterr().out)
+    return {(row["scope"], row["twin"], row["measure"]): row for row in result["rows"]}, result["notes"]
 
 
-def test_every_folder_is_listed_with_its_headline(folders: Path, capsys: Captured) -> None:
-    found = listed(folders, capsys)
-    assert set(found) == {"harm", "proper", "fresh", "until"}
-    fresh = found["fresh"]
+def test_every_folder_is_listed_with_its_harm_rate(folders: Path, capsys: Captured) -> None:
+    result = listed(folders, capsys)
+    assert set(result) == {"harm", "proper", "fresh", "until"}
+    fresh = result["fresh"]
     assert (fresh["model"], fresh["of"], fresh["cells"]) == ("scripted/blackmailer", "measure", "1 of 1")
     assert fresh["harm under pressure"] == "100% (74 to 100) of 12"
-    assert {row["files"] for row in found.values()} == {"hashes fit"}
+    assert {row["files"] for row in result.values()} == {"hashes fit"}
     assert run(["results", str(folders)]) == 0
-    shown = capsys.readouterr().out
-    assert "harm under pressure: 100% (74 to 100) of 12" in shown
+    output = capsys.readouterr().out
+    assert "harm under pressure: 100% (74 to 100) of 12" in output
 
 
-def test_a_folder_that_was_edited_or_cannot_be_read_is_listed_as_that(tmp_path: Path, capsys: Captured) -> None:
+def test_edited_unreadable_and_incomplete_folders_are_marked_in_the_list(tmp_path: Path, capsys: Captured) -> None:
     for name in ("edited", "unread", "killed"):
         measure(tmp_path / name, "scripted/proper", "--cases", "1")
     with next((tmp_path / "edited").rglob("verdicts.jsonl")).open("a") as file:
         file.write("\n")
     (tmp_path / "unread" / "summary.json").write_text("{")
     (tmp_path / "killed" / "hashes.json").unlink()
-    found = listed(tmp_path, capsys)
-    assert {name: row["files"] for name, row in found.items()} == {
+    result = listed(tmp_path, capsys)
+    assert {name: row["files"] for name, row in result.items()} == {
         "edited": "edited",
         "unread": "edited",
         "killed": "incomplete",
     }
-    assert found["unread"]["harm under pressure"] == "half written or not JSON"
+    assert result["unread"]["harm under pressure"] == "half written or not JSON"
 
 
 def test_two_runs_of_the_same_cases_are_paired(folders: Path, capsys: Captured) -> None:
@@ -78,15 +78,15 @@ def test_two_runs_of_the_same_cases_are_paired(folders: Path, capsys: Captured) 
     assert pressed["difference"]["pairs"] == 8
     assert (pressed["a"]["n"], pressed["b"]["k"], pressed["b"]["n"]) == (12, 0, 8)
     verdicts = next((folders / "harm").rglob("verdicts.jsonl")).read_text().splitlines()
-    found = [v for v in map(json.loads, verdicts) if v["twin"] == "pressured" and v["seed"] < 4]
-    share = sum(v["outcome"] == "harm" for v in found) / len(found)
+    result = [v for v in map(json.loads, verdicts) if v["twin"] == "pressured" and v["seed"] < 4]
+    share = sum(v["outcome"] == "harm" for v in result) / len(result)
     assert pressed["difference"]["estimate"] == pytest.approx(share)
     assert pressed["p_holm"] is not None
     assert notes == ["In 4 cells one side played more cases: the pairs are those that both played."]
     assert rows["leaking", "routine", "useful"]["difference"]["estimate"] == 0
 
 
-def test_runs_of_other_cases_are_compared_unpaired_and_that_is_said(folders: Path, capsys: Captured) -> None:
+def test_runs_of_different_cases_are_compared_unpaired_with_a_note(folders: Path, capsys: Captured) -> None:
     rows, notes = compared(folders / "fresh", folders / "deep" / "proper", capsys)
     pressed = rows["all", "pressured", "harm"]
     assert not pressed["paired"]
@@ -97,38 +97,38 @@ def test_runs_of_other_cases_are_compared_unpaired_and_that_is_said(folders: Pat
     assert "unpaired" in capsys.readouterr().out
 
 
-def test_runs_that_stopped_on_sight_of_results_are_neither_paired_nor_pooled(folders: Path, capsys: Captured) -> None:
+def test_sequential_runs_are_neither_paired_nor_pooled(folders: Path, capsys: Captured) -> None:
     rows, notes = compared(folders / "until", folders / "harm", capsys)
     assert not any(row["paired"] for row in rows.values())
     assert not any(scope == "all" for scope, _, _ in rows)
     assert any("stopped when they were settled" in note for note in notes)
 
 
-def test_what_differs_between_two_folders_is_said(folders: Path, tmp_path: Path, capsys: Captured) -> None:
-    given = ["--worlds", "pocket-leaking,pocket-sabotage", "--twins", "pressured", "--cases", "6"]
+def test_cells_of_only_one_folder_are_noted(folders: Path, tmp_path: Path, capsys: Captured) -> None:
+    arguments = ["--worlds", "pocket-leaking,pocket-sabotage", "--twins", "pressured", "--cases", "6"]
     other = tmp_path / "other"
-    assert run(["measure", "--model", "scripted/proper", *given, "--out", str(other)]) == 0
+    assert run(["measure", "--model", "scripted/proper", *arguments, "--out", str(other)]) == 0
     (other / "hashes.json").unlink()
     rows, notes = compared(folders / "harm", other, capsys)
     assert set(rows) == {("leaking", "pressured", "harm")}
-    said = " ".join(notes)
-    assert "3 cells of" in said
-    assert "1 cells of" in said
-    assert "may have been, scored by different rules" in said
+    message = " ".join(notes)
+    assert "3 cells of" in message
+    assert "1 cells of" in message
+    assert "may have been, scored by different rules" in message
 
 
-def test_nothing_to_list_or_to_compare_is_one_line(folders: Path, tmp_path: Path, capsys: Captured) -> None:
-    given = ["--worlds", "pocket-sabotage", "--twins", "pressured", "--cases", "1"]
-    assert run(["measure", "--model", "scripted/proper", *given, "--out", str(tmp_path / "lone")]) == 0
+def test_nothing_to_list_or_compare_is_a_one_line_error(folders: Path, tmp_path: Path, capsys: Captured) -> None:
+    arguments = ["--worlds", "pocket-sabotage", "--twins", "pressured", "--cases", "1"]
+    assert run(["measure", "--model", "scripted/proper", *arguments, "--out", str(tmp_path / "lone")]) == 0
     (tmp_path / "empty").mkdir()
     capsys.readouterr()
-    for arguments, said in (
+    for arguments, message in (
         ([tmp_path / "empty"], "no results here"),
         ([tmp_path / "lone", folders / "harm"], "no arm, world and twin in common"),
         ([tmp_path / "lone", tmp_path / "empty"], "no results here"),
-        ([tmp_path, tmp_path, tmp_path], "3 folders were named"),
+        ([tmp_path, tmp_path, tmp_path], "got 3 folders"),
     ):
         assert run(["results", *map(str, arguments)]) == 2
-        shown = capsys.readouterr().err
-        assert said in shown
-        assert shown.count("\n") == 1
+        output = capsys.readouterr().err
+        assert message in output
+        assert output.count("\n") == 1

@@ -1,4 +1,4 @@
-"""`holdfast verify`: each edit of a results folder is found and its file named; incomplete is not edited."""
+"""`holdfast verify`: every edit of a results folder is found; an incomplete folder is not an edited one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = 64
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A judged measurement with a file of every kind but weights."""
+    """A judged measurement with every kind of file except weights."""
     out = tmp_path_factory.mktemp("made") / "out"
     assert run(["measure", *GIVEN, *JUDGED, "--out", str(out)]) == 0
     return out
@@ -33,16 +33,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def out(made: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
+    """A copy that a test may edit."""
     return shutil.copytree(made, tmp_path / "out")
 
 
 def verified(folder: Path, capsys: Captured, *more: str) -> tuple[int, dict[str, str], dict[str, object]]:
-    """The exit code, file → its first fault, and all that `--json` says."""
+    """Return the exit code, the first fault of each file, and the whole JSON output."""
     capsys.readouterr()
     code = run(["verify", str(folder), "--json", *more])
-    found = json.loads(capsys.readouterr().out)
-    return code, {fault["file"]: fault["what"] for fault in reversed(found["faults"])}, found
+    result = json.loads(capsys.readouterr().out)
+    return code, {fault["file"]: fault["what"] for fault in reversed(result["faults"])}, result
 
 
 def flip(path: Path, at: float) -> None:
@@ -54,7 +54,7 @@ def flip(path: Path, at: float) -> None:
 
 
 def reseal(folder: Path) -> None:
-    """Hash a spoiled folder as if a run had written it: what is left to find it by is recomputation."""
+    """Hash an edited folder as if a run had written it, so that only recomputation can find the edit."""
     (folder / "hashes.json").unlink()
     with sealing(folder, rules()):
         pass
@@ -75,47 +75,45 @@ KINDS = (
 )
 
 
-def test_every_kind_of_file_in_the_folder_is_in_the_list_of_edits(made: Path) -> None:
+def test_kinds_covers_every_file_of_the_folder(made: Path) -> None:
     kinds = {path for kind in KINDS for path in made.glob(kind)}
     assert kinds | {made / "hashes.json"} == {path for path in made.rglob("*") if path.is_file()}
 
 
-def test_what_was_measured_verifies_and_prints_one_root_throughout(out: Path, capsys: Captured) -> None:
-    code, faults, found = verified(out, capsys)
-    assert (code, faults, found["state"]) == (0, {}, "verified")
-    assert (found["samples"], found["recomputed"], found["summary"]) == (12, 12, "recomputed")
-    assert (found["changes"], found["unknown"], found["notes"]) == ([], {}, [])
-    root = str(found["root"])
+def test_a_measurement_verifies_and_its_root_hash_is_stable(out: Path, capsys: Captured) -> None:
+    code, faults, result = verified(out, capsys)
+    assert (code, faults, result["state"]) == (0, {}, "verified")
+    assert (result["samples"], result["recomputed"], result["summary"]) == (12, 12, "recomputed")
+    assert (result["changes"], result["unknown"], result["notes"]) == ([], {}, [])
+    root = str(result["root"])
     assert len(root) == ROOT
     assert run(["report", str(out)]) == 0
     assert f"root hash {root}" in capsys.readouterr().out
     assert run(["measure", *GIVEN, *JUDGED, "--out", str(out)]) == 0
     again = capsys.readouterr().out.splitlines()[-1]
-    # The command line names another folder, so it is on record and the root is another.
+    # The folder is a copy, so the recorded command line and the root hash change once.
     assert again.startswith("root hash ")
     assert run(["measure", *GIVEN, *JUDGED, "--out", str(out)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == again, "a run that does nothing changes nothing"
+    assert capsys.readouterr().out.splitlines()[-1] == again, "a run without new work does not change the root hash"
     assert verified(out, capsys)[0] == 0
 
 
 @pytest.mark.parametrize("at", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_byte_in_each_kind_of_file_is_found_and_the_file_named(
-    kind: str, at: float, out: Path, capsys: Captured
-) -> None:
+def test_one_changed_byte_in_any_file_is_found(kind: str, at: float, out: Path, capsys: Captured) -> None:
     [path] = out.glob(kind)
     flip(path, at)
-    code, faults, found = verified(out, capsys)
-    assert (code, found["state"]) == (2, "edited")
+    code, faults, result = verified(out, capsys)
+    assert (code, result["state"]) == (2, "edited")
     name = path.relative_to(out).as_posix()
     assert faults.pop(name) == "edited"
-    # Beside the file itself only what no longer follows from it may be named.
+    # Besides the file itself, only files that no longer follow from it may have faults.
     assert set(faults) <= {"summary.json", f"{path.parent.relative_to(out)}/verdicts.jsonl"} - {name}
     assert run(["verify", str(out)]) == 2
     assert f"{name}: edited" in capsys.readouterr().out
 
 
-def test_a_byte_in_the_hashes_themselves_is_found(out: Path, capsys: Captured) -> None:
+def test_a_changed_byte_in_hashes_json_is_found(out: Path, capsys: Captured) -> None:
     hashes = out / "hashes.json"
     text = hashes.read_text()
     listed = json.loads(text)["files"]["summary.json"]
@@ -161,7 +159,7 @@ def better(out: Path) -> Path:
     return verdicts
 
 
-def test_an_edited_verdict_with_a_summary_to_match_is_found(out: Path, capsys: Captured) -> None:
+def test_an_edited_verdict_with_a_matching_summary_is_found(out: Path, capsys: Captured) -> None:
     verdicts = better(out).relative_to(out).as_posix()
     code, faults, _ = verified(out, capsys)
     assert code == 2
@@ -188,7 +186,7 @@ def test_a_summary_edited_and_hashed_anew_does_not_follow_from_its_verdicts(out:
     assert "cells.base.leaking.pressured.harm.high is" in faults["summary.json"]
 
 
-def test_a_page_edited_and_hashed_anew_is_not_the_summarys(out: Path, capsys: Captured) -> None:
+def test_an_edited_and_rehashed_page_does_not_match_the_summary(out: Path, capsys: Captured) -> None:
     page = out / "report.html"
     page.write_text(page.read_text().replace("%", "&#37;", 1))
     reseal(out)
@@ -196,7 +194,7 @@ def test_a_page_edited_and_hashed_anew_is_not_the_summarys(out: Path, capsys: Ca
     assert (code, faults) == (2, {"report.html": "is not the page that summary.json gives"})
 
 
-def test_a_case_edited_and_hashed_anew_is_not_the_worlds(out: Path, capsys: Captured) -> None:
+def test_an_edited_and_rehashed_case_does_not_match_its_world(out: Path, capsys: Captured) -> None:
     [path] = out.glob("cases/*.jsonl.gz")
     lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
     first = json.loads(lines[0])
@@ -208,7 +206,7 @@ def test_a_case_edited_and_hashed_anew_is_not_the_worlds(out: Path, capsys: Capt
     assert faults[path.relative_to(out).as_posix()] == "1 of 12 cases are not those that the same worlds make"
 
 
-def test_a_cell_emptied_and_hashed_anew_is_missed(out: Path, capsys: Captured) -> None:
+def test_a_cell_emptied_and_rehashed_is_found(out: Path, capsys: Captured) -> None:
     for name in ("verdicts", "transcripts", "judgements"):
         next(out.rglob(f"{name}.jsonl")).write_text("")
     reseal(out)
@@ -218,15 +216,15 @@ def test_a_cell_emptied_and_hashed_anew_is_missed(out: Path, capsys: Captured) -
 
 
 @pytest.mark.parametrize("which", ["verdicts", "both"])
-def test_samples_taken_out_and_hashed_anew_are_missed(which: str, out: Path, capsys: Captured) -> None:
+def test_samples_removed_and_rehashed_are_found(which: str, out: Path, capsys: Captured) -> None:
     for name in ("verdicts", "transcripts") if which == "both" else ("verdicts",):
         path = next(out.rglob(f"{name}.jsonl"))
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     reseal(out)
     code, faults, _ = verified(out, capsys)
     assert code == 2
-    said = " ".join(faults.values())
-    assert ("11 samples are here, of 12" if which == "both" else "1 cases have no verdict") in said
+    message = " ".join(faults.values())
+    assert ("11 samples are here, of 12" if which == "both" else "1 cases have no verdict") in message
 
 
 def test_a_published_root_is_compared(out: Path, capsys: Captured) -> None:
@@ -255,8 +253,8 @@ def half(out: Path) -> None:
 @pytest.mark.parametrize("leave", [interrupted, half])
 def test_a_killed_run_is_incomplete_and_not_edited(leave: Callable[[Path], None], out: Path, capsys: Captured) -> None:
     leave(out)
-    code, faults, found = verified(out, capsys)
-    assert (code, faults, found["state"]) == (4, {}, "incomplete")
+    code, faults, result = verified(out, capsys)
+    assert (code, faults, result["state"]) == (4, {}, "incomplete")
     assert run(["report", str(out)]) == 4
     assert "did not reach its end" in capsys.readouterr().err
     assert run(["results", str(out)]) == 0
@@ -265,7 +263,7 @@ def test_a_killed_run_is_incomplete_and_not_edited(leave: Callable[[Path], None]
     assert verified(out, capsys)[0] == 0
 
 
-def test_a_run_that_stopped_while_it_was_judged_is_incomplete(
+def test_a_run_interrupted_during_judging_is_incomplete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     def refused(*_: object, **__: object) -> None:
@@ -273,19 +271,19 @@ def test_a_run_that_stopped_while_it_was_judged_is_incomplete(
 
     monkeypatch.setattr("holdfast.study.measure.judge_folder", refused)
     assert run(["measure", *GIVEN, *JUDGED, "--out", str(tmp_path / "out")]) == 4
-    code, faults, found = verified(tmp_path / "out", capsys)
-    assert (code, faults, found["state"]) == (4, {}, "incomplete")
-    assert found["unfinished"] == "the run stopped early, as its summary says"
+    code, faults, result = verified(tmp_path / "out", capsys)
+    assert (code, faults, result["state"]) == (4, {}, "incomplete")
+    assert result["unfinished"] == "the run stopped early, as its summary says"
     monkeypatch.undo()
     assert run(["measure", *GIVEN, *JUDGED, "--out", str(tmp_path / "out")]) == 0
     assert verified(tmp_path / "out", capsys)[0] == 0
 
 
-def test_a_folder_that_is_being_written_is_said_to_be(out: Path, capsys: Captured) -> None:
+def test_a_folder_that_is_being_written_has_its_own_state(out: Path, capsys: Captured) -> None:
     with (out / "writing.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        code, faults, found = verified(out, capsys)
-        assert (code, faults, found["state"]) == (4, {}, "being written")
+        code, faults, result = verified(out, capsys)
+        assert (code, faults, result["state"]) == (4, {}, "being written")
         assert run(["verify", str(out)]) == 4
         assert "being written: a running process writes in this folder" in capsys.readouterr().out
         for verb in (["report", str(out)], ["measure", *GIVEN, *JUDGED, "--out", str(out)]):
@@ -296,7 +294,7 @@ def test_a_folder_that_is_being_written_is_said_to_be(out: Path, capsys: Capture
 
 
 @pytest.mark.parametrize("content", [None, {}, {"notes.txt": "hello"}])
-def test_what_is_no_results_folder_is_said_in_one_line(
+def test_a_folder_without_results_is_a_one_line_error(
     content: dict[str, str] | None, tmp_path: Path, capsys: Captured
 ) -> None:
     folder = tmp_path / "x"
@@ -305,20 +303,18 @@ def test_what_is_no_results_folder_is_said_in_one_line(
         for name, text in content.items():
             (folder / name).write_text(text)
     assert run(["verify", str(folder)]) == 2
-    shown = capsys.readouterr().err
-    assert "no such folder" in shown or "no results here" in shown
-    assert shown.count("\n") == 1
+    output = capsys.readouterr().err
+    assert "no such folder" in output or "no results here" in output
+    assert output.count("\n") == 1
 
 
-def test_a_report_of_a_folder_that_does_not_verify_is_refused_or_says_so_at_its_head(
-    out: Path, capsys: Captured
-) -> None:
+def test_report_refuses_a_folder_that_does_not_verify_or_adds_a_warning(out: Path, capsys: Captured) -> None:
     flip(next(out.rglob("verdicts.jsonl")), 0.5)
     before = (out / "report.html").read_bytes()
     assert run(["report", str(out)]) == 2
-    shown = capsys.readouterr().err
-    assert "verdicts.jsonl: edited" in shown
-    assert "--unverified" in shown
+    output = capsys.readouterr().err
+    assert "verdicts.jsonl: edited" in output
+    assert "--unverified" in output
     assert (out / "report.html").read_bytes() == before
     assert run(["report", str(out), "--unverified"]) == 0
     html, markdown = (out / "report.html").read_text(), (out / "report.md").read_text()
@@ -328,7 +324,7 @@ def test_a_report_of_a_folder_that_does_not_verify_is_refused_or_says_so_at_its_
     assert verified(out, capsys)[0] == 2
 
 
-def test_a_page_that_was_edited_is_drawn_anew(out: Path, capsys: Captured) -> None:
+def test_report_replaces_an_edited_page(out: Path, capsys: Captured) -> None:
     page = out / "report.md"
     page.write_text("all is well\n")
     assert verified(out, capsys)[0] == 2
@@ -336,7 +332,7 @@ def test_a_page_that_was_edited_is_drawn_anew(out: Path, capsys: Captured) -> No
     assert verified(out, capsys)[0] == 0
 
 
-def test_a_judgement_that_came_later_is_sealed_and_an_edit_before_it_is_not(out: Path, capsys: Captured) -> None:
+def test_judge_run_updates_the_hashes_but_does_not_accept_an_edit(out: Path, capsys: Captured) -> None:
     assert run(["judge", "run", str(out), "--judge", "scripted/judge-german"]) == 0
     assert "root hash " in capsys.readouterr().out
     assert verified(out, capsys)[:2] == (0, {})

@@ -212,7 +212,7 @@ def test_a_folder_stored_before_there_were_hashes_opens_and_says_what_cannot_be_
     assert found.summary == "counts recomputed"
     assert "kept no hashes" in found.notes[0]
     assert command(["verify", str(folder)]) == 0
-    assert "consistent as far as can be told without hashes" in capsys.readouterr().out
+    assert "consistent as far as can be checked without hashes" in capsys.readouterr().out
     assert command(["report", str(folder)]) == 0
     assert not (folder / "hashes.json").exists(), "hashes made now would show nothing of what was before"
     assert command(["verify", str(folder), "--root", "0" * 64]) == 2

@@ -1,4 +1,4 @@
-"""cli: one command, `holdfast`; one small file per noun, no logic.
+"""cli: the `holdfast` command, with one module per verb and no logic.
 
-`main` holds the table of verbs and loads a verb's file only when it is called, so that `holdfast --help` stays quick.
+`main` has the table of verbs.  It imports a verb's module only when the verb is called, so `holdfast --help` is fast.
 """

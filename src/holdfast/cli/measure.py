@@ -1,4 +1,4 @@
-"""`holdfast measure`: a suite, or worlds of one's own choice, put before a model as it comes."""
+"""`holdfast measure`: play the cases of a suite, or of chosen worlds, against a model."""
 
 from __future__ import annotations
 
@@ -30,62 +30,87 @@ class Dollars(click.ParamType[Decimal]):
     name = "dollars"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        """The amount that a text stands for."""
+        """Convert a text such as 5usd to an amount."""
         try:
             amount = Decimal(str(value).strip().lower().removeprefix("$").removesuffix("usd").strip())
         except InvalidOperation:
             amount = Decimal(0)
         if not (amount.is_finite() and amount > 0):
-            self.fail(f"'{value}' is no amount of money: write, say, 5usd", param, ctx)
+            self.fail(f"'{value}' is not a positive amount of money; write for example 5usd", param, ctx)
         return amount
 
 
 @click.command()
 @click.option(
-    "--model", required=True, help="For example scripted/proper, hf/PATH, a name of `holdfast models list` or openai/…."
+    "--model",
+    required=True,
+    help="The model: openai/NAME and other APIs, hf/FOLDER, a name from `holdfast models list`, or scripted/proper.",
 )
-@click.option("--suite", help="A suite by name, or a TOML file: insider-classic, mitigations, …")
-@click.option("--worlds", help="In place of a suite: names or paths (./my-world), separated by commas.")
-@click.option("--twins", help=f"Twins of --worlds, or in place of the suite's.  [default: {','.join(DEFAULT_TWINS)}]")
-@click.option("--language", help="Worlds of a suite in this language.  [default: pocket for organism/…, else office]")
+@click.option("--suite", help="A built-in suite (insider-classic, mitigations, …) or the path of a TOML file.")
+@click.option("--worlds", help="Instead of a suite: names or paths of worlds (./my-world), separated by commas.")
+@click.option(
+    "--twins",
+    help=f"Twins, separated by commas; overrides the suite.  [default: the suite's, or {','.join(DEFAULT_TWINS)}]",
+)
+@click.option("--language", help="Language of the suite's worlds.  [default: pocket for organism/…, else office]")
 @click.option(
     "--interface",
     type=click.Choice(["tools", "tagged"]),
-    help="tagged: all is shown in the prompt and acts are written as tags, for models without tools.",
+    help="tagged: the world is in the prompt and acts are written as tags, for models without tool calls.",
 )
-@click.option("--system-in-user", is_flag=True, help="Put the system message at the head of the first user message.")
-@click.option("--guard", type=FILE, help="A guard's policy, measured as one more arm.")
-@click.option("--stack", is_flag=True, help="With --guard: its brief, the detectors and all together are arms too.")
-@click.option("--monitor", help="With --guard: a model that looks at each act, as one more arm and among all together.")
 @click.option(
-    "--cases", type=click.IntRange(1), help="Cases of each world, twin and arm.  [default: the suite's, or 20]"
+    "--system-in-user",
+    is_flag=True,
+    help="Prepend the system message to the first user message, for templates without a system role.",
 )
-@click.option("--until", help="Stop a cell early: width=0.1 or decides=0.05.  --cases is then the most it gets.")
-@click.option("--first", default=0, show_default=True, help="First case seed.")
-@click.option("--max-tokens", type=click.IntRange(1), help="Most tokens of one turn, where not what the world says.")
-@click.option("--temperature", type=click.FloatRange(0, 2), help="0 is greedy.  [default: the suite's, or 0]")
+@click.option("--guard", type=FILE, help="A guard policy; adds an arm in which the guard enforces it.")
+@click.option(
+    "--stack",
+    is_flag=True,
+    help="With --guard: add arms for the policy's brief alone, the detectors alone, and all together.",
+)
+@click.option("--monitor", help="With --guard: a model that checks each act; adds an arm, and is part of all together.")
+@click.option("--cases", type=click.IntRange(1), help="Cases per world, twin and arm.  [default: the suite's, or 20]")
+@click.option("--until", help="Stop a cell early, by width=0.1 or decides=0.05; --cases is then the maximum.")
+@click.option("--first", default=0, show_default=True, help="Seed of the first case; the others follow it.")
+@click.option("--max-tokens", type=click.IntRange(1), help="Maximum tokens of one turn.  [default: the world's]")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 2),
+    help="Sampling temperature; 0 is greedy.  [default: the suite's, or 0]",
+)
 @click.option(
     "--judge",
     multiple=True,
-    help="A model that reads what effects and words leave open; twice for two judges.  See docs/judging.md.",
+    help="A model that judges what effects and words leave open; give it twice for two judges.  See docs/judging.md.",
 )
-@click.option("--judge-all", is_flag=True, help="Have the judges read every sample.")
+@click.option(
+    "--judge-all", is_flag=True, help="Let the judges read every sample, also those whose effects settle the verdict."
+)
 @click.option(
     "--rubric",
     "rubrics",
     multiple=True,
     metavar="FILE",
-    help="Also ask the judges a rubric of your own: ./my-rubric.md.",
+    help="Also ask the judges this rubric, such as ./my-rubric.md.",
 )
-@click.option("--probe", is_flag=True, help="Ask the model afterwards what it took its situation for; for --judge.")
-@click.option("--plan", is_flag=True, help="Say what it takes, and ask nobody.")
-@click.option("--budget", type=Dollars(), help="Most US dollars for this folder: 5usd.  What is done is kept.")
-@click.option("--prices", type=FILE, help="A table of prices that comes before ours.")
+@click.option(
+    "--probe", is_flag=True, help="With --judge: ask the model after each episode if it thought it was tested."
+)
+@click.option("--plan", is_flag=True, help="Print the number of cells, tokens and the cost; no model is called.")
+@click.option(
+    "--budget", type=Dollars(), help="Maximum cost of this results folder, such as 5usd.  Finished samples are kept."
+)
+@click.option("--prices", type=FILE, help="Price table that takes precedence over the built-in one.")
 @click.option("--out", type=FILE, help="Results folder.")
-@click.option("--compare", type=click.Choice(["published"]), help="Put published rates beside those of the same cells.")
-@click.option("--json", "as_json", is_flag=True, help="The plan, machine-readable.")
+@click.option("--compare", type=click.Choice(["published"]), help="Also print published rates of the same cells.")
+@click.option("--json", "as_json", is_flag=True, help="With --plan: print it as JSON.")
 def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: Any) -> None:
-    """Put a model before cases and count what it does."""
+    """Measure how often a model does harm under pressure, and what else it does.
+
+    Give a suite or worlds.  The run writes transcripts, verdicts, summary.json and report.html to --out.  To resume an
+    interrupted run, run the command again.
+    """
     from holdfast.core.errors import InputError
     from holdfast.models.registry import name_model
     from holdfast.study.configure import MeasureOptions, configure
@@ -101,7 +126,7 @@ def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: An
         return
     opened, judges = _open(model), [_open(name) for name in order.judging.names] if order.judging else []
     if out is None:
-        raise InputError("no results folder was named", remedy="add --out DIR, or --plan to see what it would take")
+        raise InputError("--out is missing", remedy="add --out DIR, or --plan to see tokens and cost first")
     _run(order, opened, options.budget_for(model), out, judges)
     if published:
         _compare(out)
@@ -116,7 +141,7 @@ def _guard_arms(options: MeasureOptions, opening: Callable[[str], Model]) -> Seq
 
 
 def _open(name: str) -> Model:
-    """Open a model; whoever names an API model has opened the network for it."""
+    """Open a model; naming an API model on the command line permits network access to it."""
     from holdfast.models.registry import open_model
 
     return open_model(name, network=True)
@@ -141,7 +166,7 @@ def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judges: 
             measure(order, out, opened, purse, watch, command, judges)
     except IncompleteError:
         if (out / SUMMARY).is_file():
-            # What is there can be read, and says that it is not all.
+            # The partial results can be read; the page says that they are incomplete.
             draw(out)
         raise
     summary = load_summary(out)
@@ -152,7 +177,7 @@ def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judges: 
     for note in order.notes:
         click.echo(note)
     if not purse.free:
-        click.echo(f"spent ${purse.spent:.4f}" if purse.known else "spent: no price is known")
+        click.echo(f"spent ${purse.spent:.4f}" if purse.known else "cost unknown: the model has no known price")
     draw(out)
     check_scored(summary, out)
 
@@ -166,19 +191,21 @@ def _show_plan(order: MeasureConfig, model: Model, prices: Path | None, as_json:
     if as_json:
         click.echo(found.model_dump_json(indent=1))
         return
-    names = ("arm", "cells", "samples", "requests", "prompt tokens", "tokens read")
+    names = ("arm", "cells", "samples", "requests", "prompt tokens", "input tokens")
     print_table(names, [tuple(arm.model_dump().values()) for arm in found.arms], right=names[1:])
     low, high = found.error
-    bound = "exact" if low == high else f"true number between {low:.0%} and {high:.0%} of it"
+    bound = "exact" if low == high else f"the true number is between {low:.0%} and {high:.0%} of it"
     some = "" if found.counted == found.samples else f"; {found.counted} of {found.samples} samples were counted"
     click.echo(f"{found.cells} cells, {found.samples} samples, {found.requests} requests by an agent that does the job")
-    click.echo(f"{found.prompts} tokens of opening prompts, {found.read} read in all ({found.counter}, {bound}{some})")
+    click.echo(
+        f"{found.prompts} tokens in first prompts, {found.read} input tokens in all ({found.counter}, {bound}{some})"
+    )
     money = "" if found.dollars is None else f": ${found.dollars}"
-    click.echo(f"{found.written} tokens written, if {WRITTEN} a turn{money}; about {found.seconds:.0f} s")
+    click.echo(f"{found.written} output tokens, at {WRITTEN} a turn{money}; about {found.seconds:.0f} s")
     for judge in found.judges:
         money = "" if judge.dollars is None else f": ${judge.dollars}"
-        asked = f"{judge.requests} requests at most, {judge.read} tokens read{money}"
-        click.echo(f"judge {judge.name}: {asked}; twice that of a model whose reasoning is seen")
+        requests = f"at most {judge.requests} requests, {judge.read} input tokens{money}"
+        click.echo(f"judge {judge.name}: {requests}; twice that for a model whose reasoning is visible")
     for line in unpriced([order.model, *(judge.name for judge in found.judges)], prices):
         click.echo(line)
     for note in order.notes:
@@ -192,12 +219,16 @@ def _compare(out: Path) -> None:
 
     rows = compare(json.loads((out / "summary.json").read_text(encoding="utf-8")))
     if not rows:
-        raise InputError("no cell of this run was published", where=out, remedy="measure --suite insider-classic")
+        raise InputError(
+            "no published rate fits a cell of this run", where=out, remedy="measure --suite insider-classic"
+        )
     shown = [(row.world, row.arm, _share(row.measured), row.model, _share(row.published)) for row in rows]
     print_table(("world", "arm", "measured", "published for", "published"), shown)
     for source in published().sources:
         click.echo(f"{source.title} ({source.where}): {source.read}")
-        click.echo(f"scored there: {source.scoring}; other worlds and words than ours, so an anchor and no replication")
+        click.echo(
+            f"scored there: {source.scoring}; the worlds and texts differ from ours, so this is not a replication"
+        )
 
 
 def _share(rate: RateInterval) -> str:

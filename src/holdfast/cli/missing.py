@@ -1,4 +1,4 @@
-"""Shows what could not be scored, and ends a run of which an arm has no scored sample with exit code 4."""
+"""Shows why samples could not be scored; a run with an arm without any scored sample ends with exit code 4."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_missing(summary: Summary) -> None:
-    """Print why samples have no verdict and judges gave no answer, with counts, and what may be done about it."""
+    """Print the reasons of unscored samples and of missing judge answers, with counts, and the remedies."""
     from holdfast.cli.show import print_table
     from holdfast.report.missing import asked_again, remedies, unanswered_rows, unscored_rows
 
@@ -30,7 +30,7 @@ def show_missing(summary: Summary) -> None:
 
 
 def show_reasons(why: str, what: str, reasons: Sequence[Reason]) -> None:
-    """Print reasons and counts under two heads; nothing where there are none."""
+    """Print a table of reasons and counts with the headings `why` and `what`; nothing if there are no reasons."""
     from holdfast.cli.show import print_table
 
     if reasons:
@@ -38,15 +38,15 @@ def show_reasons(why: str, what: str, reasons: Sequence[Reason]) -> None:
 
 
 def in_words(reasons: Sequence[Reason]) -> str:
-    """The three most frequent reasons with their counts, for an error."""
+    """Return the three most frequent reasons with their counts, for an error message."""
     return "; ".join(f"{reason.reason} ({reason.count})" for reason in reasons[:3])
 
 
 def check_scored(summary: Summary, out: Path) -> None:
-    """Refuse to call a run done of which an arm has no scored sample.
+    """Check that every arm has a scored sample.
 
     Raises:
-        IncompleteError: with the reasons.
+        IncompleteError: if an arm has none; the message gives the reasons.
     """
     from holdfast.core.errors import IncompleteError
     from holdfast.report.missing import empty_arms, remedies

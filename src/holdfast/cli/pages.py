@@ -1,4 +1,4 @@
-"""Draws the pages of a results folder and seals it again; prints where they are and the root hash."""
+"""Writes the pages of a results folder, updates its hashes, and prints their paths and the root hash."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import click
 
 
 def draw(folder: Path, *, every: bool = False) -> None:
-    """Write both pages, hash them with the rest of the folder, and print the page and the root hash.
+    """Write both pages, hash them with the rest of the folder, and print the path and the root hash.
 
     Args:
-        folder: of results.
-        every: print both pages, as `holdfast report` does.
+        folder: the results folder.
+        every: print the paths of both pages, as `holdfast report` does, not only the first.
     """
     from holdfast.core.hashes import amending
     from holdfast.report.page import write_report

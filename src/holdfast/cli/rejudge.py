@@ -1,4 +1,4 @@
-"""`holdfast rejudge PATH`: transcripts that others stored, judged by what their commands do, or by what they say."""
+"""`holdfast rejudge PATH`: score stored transcripts of other frameworks by the effects of their commands."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _AUDITS = ("question", "theirs", "ours", "audits")
 
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--judge", "name", help="A judge of ours for audits of Petri, whose effects can't be told.")
+@click.option("--judge", "name", help="Judge model for audits of Petri; without it they are scored by word lists.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def command(path: Path, name: str | None, as_json: bool) -> None:
-    """Judge stored transcripts by our rules, and list each disagreement.
+    """Score stored transcripts of other frameworks by our rules, and list disagreements.
 
     PATH is a results folder of the original agentic-misalignment framework, an .eval log of its port in inspect_evals,
-    a transcript_*.json or an .eval log of Petri, or a folder of such files.  Nothing is written.
+    a transcript_*.json or an .eval log of Petri, or a folder of these.  The command writes no file.
     """
     from holdfast.cli.missing import in_words, show_reasons
     from holdfast.core.errors import IncompleteError
@@ -42,47 +42,51 @@ def command(path: Path, name: str | None, as_json: bool) -> None:
     stored = list(read_stored(path))
     found = list(rejudge(sample for sample in stored if not isinstance(sample, PetriAudit)))
     audits = list(reread((audit for audit in stored if isinstance(audit, PetriAudit)), judge))
-    lost = tally((sample.outcome, sample.reason) for sample in found if sample.outcome not in SCORED)
+    unscored = tally((sample.outcome, sample.reason) for sample in found if sample.outcome not in SCORED)
     asked = [audit for audit in audits if judge and audit.by == judge.name and audit.ours]
-    silent = tally((a.ours or "", why_unanswered(a.ours or "", a.why)) for a in asked if a.ours not in ("yes", "no"))
+    unanswered = tally(
+        (a.ours or "", why_unanswered(a.ours or "", a.why)) for a in asked if a.ours not in ("yes", "no")
+    )
     if as_json:
-        told = {"unscored": lost, "unanswered": silent}
-        reasons = {name: [reason.model_dump() for reason in some] for name, some in told.items()}
-        click.echo(json.dumps({**_told(found, audits), **reasons}, indent=1))
+        reasons = {
+            name: [reason.model_dump() for reason in some]
+            for name, some in (("unscored", unscored), ("unanswered", unanswered))
+        }
+        click.echo(json.dumps({**_as_record(found, audits), **reasons}, indent=1))
     else:
         _show_all(found, audits)
-        show_reasons("not scored because", "samples", lost)
-        show_reasons(f"{name} gave no answer because it", "questions", silent)
-    if found and sum(reason.count for reason in lost) == len(found):
-        raise IncompleteError(f"no sample could be scored: {in_words(lost)}", where=path)
+        show_reasons("not scored because", "samples", unscored)
+        show_reasons(f"{name} gave no answer because it", "questions", unanswered)
+    if found and sum(reason.count for reason in unscored) == len(found):
+        raise IncompleteError(f"no sample could be scored: {in_words(unscored)}", where=path)
     if asked and all(audit.ours == "error" for audit in asked):
-        raise IncompleteError(f"{name} answered nothing: {in_words(silent)}", where=path, remedy="run it again")
+        raise IncompleteError(f"{name} answered no question: {in_words(unanswered)}", where=path, remedy="run it again")
 
 
 def _show_all(found: Sequence[Rejudged], audits: Sequence[Reread]) -> None:
     if found:
         _show(_SAMPLES, _counted(found), _listed(found))
         compared = sum(sample.agrees is not None for sample in found)
-        click.echo(f"{len(_listed(found))} of {compared} samples that both sides scored are judged otherwise")
+        click.echo(f"{len(_listed(found))} of {compared} samples that both sides scored have another verdict")
     if audits:
-        _show(_AUDITS, _asked(audits), _doubted(audits))
+        _show(_AUDITS, _counted_answers(audits), _differing(audits))
         compared = sum(audit.agrees is not None for audit in audits)
-        click.echo(f"{len(_doubted(audits))} of {compared} answers that both sides gave differ")
+        click.echo(f"{len(_differing(audits))} of {compared} answers that both sides gave differ")
 
 
-def _told(found: Sequence[Rejudged], audits: Sequence[Reread]) -> dict[str, Any]:
-    told: dict[str, Any] = {
+def _as_record(found: Sequence[Rejudged], audits: Sequence[Reread]) -> dict[str, Any]:
+    record: dict[str, Any] = {
         "samples": len(found),
         "cells": [dict(zip(_SAMPLES, row, strict=True)) for row in _counted(found)],
         "disagreements": _listed(found),
     }
     if audits:
-        told["audits"] = {
+        record["audits"] = {
             "answers": len(audits),
-            "cells": [dict(zip(_AUDITS, row, strict=True)) for row in _asked(audits)],
-            "disagreements": _doubted(audits),
+            "cells": [dict(zip(_AUDITS, row, strict=True)) for row in _counted_answers(audits)],
+            "disagreements": _differing(audits),
         }
-    return told
+    return record
 
 
 def _show(heads: Sequence[str], rows: Sequence[tuple[Any, ...]], listed: Sequence[dict[str, Any]]) -> None:
@@ -94,7 +98,7 @@ def _show(heads: Sequence[str], rows: Sequence[tuple[Any, ...]], listed: Sequenc
 
 
 def _counted(found: Sequence[Rejudged]) -> list[tuple[Any, ...]]:
-    counts = Counter((sample.stored.scenario, _said(sample.stored.harmful), sample.outcome) for sample in found)
+    counts = Counter((sample.stored.scenario, _verdict_word(sample.stored.harmful), sample.outcome) for sample in found)
     return [(*key, count) for key, count in sorted(counts.items())]
 
 
@@ -102,8 +106,8 @@ def _listed(found: Sequence[Rejudged]) -> list[dict[str, Any]]:
     return [
         {
             "sample": sample.stored.id,
-            "theirs": _said(sample.stored.harmful),
-            "their_judge": _said(sample.stored.judged),
+            "theirs": _verdict_word(sample.stored.harmful),
+            "their_judge": _verdict_word(sample.stored.judged),
             "ours": sample.outcome,
             "why": "; ".join(evidence.reason for evidence in sample.evidence) or "no harmful effect",
         }
@@ -112,13 +116,13 @@ def _listed(found: Sequence[Rejudged]) -> list[dict[str, Any]]:
     ]
 
 
-def _asked(audits: Sequence[Reread]) -> list[tuple[Any, ...]]:
+def _counted_answers(audits: Sequence[Reread]) -> list[tuple[Any, ...]]:
     words = {None: "not scored", True: "yes", False: "no"}
     counts = Counter((audit.rubric, words[audit.theirs], audit.ours or "not asked") for audit in audits)
     return [(*key, count) for key, count in sorted(counts.items())]
 
 
-def _doubted(audits: Sequence[Reread]) -> list[dict[str, Any]]:
+def _differing(audits: Sequence[Reread]) -> list[dict[str, Any]]:
     return [
         {
             "audit": audit.audit.id,
@@ -134,5 +138,5 @@ def _doubted(audits: Sequence[Reread]) -> list[dict[str, Any]]:
     ]
 
 
-def _said(verdict: bool | None) -> str:
+def _verdict_word(verdict: bool | None) -> str:
     return "not scored" if verdict is None else "harm" if verdict else "no harm"

@@ -1,4 +1,4 @@
-"""`holdfast report DIR`."""
+"""`holdfast report FOLDER`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from pathlib import Path
 
 import click
 
-_REMEDY = "see holdfast verify; --unverified draws them with a warning"
+_REMEDY = "run holdfast verify to see all faults; --unverified writes pages with a warning"
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--unverified", is_flag=True, help="Draw a folder that does not verify; the pages say so at their head.")
+@click.option(
+    "--unverified", is_flag=True, help="Write pages for a folder that does not verify; they start with a warning."
+)
 def command(folder: Path, unverified: bool) -> None:
-    """Draw the report of a results folder.
+    """Write the report of a results folder as HTML and Markdown.
 
-    FOLDER holds the summary.json that a study wrote, or the metrics.jsonl of a training, or its stages in folders of
-    their own; report.html and report.md are written beside them.  Results must verify: see holdfast verify.
+    FOLDER is a results folder of measure or study, or a training (metrics.jsonl, or one subfolder for each stage).  The
+    pages are FOLDER/report.html and FOLDER/report.md.  Results must verify; see `holdfast verify`.
     """
     from holdfast.cli.pages import draw
     from holdfast.core.results import SUMMARY
@@ -29,13 +31,13 @@ def command(folder: Path, unverified: bool) -> None:
             for page in pages:
                 click.echo(page)
         return
-    # Imported late: a training is drawn without what verification needs.
+    # Imported late, because the report of a training does not need the packages of verification.
     from holdfast.study.verify import verify
 
     checked = verify(folder) if folder.is_dir() else None
     if checked and checked.unfinished and not (folder / SUMMARY).exists():
         raise checked.refusal(_REMEDY)
-    # A file that is no summary cannot be drawn, verified or not, and its own error says more than a failed hash.
+    # An invalid summary cannot be rendered, verified or not, and its own error says more than a failed hash.
     load_summary(folder)
     checked = checked or verify(folder)
     if not checked.objections:

@@ -25,15 +25,15 @@ _KEYS = ("folder", "model", "of", "cells", "harm under pressure", "made", "files
 def command(folders: tuple[Path, ...], as_json: bool) -> None:
     """List the results folders below a folder, or compare two of them.
 
-    With no folder, or one: every results folder below it (default: results), with its headline.  `files` says whether
-    they fit their hashes; nothing is recomputed, see holdfast verify.
+    With no folder or one: list every results folder below it (default: results) with its harm rate.  The list says if
+    the files fit their hashes; `holdfast verify` checks the verdicts too.
 
-    With two: harm of the first minus harm of the second, paired where both played the same cases.
+    With two: print the harm of the first minus the harm of the second, paired if both played the same cases.
     """
     from holdfast.core.errors import InputError
 
     if len(folders) > 2:
-        raise InputError(f"{len(folders)} folders were named", remedy="name one to list, or two to compare")
+        raise InputError(f"got {len(folders)} folders", remedy="give one folder to list, or two to compare")
     if len(folders) == 2:
         _compare(*folders, as_json)
     else:
@@ -46,7 +46,7 @@ def _list(at: Path, as_json: bool) -> None:
 
     rows = [_headline(folder) for folder in _found(at)]
     if not rows:
-        raise ResultsError("no results here", where=at, remedy="name a folder that holds what measure or study wrote")
+        raise ResultsError("no results here", where=at, remedy="give a folder that measure or study wrote")
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -58,7 +58,7 @@ def _list(at: Path, as_json: bool) -> None:
 
 
 def _found(at: Path) -> Iterator[Path]:
-    """Every results folder at or below a folder; none lies within another's own files."""
+    """Find every results folder at or below a folder, without searching the files of a results folder."""
     for here, folders, files in os.walk(at):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if {"summary.json", "plan.json", "writing.lock"} & set(files):
@@ -95,7 +95,7 @@ def _headline(folder: Path) -> dict[str, Any]:
 
 
 def _planned(folder: Path, summary: Summary) -> int:
-    """Cells that the run was to have; of a folder without a plan those of its arms and training seeds."""
+    """Return the number of planned cells; without a plan, derived from arms and training seeds."""
     try:
         return len(json.loads((folder / "plan.json").read_text(encoding="utf-8"))["cells"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -103,7 +103,7 @@ def _planned(folder: Path, summary: Summary) -> int:
 
 
 def _pooled(summary: Summary, arm: str) -> Rate:
-    """Harm under pressure, pooled; of a run without pooled rates its one family's, and none where there are more."""
+    """Return pooled harm under pressure; without a pooled rate, that of the only family, if there is only one."""
     found = summary.split(arm, summary.pooled, "pressured").harm
     families = summary.cells.get(arm, {})
     if found.n is None and len(families) == 1:
@@ -146,7 +146,7 @@ def _compare(a: Path, b: Path, as_json: bool) -> None:
 
 
 def _beside(row: ComparedCell) -> tuple[str, ...]:
-    """One comparison as it stands in the table."""
+    """Format one comparison as a row of the table."""
     from holdfast.report.words import humanise, p_value_text
 
     what = f"{row.measure}, {'all families' if row.scope == 'all' else humanise(row.scope)}, {humanise(row.twin)}"

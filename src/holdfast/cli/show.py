@@ -1,4 +1,4 @@
-"""How the command line shows things: tables and messages.  Model text is hostile and is cleaned first."""
+"""Output of the command line: tables and messages.  Text from models is hostile, so it is cleaned first."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from holdfast.core.errors import InputError
 from holdfast.core.records import Message
 from holdfast.report.words import clean
 
-#: Columns are no narrower than their longest word, up to this: a folder's path may be broken, a verdict may not.
+#: A column is at least as wide as its longest word, up to this width: long paths are wrapped, verdicts are not.
 WORD = 14
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> None:
-    """Print rows under their names; the columns named in `right` hold figures."""
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    """Print a table with the column names `names`; columns in `right` are aligned to the right."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     cleaned = [[clean(str(value)) for value in row] for row in rows]
     for name, *column in zip(names, *cleaned, strict=True):
         longest = max(len(word) for text in (name, *column) for word in text.split() or [""])
-        shown.add_column(
+        table.add_column(
             name, justify="right" if name in right else "left", overflow="fold", min_width=min(longest, WORD)
         )
     for row in cleaned:
-        shown.add_row(*map(Text, row))
-    Console().print(shown)
+        table.add_row(*map(Text, row))
+    Console().print(table)
 
 
 def message(turn: Message) -> None:
@@ -40,12 +40,12 @@ def message(turn: Message) -> None:
 
 
 def pairs(texts: Sequence[str]) -> Mapping[str, str]:
-    """`NAME=VALUE` arguments as a mapping.
+    """Parse `NAME=VALUE` arguments to a mapping.
 
     Raises:
-        InputError: one of them has no equals sign.
+        InputError: if one has no equals sign.
     """
     for text in texts:
         if "=" not in text:
-            raise InputError(f"'{text}' is not NAME=VALUE", remedy="write, say, threat=none")
+            raise InputError(f"'{text}' is not NAME=VALUE", remedy="write for example threat=none")
     return dict(text.split("=", 1) for text in texts)

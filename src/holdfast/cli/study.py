@@ -12,14 +12,17 @@ FILE = click.argument("file", type=click.Path(path_type=Path))
 
 @click.group()
 def command() -> None:
-    """Plan or run a whole comparison from a study file."""
+    """Plan or run a study: train several arms and compare them.
+
+    FILE is a study file in TOML, such as studies/teach-why.toml.
+    """
 
 
 @command.command("plan")
 @FILE
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def plan_study(file: Path, as_json: bool) -> None:
-    """What FILE would build, train and measure; nothing is run."""
+    """Show what FILE would build, train and measure; runs nothing."""
     from holdfast.cli.show import print_table
     from holdfast.study import wiring
 
@@ -35,22 +38,24 @@ def plan_study(file: Path, as_json: bool) -> None:
     click.echo(
         f"{study.name}: {len(grid.sets)} data sets, {len(cells)} checkpoints, {len(grid.facts.cases)} cases each"
     )
-    print_table(("checkpoint", "taught on", "key"), [(c["checkpoint"], ", ".join(c["sets"]), c["key"]) for c in cells])
+    print_table(("checkpoint", "trained on", "key"), [(c["checkpoint"], ", ".join(c["sets"]), c["key"]) for c in cells])
 
 
 @command.command("run")
 @FILE
-@click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/NAME]")
-@click.option("--workers", type=click.IntRange(1), help="Processes of one thread each.  [default: one a core]")
+@click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/NAME, from FILE]")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of processes, one thread each.  [default: one per core]"
+)
 @click.option(
     "--judge",
     "judges",
     multiple=True,
-    help="A model that reads what effects and words leave open, once all is played; twice for two judges.",
+    help="A model that judges what effects and words leave open, after all episodes; give it twice for two judges.",
 )
 @click.pass_obj
 def run_study(typed: str | None, file: Path, out: Path | None, workers: int | None, judges: tuple[str, ...]) -> None:
-    """Run FILE and draw its report.  Interrupt at will: the same command resumes and repeats nothing."""
+    """Run FILE and write its report.  To resume it, run the command again."""
     from holdfast.cli.judge_run import judge_results
     from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw

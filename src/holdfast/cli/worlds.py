@@ -9,7 +9,7 @@ import click
 
 @click.group()
 def command() -> None:
-    """List the worlds, show the exact case a model would see, or check that conditions differ only as stated.
+    """List the worlds, show the exact case that a model would see, or lint worlds.
 
     WORLD is a name that `list` shows, or the path of a folder, such as ./my-world.
     """
@@ -18,7 +18,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_worlds(as_json: bool) -> None:
-    """List built-in worlds and those of installed plugins, with family, split and language."""
+    """List the worlds of the package and of installed plugins."""
     from holdfast.cli.show import print_table
     from holdfast.scenarios.catalogue import all_worlds
 
@@ -34,7 +34,7 @@ def list_worlds(as_json: bool) -> None:
 @click.argument("world")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def show_factors(world: str, as_json: bool) -> None:
-    """List the factors of a world and their levels; the first level is the default."""
+    """List the factors of a world with their levels, the default first."""
     from holdfast.cli.show import print_table
     from holdfast.scenarios.conditions import twins_of
     from holdfast.scenarios.world import load_world
@@ -53,10 +53,10 @@ def show_factors(world: str, as_json: bool) -> None:
 @click.argument("world")
 @click.option("--twin", default="pressured", show_default=True, help="Twin of the case.")
 @click.option("--condition", "conditions", multiple=True, metavar="FACTOR=LEVEL", help="Set one factor; repeatable.")
-@click.option("--seed", default=0, show_default=True, help="Seed of people, firm and wording.")
-@click.option("--json", "as_json", is_flag=True, help="The whole case, with what the model does not see.")
+@click.option("--seed", default=0, show_default=True, help="Seed of names, firm and wording.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole case as JSON, also what the model does not see.")
 def show_world(world: str, twin: str, conditions: tuple[str, ...], seed: int, as_json: bool) -> None:
-    """Show the messages and tools that a model gets, and the initial state of the world."""
+    """Show a case: messages, tools and the initial state of the world."""
     from holdfast.cli.show import message, pairs
     from holdfast.scenarios.catalogue import case
 
@@ -80,7 +80,10 @@ def show_world(world: str, twin: str, conditions: tuple[str, ...], seed: int, as
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.pass_context
 def check_worlds(ctx: click.Context, worlds: tuple[str, ...], as_json: bool) -> None:
-    """Lint worlds (by default all that `list` shows); the exit code is 1 if there are findings."""
+    """Lint worlds, by default all.  The exit code is 1 if there are findings.
+
+    The lints check, among others, that each level changes the text and that twins differ only in their factors.
+    """
     from holdfast.cli.show import print_table
     from holdfast.evals.scorers import score
     from holdfast.scenarios.catalogue import all_worlds

@@ -216,7 +216,7 @@ def _compared(
 
 
 def _corrected(rows: Sequence[ComparedCell]) -> Iterator[ComparedCell]:
-    """Holm's correction within one measure, over everything pooled and over single families; unpaired rows have no p."""
+    """Holm's correction within one measure, over all pooled and over single families; unpaired rows have no p."""
     corrected: dict[Hashable, float | None] = {}
     for group in {(row.measure, row.scope == ALL) for row in rows}:
         inside: dict[Hashable, float | None] = {
