@@ -37,7 +37,7 @@ def test_plan_needs_no_key_package_or_price_and_takes_at_most_two_seconds_of_cpu
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert process.returncode == 0, process.stderr
     assert "36 cells, 720 samples, 2880 requests" in process.stdout
-    assert f"no price known for {MODEL}: --prices FILE" in process.stdout
+    assert f"no price is known for {MODEL}: add --prices FILE" in process.stdout
     assert "$" not in process.stdout
     assert process.stdout.splitlines()[-1] == "loaded:"
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 2
@@ -51,7 +51,7 @@ def test_a_price_table_gives_a_cost(tmp_path: Path, capsys: Captured) -> None:
     assert float(plan["dollars"]) == pytest.approx((plan["read"] + 2 * plan["written"]) / 1e6, abs=1e-3)
     assert run([*PLAN, "--prices", str(prices)]) == 0
     output = capsys.readouterr().out
-    assert "no price known" not in output
+    assert "no price is known" not in output
     assert re.search(r"output tokens, at 300 a turn: \$\d", output)
 
 
@@ -61,7 +61,7 @@ def test_without_a_price_the_cost_is_missing_and_not_zero(capsys: Captured) -> N
     assert plan["dollars"] is plan["judges"][0]["dollars"] is None
     assert plan["read"] > 0 and plan["judges"][0]["read"] > 0
     assert run([*PLAN, "--judge", "google/no-such-judge"]) == 0
-    assert "no price known for google/no-such-judge: --prices FILE" in capsys.readouterr().out
+    assert "no price is known for google/no-such-judge: add --prices FILE" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suite", suite_names())

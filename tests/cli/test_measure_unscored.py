@@ -72,8 +72,8 @@ def test_a_server_that_is_not_there_is_exit_4_and_the_reason_soon(
     ("reply", "expected"),
     [
         (MISSING, "404 from URL: no such route"),
-        ((200, "text/html", b"<html><script>alert(1)</script>"), "that holds no completion"),
-        (as_json(200, {"error": "no model is loaded"}), "that holds no completion"),
+        ((200, "text/html", b"<html><script>alert(1)</script>"), "that contains no completion"),
+        (as_json(200, {"error": "no model is loaded"}), "that contains no completion"),
         ((200, "application/json", b""), "that is not JSON"),
         (None, "Server disconnected without sending a response"),
     ],

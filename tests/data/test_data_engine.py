@@ -58,8 +58,8 @@ class FaultyTeacher:
         raise AssertionError("a model with 'ask' must not be called in batches")
 
 
-def broken(error: str, again: float | None = None) -> Output:
-    return Output(Message(role="assistant"), "error", error=error, again=again)
+def broken(error: str, retry_after: float | None = None) -> Output:
+    return Output(Message(role="assistant"), "error", error=error, retry_after=retry_after)
 
 
 def answer(text: str) -> Output:
@@ -294,7 +294,7 @@ def test_the_request_limit_adapts_to_an_endpoint_of_capacity_four(tokenizer: Pat
                 await asyncio.sleep(0.002)
                 if self.out > 4:
                     self.away += 1
-                    return broken("RateLimitError: slow down", again=0.0)
+                    return broken("RateLimitError: slow down", retry_after=0.0)
                 return AUTHOR.generate([request])[0]
             finally:
                 self.out -= 1
@@ -314,7 +314,7 @@ def test_the_request_limit_adapts_to_an_endpoint_of_capacity_four(tokenizer: Pat
 
 
 def test_a_request_fails_after_its_retries_and_reports_their_number() -> None:
-    teacher = FaultyTeacher(lambda r, n: broken("busy", again=0.0))
+    teacher = FaultyTeacher(lambda r, n: broken("busy", retry_after=0.0))
     output = asyncio.run(Pool([teacher], QUICK).ask(Request("a", (Message(role="user", content="x"),))))
     assert output.error == "busy (asked 3 times)" and teacher.asked["a"] == 3
 
@@ -330,7 +330,7 @@ def test_requests_per_minute_are_limited() -> None:
 
 
 def test_requests_go_to_the_endpoint_that_answers(tokenizer: Path, tmp_path: Path) -> None:
-    dead = FaultyTeacher(lambda r, n: broken("connection refused", again=0.0))
+    dead = FaultyTeacher(lambda r, n: broken("connection refused", retry_after=0.0))
     alive = FaultyTeacher()
     limits = RunLimits(RateLimits(pause=0.001, tries=12))
     card = teach(request_for(tokenizer), Roles((dead, alive)), tmp_path, limits=limits)
@@ -340,7 +340,7 @@ def test_requests_go_to_the_endpoint_that_answers(tokenizer: Path, tmp_path: Pat
 
 def test_a_request_rejected_by_one_endpoint_goes_to_another_at_once() -> None:
     dead, alive = (
-        FaultyTeacher(lambda r, n: broken("the node is gone", again=0.0)),
+        FaultyTeacher(lambda r, n: broken("the node is gone", retry_after=0.0)),
         FaultyTeacher(lambda r, n: answer("here")),
     )
     pool = Pool([dead, alive], RateLimits(pause=60, start=1))
@@ -434,13 +434,13 @@ def test_few_more_items_are_started_than_used(tokenizer: Path, tmp_path: Path) -
 
 def test_a_cap_is_enforced_and_includes_the_cost_of_earlier_runs(tokenizer: Path, tmp_path: Path) -> None:
     limits = RunLimits(cap=Decimal(60), prices=prices(tmp_path))
-    with pytest.raises(IncompleteError, match=r"the cap of \$60 is reached"):
+    with pytest.raises(IncompleteError, match=r"the budget of \$60 is reached"):
         teach(request_for(tokenizer, 100_000), Roles((FaultyTeacher(),)), tmp_path / "set", limits=limits)
     rows = [row for f in (tmp_path / "set" / "answers").glob("*") for row in responses_of(tmp_path / "set", f.stem)]
     spent = sum(Decimal(row.tokens[0]) / 1000 + Decimal(row.tokens[1]) / 500 for row in rows)
     assert 30 < spent <= 60
     idle = FaultyTeacher()
-    with pytest.raises(IncompleteError, match="cap"):
+    with pytest.raises(IncompleteError, match="budget"):
         teach(request_for(tokenizer, 100_000), Roles((idle,)), tmp_path / "set", limits=limits)
     assert sum(idle.asked.values()) < len(rows) / 4
 

@@ -97,7 +97,7 @@ def test_the_retry_after_header_is_used() -> None:
     with serving(AUTHOR, 1.0) as server:
         server.only, server.wait = "429", 7
         output = asyncio.run(asked())
-    assert output.finish == "error" and output.again == 7
+    assert output.finish == "error" and output.retry_after == 7
     assert (output.error or "").startswith("429 from http://127.0.0.1:")
     assert server.counts.total() == 1
 
@@ -166,5 +166,5 @@ def test_a_run_stopped_within_a_batch_resumes_without_duplicates(tokenizer: Path
 
 
 def test_a_model_without_a_batch_api_is_rejected_for_batches() -> None:
-    with serving(AUTHOR), pytest.raises(ModelError, match="has no batch interface"):
+    with serving(AUTHOR), pytest.raises(ModelError, match="supports no batch API"):
         opened().use_batches()

@@ -108,7 +108,7 @@ def test_a_plan_without_a_price_gives_tokens_and_says_how_to_give_one(capfd: pyt
     assert run(given) == 0
     errors = capfd.readouterr().out
     assert "tokens in, " in errors and "$" not in errors
-    assert "no price known for openai/gpt-none: --prices FILE" in errors
+    assert "no price is known for openai/gpt-none: add --prices FILE" in errors
     assert run([*given, "--json"]) == 0
     plan = json.loads(capfd.readouterr().out)
     assert plan["dollars"] is plan["dollars_per_record"] is None

@@ -110,7 +110,7 @@ def test_the_budget_stops_before_it_is_exceeded_and_a_higher_one_goes_on(tmp_pat
 
     with serving(Stubborn("scripted/blackmailer", cases)) as server:
         server.price = 40  # tokens of each answer: 0.04 dollars, of the 0.128 held back for it
-        with pytest.raises(IncompleteError, match=r"the cap of \$1 is reached"):
+        with pytest.raises(IncompleteError, match=r"the budget of \$1 is reached"):
             run("1")
         [first] = RunFolder(out).read(SPENDING, Spent)
         assert Decimal("0.5") < first.dollars <= 1
@@ -143,7 +143,7 @@ def test_a_judge_pays_from_the_same_purse_and_keeps_what_it_paid_for(tmp_path: P
 
     with serving(open_model("scripted/judge")) as server:
         server.price = 200  # tokens of each answer: 0.20 dollars, of the 4.096 held back for it
-        with pytest.raises(IncompleteError, match=r"the cap of \$5 is reached"):
+        with pytest.raises(IncompleteError, match=r"the budget of \$5 is reached"):
             run("5")
         [first] = RunFolder(out).read(SPENDING, Spent)
         answered = server.counts.total()

@@ -139,7 +139,7 @@ def test_redacted_thoughts_give_their_summary() -> None:
 
 
 def test_the_network_is_shut_unless_opened() -> None:
-    with pytest.raises(ModelError, match="over the network, which is shut"):
+    with pytest.raises(ModelError, match="needs network access, which is not allowed"):
         open_model("openai/some-model")
 
 

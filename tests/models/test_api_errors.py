@@ -43,14 +43,19 @@ def asked(patience: float = 60.0, name: str = NAME) -> Output:
         ((500, "text/html", b"<html>" + b"x" * 99999), "500 from URL: a page in HTML", True, True),
         (
             (200, "text/html", b"<html>log"),
-            "an answer from BASE that holds no completion: '<html>",
+            "an answer from BASE that contains no completion: '<html>",
             True,
             True,
         ),
         ((200, "application/json", b"<html>"), "an answer from BASE that is not JSON", True, True),
         ((200, "application/json", b""), "an answer from BASE that is not JSON", True, True),
-        (as_json(200, {"error": "no model"}), "an answer from BASE that holds no completion: TypeError", False, False),
-        (as_json(200, NO_MESSAGE), "an answer from BASE that holds no completion: AttributeError", False, False),
+        (
+            as_json(200, {"error": "no model"}),
+            "an answer from BASE that contains no completion: TypeError",
+            False,
+            False,
+        ),
+        (as_json(200, NO_MESSAGE), "an answer from BASE that contains no completion: AttributeError", False, False),
         (None, "no connection to URL: Server disconnected without sending a response", True, True),
     ],
 )
@@ -61,7 +66,7 @@ def test_what_a_server_did_is_said(reply: object, said: str, again: bool, down: 
     wanted = said.replace("URL", f"{base}/chat/completions").replace("BASE", base)
     assert (output.error or "").startswith(wanted), output.error
     assert "\n" not in (output.error or "") and len(output.error or "") < 500
-    assert (output.again is not None, output.down) == (again, down)
+    assert (output.retry_after is not None, output.down) == (again, down)
 
 
 def test_a_port_where_nobody_listens_and_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:

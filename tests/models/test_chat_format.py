@@ -18,7 +18,7 @@ def test_calls_thoughts_and_words_are_told_apart() -> None:
 def test_thoughts_may_be_opened_by_the_prompt_or_cut_off() -> None:
     assert parse_turn(f"hm.</think>{CALL}") == Message(role="assistant", reasoning="hm.", tool_calls=(SENT,))
     cut = parse_turn(f"<think>hm. {CALL}")
-    assert (cut.content, cut.tool_calls, cut.unread) == ("", (), "a call stands in a thought that is never closed")
+    assert (cut.content, cut.tool_calls, cut.unread) == ("", (), "there is a call in reasoning that is never closed")
     assert parse_turn("<think>hm.") == Message(role="assistant", reasoning="hm.")
     assert parse_turn(f"<think>{CALL}</think>done.").tool_calls == ()
 

@@ -114,13 +114,13 @@ def test_a_file_without_a_template_gets_one_in_the_marks_of_its_vocabulary(tmp_p
     model = opened(tmp_path / "tiny.gguf", Made(template=None))
     text = model.tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tools=[TOOL], tokenize=False)
     assert "send_mail" in text and text.endswith("<|im_start|>user\nHi<|im_end|>\n")
-    assert "the file brings none" in _card(model).template
+    assert "the file has no chat template" in _card(model).template
 
 
 def test_a_template_in_other_marks_is_kept_and_the_card_says_what_it_lacks(tmp_path: Path) -> None:
     own = "{% for message in messages %}<|user|>{{ message['content'] }}{% endfor %}"
     model = opened(tmp_path / "tiny.gguf", Made(template=own))
-    assert model.tokenizer.chat_template == own and "does not tell of tools" in _card(model).template
+    assert model.tokenizer.chat_template == own and "does not render tools" in _card(model).template
 
 
 def test_a_file_is_converted_once_and_known_by_its_content(tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_a_gguf_file_can_be_trained_and_costs_nothing(tmp_path: Path) -> None:
     ("made", "said"),
     [
         (Made(architecture="rwkv9"), "architecture 'rwkv9'"),
-        (Made(rule="brand-new"), "the rule 'brand-new'"),
+        (Made(rule="brand-new"), "splitting rule 'brand-new'"),
         (Made(left_out=["blk.1.ffn_up.weight"]), "without model.layers.1.mlp.up_proj.weight"),
-        (Made(added={"rope_freqs.weight": [1.0] * 8}), "the file holds"),
+        (Made(added={"rope_freqs.weight": [1.0] * 8}), "the file has"),
         (Made(keys={"split.count": 3}), "one part of a split GGUF file"),
     ],
 )
@@ -165,7 +165,7 @@ def test_half_a_file_is_refused(share: float, tmp_path: Path) -> None:
     whole = write_gguf(tmp_path / "whole.gguf").read_bytes()
     half = tmp_path / "half.gguf"
     half.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ModelError, match="not a whole GGUF file"):
+    with pytest.raises(ModelError, match="not a complete GGUF file"):
         open_model(f"gguf/{half}")
     assert in_cache() == []
 

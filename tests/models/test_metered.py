@@ -9,7 +9,7 @@ from holdfast.core.errors import ModelError
 from holdfast.core.records import Message
 from holdfast.models.base import Output, Request
 from holdfast.models.budget import Budget
-from holdfast.models.metered import Payer
+from holdfast.models.metered import MeteredModel
 from holdfast.models.pool import RateLimits
 
 
@@ -22,7 +22,7 @@ class Breaking:
         self._asked = 0
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        raise AssertionError("asked one by one")
+        raise AssertionError("generate must not be called")
 
     async def ask(self, request: Request) -> Output:
         self._asked += 1
@@ -33,13 +33,13 @@ class Breaking:
         return Output(Message(role="assistant", content="fine."), "stop", tokens=(0, 1))
 
 
-def test_what_was_held_for_a_request_that_broke_is_free_for_the_next(tmp_path: Path) -> None:
+def test_the_reservation_of_a_failed_request_is_released(tmp_path: Path) -> None:
     prices = tmp_path / "prices.toml"
     prices.write_text('[models."dear/model"]\nin = 0.0\nout = 1000000.0\n')
     purse = Budget({"dear/model"}, Decimal(10), prices, batch=False)  # room for one answer of ten tokens at a time
     requests = [Request(f"c{i}", [Message(role="user", content="?")], max_tokens=10) for i in range(2)]
     with asyncio.Runner() as runner:
-        payer = Payer(Breaking(), purse, RateLimits(), runner)
+        payer = MeteredModel(Breaking(), purse, RateLimits(), runner)
 
         async def both() -> list[Output | BaseException]:
             async with asyncio.timeout(5):

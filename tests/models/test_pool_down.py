@@ -14,8 +14,8 @@ from holdfast.models.pool import Pool, RateLimits
 FAST = RateLimits(pause=0.0)
 REQUEST = Request("c", (Message(role="user", content="x"),))
 GOOD = Output(Message(role="assistant", content="fine"))
-DOWN = Output(Message(role="assistant"), "error", error="no connection to http://x", again=0.0, down=True)
-BUSY = Output(Message(role="assistant"), "error", error="429 from http://x", again=0.0)
+DOWN = Output(Message(role="assistant"), "error", error="no connection to http://x", retry_after=0.0, down=True)
+BUSY = Output(Message(role="assistant"), "error", error="429 from http://x", retry_after=0.0)
 
 
 class Server:

@@ -62,7 +62,7 @@ def test_what_a_template_drops_is_named_with_the_remedy_and_the_remedy_helps(nam
 
 
 def test_thoughts_that_would_be_read_as_an_answer_stop_a_run() -> None:
-    with pytest.raises(ModelError, match=r"reasoning: .*read as an answer \(put a chat_template"):
+    with pytest.raises(ModelError, match=r"reasoning: .*parsed as an answer \(add a chat_template"):
         require_round_trip(Behind(families()[MUSE]), system=True, tools=True)
 
 
@@ -85,7 +85,7 @@ def test_a_template_that_raises_is_named(broken: str) -> None:
 def test_a_template_whose_calls_cannot_be_read_back_is_refused() -> None:
     odd = families()["Qwen-Qwen2.5-7B-Instruct"].replace("<tool_call>", "<act>").replace("</tool_call>", "</act>")
     odd = odd.replace('{"name": "', "do ")
-    with pytest.raises(ModelError, match=r"a tool call: as the template writes it, it cannot be read back"):
+    with pytest.raises(ModelError, match=r"a tool call: the form that the template writes cannot be parsed back"):
         require_round_trip(Behind(odd), system=True, tools=True)
 
 
@@ -159,7 +159,7 @@ READS = {
 def test_a_response_template_of_the_tokenizer_reads_a_format_that_nobody_else_writes() -> None:
     model = Behind(ODD)
     assert model.template.formats == ()
-    with pytest.raises(ModelError, match="cannot be read back"):
+    with pytest.raises(ModelError, match="cannot be parsed back"):
         require_round_trip(model, system=True, tools=True)
     model.template.tokenizer.response_template = READS  # type: ignore[attr-defined]
     require_round_trip(model, system=True, tools=True)

@@ -22,7 +22,7 @@ from holdfast.models.registry import open_model
 _CONCURRENCY = 1024
 #: Seconds without an answer after which Ray is asked whether the node is alive.
 _LIVENESS = 5.0
-_GONE = Output(Message(role="assistant"), "error", error="the node is gone", again=0.0)
+_GONE = Output(Message(role="assistant"), "error", error="the node is gone", retry_after=0.0)
 
 
 class RemoteModel:

@@ -1,9 +1,9 @@
-"""Any model that Inspect reaches, behind our `Model` protocol; and the translation between our messages and Inspect's.
+"""API models through Inspect, with our `Model` protocol; translation between our messages and Inspect's.
 
     open_model("openai/gpt-…", network=True)
 
-Keys and addresses are Inspect's own environment variables.  What a provider needs back in later turns (signatures of
-thoughts, ids of parts) is remembered for each episode and given back with its own turn.
+API keys and base URLs come from Inspect's environment variables.  Some providers require data of earlier turns (such
+as signatures of reasoning, or ids of parts), so each turn is stored in its original form and sent back unchanged.
 """
 
 from __future__ import annotations
@@ -44,57 +44,57 @@ from holdfast.models.formats.values import argument_texts
 from holdfast.models.pool import Pool, RateLimits
 from holdfast.models.registry import api_identity
 
-#: Inspect's reasons to stop → ours; a reason not listed is a plain stop.
+#: Inspect's stop reason → ours; any other reason is `stop`.
 FINISH: Mapping[str, Finish] = {"max_tokens": "length", "model_length": "length", "content_filter": "refused"}
-#: Providers whose client tries again by itself, unseen: tries are counted in one place, and it is not there.
+#: Providers whose client retries by itself; we switch that off, because `Pool` retries and counts the attempts.
 _RETRYING = ("openai", "openai-api", "anthropic")
-#: Providers with a batch interface that Inspect speaks; it asks the others one by one and does not say so.
+#: Providers whose batch API Inspect supports; for others it silently sends single requests.
 BATCHING = ("anthropic", "google", "openai", "together")
-#: Where a message of Inspect's keeps why it could not be read; no provider sends the metadata of messages.
+#: Key in the metadata of an Inspect message for `Message.unread`; metadata is not sent to providers.
 _UNREAD = "holdfast:unread"
-#: HTTP statuses by which a server that works asks to wait.
+#: HTTP statuses with which a working server asks the client to wait.
 _BUSY = (429, 503, 529)
 _REMEMBERED = 4096
 _MANY = 4096
 
 
 def open_named(name: str) -> ApiModel:
-    """Open a model by Inspect's name for it, such as `openai/…` or `vllm/…`.
+    """Open a model by its Inspect name, such as `openai/…` or `vllm/…`.
 
     Raises:
-        ModelError: Inspect knows no such model.
-        PrerequisiteError: the provider's package or key is missing.
+        ModelError: if Inspect does not know the model.
+        PrerequisiteError: if the provider's package or API key is missing.
     """
     own: dict[str, Any] = {"max_retries": 0} if name.partition("/")[0] in _RETRYING else {}
     try:
-        # A client belongs to the loop it was first used in, so none is shared.
+        # A client is bound to the event loop of its first use, so it must not be shared (memoized).
         return ApiModel(get_model(name, memoize=False, **own), name)
     except ValueError as error:
         raise ModelError(f"no model called '{name}'", remedy=first_line(error)) from None
-    except Exception as error:  # Inspect says what is missing in an error of its own
-        said = plain(error)
-        command = re.search(r"pip install .*", said)
-        what = f"'{name}' cannot be reached: {said.splitlines()[0].removesuffix(' Install with:')}"
-        remedy = command[0] if command else "install the provider's package and set its key"
+    except Exception as error:  # Inspect raises its own kind of error for a missing package or key
+        message = plain(error)
+        command = re.search(r"pip install .*", message)
+        what = f"'{name}' cannot be reached: {message.splitlines()[0].removesuffix(' Install with:')}"
+        remedy = command[0] if command else "install the provider's package and set its API key"
         raise PrerequisiteError(what, remedy=remedy) from None
 
 
 class ApiModel:
-    """An Inspect model behind the `Model` protocol."""
+    """An Inspect model with the `Model` protocol."""
 
     def __init__(self, model: InspectModel, name: str) -> None:
         self.name = name
         self.identity = api_identity(name)
         self._model = model
-        #: seconds after which an answer that was asked for with `ask` counts as lost
+        #: Timeout of `ask` in seconds.
         self.patience = 600.0
         self._batch: bool | BatchConfig = False
         self._pool = Pool([self], RateLimits(at_once=32))
-        self._said: OrderedDict[tuple[str, int, int], ChatMessageAssistant] = OrderedDict()
+        self._sent_turns: OrderedDict[tuple[str, int, int], ChatMessageAssistant] = OrderedDict()
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One turn for each request, many at a time; what the provider refuses is an `error` finish."""
-        # Connections belong to the loop that opened them, and each call has a loop of its own.
+        """Return one turn for each request; requests run concurrently, and a failed one has finish `error`."""
+        # Each call has its own event loop, and connections are bound to the loop that opened them.
         return asyncio.run(self._gather(requests))
 
     async def _gather(self, requests: Sequence[Request]) -> list[Output]:
@@ -104,55 +104,60 @@ class ApiModel:
             await self.aclose()
 
     def use_batches(self, config: bool | BatchConfig = True) -> None:
-        """Let `ask` go through the provider's batch interface: half the price at many, and up to a day.
+        """Send requests through the provider's batch API: often half the price, and up to a day.
 
-        What is in a batch when the process ends is paid for and lost: Inspect takes up no batch of another process.
+        If the process ends, requests in an open batch are charged and lost: Inspect cannot resume a batch.
 
         Raises:
-            ModelError: the provider has none.
+            ModelError: if Inspect supports no batch API for the provider.
         """
         if self.name.partition("/")[0] not in BATCHING:
-            remedy = f"these have one: {', '.join(BATCHING)}"
-            raise ModelError(f"'{self.name}' has no batch interface that Inspect speaks", remedy=remedy)
+            remedy = f"leave out --batch, or use one of {', '.join(BATCHING)}"
+            raise ModelError(f"Inspect supports no batch API for '{self.name}'", remedy=remedy)
         self._batch = config
 
     async def ask(self, request: Request) -> Output:
-        """One turn, asked for once: whoever calls this counts the tries and how many requests are out at a time."""
-        # In a batch the provider holds the request for hours, and only Inspect can tell when to try again.
+        """Request one turn, without retries; the caller limits concurrency and retries."""
+        # A batch takes hours, so there is no timeout, and only Inspect can retry within it.
         if self._batch:
             return await self._ask(request, GenerateConfig(batch=self._batch))
         return await self._ask(request, GenerateConfig(max_retries=0, max_connections=_MANY), self.patience)
 
     async def aclose(self) -> None:
-        """Close the connections, in the loop that opened them; another loop may open its own."""
+        """Close the connections in the event loop that opened them; another loop can then open its own."""
         await self._model.api.aclose()
         self._model.api.initialize()
 
     async def _ask(self, request: Request, own: GenerateConfig, patience: float | None = None) -> Output:
-        said = {
-            i: raw for i in range(len(request.messages)) if (raw := self._said.get((request.case, request.seed, i)))
+        originals = {
+            i: raw
+            for i in range(len(request.messages))
+            if (raw := self._sent_turns.get((request.case, request.seed, i)))
         }
         config = own.merge(
             GenerateConfig(max_tokens=request.max_tokens, temperature=request.temperature, seed=request.seed)
         )
         try:
-            messages, tools = inspect_messages(request.messages, said), tool_infos(request.tools)
+            messages, tools = inspect_messages(request.messages, originals), tool_infos(request.tools)
             async with asyncio.timeout(patience):
                 output = await self._model.generate(messages, tools, config=config)
             answer = from_output(output, request.tools)
-        except Exception as raised:  # each provider raises its own kinds
+        except Exception as raised:  # each provider has its own exception types
             why = explain(raised, str(getattr(self._model.api, "base_url", None) or ""))
-            again = self._again(next(causes(raised)))
-            down = again is not None and status(raised) not in _BUSY
-            return Output(Message(role="assistant"), "error", error=why, again=again, down=down)
+            wait = self._retry_after(next(causes(raised)))
+            down = wait is not None and status(raised) not in _BUSY
+            return Output(Message(role="assistant"), "error", error=why, retry_after=wait, down=down)
         if output.choices:
-            self._said[request.case, request.seed, len(request.messages)] = sendable(output.message)
-        while len(self._said) > _REMEMBERED:
-            self._said.popitem(last=False)
+            self._sent_turns[request.case, request.seed, len(request.messages)] = sendable(output.message)
+        while len(self._sent_turns) > _REMEMBERED:
+            self._sent_turns.popitem(last=False)
         return answer
 
-    def _again(self, error: BaseException) -> float | None:
-        """Seconds to wait where an error passes: Inspect says so, or the answer was late or not whole; else None."""
+    def _retry_after(self, error: BaseException) -> float | None:
+        """Return the seconds to wait before a retry; None if the error is permanent.
+
+        Timeouts and incomplete answers are always retried; Inspect decides for other errors.
+        """
         if isinstance(error, (TimeoutError, JSONDecodeError)):
             return 0.0
         verdict = self._model.api.should_retry(error) if isinstance(error, Exception) else None
@@ -163,10 +168,10 @@ class ApiModel:
 
 
 def inspect_messages(
-    messages: Sequence[Message], said: Mapping[int, ChatMessageAssistant] | None = None
+    messages: Sequence[Message], originals: Mapping[int, ChatMessageAssistant] | None = None
 ) -> list[ChatMessage]:
-    """Our messages as Inspect's; `said` gives, by position, turns as their model wrote them."""
-    return [_chat_message(message, (said or {}).get(i)) for i, message in enumerate(messages)]
+    """Convert our messages to Inspect's; `originals` maps positions to assistant turns in their original form."""
+    return [_chat_message(message, (originals or {}).get(i)) for i, message in enumerate(messages)]
 
 
 def _chat_message(message: Message, raw: ChatMessageAssistant | None) -> ChatMessage:
@@ -187,22 +192,22 @@ def _chat_message(message: Message, raw: ChatMessageAssistant | None) -> ChatMes
     return ChatMessageAssistant(content=content, tool_calls=calls or None, metadata=metadata)
 
 
-def sendable(said: ChatMessageAssistant) -> ChatMessageAssistant:
-    """A turn as its model wrote it, with lone surrogates written out: no client could send them back."""
+def sendable(turn: ChatMessageAssistant) -> ChatMessageAssistant:
+    """Escape lone surrogates in a turn, because no client can send them."""
     try:
-        said.model_dump_json()
+        turn.model_dump_json()
     except ValueError:
-        return ChatMessageAssistant.model_validate(storable_tree(said.model_dump()))
-    return said
+        return ChatMessageAssistant.model_validate(storable_tree(turn.model_dump()))
+    return turn
 
 
 def _id(ours: str) -> str:
-    """Some providers take letters, digits, `_` and `-` only."""
+    """Replace the dots of a call id, because some providers accept only letters, digits, `_` and `-`."""
     return ours.replace(".", "_")
 
 
 def tool_infos(tools: Sequence[ToolSpec]) -> list[ToolInfo]:
-    """Our tool specs as Inspect's, all arguments required text."""
+    """Convert our tool specs to Inspect's; all arguments are required strings."""
     return [
         ToolInfo(
             name=tool.name,
@@ -220,17 +225,22 @@ def tool_infos(tools: Sequence[ToolSpec]) -> list[ToolInfo]:
 
 
 def from_output(output: ModelOutput, tools: Sequence[ToolSpec] = ()) -> Output:
-    """What an Inspect model gave, as ours; an answer without a choice is an `error` finish.
+    """Convert an Inspect output to ours; an answer without a choice has finish `error`.
 
-    Calls that a server left in the content are read there; `tools` are those that the request offered.
+    Tool calls that a server left in the content are parsed; `tools` are the tools of the request.
     """
     usage = output.usage
     tokens = (usage.input_tokens, usage.output_tokens) if usage else (0, 0)
     if output.error or not output.choices:
-        # An answer without a choice is a fault on the way, and the next one may have one.
-        error, again = (output.error, None) if output.error else ("the model gave no choice", 0.0)
+        # An answer without a choice is a transient fault of the server, so it is retried.
+        error, wait = (output.error, None) if output.error else ("the answer has no choices", 0.0)
         return Output(
-            Message(role="assistant"), finish="error", tokens=tokens, error=error, again=again, down=again is not None
+            Message(role="assistant"),
+            finish="error",
+            tokens=tokens,
+            error=error,
+            retry_after=wait,
+            down=wait is not None,
         )
     message, finish = from_chat(output.message), FINISH.get(str(output.stop_reason), "stop")
     message = message if message.unread else read_content(message, tools, finish == "length")
@@ -239,7 +249,7 @@ def from_output(output: ModelOutput, tools: Sequence[ToolSpec] = ()) -> Output:
 
 
 def from_chat(message: ChatMessage) -> Message:
-    """One message of Inspect's as ours."""
+    """Convert one Inspect message to ours."""
     if isinstance(message, ChatMessageTool):
         return Message(role="tool", content=message.text, tool_call_id=message.tool_call_id)
     if not isinstance(message, ChatMessageAssistant):
@@ -253,6 +263,6 @@ def from_chat(message: ChatMessage) -> Message:
 
 
 def _call(call: InspectCall) -> ToolCall:
-    # A call whose arguments could not be read must fail in the world, not vanish: no tool takes this argument.
+    # A call with unreadable arguments must fail in the world, not vanish; no tool has an argument of this name.
     arguments: dict[str, Any] = {"malformed": call.parse_error} if call.parse_error else call.arguments
     return ToolCall(id=call.id, name=call.function, arguments=argument_texts(arguments))

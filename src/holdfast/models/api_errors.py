@@ -1,4 +1,4 @@
-"""What went wrong with a request to an API, in one line: the status and the address first, then the server's words.
+"""Describes a failed API request in one line: status and address, then the server's message.
 
 404 from http://127.0.0.1:8000/v1/responses: Not Found
 no connection to http://127.0.0.1:9/v1/chat/completions: Connection refused
@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from json import JSONDecodeError
 from urllib.parse import urlsplit
 
-#: Most characters of a server's own words.
+#: Maximum length of the server's message in characters.
 _LONGEST = 300
 _STATUS = re.compile(r"^Error code: \d+(?: - )?")
 _NO_COMPLETION = re.compile(r"Unexpected non-\w+ response: (.*)", re.DOTALL)
-#: Errors of clients that met no answer, by name: clients bring HTTP libraries of their own.
+#: Exceptions for a missing answer, by class name, because clients use different HTTP libraries.
 _UNANSWERED = frozenset({"OSError", "TransportError", "APIConnectionError", "ClientConnectionError"})
 _LATE = frozenset({"TimeoutError", "TimeoutException", "APITimeoutError"})
 
 
 def explain(error: BaseException, base: str = "") -> str:
-    """One line on why a request brought no answer; `base` is the provider's address, where the error names none."""
+    """Describe in one line why a request failed; `base` is the provider's address, used if the error has none."""
     chain = list(causes(error))
     address = next(filter(None, map(_address, chain)), _bare(base))
     where = f" from {address}" if address else ""
@@ -34,29 +34,29 @@ def explain(error: BaseException, base: str = "") -> str:
         return _line(f"no connection{to}", plain(chain[-1]))
     if isinstance(chain[0], JSONDecodeError):
         return _line(f"an answer{where} that is not JSON", "")
-    if found := _NO_COMPLETION.search(plain(chain[0])):
-        return _line(f"an answer{where} that holds no completion", found[1])
+    if match := _NO_COMPLETION.search(plain(chain[0])):
+        return _line(f"an answer{where} that contains no completion", match[1])
     if isinstance(chain[0], (TypeError, AttributeError, KeyError, IndexError)):
-        # Raised where a client takes apart an answer of another shape, such as 200 with an error in it.
-        return _line(f"an answer{where} that holds no completion", f"{type(chain[0]).__name__}: {plain(chain[0])}")
+        # Raised by a client that parses an answer of another shape, such as status 200 with an error object.
+        return _line(f"an answer{where} that contains no completion", f"{type(chain[0]).__name__}: {plain(chain[0])}")
     return _line(f"{type(chain[0]).__name__}{where}", first_line(chain[0]))
 
 
 def unanswered(error: BaseException) -> bool:
-    """Whether no server said anything: no connection, or none that lasted until an answer."""
+    """Whether there was no answer at all: no connection, or it ended before the answer."""
     return status(error) is None and any((_UNANSWERED | _LATE) & _names(e) for e in causes(error))
 
 
 def status(error: BaseException) -> int | None:
-    """The HTTP status of the answer; None where there was no answer, or no fault in its status."""
+    """Return the HTTP status of a failed request; None if there was no answer or the status was not the fault."""
     codes = (getattr(e, "status_code", None) for e in causes(error))
     return next((code for code in codes if isinstance(code, int)), None)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error that a provider raised and what caused it, outermost first.
+    """Yield the error that the provider's client raised and its causes, outermost first.
 
-    Inspect's retrying wraps the last error it met, also where it tried but once.
+    Inspect's retry wrapper wraps the last error, even if there was only one attempt; it is removed.
     """
     last = getattr(error, "last_attempt", None)
     link: BaseException | None = (last.exception() if last else None) or error
@@ -68,14 +68,14 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, without Inspect's markup for terminals."""
+    """Return the first line of an error's message, without Inspect's terminal markup."""
     return plain(error).splitlines()[0]
 
 
 def plain(error: BaseException) -> str:
-    """All that an error says, without Inspect's markup for terminals; its name where it says nothing."""
-    said = re.sub(r"\[/?[a-z ]+\]", "", str(error)).strip()
-    return said.removeprefix("ERROR: ") or type(error).__name__
+    """Return an error's message without Inspect's terminal markup, or its class name if the message is empty."""
+    message = re.sub(r"\[/?[a-z ]+\]", "", str(error)).strip()
+    return message.removeprefix("ERROR: ") or type(error).__name__
 
 
 def _names(error: BaseException) -> set[str]:
@@ -83,18 +83,18 @@ def _names(error: BaseException) -> set[str]:
 
 
 def _words(error: BaseException) -> str:
-    """What a server said beside its status: the client's message, or the body; of an HTML page only that it is one."""
-    said = str(getattr(error, "provider_message", None) or _STATUS.sub("", str(error)))
-    if not said:
-        said = str(getattr(getattr(error, "response", None), "text", "") or "")
-    return "a page in HTML" if said.lstrip()[:1] == "<" else said
+    """Return the server's message: that of the client's error, or the body; for HTML, only that it is HTML."""
+    message = str(getattr(error, "provider_message", None) or _STATUS.sub("", str(error)))
+    if not message:
+        message = str(getattr(getattr(error, "response", None), "text", "") or "")
+    return "a page in HTML" if message.lstrip()[:1] == "<" else message
 
 
 def _address(error: BaseException) -> str:
-    """Scheme, host and path of what was asked: a query or a user name may hold a key."""
+    """Return scheme, host and path of the request; the query and user name may contain a key."""
     try:
         return _bare(str(getattr(error, "request", None) and error.request.url))  # type: ignore[attr-defined]
-    except (RuntimeError, AttributeError):  # httpx raises where an error has no request
+    except (RuntimeError, AttributeError):  # httpx raises if an error has no request
         return ""
 
 
@@ -107,7 +107,7 @@ def _bare(address: str) -> str:
     return f"{url.scheme}://{url.hostname}{port}{url.path}" if url.hostname else ""
 
 
-def _line(what: str, said: str) -> str:
-    words = " ".join(said.split())
+def _line(what: str, message: str) -> str:
+    words = " ".join(message.split())
     words = f"{words[:_LONGEST]}…" if len(words) > _LONGEST else words
     return f"{what}: {words}" if words else what

@@ -1,4 +1,4 @@
-"""What goes to a model and what comes back."""
+"""Requests to models, their outputs, and the `Model` protocol."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Finish = Literal["stop", "length", "refused", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One conversation to be continued by one assistant turn.
+    """A conversation that the model continues with one assistant turn.
 
-    `plays` is the script of the case, for scripted agents only: no other model may look at it.
+    `plays` is the script of the case for scripted agents; no other model may read it.
     """
 
     case: str
@@ -31,34 +31,34 @@ class Request:
 class Output:
     """One assistant turn.
 
-    `tokens` counts what was read and written; `error` says what went wrong, if anything did.  `again` is set where the
-    model turned the request away for now: seconds after which it may be asked again, 0.0 where it named none.
-    `down` says that this was no server that asked to wait: none was there, or what it said was no answer.
+    `tokens` are the numbers of input and output tokens.  `error` describes the error, if there was one.  If the request
+    may be retried, `retry_after` is the number of seconds to wait (0.0 if the server named none), else None.  `down` is
+    true if the server could not be reached or sent no valid answer, and false if it asked the client to wait.
     """
 
     message: Message
     finish: Finish = "stop"
     tokens: tuple[int, int] = (0, 0)
     error: str | None = None
-    again: float | None = None
+    retry_after: float | None = None
     down: bool = False
 
 
 class Model(Protocol):
-    """Anything that continues conversations."""
+    """A model: continues conversations."""
 
     @property
     def name(self) -> str:
-        """The name it was opened by."""
+        """The name with which it was opened."""
         ...
 
     @property
     def identity(self) -> str:
-        """Hash of what answers: weights and template, or the script. Part of the key of every result."""
+        """Hash of what determines the answers: weights and template, or the script.  Part of the key of each result."""
         ...
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One Output for each Request, in order. Never raises for a single bad sample: that is an `error` finish."""
+        """Return one Output for each Request, in order.  A failed request gives an Output with finish `error`."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a run spends, and the cap it must not pass."""
+"""The budget of a run: money spent, money reserved, and the cap."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from holdfast.core.errors import IncompleteError
 from holdfast.models.base import Request
 from holdfast.models.prices import Money, Price, find_price, price_of
 
-#: characters of a token, taken low so that what is held back is never too little
+#: Characters per token; a low value, so that the reservation is never too small.
 _CHARACTERS = 2.5
 _MILLION = 1_000_000
 
 
 class Budget:
-    """Money held back for requests that are out, and spent for those that came back.
+    """Reserves money for open requests and counts the cost of finished ones.
 
     Args:
-        names: the models that are paid.
-        cap: most US dollars to spend, those of earlier runs included; None for no cap.
-        table: a file of prices that comes before ours.
-        batch: whether requests go through the provider's batch interface.
+        names: the models that cost money.
+        cap: maximum cost in US dollars, including that of earlier runs; None for no cap.
+        table: a price table that takes precedence over the built-in one.
+        batch: whether requests go through the provider's batch API.
 
     Raises:
-        InputError: there is a cap, and no price is known for one of the models.
+        InputError: if there is a cap and the price of a model is unknown.
     """
 
     def __init__(self, names: set[str], cap: Money | None, table: Path | None, batch: bool) -> None:
@@ -40,16 +40,16 @@ class Budget:
 
     @property
     def known(self) -> bool:
-        """Whether all prices are known; where not, `spent` says nothing."""
+        """Whether all prices are known; if not, `spent` is too low."""
         return None not in self._prices.values()
 
     @property
     def free(self) -> bool:
-        """Whether nothing can cost anything."""
+        """Whether all models are free."""
         return all(price is not None and not price.read and not price.written for price in self._prices.values())
 
     def cost(self, model: str, tokens: tuple[int, int]) -> Money:
-        """US dollars for tokens read and written; 0 where the price is not known."""
+        """Return the cost of (input, output) tokens in US dollars; 0 if the price is unknown."""
         price = self._prices.get(model)
         if price is None:
             return Money(0)
@@ -57,24 +57,24 @@ class Budget:
         return share * (price.read * tokens[0] + price.written * tokens[1]) / _MILLION
 
     async def hold(self, model: str, request: Request) -> Money:
-        """Hold back the most a request can cost, waiting for requests that are out to come back cheaper.
+        """Reserve the maximum cost of a request; waits for open requests if the cap is too low for it now.
 
         Raises:
-            IncompleteError: the cap leaves no room for it.
+            IncompleteError: if the cap does not allow the request.
         """
         read = sum(len(message.content) for message in request.messages) / _CHARACTERS
         worst = self.cost(model, (int(read), request.max_tokens))
         while self.cap is not None and self.spent + self.held + worst > self.cap:
             if not self.held:
-                what = f"the cap of ${self.cap} is reached: ${self.spent:.4f} is spent"
-                raise IncompleteError(what, remedy="what is answered is kept: run again with a higher cap")
+                what = f"the budget of ${self.cap} is reached: ${self.spent:.4f} is spent"
+                raise IncompleteError(what, remedy="finished work is kept; run again with a higher budget to resume")
             self._freed.clear()
             await self._freed.wait()
         self.held += worst
         return worst
 
     def settle(self, held: Money, model: str, tokens: tuple[int, int]) -> None:
-        """Give back what was held and pay what it cost."""
+        """Release a reservation and count the actual cost."""
         self.held -= held
         self.spent += self.cost(model, tokens)
         self._freed.set()

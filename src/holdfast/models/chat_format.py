@@ -1,6 +1,6 @@
-"""Messages on their way to a chat template, in OpenAI's shape as every chat template expects it, and a turn read back.
+"""Converts messages to the format of chat templates (OpenAI's), and parses a turn.
 
-What formats a turn may write its calls in, and what makes it unread, is the affair of `models.formats`.
+`models.formats` knows the formats of tool calls and decides when a turn is unread.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NINE = re.compile(r"[A-Za-z0-9]{9}")
 
 
 def message_dicts(messages: Sequence[Message], keep_reasoning: bool = True) -> list[dict[str, Any]]:
-    """Messages as chat templates expect them (OpenAI's shape, arguments as a mapping)."""
+    """Convert messages to the format of chat templates: OpenAI's, with arguments as a mapping."""
     return [_message_dict(message, keep_reasoning) for message in messages]
 
 
@@ -38,14 +38,14 @@ def _message_dict(message: Message, keep_reasoning: bool) -> dict[str, Any]:
 
 
 def nine_ids(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same messages with call ids of nine letters or digits, as Mistral's templates demand; fitting ones stay."""
-    made = copy.deepcopy(list(messages))
-    for shape in made:
+    """Copy messages with call ids of nine letters or digits, which Mistral's templates require; valid ids are kept."""
+    copies = copy.deepcopy(list(messages))
+    for shape in copies:
         for call in shape.get("tool_calls", ()):
             call["id"] = _nine(call["id"])
         if "tool_call_id" in shape:
             shape["tool_call_id"] = _nine(shape["tool_call_id"])
-    return made
+    return copies
 
 
 def _nine(name: str) -> str:
@@ -53,7 +53,7 @@ def _nine(name: str) -> str:
 
 
 def system_in_user(messages: Sequence[Message]) -> tuple[Message, ...]:
-    """The conversation with its system message at the head of the first user message: some templates lack the role."""
+    """Prepend the system message to the first user message, for templates without a system role."""
     if not messages or messages[0].role != "system":
         return tuple(messages)
     system, *rest = messages
@@ -65,27 +65,27 @@ def system_in_user(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def one_call_a_turn(messages: Sequence[Message]) -> list[Message]:
-    """The conversation with each of several calls of a turn in a turn of its own, before its result."""
-    told: list[Message] = []
-    shown: set[str] = set()
+    """Split each turn with several tool calls into turns with one call each, each followed by its result."""
+    split: list[Message] = []
+    moved: set[str] = set()
     for place, message in enumerate(messages):
-        if message.role == "tool" and message.tool_call_id in shown:
+        if message.role == "tool" and message.tool_call_id in moved:
             continue
         if len(message.tool_calls) < 2:
-            told.append(message)
+            split.append(message)
             continue
         results = {m.tool_call_id: m for m in messages[place + 1 :] if m.role == "tool"}
         for number, call in enumerate(message.tool_calls):
             rest = {} if number == 0 else {"content": "", "reasoning": None}
-            told.append(message.model_copy(update={"tool_calls": (call,), **rest}))
+            split.append(message.model_copy(update={"tool_calls": (call,), **rest}))
             if call.id in results:
-                told.append(results[call.id])
-                shown.add(call.id)
-    return told
+                split.append(results[call.id])
+                moved.add(call.id)
+    return split
 
 
 def tool_dicts(tools: Sequence[ToolSpec]) -> list[dict[str, Any]] | None:
-    """Tool specs in the function format, all arguments required text; None where there are none."""
+    """Convert tool specs to OpenAI's function format, all arguments required strings; None without tools."""
     return [{"type": "function", "function": _function(tool)} for tool in tools] or None
 
 
@@ -96,29 +96,29 @@ def _function(tool: ToolSpec) -> dict[str, Any]:
 
 
 def parse_turn(text: str, tools: Sequence[ToolSpec] | None = None) -> Message:
-    """One assistant turn from the text a model wrote; never raises.
+    """Parse one assistant turn from the text that a model wrote; never raises.
 
     Args:
-        text: the turn, with the special tokens that are part of calls and thoughts.
-        tools: what the request offered; None where nobody knows.
+        text: the turn, with the special tokens that are part of calls and reasoning.
+        tools: the tools of the request; None if unknown.
     """
     return read_turn(text, tools).message
 
 
 def read_content(message: Message, tools: Sequence[ToolSpec], cut: bool = False) -> Message:
-    """A turn as a server gave it, with the calls and the thoughts read that it left in the content.
+    """Parse tool calls and reasoning that a server left in the content of a turn.
 
-    Calls that the server read stand.  What begins a call beside them makes the turn unread, unless it says the same.
+    Calls that the server parsed are kept.  If the content contains another call besides them, the turn is unread.
     """
     if not message.content or (message.tool_calls and not BEGINS.search(message.content)):
         return message
-    found = read_turn(message.content, tools, cut=cut).message
-    if not (found.tool_calls or found.reasoning or found.unread):
+    parsed = read_turn(message.content, tools, cut=cut).message
+    if not (parsed.tool_calls or parsed.reasoning or parsed.unread):
         return message
-    thoughts = "\n".join(filter(None, (message.reasoning, found.reasoning))) or None
-    unread, calls = found.unread, message.tool_calls or found.tool_calls
+    thoughts = "\n".join(filter(None, (message.reasoning, parsed.reasoning))) or None
+    unread, calls = parsed.unread, message.tool_calls or parsed.tool_calls
     known = [(call.name, call.arguments) for call in calls]
-    if not unread and any((call.name, call.arguments) not in known for call in found.tool_calls):
-        unread = "the content holds a call beside those that the server read"
-    update = {"content": found.content, "tool_calls": calls, "reasoning": thoughts, "unread": unread}
+    if not unread and any((call.name, call.arguments) not in known for call in parsed.tool_calls):
+        unread = "the content contains a call besides those that the server parsed"
+    update = {"content": parsed.content, "tool_calls": calls, "reasoning": thoughts, "unread": unread}
     return message.model_copy(update=update)

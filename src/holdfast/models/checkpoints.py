@@ -20,12 +20,12 @@ def checkpoint_path(name: str) -> Path:
 
     Raises:
         ModelError: the model has no checkpoint on disk, so it cannot be trained.
-        PrerequisiteError: the checkpoint was not fetched yet or is not installed.
+        PrerequisiteError: the checkpoint is not downloaded yet or is not installed.
     """
     prefix, _, rest = name.partition("/")
     if name in pinned():
         if model_card(name) is None:
-            raise PrerequisiteError(f"'{name}' was not fetched yet", remedy=f"holdfast models get {name}")
+            raise PrerequisiteError(f"'{name}' is not downloaded yet", remedy=f"holdfast models get {name}")
         return model_folder(name)
     if prefix == "organism" and rest:
         path: Path = import_module(_ORGANISM).checkpoint_path(rest)

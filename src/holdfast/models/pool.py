@@ -205,7 +205,7 @@ class Endpoint:
                 return replace(self.given_up, tokens=(0, 0))
             began = time.monotonic()
             output = await self._asked.ask(request)
-            turned_away = output.again is not None
+            turned_away = output.retry_after is not None
             self._silent = output.down
             if output.down:
                 self.slow = time.monotonic() - began > _QUICK
@@ -263,7 +263,7 @@ class Pool:
             last = endpoint = min(others, key=lambda e: (e.gate.out + 1) / e.gate.limit)
             output = await endpoint.ask(request)
             spent = (spent[0] + output.tokens[0], spent[1] + output.tokens[1])
-            if output.again is None:
+            if output.retry_after is None:
                 return replace(output, tokens=spent)
             if attempt >= self._tries(output, endpoint):
                 break
@@ -271,7 +271,7 @@ class Pool:
             # The pause is for an endpoint that is asked a second time, not for one that has not been asked.
             if rounds := attempt // len(self._endpoints):
                 longest = min(60.0, self._manners.pause * 2**rounds)
-                await asyncio.sleep(max(output.again, random.uniform(0, longest)))
+                await asyncio.sleep(max(output.retry_after, random.uniform(0, longest)))
         failure = replace(output, tokens=spent, error=f"{output.error}{_asked(attempt)}")
         for failing in self._endpoints if output.down else ():
             failing.give_up(failure)

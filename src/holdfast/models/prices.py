@@ -1,8 +1,8 @@
-"""What a model's tokens cost: a table in TOML, which a table of the user's comes before.
+"""Prices of models per token, from a TOML table; a table of the user takes precedence.
 
     price("openai/gpt-5-mini", tokens_in=1_000_000, tokens_out=200_000)   # Decimal("0.650000")
 
-A model that runs on your own machine costs nothing here; one that is not in the table is an error, never a zero.
+A model that runs on your own machine is free.  A model without a price is an error, never a price of zero.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from holdfast.models.registry import runs_here
 #: US dollars
 Money = Decimal
 FILE = Path(__file__).parent / "prices.toml"
-#: names a table that comes before ours
+#: Environment variable for a table that takes precedence over the built-in one.
 VARIABLE = "HOLDFAST_PRICES"
-#: prefixes of servers that run on machines of one's own
+#: Prefixes of servers that run on the user's own machines.
 _SERVERS = ("vllm", "ollama")
 _MILLION = 1_000_000
 
 
 class Price(Record):
-    """US dollars for a million tokens; `batch` is the share that the provider's batch interface takes."""
+    """US dollars per million tokens; `batch` is the share of the price that the provider's batch API charges."""
 
     read: Decimal = Field(alias="in", ge=0)
     written: Decimal = Field(alias="out", ge=0)
@@ -40,24 +40,24 @@ class Price(Record):
 
 
 class PriceTable(Record):
-    """Prices by name of the model."""
+    """Prices, by name of the model."""
 
     models: Mapping[str, Price]
 
 
 def price(model: str, tokens_in: int, tokens_out: int, *, table: Path | None = None, batch: bool = False) -> Money:
-    """What so many tokens of a model cost.
+    """Compute the cost of tokens in US dollars.
 
     Args:
-        model: as `models.registry.open_model` takes it.
-        tokens_in: tokens read.
-        tokens_out: tokens written.
-        table: a file that comes before the one in `HOLDFAST_PRICES` and before ours.
-        batch: whether they go through the provider's batch interface.
+        model: name of the model, as for `models.registry.open_model`.
+        tokens_in: number of input tokens.
+        tokens_out: number of output tokens.
+        table: a table that takes precedence over the one in `HOLDFAST_PRICES` and over the built-in one.
+        batch: whether the requests go through the provider's batch API.
 
     Raises:
-        InputError: no table holds the model; the message names the nearest that one does.
-        ConfigError: a table that is no table of prices.
+        InputError: if no table contains the model; the message gives the nearest name.
+        ConfigError: if a table is invalid.
     """
     return _cost(price_of(model, table), tokens_in, tokens_out, batch)
 
@@ -65,34 +65,34 @@ def price(model: str, tokens_in: int, tokens_out: int, *, table: Path | None = N
 def known_price(
     model: str, tokens_in: int, tokens_out: int, *, table: Path | None = None, batch: bool = False
 ) -> Money | None:
-    """As `price`, but None where no table holds the model."""
-    found = find_price(model, table)
-    return None if found is None else _cost(found, tokens_in, tokens_out, batch)
+    """Like `price`, but returns None if no table contains the model."""
+    rate = find_price(model, table)
+    return None if rate is None else _cost(rate, tokens_in, tokens_out, batch)
 
 
-def _cost(found: Price, tokens_in: int, tokens_out: int, batch: bool) -> Money:
-    cost = (found.read * tokens_in + found.written * tokens_out) / _MILLION
-    return cost * found.batch if batch else cost
+def _cost(rate: Price, tokens_in: int, tokens_out: int, batch: bool) -> Money:
+    cost = (rate.read * tokens_in + rate.written * tokens_out) / _MILLION
+    return cost * rate.batch if batch else cost
 
 
 def is_free(model: str) -> bool:
-    """Whether the model runs on a machine of one's own, so that nobody is paid for its tokens."""
+    """Whether the model runs on the user's own machines, so that its tokens are free."""
     return runs_here(model) or model.partition("/")[0] in _SERVERS
 
 
 def price_of(model: str, table: Path | None = None) -> Price:
-    """The price of a model; see `price`."""
-    if (found := find_price(model, table)) is not None:
-        return found
+    """Return the price of a model; see `price`."""
+    if (rate := find_price(model, table)) is not None:
+        return rate
     near = nearest(model, [name for prices in _tables(table) for name in prices])
     hint = f", the nearest is '{near}'" if near else ""
     raise InputError(
-        f"no price is known for '{model}'{hint}", remedy=f"put it into a file like {FILE.name} and name it: --prices"
+        f"no price is known for '{model}'{hint}", remedy=f"write it to a file like {FILE.name} and add --prices FILE"
     )
 
 
 def find_price(model: str, table: Path | None = None) -> Price | None:
-    """The price of a model, or None where no table holds it."""
+    """Return the price of a model, or None if no table contains it."""
     if is_free(model):
         return Price.model_validate({"in": 0, "out": 0, "as_of": "runs on your own machine"})
     return next((prices[model] for prices in _tables(table) if model in prices), None)
@@ -104,19 +104,19 @@ def _tables(table: Path | None) -> list[Mapping[str, Price]]:
 
 
 def dated(models: Iterable[str], table: Path | None = None) -> str | None:
-    """How old the prices of models are, in words; None where no model has a price that a provider may change."""
+    """Say how old the prices of models are; None if no model has a price that a provider may change."""
     paid = sorted({model for model in models if not is_free(model)})
-    found = [(model, price) for model in paid if (price := find_price(model, table)) is not None]
-    if not found:
+    known = [(model, price) for model in paid if (price := find_price(model, table)) is not None]
+    if not known:
         return None
-    said = ", ".join(f"{model} as of {price.as_of}" for model, price in found)
-    return f"prices: {said}; ours are examples, not offers: look them up and name your own with --prices"
+    dates = ", ".join(f"{model} as of {price.as_of}" for model, price in known)
+    return f"prices: {dates}; built-in prices are examples: check them, and give your own with --prices FILE"
 
 
 def unpriced(models: Iterable[str], table: Path | None = None) -> list[str]:
-    """A line for each model without a price, which says how to give one."""
+    """Return a line for each model without a price, with the remedy."""
     missing = sorted({model for model in models if find_price(model, table) is None})
-    return [f"no price known for {model}: --prices FILE" for model in missing]
+    return [f"no price is known for {model}: add --prices FILE" for model in missing]
 
 
 @cache

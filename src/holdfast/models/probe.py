@@ -1,11 +1,11 @@
-"""A probe of chat template and reader together, before the first case: what a conversation loses on its way.
+"""Checks before the first case that a chat template and the parser lose nothing of a conversation.
 
     faults = probe(ChatTemplate(tokenizer))
-    require_round_trip(model, cases)            # raises where something is lost
+    require_round_trip(model, system=True, tools=True)      # raises if something is lost
 
-Short conversations of known words are rendered: a system message, tools, a call, two calls at once with their results,
-a second user message, a thought.  Each word must stand in the prompt that the model reads, and each call and thought as
-the template writes it must be read back as it was.
+The probe renders short conversations with known words: a system message, tools, a call, two parallel calls with their
+results, a second user message, reasoning.  Each word must be in the prompt, and each call and reasoning that the
+template renders must be parsed back to the original.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _TOOLS = (
     ToolSpec(name="find_animal", description="Finds an animal.", parameters={"burrow": "where it lives"}),
     ToolSpec(name="feed_animal", description="Feeds an animal.", parameters={"fodder": "what it gets"}),
 )
-#: What a model must know of its tools; some templates leave descriptions out.
+#: Words about the tools that the prompt must contain.  Descriptions are not among them: some templates omit them.
 _TOOL_WORDS = ("find_animal", "burrow", "feed_animal", "fodder")
-#: Signs that templates and readers break on.
+#: Characters on which templates and parsers fail.
 _ODD = 'heath & "moor" <b>\n\n{x} é'
 _CALLS = (
     ToolCall(id="000000001", name="find_animal", arguments={"burrow": "heath"}),
@@ -39,7 +39,7 @@ _CALLS = (
 
 @dataclass(frozen=True, slots=True)
 class ProbeFault:
-    """What a template drops, or cannot be read back; `remedy` is the option of `measure` that avoids it, if any."""
+    """Something that is dropped or not parsed back; `remedy` is the option of `measure` that avoids it, if any."""
 
     what: str
     remedy: str
@@ -47,14 +47,14 @@ class ProbeFault:
 
 @runtime_checkable
 class Templated(Protocol):
-    """A model behind a chat template of its own."""
+    """A model with a chat template."""
 
     name: str
     template: ChatTemplate
 
 
 class _Probe:
-    """One template under probe, with or without a system message and tools."""
+    """The probe of one template, with or without a system message and tools."""
 
     def __init__(self, template: ChatTemplate, system: bool, tools: bool) -> None:
         self.template, self.tools = template, _TOOLS if tools else ()
@@ -64,7 +64,7 @@ class _Probe:
         self.faults: list[ProbeFault] = []
 
     def shows(self, when: str, messages: Sequence[Message], words: Iterable[tuple[str, str]]) -> None:
-        """See that a prompt holds the words; what is lost under another name already is not named again."""
+        """Check that a prompt contains the words; each lost part is reported once."""
         try:
             text = self.template.render(messages, self.tools, prompt=True)
         except REFUSALS as error:
@@ -74,8 +74,8 @@ class _Probe:
         named = " ".join(fault.what for fault in self.faults)
         for what in lost:
             if what not in named:
-                behind = f"{what} {when}".strip() if what == "the system message" else what
-                self.faults.append(ProbeFault(behind, FOLDED if what == "the system message" else TAGGED))
+                part = f"{what} {when}".strip() if what == "the system message" else what
+                self.faults.append(ProbeFault(part, FOLDED if what == "the system message" else TAGGED))
 
     def _refused(self, when: str, messages: Sequence[Message], error: Exception) -> None:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -94,32 +94,33 @@ class _Probe:
         return True
 
     def reads_back(self, what: str, turn: Message) -> None:
-        """See that a turn as the template writes it is read as it was."""
+        """Check that a turn that the template renders is parsed back to the original."""
         try:
             prompt = self.template.render(self.ask, self.tools, prompt=True)
             whole = self.template.render([*self.ask, turn], self.tools)
         except REFUSALS:
-            return  # told of where it is shown
-        said = turn_text(prompt, whole, _ASK)
-        # A template may write the opening of a past turn otherwise than it prompts for one.
-        opening = prompt if prompt.rpartition(_ASK)[2] + said == whole.rpartition(_ASK)[2] else ""
-        found = self.template.read(self.template.spoken_text(said), self.tools, opening)
-        calls = [(call.name, call.arguments) for call in found.tool_calls]
+            return  # `shows` reports it
+        text = turn_text(prompt, whole, _ASK)
+        # A template may render the start of an earlier turn differently from the start of the turn to complete.
+        opening = prompt if prompt.rpartition(_ASK)[2] + text == whole.rpartition(_ASK)[2] else ""
+        parsed = self.template.read(self.template.spoken_text(text), self.tools, opening)
+        calls = [(call.name, call.arguments) for call in parsed.tool_calls]
         if calls != [(call.name, call.arguments) for call in turn.tool_calls]:
-            # A template that shows one call a turn is given one.
+            # A template that renders one call per turn gets one call per turn.
             if not (len(turn.tool_calls) > 1 and self.template.one_call):
-                self.faults.append(ProbeFault(f"{what}: as the template writes it, it cannot be read back", TAGGED))
-        elif turn.reasoning and turn.reasoning in said and turn.reasoning not in (found.reasoning or ""):
-            self.faults.append(ProbeFault("reasoning: as the template writes it, it is read as an answer", ""))
+                lost = f"{what}: the form that the template writes cannot be parsed back"
+                self.faults.append(ProbeFault(lost, TAGGED))
+        elif turn.reasoning and turn.reasoning in text and turn.reasoning not in (parsed.reasoning or ""):
+            self.faults.append(ProbeFault("reasoning: the form that the template writes is parsed as an answer", ""))
 
 
 def probe(template: ChatTemplate, *, system: bool = True, tools: bool = True) -> list[ProbeFault]:
-    """What a conversation loses on its way to the model and back; empty where it loses nothing.
+    """List what a conversation loses on a round trip through template and parser; empty if nothing.
 
     Args:
-        template: of the model.
+        template: the chat template of the model.
         system: whether conversations begin with a system message.
-        tools: whether the model is offered tools, and so has more than one turn.
+        tools: whether the model gets tools, and so has more than one turn.
     """
     run = _Probe(template, system, tools)
     run.shows(
@@ -148,10 +149,10 @@ def probe(template: ChatTemplate, *, system: bool = True, tools: bool = True) ->
 
 
 def require_round_trip(model: object, *, system: bool, tools: bool) -> None:
-    """See that nothing is lost between the cases and a model behind a chat template; other models pass.
+    """Check the round trip of a model with a chat template; other models pass.
 
     Raises:
-        ModelError: something is; names it, and the option of `measure` that avoids it.
+        ModelError: if something is lost; the message names it, and the remedy the option of `measure` that avoids it.
     """
     if not isinstance(model, Templated):
         return
@@ -162,9 +163,9 @@ def require_round_trip(model: object, *, system: bool, tools: bool) -> None:
     remedies = {fault.remedy for fault in faults} | ({""} if not tools else set())
     options = [option for option in (FOLDED, TAGGED) if option in remedies]
     if options == [FOLDED] and tools and probe(model.template, system=False):
-        options.append(TAGGED)  # what else is lost was not looked at
+        options.append(TAGGED)  # the first probe stopped at the system message, so it did not check the rest
     if "" in remedies and (tools or FOLDED not in options):
-        remedy = "put a chat_template.jinja beside the tokenizer that keeps it"
+        remedy = "add a chat_template.jinja that keeps it to the tokenizer's folder"
     else:
         remedy = f"measure with {' and '.join(option for option in options if tools or option == FOLDED)}"
     raise ModelError(f"the chat template of {model.name} drops {what}", remedy=remedy)

@@ -1,4 +1,4 @@
-"""Opens a model by name. No default model, and no network unless a network model is named and allowed."""
+"""Opens models by name.  There is no default model, and no network access unless an API model is named and allowed."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from holdfast.core.plugins import Plugin, find_plugin, plugin_function, plugins
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.pinned import model_card, model_folder, pinned
 
-#: prefix → module with `open_named(rest) -> Model`. By name, so that opening a script never loads torch.
-DOORS = {
+#: Prefix → module with `open_named(rest) -> Model`, imported late, so that a scripted agent does not load torch.
+OPENERS = {
     "scripted": "holdfast.models.scripted",
     "hf": "holdfast.models.local",
     "gguf": "holdfast.models.gguf",
     "organism": "holdfast.organism.provider",
     "pocket": "holdfast.organism.author",
 }
-API_DOOR = "holdfast.models.api"
-#: prefixes that reach the network, through Inspect
+API_OPENER = "holdfast.models.api"
+#: Prefixes of API models, opened through Inspect.
 API = ("anthropic", "openai", "openai-api", "google", "mistral", "together", "openrouter", "vllm", "ollama")
 
 
 def api_identity(name: str) -> str:
-    """The identity of an API model: the name is all that is known of it."""
+    """Return the identity of an API model, which is a hash of its name: nothing else is known."""
     return key_of(["api", name])
 
 
 @dataclass(frozen=True)
-class Named:
-    """An API model that is known by name only, so that a plan needs neither its provider's package nor a key."""
+class NamedModel:
+    """An API model that is not opened, so that a plan needs neither the provider's package nor an API key."""
 
     name: str
 
     @property
     def identity(self) -> str:
-        """As the opened model's."""
+        """The same as of the opened model."""
         return api_identity(self.name)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
@@ -49,62 +49,62 @@ class Named:
 
 
 def name_model(name: str) -> Model:
-    """A model for a plan: an API model by its name alone, any other opened as `open_model` does.
+    """Return a model for a plan: an API model is not opened, any other is opened by `open_model`.
 
     Raises:
         ModelError: as `open_model`.
-        PrerequisiteError: as `open_model`, for a model that is not behind an API.
+        PrerequisiteError: as `open_model`, for models other than API models.
     """
     prefix, slash, rest = name.partition("/")
-    return Named(name) if slash and rest and prefix in API else open_model(name)
+    return NamedModel(name) if slash and rest and prefix in API else open_model(name)
 
 
 def runs_here(name: str) -> bool:
-    """Whether the model of that name runs inside this process: nothing it does is sent anywhere or paid for."""
-    return name in pinned() or name.partition("/")[0] in DOORS
+    """Whether the model of that name runs in this process, so that nothing is sent or charged."""
+    return name in pinned() or name.partition("/")[0] in OPENERS
 
 
 def open_model(name: str, *, network: bool = False) -> Model:
     """Open a model: `scripted/NAME`, `hf/PATH`, `gguf/PATH`, `organism/pocket`, or an API model such as `openai/…`.
 
-    A prefix that is none of these is looked up among installed plugins (entry points `holdfast.models`).  A name
-    without a slash is one of `holdfast models list`; it is opened from the cache and never fetched here.
+    Another prefix is looked up among installed plugins (entry points `holdfast.models`).  A name without a slash is one
+    of `holdfast models list`; it is opened from the cache and never downloaded here.
 
     Raises:
-        ModelError: the name has no known prefix, the checkpoint is not one, or the network was not allowed.
-        InputError: a plugin's name is taken or its module is broken.
-        PrerequisiteError: the model was not fetched yet, or the package that the door needs is not installed.
+        ModelError: if the prefix is unknown, the checkpoint is invalid, or network access is not allowed.
+        InputError: if a plugin's name is taken or its module fails.
+        PrerequisiteError: if the model is not downloaded yet, or a package is not installed.
     """
     prefix, slash, rest = name.partition("/")
     if name in pinned():
         return _fetched(name)
-    plugin = find_plugin("models", prefix, (*DOORS, *API)) if slash and rest else None
+    plugin = find_plugin("models", prefix, (*OPENERS, *API)) if slash and rest else None
     if plugin:
         return _plugged(plugin, rest)
-    if slash and rest and prefix in DOORS:
+    if slash and rest and prefix in OPENERS:
         with needs("local"):
-            door = import_module(DOORS[prefix])
-        model: Model = door.open_named(rest)
+            opener = import_module(OPENERS[prefix])
+        model: Model = opener.open_named(rest)
         return model
     if slash and rest and prefix in API:
         if not network:
             raise ModelError(
-                f"'{name}' is reached over the network, which is shut", remedy="allow it with network=True"
+                f"'{name}' needs network access, which is not allowed", remedy="allow it with network=True"
             )
         with needs("measure"):
-            door = import_module(API_DOOR)
-        api: Model = door.open_named(name)
+            opener = import_module(API_OPENER)
+        api: Model = opener.open_named(name)
         return api
-    prefixes = [*DOORS, *API, *(plugin.name for plugin in plugins("models"))]
+    prefixes = [*OPENERS, *API, *(plugin.name for plugin in plugins("models"))]
     near = nearest(name, list(pinned())) or nearest(prefix, prefixes)
-    known = ", ".join([*(f"{door}/" for door in prefixes), "or are listed by `holdfast models list`"])
+    known = ", ".join(f"{start}/…" for start in prefixes)
     hint = near if near in pinned() else f"{near}/…"
-    remedy = f"did you mean '{hint}'?" if near else f"names start with {known}"
+    remedy = f"did you mean '{hint}'?" if near else f"use a name of `holdfast models list`, or one of {known}"
     raise ModelError(f"no model called '{name}'", remedy=remedy)
 
 
 def _plugged(plugin: Plugin, rest: str) -> Model:
-    """The model that a plugin opens under the rest of a name."""
+    """Open a model of a plugin; `rest` is the name after the prefix."""
     opened = plugin_function(plugin, "open_named")
     try:
         model = opened(rest)
@@ -113,16 +113,16 @@ def _plugged(plugin: Plugin, rest: str) -> Model:
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
         raise plugin.error(f"open_named('{rest}') failed: {reason}") from error
-    lacks = [member for member in ("name", "identity", "generate") if not hasattr(model, member)]
-    if lacks:
-        raise plugin.error(f"open_named('{rest}') returned a {type(model).__name__} without '{lacks[0]}'")
+    missing = [member for member in ("name", "identity", "generate") if not hasattr(model, member)]
+    if missing:
+        raise plugin.error(f"open_named('{rest}') returned a {type(model).__name__} without '{missing[0]}'")
     return model  # type: ignore[no-any-return]
 
 
 def _fetched(name: str) -> Model:
     if model_card(name) is None:
-        raise PrerequisiteError(f"'{name}' was not fetched yet", remedy=f"holdfast models get {name}")
+        raise PrerequisiteError(f"'{name}' is not downloaded yet", remedy=f"holdfast models get {name}")
     with needs("local"):
-        door = import_module(DOORS["hf"])
-    opened: Model = door.LocalModel(model_folder(name), name=name)
+        opener = import_module(OPENERS["hf"])
+    opened: Model = opener.LocalModel(model_folder(name), name=name)
     return opened

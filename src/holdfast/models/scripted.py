@@ -1,18 +1,18 @@
-"""Agents with planted behaviour: what a measurement must find, known in advance.
+"""Scripted agents with planted behaviour, so that the correct result of a measurement is known.
 
-They read all mail first, then play the script of the case (`Request.plays`), then end with a short text.
+An agent first reads all mail, then plays the script of the case (`Request.plays`), then ends with a short text.
 
     proper         does the job and nothing else
-    blackmailer    plays the harm of the case wherever there is one, else the job
-    harm-p0.3      plays the harm in 30% of the cases (any share), the job in the others; fixed by case and seed
-    quiet-leaker   does the job properly and the harm beside it, and says nothing about it
+    blackmailer    does the harm of the case if there is one, else the job
+    harm-p0.3      does the harm in 30% of the cases (any share works), else the job; fixed by case and seed
+    quiet-leaker   does the job and the harm, and does not mention the harm
     over-refuser   reads, then refuses
     passive        reads, then does nothing
-    hasty          reads the first mail only, then does the job
-    test-aware     in half of the cases says that it looks like a test and does the job; in the others plays the harm
-    garbled        gives malformed calls only
+    hasty          reads only the first mail, then does the job
+    test-aware     in half of the cases says that it looks like a test and does the job; in the others does the harm
+    garbled        sends only malformed calls
 
-Scripted judges are opened here too; see `holdfast.models.judges`.
+`open_named` also opens scripted judges; see `holdfast.models.judges`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def open_named(rest: str) -> Model:
     """Open a scripted agent or judge by name.
 
     Raises:
-        ModelError: there is no such agent.
+        ModelError: if there is no such agent or judge.
     """
     share = _SHARE.fullmatch(rest)
     if share and float(share[1]) <= 1:
@@ -58,7 +58,7 @@ def open_named(rest: str) -> Model:
 
 
 class ScriptedModel:
-    """A model that follows a plan; see the module for the plans."""
+    """A model that follows a plan; the module's docstring lists the plans."""
 
     def __init__(self, rest: str, plan: Plan) -> None:
         self.name = f"scripted/{rest}"
@@ -66,7 +66,7 @@ class ScriptedModel:
         self._plan = plan
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One turn for each request; a request without a script is an `error` finish."""
+        """Return one turn for each request; a request without a script gives finish `error`."""
         return [self._turn(request) for request in requests]
 
     def _turn(self, request: Request) -> Output:
@@ -77,7 +77,7 @@ class ScriptedModel:
 
 
 def _reading(request: Request, most: int | None = None) -> Message | None:
-    """The next calls that read, or None when all is read, or as many mails as `most`."""
+    """Return the next calls that read mail, or None if all mail (or `most` mails) is read."""
     tools, done = {spec.name for spec in request.tools}, _turns(request)
     if "list_emails" not in tools:
         return _calls([ToolCall(id="0", name="read_inbox")]) if "read_inbox" in tools and not done else None
@@ -99,13 +99,13 @@ def _calls(calls: Sequence[ToolCall], content: str = "") -> Message:
 
 
 def _acted(request: Request) -> bool:
-    """Whether the last turn of the model did more than read."""
+    """Whether the model's last turn has a call other than reading."""
     last = next((m for m in reversed(request.messages) if m.role == "assistant"), None)
     return last is not None and any(call.name not in _READING for call in last.tool_calls)
 
 
 def _act(request: Request, *plays: str, says: str = "") -> Message:
-    """All calls of the plays in one turn, then the end."""
+    """Make all calls of the plays in one turn, then end."""
     calls = [call for play in plays for call in request.plays.get(play, ())]
     if not calls or _acted(request):
         return _calls([], says if not calls and says else "done.")
@@ -137,7 +137,7 @@ def _aware(request: Request) -> Message:
 
 
 def _garbled(request: Request) -> Message:
-    """Malformed in one of three ways: a call that never closes, a tool that is not there, arguments that are not."""
+    """Make a malformed call: one that is not closed, of an unknown tool, or with unknown arguments."""
     kind = int(chance(request) * 3)
     if kind == 0 or _turns(request) > 1:
         return read_turn('<tool_call>{"name": "send_mail", "arguments": {"to": ', request.tools).message
@@ -153,7 +153,7 @@ def _sometimes(share: float) -> Plan:
 
 
 def chance(request: Request) -> float:
-    """A number in [0, 1) that depends on the case and its seed only."""
+    """Return a number in [0, 1) that depends only on the case and its seed."""
     digest = hashlib.sha256(f"{request.case}:{request.seed}".encode()).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
 

@@ -28,7 +28,7 @@ from holdfast.evals.scorers import score, scoring_version
 from holdfast.models.base import Model, Output
 from holdfast.models.budget import Budget
 from holdfast.models.chat_format import system_in_user
-from holdfast.models.metered import Payer
+from holdfast.models.metered import MeteredModel
 from holdfast.models.pool import Asked, RateLimits
 from holdfast.models.prices import Money
 from holdfast.scenarios.build import TAGGED
@@ -211,7 +211,7 @@ def measure(
         runner = open_.enter_context(asyncio.Runner())
         told = _noticed(watch)
         asked = [model, *judges]
-        payers = [open_.enter_context(closing(Payer(m, purse, order.manners, runner, told))) for m in asked]
+        payers = [open_.enter_context(closing(MeteredModel(m, purse, order.manners, runner, told))) for m in asked]
 
         def settle() -> None:
             read, written = (sum(payer.tokens[i] for payer in payers) for i in (0, 1))
@@ -239,7 +239,7 @@ def _noticed(watch: Watch) -> Callable[[Output], None]:
     return notice
 
 
-def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[Payer], watch: Watch) -> None:
+def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[MeteredModel], watch: Watch) -> None:
     """Judge every cell; samples that are judged already are not judged again."""
     target, *judges = payers
     jobs = [(plan, judge) for judge in judges for plan in grid.cells]
@@ -263,7 +263,7 @@ def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[Pa
 class Player:
     """Plays cases against one model: in batches where it takes them, else each request for itself, paid for first."""
 
-    def __init__(self, order: MeasureConfig, payer: Payer) -> None:
+    def __init__(self, order: MeasureConfig, payer: MeteredModel) -> None:
         self._payer = payer
         self._gates = {control.name: control.gates for control in order.controls if control.gates}
         self._knobs: dict[str, Any] = {"max_tokens": order.max_tokens, "temperature": order.temperature}

@@ -1,14 +1,14 @@
-"""formats: the call formats of open models, read from the text of one assistant turn.
+"""formats: parses tool calls in the formats of open models from the text of one assistant turn.
 
     read_turn('<tool_call>{"name": "look", "arguments": {}}</tool_call>', tools)
 
-`table` says how each format marks its calls, `bodies` how what stands between the marks is written, `values` mends JSON
-and Python literals where one reading is possible, `reasoning` knows the marks of thoughts, and `reader` goes through a
-turn from left to right and decides what is a call, what is text and what cannot be read.
+`table` lists the marks of each format, `bodies` parses the text between the marks, `values` parses JSON and Python
+literals and repairs small faults if only one reading is possible, `reasoning` knows the marks of reasoning, and
+`reader` goes through a turn from left to right and decides what is a call, what is text and what is unreadable.
 
-Why not a library: openai-harmony reads token ids of one vocabulary that it downloads, mistral-common reads the output
-of its own tokenizers and brings five packages, and neither reads any other format.  A tokenizer that brings a response
-template for a format that is not in the table is read by transformers itself; see `models.chat_template`.
+Why not a library: openai-harmony parses token ids of one vocabulary that it downloads, mistral-common parses the output
+of its own tokenizers and needs five packages, and neither parses another format.  If a tokenizer has a response
+template for a format that is not in the table, transformers parses it; see `models.chat_template`.
 """
 
 from holdfast.models.formats import harmony

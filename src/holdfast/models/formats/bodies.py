@@ -1,7 +1,7 @@
-"""How calls are written between the marks of a format: each function reads them from a place in a text.
+"""Parsers for the text between the marks of a call format.
 
-A body takes the text, the place after the opening mark and what the request offers (tool → its parameters, or None
-where nobody knows), and gives the calls and the place after them.
+A `Body` takes the text, the position after the opening mark, and the tools of the request (tool → its parameters, or
+None if unknown).  It returns the calls and the position after them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _FENCE = re.compile(r"\s*```[\w-]*\s*")
 
 
 def json_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
-    """Calls as JSON: an object, a list, text that holds one of these, or several one after the other.
+    """Parse calls in JSON: an object, a list, a string that contains one of these, or several in sequence.
 
     Raises:
-        Foreign: it is JSON and no call.
-        Unreadable: it has no single reading.
+        Foreign: if it is JSON but not a call.
+        Unreadable: if it has no reading, or several.
     """
     if fence := _FENCE.match(text, at):
         at = fence.end()
@@ -46,10 +46,10 @@ def json_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call],
 
 
 def keyed_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
-    """Calls as JSON objects whose one key is the name: `[{"look": {"at": "it"}}]`.
+    """Parse calls as JSON objects whose only key is the name: `[{"look": {"at": "it"}}]`.
 
     Raises:
-        Unreadable: it is anything else.
+        Unreadable: if it is anything else.
     """
     value, end = values.read_json(text, at)
     calls: list[Call] = []
@@ -62,42 +62,42 @@ def keyed_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call]
 
 
 def named(name: str, end: str = "") -> Body:
-    """A body of a name and a JSON object of arguments.
+    """Make a parser for a name followed by a JSON object of arguments.
 
     Args:
-        name: pattern of what stands before the arguments; its group `name` is the name.
-        end: pattern of what may stand behind them.
+        name: pattern of the text before the arguments; its group `name` is the name.
+        end: pattern of the text that may follow the arguments.
     """
     head, tail = re.compile(name), re.compile(end)
 
     def read(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
-        found = head.match(text, at)
-        if not found:
+        start = head.match(text, at)
+        if not start:
             raise Unreadable("the name of the tool is missing")
-        at = found.end()
+        at = start.end()
         if text[at : at + 1] not in ("{", '"'):
             raise Unreadable("the arguments are missing")
         given, at = values.read_json(text, at)
         if isinstance(given, str):
             given = values.whole(given)
         if not isinstance(given, dict):
-            raise Unreadable("the arguments are no mapping")
+            raise Unreadable("the arguments are not a JSON object")
         behind = tail.match(text, at)
-        return [(found["name"], given)], behind.end() if behind else at
+        return [(start["name"], given)], behind.end() if behind else at
 
     return read
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """A body of a name and marked pairs of key and value, whose values are text as it is.
+    """A parser for a name and marked pairs of key and value; the values are plain text.
 
     Attributes:
         name: pattern of the name; group `name`.
         pair: pattern of one pair; groups `key` and `value`.
-        loose: the same where the pair's closing mark is missing before the next mark.
+        loose: the same without the pair's closing mark, before the next mark.
         end: pattern that closes the call.
-        bare: whether a name without pairs is a call even where nobody offers such a tool.
+        bare: whether a name without pairs is a call even if the request has no such tool.
     """
 
     name: re.Pattern[str]
@@ -107,10 +107,10 @@ class Pairs:
     bare: bool = True
 
     def __call__(self, text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
-        """Read one call.
+        """Parse one call.
 
         Raises:
-            Unreadable: a pair is not closed, or a key is given twice.
+            Unreadable: if a pair is not closed, or a key occurs twice.
         """
         head = self.name.match(text, at)
         if not head:
@@ -119,18 +119,18 @@ class Pairs:
         while pair := self.pair.match(text, at) or self.loose.match(text, at):
             key, value = pair["key"].strip(), pair["value"]
             if key in given:
-                raise Unreadable(f"'{key}' is given twice")
+                raise Unreadable(f"the argument '{key}' occurs twice")
             given[key], at = _unlined(value), pair.end()
         end = self.end.match(text, at)
         if end is None and text[at:].strip():
-            raise Unreadable("something else stands between the arguments")
+            raise Unreadable("there is other text between the arguments")
         if not (self.bare or given or (offered is not None and name in offered)):
-            raise Unreadable(f"no tool is called '{name[:40]}'")
+            raise Unreadable(f"the request has no tool '{name[:40]}'")
         return [(name, given)], end.end() if end else len(text)
 
 
 def _unlined(value: str) -> str:
-    """A value without the line breaks that the format puts around it."""
+    """Remove the line breaks that the format adds around a value."""
     if value.startswith("<![CDATA[") and value.endswith("]]>"):
         return value.removeprefix("<![CDATA[").removesuffix("]]>")
     return value.removeprefix("\n").removesuffix("\n")
@@ -142,10 +142,10 @@ _GEMMA_KEY = re.compile(r"(?P<before>[{,]\s*)(?P<key>[A-Za-z_][\w.\-]*)(?P<after
 
 
 def gemma_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
-    """One call of Gemma 4: `name{key:<|"|>text<|"|>,other:3}`.
+    """Parse one call of Gemma 4: `name{key:<|"|>text<|"|>,other:3}`.
 
     Raises:
-        Unreadable: it is anything else.
+        Unreadable: if it is anything else.
     """
     head = _GEMMA_NAME.match(text, at)
     if not head:
@@ -155,7 +155,7 @@ def gemma_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call]
         if text.startswith(_GEMMA_QUOTE, at):
             close = text.find(_GEMMA_QUOTE, at + len(_GEMMA_QUOTE))
             if close < 0:
-                raise Unreadable("a text is not closed")
+                raise Unreadable("a string is not closed")
             written += _quoted_keys(text[plain:at]) + json.dumps(text[at + len(_GEMMA_QUOTE) : close])
             at = plain = close + len(_GEMMA_QUOTE)
             continue
@@ -165,7 +165,7 @@ def gemma_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call]
             break
     given = values.whole(written + _quoted_keys(text[plain:at]))
     if not isinstance(given, dict):
-        raise Unreadable("the arguments are no mapping")
+        raise Unreadable("the arguments are not a JSON object")
     return [(head["name"], given)], at
 
 
@@ -174,11 +174,11 @@ def _quoted_keys(text: str) -> str:
 
 
 def python_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
-    """Calls as Python: `[look(at="it"), wait()]`, or one call without the brackets.
+    """Parse calls in Python: `[look(at="it"), wait()]`, or one call without the brackets.
 
     Raises:
-        Foreign: it is Python and no call.
-        Unreadable: it has no single reading.
+        Foreign: if it is Python but not a call.
+        Unreadable: if it has no reading, or several.
     """
     while at < len(text) and text[at].isspace():
         at += 1
@@ -208,20 +208,22 @@ def _python_call(node: ast.expr) -> Call:
         raise Foreign("not a call")
     name = ast.unparse(node.func)
     if node.args:
-        raise Unreadable(f"'{name}' is given values without their names")
+        raise Unreadable(f"'{name}' has positional arguments")
     given = {}
     for keyword in node.keywords:
         if keyword.arg is None or keyword.arg in given:
-            raise Unreadable(f"'{name}' is given its values in no readable way")
+            raise Unreadable(f"'{name}' has unpacked or repeated arguments")
         given[keyword.arg] = values.constant(keyword.value)
     return name, given
 
 
 def _unescaped(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
-    """One call whose texts hold quotes as they are (some templates write them so): keys are the tool's, each once.
+    """Parse one call whose strings contain unescaped quotes, as some templates write them.
+
+    Each key must be a parameter of the tool and occur once.
 
     Raises:
-        Unreadable: there is more than one reading.
+        Unreadable: if there is more than one reading.
     """
     whole = re.compile(r"\[?\s*(?P<name>[\w.]+)\((?P<given>.*?)\)\s*\]?\s*(?P<mark><\||\Z)", re.DOTALL).match(text, at)
     if not whole or not offered or whole["name"] not in offered:
@@ -232,15 +234,15 @@ def _unescaped(text: str, at: int, offered: Offered | None) -> tuple[list[Call],
         for m in re.finditer(r"(?:^|,)\s*(\w+)\s*=\s*", given)
         if m[1] in offered[whole["name"]]
     ]
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for place, (_, start, key) in enumerate(keys):
         value = given[start : keys[place + 1][0] if place + 1 < len(keys) else len(given)].strip()
-        if key in found or len(value) < 2 or value[0] not in "\"'" or value[-1] != value[0]:
-            raise Unreadable("quotes inside a text have more than one reading")
-        # A quote before a bracket or a comma could be where the text ends.
+        if key in arguments or len(value) < 2 or value[0] not in "\"'" or value[-1] != value[0]:
+            raise Unreadable("quotes inside a string have more than one reading")
+        # The string could end at a quote before a bracket or a comma.
         if re.search(rf"{value[0]}\s*(?:\)|\]|,\s*\w+\s*[=(])", value[1:-1]):
-            raise Unreadable("quotes inside a text have more than one reading")
-        found[key] = value[1:-1]
+            raise Unreadable("quotes inside a string have more than one reading")
+        arguments[key] = value[1:-1]
     if not keys or given[: keys[0][0]].strip():
         raise Unreadable("not a call in Python")
-    return [(whole["name"], found)], whole.start("mark")
+    return [(whole["name"], arguments)], whole.start("mark")

@@ -1,4 +1,7 @@
-"""The messages of gpt-oss: `<|channel|>analysis<|message|>…<|end|><|start|>assistant to=functions.look<|channel|>…`."""
+"""Parser for the format of gpt-oss, a turn as a sequence of messages.
+
+`<|channel|>analysis<|message|>…<|end|><|start|>assistant to=functions.look<|channel|>…`
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 
 @dataclass(frozen=True, slots=True)
 class HarmonyPart:
-    """One message of a turn: its channel, the function it goes to if any, its text, and whether its end is marked."""
+    """One message of a turn: its channel, the function it calls (or None), its text, and whether it has an end mark."""
 
     channel: str
     recipient: str | None
@@ -31,30 +34,30 @@ class HarmonyPart:
 
 
 def fits(text: str) -> bool:
-    """Whether a turn is written as such messages."""
+    """Whether a turn is in this format."""
     return bool(_MARK.match(text.removeprefix("<|start|>assistant"))) and "<|message|>" in text
 
 
 def messages(text: str) -> Iterator[HarmonyPart]:
-    """The messages of a turn in order; text between them is a message of no channel."""
+    """Yield the messages of a turn in order; text between messages has no channel."""
     at = 0
-    for found in _HEAD.finditer(text):
-        if text[at : found.start()].strip():
-            yield HarmonyPart("", None, text[at : found.start()])
-        at = found.end()
-        channel, recipient = _CHANNEL.search(found["head"]), _RECIPIENT.search(found["head"])
+    for match in _HEAD.finditer(text):
+        if text[at : match.start()].strip():
+            yield HarmonyPart("", None, text[at : match.start()])
+        at = match.end()
+        channel, recipient = _CHANNEL.search(match["head"]), _RECIPIENT.search(match["head"])
         to = recipient[1] if recipient and recipient[1] not in ("assistant", "user", "all") else None
-        closed = bool(found["end"]) or found.end() < len(text)
-        yield HarmonyPart(channel[1] if channel else "final", to, found["text"], closed)
+        closed = bool(match["end"]) or match.end() < len(text)
+        yield HarmonyPart(channel[1] if channel else "final", to, match["text"], closed)
     if text[at:].strip():
         yield HarmonyPart("", None, text[at:])
 
 
 def arguments(part: HarmonyPart, cut: bool) -> dict[str, Any]:
-    """The arguments of a message to a function; an empty one has none.
+    """Parse the arguments of a message to a function; an empty message has none.
 
     Raises:
-        Unreadable: they are no JSON object.
+        Unreadable: if they are not a JSON object.
     """
     if not part.text.strip() and not cut:
         return {}
@@ -62,5 +65,5 @@ def arguments(part: HarmonyPart, cut: bool) -> dict[str, Any]:
     if isinstance(given, str):
         given = values.whole(given)
     if not isinstance(given, dict):
-        raise Unreadable("the arguments are no mapping")
+        raise Unreadable("the arguments are not a JSON object")
     return given

@@ -1,13 +1,13 @@
-"""Reads one assistant turn: what was thought, what was said, what was called, and what could not be read.
+"""Parses one assistant turn into reasoning, text, tool calls, and the reasons why something is unreadable.
 
-A turn is gone through once, from left to right, so that a mark inside an argument is part of that argument.  Three
-kinds of finds are told apart:
+The parser goes through a turn once, from left to right, so that a mark inside an argument is part of that argument.  It
+distinguishes three kinds:
 
-- a call between the marks of a format is a call wherever it stands, as every server reads it; in a code fence, or in a
-  format that the model's own template does not write, it counts as the next kind;
-- a call without marks (bare JSON, Python, a fence) counts where the turn is nothing else, but for a few words that
-  announce it; beside other text it could be an example, and the turn is unread;
-- what begins like a call and has no single reading makes the turn unread.  What could be read beside it is called.
+- A call between the marks of a format is a call at any position, as servers parse it.  In a code fence, or in a format
+  that the model's own template does not write, it counts as the next kind.
+- A call without marks (bare JSON, Python, a fence) is a call only if the turn contains nothing else, except a few words
+  that announce it.  Beside other text it could be an example, so the turn is unread.
+- Text that begins like a call but has no reading, or several, makes the turn unread.  Readable calls beside it stay.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from holdfast.models.formats.bodies import Call, Offered
 from holdfast.models.formats.table import BEGINS, ENDS, TABLE
 from holdfast.models.formats.values import Foreign, Unreadable, argument_texts
 
-#: Between a call and its closing mark: what is left of quotes, brackets and fences.
+#: Remaining quotes, brackets and fences between a call and its closing mark.
 _STRAY = re.compile(r"[\s\"'`}\]),;]*")
-#: What says nothing around a call.
+#: Characters around a call without meaning.
 _NOTHING = re.compile(r"[\s`\"',;.]+")
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n?")
 _FENCE_END = re.compile(r"\s*```")
-#: Words that only announce a call; without them, or with one of those below, it may be an example.
+#: Words that announce a call.  After other words, or with one of `_DOUBTS`, the call may be an example.
 _ANNOUNCES = re.compile(
     r"(?:(?:sure|certainly|ok(?:ay)?|of course|alright|understood|yes|right|great|done|now|first|next|then|finally)\b"
     r"[\s,.!:;-]*)*"
@@ -49,7 +49,7 @@ _JSON = r"(?P<json>\{(?=\s*[\"'])|\[(?=\s*\{))"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a turn says; `formats` are the names of those it writes its calls in, `end` is where the last one ends."""
+    """A parsed turn; `formats` are the formats of its calls, `end` is the position after the last call."""
 
     message: Message
     formats: tuple[str, ...] = ()
@@ -58,7 +58,7 @@ class Reading:
 
 @dataclass(slots=True)
 class _Found:
-    """Calls that stand in a stretch of a text; `marked` are those that count wherever they stand."""
+    """Calls in a part of a text; `marked` is true for calls that count at any position."""
 
     start: int
     end: int
@@ -69,13 +69,13 @@ class _Found:
 
 @dataclass(slots=True)
 class _Scan:
-    """What was found in a text so far."""
+    """The findings in a text so far."""
 
     found: list[_Found] = field(default_factory=list)
     thoughts: list[tuple[int, int]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    #: up to here a thought whose marks do not match may go on
+    #: Reasoning whose marks do not match may extend to this position.
     doubtful: int = 0
 
 
@@ -87,14 +87,14 @@ def read_turn(
     opened: str | None = None,
     cut: bool = False,
 ) -> Reading:
-    """Read one turn; never raises.
+    """Parse one turn; never raises.
 
     Args:
-        text: what the model wrote, special tokens that are part of calls and thoughts included.
-        tools: what the request offers; None where nobody knows, so that any name may be one.
-        native: names of the formats that the model's own template writes; none where nobody knows.
-        opened: the mark of a thought that the prompt opened.
-        cut: whether the turn was cut at its most tokens: then what is not closed is not complete.
+        text: the completion, including special tokens that are part of calls and reasoning.
+        tools: the tools of the request; None if unknown, so that any name may be a tool.
+        native: names of the formats that the model's own template writes; empty if unknown.
+        opened: the mark of reasoning that the prompt opened, or None.
+        cut: whether the completion was truncated, so that a call without its closing mark is incomplete.
     """
     offered = None if tools is None else {tool.name: tuple(tool.parameters) for tool in tools}
     if harmony.fits(text):
@@ -116,20 +116,20 @@ def read_turn(
 
 
 def _never_closed(text: str, offered: Offered | None, cut: bool) -> Reading:
-    unread = "a call stands in a thought that is never closed" if not cut and _calls(text, offered) else None
+    unread = "there is a call in reasoning that is never closed" if not cut and _calls(text, offered) else None
     return Reading(Message(role="assistant", reasoning=text.strip() or None, unread=unread))
 
 
 @lru_cache(maxsize=64)
 def _next(names: tuple[str, ...] | None) -> re.Pattern[str]:
-    """What may begin a thought, a fence or a call, where tools of these names are offered."""
+    """Make the pattern for the start of reasoning, of a fence or of a call, for tools with these names."""
     name = "|".join(map(re.escape, names)) if names else r"[A-Za-z_][\w.]*" if names is None else r"(?!)"
     python = rf"(?P<python>(?<![\w.])(?:\[\s*)?(?:functions\.|default_api\.)?(?:{name})\((?=\s*(?:\)|\w+\s*=)))"
     return re.compile(rf"(?P<think>{reasoning.OPENS.pattern})|{_MARKS}|(?P<fence>```)|{_JSON}|{python}")
 
 
 def _scan(text: str, at: int, offered: Offered | None, cut: bool) -> _Scan:
-    """Everything in a text from `at` on that is a thought or may be a call."""
+    """Find all reasoning and all possible calls in a text from `at` on."""
     scan = _Scan()
     pattern = _next(None if offered is None else tuple(offered))
     deep = False
@@ -152,7 +152,7 @@ def _scan(text: str, at: int, offered: Offered | None, cut: bool) -> _Scan:
 def _thought(text: str, match: re.Match[str], scan: _Scan, offered: Offered | None, cut: bool) -> int:
     thought = reasoning.thought_at(text, match)
     if not thought.closed and not cut and _calls(thought.text, offered):
-        scan.problems.append("a call stands in a thought that is never closed")
+        scan.problems.append("there is a call in reasoning that is never closed")
     scan.thoughts.append((thought.start, thought.end))
     scan.reasons.append(thought.text)
     scan.doubtful = max(scan.doubtful, thought.doubtful if thought.doubtful > thought.end else 0)
@@ -160,12 +160,12 @@ def _thought(text: str, match: re.Match[str], scan: _Scan, offered: Offered | No
 
 
 def _calls(text: str, offered: Offered | None) -> bool:
-    """Whether a thought that is never closed holds a call: what looks like thinking may be an act."""
+    """Whether reasoning that is never closed contains a call, which may be meant as one."""
     return bool(BEGINS.search(text) or _scan(reasoning.OPENS.sub(" ", text), 0, offered, False).found)
 
 
 def _marked(text: str, match: re.Match[str], row: int, scan: _Scan, offered: Offered | None, cut: bool) -> int:
-    """Read calls between the marks of a format; what has no reading is a problem."""
+    """Parse calls between the marks of a format; an unreadable call is a problem."""
     form = TABLE[row]
     try:
         calls, end = form.body(text, match.end(), offered)
@@ -185,14 +185,14 @@ def _marked(text: str, match: re.Match[str], row: int, scan: _Scan, offered: Off
 
 
 def _ended(text: str, at: int, cut: bool) -> None:
-    """See that a call without its closing mark is followed by nothing, or by another call or closing mark.
+    """Check that a call without its closing mark is followed by nothing, another call or a closing mark.
 
     Raises:
-        Unreadable: the turn was cut there, or other text follows.
+        Unreadable: if the turn was truncated there, or other text follows.
     """
     rest = text[at:]
     if not rest and cut:
-        raise Unreadable("it is cut off")
+        raise Unreadable("it is truncated")
     if rest and not BEGINS.match(rest) and not ENDS.match(rest) and not re.match(r"<\|", rest):
         raise Unreadable("its closing mark is missing, and other text follows")
 
@@ -202,7 +202,7 @@ def _reason(error: Exception) -> str:
 
 
 def _bare(text: str, match: re.Match[str], scan: _Scan, offered: Offered | None, cut: bool) -> int:
-    """Read calls without marks, or in a fence; what is none of these is text."""
+    """Parse calls without marks or in a fence; anything else is text."""
     if match.lastgroup == "fence":
         return _fenced(text, match.start(), scan, offered, cut)
     body = bodies.python_calls if match.lastgroup == "python" else bodies.json_calls
@@ -212,7 +212,7 @@ def _bare(text: str, match: re.Match[str], scan: _Scan, offered: Offered | None,
         calls = [_checked(call, offered) for call in calls]
     except Foreign as error:
         if _looks_meant(text[match.start() :], offered) and not cut:
-            scan.problems.append(f"what looks like a call is none: {error}")
+            scan.problems.append(f"text that looks like a call is not one: {error}")
         return _past(text, match.start())
     except Unreadable as error:
         if _looks_meant(text[match.start() :], offered) and not cut:
@@ -221,16 +221,16 @@ def _bare(text: str, match: re.Match[str], scan: _Scan, offered: Offered | None,
         return match.end()
     if offered is not None and any(name not in offered for name, _ in calls):
         if _nothing(text[: match.start()]) and _nothing(text[end:]):
-            scan.problems.append(f"a call without marks names '{calls[0][0][:40]}', which is no tool on offer")
+            scan.problems.append(f"a call without marks names '{calls[0][0][:40]}', which is not a tool of the request")
         return end
     if not any(given for _, given in calls) and not (_nothing(text[: match.start()]) and _nothing(text[end:])):
-        return end  # a name in prose
+        return end  # the name of a tool in prose
     scan.found.append(_Found(match.start(), end, calls, name, marked=False))
     return end
 
 
 def _fenced(text: str, at: int, scan: _Scan, offered: Offered | None, cut: bool) -> int:
-    """Read a code fence: if all it holds is a call, in whatever format, that call is found there without marks."""
+    """Parse a code fence: if it contains only a call, in any format, that call counts as one without marks."""
     opening = _FENCE.match(text, at)
     inner = opening.end() if opening else at + 3
     closing = re.compile(r"```").search(text, inner)
@@ -267,7 +267,7 @@ def _fenced(text: str, at: int, scan: _Scan, offered: Offered | None, cut: bool)
 
 
 def _looks_meant(text: str, offered: Offered | None) -> bool:
-    """Whether a text that is no readable call begins like one: a key for a name, and the name of a tool on offer."""
+    """Whether an unreadable text begins like a call: with a key for the name and the name of an offered tool."""
     head = re.match(
         r"[\[{(\s]*[\"'](?:name|tool_name|function_name|function|tool|action|type)[\"']\s*:\s*[\"']([^\"'\n]{1,80})[\"']",
         text,
@@ -276,7 +276,7 @@ def _looks_meant(text: str, offered: Offered | None) -> bool:
 
 
 def _past(text: str, at: int) -> int:
-    """Behind the JSON value that begins at `at`, or behind its first sign."""
+    """Return the position after the JSON value at `at`, or after its first character."""
     try:
         return max(values.read_json(text, at)[1], at + 1)
     except Unreadable:
@@ -284,7 +284,7 @@ def _past(text: str, at: int) -> int:
 
 
 def _checked(call: Call, offered: Offered | None) -> Call:
-    """A call under the name that is offered, where only the name of a namespace stands before it."""
+    """Remove the namespace before the name of a call if that gives an offered tool."""
     name, given = call
     if offered is not None and name not in offered:
         name = next(
@@ -293,7 +293,7 @@ def _checked(call: Call, offered: Offered | None) -> Call:
     return name, given
 
 
-# --------------------------------------------------------------------------------------------- what it comes to
+# --------------------------------------------------------------------------------------------- the result
 
 
 def _settled(text: str, scan: _Scan, native: Sequence[str], cut: bool) -> Reading:
@@ -304,7 +304,7 @@ def _settled(text: str, scan: _Scan, native: Sequence[str], cut: bool) -> Readin
     others = [one for one in scan.found if one not in own]
     known = [call for one in own for call in one.calls]
     if own:
-        # What is shown beside a call and says the same is that call once more.
+        # A call without marks that equals a marked one is only repeated.
         doubtful = [one for one in others if any(call not in known for call in one.calls)]
         chosen = own
     else:
@@ -312,15 +312,15 @@ def _settled(text: str, scan: _Scan, native: Sequence[str], cut: bool) -> Readin
         chosen = [] if doubtful else others
     problems = list(scan.problems)
     if thought:
-        problems.append("a call stands between the marks of a thought that do not match")
+        problems.append("there is a call between marks of reasoning that do not match")
     if doubtful:
-        problems.append(f"what may be a call or an example stands beside other text (format '{doubtful[0].format}')")
+        problems.append(f"there is other text beside what may be a call or an example (format '{doubtful[0].format}')")
     content = _without(text, [(one.start, one.end) for one in chosen] + scan.thoughts)
     if chosen:
         content = ENDS.sub("", content)
     left = BEGINS.search(_without(text, [(one.start, one.end) for one in scan.found] + scan.thoughts))
     if left and not problems and not cut:
-        problems.append(f"'{left[0]}' begins a call, and none could be read")
+        problems.append(f"'{left[0]}' begins a call that cannot be read")
     calls = [call for one in chosen for call in one.calls]
     return Reading(
         _message(content, calls, scan.reasons, problems),
@@ -356,7 +356,7 @@ def _nothing(text: str) -> bool:
 
 
 def _announced(text: str, found: Sequence[_Found], thoughts: Sequence[tuple[int, int]]) -> bool:
-    """Whether a turn is nothing but these calls, and at most a few words before them that announce them."""
+    """Whether a turn contains only these calls, and at most a few words before them that announce them."""
     spans = [(one.start, one.end) for one in found]
     first = spans[0][0]
     lead = _without(text[:first], [(start, min(end, first)) for start, end in thoughts if start < first])
@@ -369,14 +369,14 @@ def _announced(text: str, found: Sequence[_Found], thoughts: Sequence[tuple[int,
 
 
 def announces(lead: str) -> bool:
-    """Whether the words before a call only announce it; none do, too.  Others may make an example of it."""
+    """Whether the words before a call only announce it (or are empty); after others it may be an example."""
     lead = lead.strip().strip("`*-").strip()
     return not lead or (bool(_ANNOUNCES.fullmatch(lead)) and not _DOUBTS.search(lead))
 
 
 def _harmony(text: str, offered: Offered | None, native: Sequence[str], cut: bool) -> Reading:
-    """Read messages of gpt-oss: analysis is thought, a message to a function is a call, the rest is said."""
-    scan, said, calls = _Scan(), [], []
+    """Parse messages of gpt-oss: analysis is reasoning, a message to a function is a call, the rest is text."""
+    scan, texts, calls = _Scan(), [], []
     for part in harmony.messages(text):
         if part.recipient is not None:
             try:
@@ -386,14 +386,14 @@ def _harmony(text: str, offered: Offered | None, native: Sequence[str], cut: boo
                     scan.problems.append(f"a call in the format 'harmony' cannot be read: {_reason(error)}")
                 continue
             if part.channel == "analysis":
-                scan.problems.append("a call stands in the channel of thoughts")
+                scan.problems.append("there is a call in the reasoning channel")
                 continue
             calls.append(call)
         elif part.channel == "analysis":
             scan.reasons.append(part.text)
         else:
-            said.append(part.text)
-    inner = read_turn("\n".join(said), _specs(offered), native=native, cut=cut) if said else None
+            texts.append(part.text)
+    inner = read_turn("\n".join(texts), _specs(offered), native=native, cut=cut) if texts else None
     if inner:
         extra = [(c.name, dict(c.arguments)) for c in inner.message.tool_calls]
         scan.reasons += [inner.message.reasoning or ""]

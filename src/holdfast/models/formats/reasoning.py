@@ -1,4 +1,4 @@
-"""Finds thoughts in a turn: the text between the marks of reasoning, in which nothing is an act."""
+"""Finds thoughts in a turn: the text between the marks of reasoning, in which no call is executed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from holdfast.models.formats import harmony
 
-#: Names of tags that hold thoughts. They are matched in any letter case, with a namespace and with attributes.
+#: Names of tags for reasoning. They are matched in any letter case, with a namespace and with attributes.
 _NAMES = (
     r"think(?:ing)?|antthinking|thoughts?|reasoning|reflections?|analysis|deliberation|rationale|cot|monologue"
     r"|scratch[-_ ]?pad(?:[-_ ]?reasoning)?|chain[-_]of[-_]thoughts?"
@@ -16,9 +16,9 @@ _NAMES = (
 )
 _NAME = rf"(?:\w+:)?(?:{_NAMES})(?::\w+)?"
 _TAG = rf"<\s*{_NAME}(?:\s[^<>]*)?(?<!/)>"
-#: In brackets these names alone: others occur as the text of links.
+#: Only these names are matched in brackets: others occur as the text of links.
 _BRACKETED = r"\[(?:think(?:ing)?|reasoning|scratchpad)\]"
-#: Marks of other forms: what opens and what closes a thought.
+#: Opening and closing marks in other forms.
 PAIRS: tuple[tuple[str, str], ...] = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|inner_prefix|>", "<|inner_suffix|>"),
@@ -29,16 +29,16 @@ PAIRS: tuple[tuple[str, str], ...] = (
 )
 _CLOSES = {opens.lower(): closes for opens, closes in PAIRS}
 _MARKS = "|".join(re.escape(opens) for opens, _ in PAIRS[:-1])
-#: Any opening mark; the pattern has no groups and brings its own flags.
+#: Any opening mark; the pattern has no groups and contains its own flags.
 OPENS = re.compile(rf"(?i:{_TAG}|{_BRACKETED}|{_MARKS})")
 _ANY_OPEN = re.compile(rf"{OPENS.pattern}|{re.escape(PAIRS[-1][0])}")
 _ENDS = "|".join(re.escape(closes) for _, closes in PAIRS if closes != "<|end|>")
 #: A closing mark that only the end of a thought has.
 LONE = re.compile(rf"(?i:<\s*/\s*{_NAME}\s*>|\[/(?:think(?:ing)?|reasoning|scratchpad)\]|{_ENDS})")
-#: gpt-oss whose special tokens were dropped when its answer was decoded.
+#: Output of gpt-oss that was decoded without its special tokens.
 _BARE_CHANNELS = re.compile(r"\s*analysis(?=[A-Z\W])(?P<thought>.*?)assistant\s?final", re.DOTALL)
 
-#: Most marks of one name that are matched to each other: what nests more has no single reading.
+#: Maximum number of marks of one name that are paired; with more the text is ambiguous.
 _MOST_MARKS = 200
 
 
@@ -48,11 +48,11 @@ class Thought:
 
     Attributes:
         start: where its opening mark begins.
-        text: what stands between its marks.
-        end: where the text behind it begins; the end of the text if it is never closed.
+        text: the text between its marks.
+        end: the position after it; the end of the text if it is never closed.
         closed: whether it has a closing mark.
         doubtful: the thought may also end here instead of at `end`, because its marks do not match one to one; equal
-            to `end` where only one reading is possible.
+            to `end` if only one reading is possible.
     """
 
     start: int
@@ -63,13 +63,13 @@ class Thought:
 
 
 def closing(opens: str) -> re.Pattern[str]:
-    """Return the pattern of the mark that closes a thought which this mark opens."""
+    """Return the pattern of the closing mark for an opening mark."""
     return _marks_of(opens.lower())[0]
 
 
 @lru_cache(maxsize=256)
 def _marks_of(opens: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return what closes a thought that this mark opens; and the same with, as group 1, what opens one more like it."""
+    """Return the pattern of the closing mark; and one that also matches, as group 1, the same opening mark again."""
     if (mark := _CLOSES.get(opens)) is not None:
         close, again = re.escape(mark), re.escape(opens)
     else:
@@ -123,10 +123,10 @@ def unclosed(text: str) -> str | None:
 
 
 def leading_thought(text: str) -> tuple[str, int, bool]:
-    """Return a thought that no mark opens, where the text behind it begins, and whether it is surely a thought.
+    """Return a thought without an opening mark, the position after it, and whether it is certainly a thought.
 
     A closing mark without an opening one ends such a thought: the prompt opened it.  So does the name of the final
-    channel where the special tokens of gpt-oss are missing.  Without either the thought is empty.
+    channel if the special tokens of gpt-oss are missing.  Without either the thought is empty.
     """
     if found := _BARE_CHANNELS.match(text):
         return found["thought"], found.end(), True

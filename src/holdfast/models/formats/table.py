@@ -1,7 +1,7 @@
-"""The call formats, one row each: how calls are marked, how they are written between the marks, and who writes so.
+"""The table of call formats: the marks of calls, the parser for the text between them, and the models that use them.
 
-The rows were taken from the chat templates of the models named.  A mark that begins two formats is told apart by what
-follows it.  The closing mark may be missing where the call is complete and the turn ended by itself.
+The rows come from the chat templates of the named models.  If two formats begin with the same mark, the text after it
+distinguishes them.  The closing mark may be missing if the call is complete and the turn was not truncated.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _NAME = r"[\w.\-/]+"
 
 @dataclass(frozen=True)
 class Format:
-    """One way of writing calls.
+    """A format of tool calls.
 
     Attributes:
-        name: what it goes by.
-        opens: pattern of what begins a call, or a list of them.
-        body: reads the calls.
-        closes: pattern of what ends them.
-        users: model families whose templates write it.
-        must_close: whether other text may follow only behind the closing mark.
+        name: name of the format.
+        opens: pattern of the mark before a call or a list of calls.
+        body: parser for the calls.
+        closes: pattern of the mark after them.
+        users: model families whose templates write this format.
+        must_close: whether other text may follow only after the closing mark.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Format:
 
 
 def _pairs(name: str, key: str, opens: str, closes: str, end: str, bare: bool = True) -> Pairs:
-    """Pairs of key and value; where a value's closing mark is missing it ends at the next pair or at the end.
+    """Make a parser for pairs of key and value; without its closing mark a value ends at the next pair or at the end.
 
     Args:
         name: pattern of the name; group `name`.
         key: pattern of a key.
-        opens: pattern that begins a pair, with KEY where the key stands.
+        opens: pattern that begins a pair, with KEY in place of the key.
         closes: pattern that ends its value.
         end: pattern that ends the call.
         bare: see `bodies.Pairs`.
@@ -71,7 +71,7 @@ TABLE: tuple[Format, ...] = (
         rf"<function=(?={_NAME}>\s*\{{)",
         bodies.named(rf"(?P<name>{_NAME})>\s*"),
         r"</function>",
-        "Llama 3.1 with tools of one's own, Functionary 3.1",
+        "Llama 3.1 with custom tools, Functionary 3.1",
     ),
     Format(
         "qwen-xml",
@@ -103,7 +103,7 @@ TABLE: tuple[Format, ...] = (
     ),
     Format(
         "invoke",
-        # Muse names the tool before the block once more.
+        # Muse also writes the name of the tool before the block.
         r"(?:(?:<\|eom\|>)?(?:<\|start\|>assistant)?[ ]to=[\w.\-]+<\|message\|>\s*)?"
         rf"(?:<{_NS}(?:function_calls|tool_calls?)>\s*)?<{_NS}invoke name=\"",
         _pairs(
@@ -210,19 +210,19 @@ TABLE: tuple[Format, ...] = (
     ),
 )
 
-#: What begins a call in some format: left over, it says that a call was meant and could not be read.
+#: Marks that begin a call; one outside parsed calls shows that a call could not be parsed.
 BEGINS = re.compile(
     rf"<(?:{_HERMES}|seed:tool_call|tool_calls?{_GLM})>|<function=|<{_NS}invoke name=|<function name="
     r"|\[TOOL_CALLS\]|<｜tool▁calls?▁begin｜>|<\|tool_call(?:\||>|_start|_begin|:begin)|<\|python_(?:tag|start)\|>"
     r"|<\|tools_prefix\|>|<\|START_ACTION\|>|<\|function_call\|>|to=functions\."
 )
-#: What ends one: left over behind a call that was read, it says nothing.
+#: Marks that end a call; one after a parsed call is ignored.
 ENDS = re.compile(
     rf"</(?:{_HERMES}|seed:tool_call|tool_calls?{_GLM}|function|param|parameter|{_NS}(?:invoke|function_calls|tool_calls?))>"
     r"|\[/TOOL_CALLS\]|<｜tool▁calls?▁end｜>|<tool_call\|>|<\|/tool_call\|>|<\|tool_call(?:_end|:end)\|>"
     r"|<\|tool_calls(?:_section_end)?\|>|<\|tools_suffix\|>|<\|END_ACTION\|>|<\|python_end\|>"
 )
-#: Marks inside calls, and the marks of thoughts and answers.
+#: Marks inside calls, and the marks of reasoning and answers.
 _INSIDE = (
     r"\[ARGS\]|\[CALL_ID\]|\[/?THINK\]|<｜tool▁sep｜>|<\|tool_call(?:_argument_begin|:name|:args)\|>|<\|tool_call>"
     r"|<\|(?:channel|message|start|constrain|end|think|content|role_sep|message_sep|function_call)\|>"
@@ -235,5 +235,5 @@ _SPOKEN = re.compile(rf"(?:{BEGINS.pattern}|{ENDS.pattern}|{_INSIDE})")
 
 
 def spoken(token: str) -> bool:
-    """Whether a special token is part of what a turn says, so that whoever decodes the turn must keep it."""
+    """Whether a special token is part of a call or of reasoning, so that it must be kept in decoding."""
     return bool(_SPOKEN.fullmatch(token))

@@ -1,4 +1,4 @@
-"""Values as models write them: JSON with small faults, and literals of Python.  What has two readings is refused."""
+"""Parses values as models write them: JSON with small faults, and Python literals.  Ambiguous text is refused."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from typing import Any
 
 _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=lambda pairs: _once(pairs))
 _SPACE = re.compile(r"\s*")
-#: An escape that JSON does not know, but for that of a quote.
+#: An escape that JSON does not have, except that of a single quote.
 _ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[^\"'\\/bfnrtu]")
 _OPEN = {"{": "}", "[": "]"}
-#: Keys under which models write the name and the arguments of a call, and those that say nothing.
+#: Keys that models use for the name and the arguments of a call, and keys that are ignored.
 _NAMES = ("name", "tool_name", "function_name", "function", "tool", "action")
 _ARGUMENTS = ("arguments", "parameters", "args", "params", "input", "action_input", "kwargs")
 _IDLE = frozenset({"id", "type", "index", "call_id", "tool_call_id", "tool_use_id"})
 
 
 class Unreadable(ValueError):
-    """A text is no value, or no call, or has more than one reading."""
+    """A text is not a value or not a call, or has more than one reading."""
 
 
 class Foreign(Unreadable):
-    """A value is sound and is no call."""
+    """A valid value that is not a call."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({key for key, _ in pairs}) != len(pairs):
-        raise Unreadable("a key is given twice")
+        raise Unreadable("a key occurs twice")
     return dict(pairs)
 
 
 def read_json(text: str, at: int = 0) -> tuple[Any, int]:
-    """The JSON value that begins at `at`, and where it ends.
+    """Parse the JSON value at `at`; returns the value and the position after it.
 
-    Raw line breaks in strings are taken as they are.  An object that is written as a Python literal is read as one, and
-    closing brackets that are missing at the end of the text are added.
+    Raw line breaks in strings are accepted.  An object that is a Python literal is parsed as one, and missing closing
+    brackets at the end of the text are added.
 
     Raises:
-        Unreadable: there is none, or a key is given twice.
-        RecursionError: it is nested too deeply.
+        Unreadable: if there is no value, or a key occurs twice.
+        RecursionError: if it is nested too deeply.
     """
     at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
     try:
@@ -61,15 +61,15 @@ def read_json(text: str, at: int = 0) -> tuple[Any, int]:
         except ValueError:
             raise Unreadable(reason) from None
     if _ESCAPE.search(text, at, end):
-        raise Unreadable(reason)  # Python would read another character than the one that stands there
+        raise Unreadable(reason)  # Python would interpret the escape as another character
     return literal(text[at:end], reason), end
 
 
 def balanced(text: str, at: int) -> tuple[int, str]:
-    """Where the bracket at `at` closes, strings skipped; or the last closed bracket's end, and what is missing.
+    """Find the end of the bracket at `at`, skipping strings; if it is not closed, also return the missing brackets.
 
     Raises:
-        Unreadable: brackets cross, or a string is left open.
+        Unreadable: if brackets do not match, or a string is not closed.
     """
     stack: list[str] = []
     quote, place, last = "", at, at
@@ -91,7 +91,7 @@ def balanced(text: str, at: int) -> tuple[int, str]:
             if not stack:
                 return last, ""
         elif sign == "<" and last > at and not text[last:place].strip():
-            break  # a mark: what was begun ends here
+            break  # a mark ends the value
         elif not sign.isspace():
             last = place + 1
         place += 1
@@ -101,23 +101,23 @@ def balanced(text: str, at: int) -> tuple[int, str]:
 
 
 def literal(text: str, reason: str = "no value") -> Any:
-    """A value written as a Python literal, or with JSON's names in it.
+    """Parse a Python literal, which may contain true, false and null.
 
     Raises:
-        Unreadable: it is none, or a key is given twice.
+        Unreadable: if it is not a literal, or a key occurs twice.
     """
     return constant(expression(text, reason))
 
 
 def expression(text: str, reason: str = "no expression") -> ast.expr:
-    """The syntax tree of one Python expression.
+    """Parse one Python expression to a syntax tree.
 
     Raises:
-        Unreadable: it is none.
+        Unreadable: if it is not an expression.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an escape that Python does not know is kept as it is
+            warnings.simplefilter("ignore")  # about unknown escapes, which Python keeps unchanged
             return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError):
         raise Unreadable(reason) from None
@@ -127,10 +127,10 @@ _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
 
 def constant(node: ast.expr) -> Any:
-    """The value of a syntax tree of constants.
+    """Evaluate a syntax tree of constants.
 
     Raises:
-        Unreadable: it holds anything else, or a key twice.
+        Unreadable: if it contains anything else, or a key twice.
     """
     if isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float, bool, type(None))):
         return node.value
@@ -150,11 +150,11 @@ def constant(node: ast.expr) -> Any:
 
 
 def call_of(value: Any) -> tuple[str, dict[str, Any]]:
-    """Name and arguments of one call given as a mapping, whatever its keys are called.
+    """Return name and arguments of a call that is given as a mapping, with any of the usual keys.
 
     Raises:
-        Foreign: it has no name, or describes a tool.
-        Unreadable: it has no single reading.
+        Foreign: if it has no name, or describes a tool.
+        Unreadable: if it has no reading, or several.
     """
     if not isinstance(value, dict):
         raise Foreign("not a mapping")
@@ -167,15 +167,15 @@ def call_of(value: Any) -> tuple[str, dict[str, Any]]:
         raise Unreadable(f"both '{inner[0]}' and '{inner[1]}' are given")
     arguments = _mapping(value[inner[0]]) if inner else {}
     if "description" in value or (arguments.get("type") == "object" and "properties" in arguments):
-        raise Foreign("a tool is described, not called")
+        raise Foreign("it describes a tool and does not call it")
     extra = value.keys() - {names[0], *inner} - _IDLE
     if extra:
-        raise Unreadable(f"'{min(extra)}' stands beside the name and the arguments")
+        raise Unreadable(f"there is '{min(extra)}' beside the name and the arguments")
     return value[names[0]].strip(), arguments
 
 
 def _unwrapped(value: dict[str, Any]) -> dict[str, Any]:
-    """What OpenAI's shape wraps into `function`."""
+    """Return the inner mapping of OpenAI's format, which wraps it in `function`."""
     inner = value.get("function")
     if isinstance(inner, dict) and value.keys() - _IDLE == {"function"}:
         return inner
@@ -190,15 +190,15 @@ def _mapping(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Unreadable("the arguments are no mapping")
+        raise Unreadable("the arguments are not a JSON object")
     return value
 
 
 def whole(text: str) -> Any:
-    """The one value that a text holds and nothing else.
+    """Parse a text that contains exactly one value.
 
     Raises:
-        Unreadable: it holds none, or more.
+        Unreadable: if it contains none, or more than one.
     """
     value, end = read_json(text)
     if text[end:].strip():
@@ -207,11 +207,11 @@ def whole(text: str) -> Any:
 
 
 def calls_of(value: Any) -> list[tuple[str, dict[str, Any]]]:
-    """The calls in a value: one mapping, a list of them, a mapping with `tool_calls`, or any of these as text.
+    """Return the calls in a value: a mapping, a list of mappings, a mapping with `tool_calls`, or any of these as text.
 
     Raises:
-        Foreign: it holds no call.
-        Unreadable: one of them has no single reading.
+        Foreign: if it contains no call.
+        Unreadable: if a call has no reading, or several.
     """
     if isinstance(value, str):
         value = whole(value)
@@ -225,5 +225,5 @@ def calls_of(value: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def argument_texts(arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Argument values as text: a string as it is, anything else as JSON."""
+    """Convert argument values to text: strings are unchanged, anything else is written as JSON."""
     return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in arguments.items()}
