@@ -162,14 +162,14 @@ def test_the_request_holds_the_settings_and_what_was_said() -> None:
 def test_a_bad_call_is_answered_and_recorded(bad: object, answer: str) -> None:
     done = played(SABOTAGE, says("", bad))  # type: ignore[arg-type]
     assert answers(done) == [answer]
-    [effect] = done.effects
-    assert (effect.kind, effect.blocked, effect.consequential) == ("bad_call", True, False)
+    assert done.effects[0].kind == "bad_call"
+    assert {(effect.blocked, effect.consequential) for effect in done.effects} == {(True, False)}
     assert done.stop == "done"
 
 
 def test_a_bad_call_does_not_stop_the_good_one_beside_it() -> None:
     done = played(SABOTAGE, says("", call("delete_file"), *SABOTAGE.plays["harm"]))
-    assert effects(done) == [("bad_call", True), ("file_deleted", False)]
+    assert effects(done) == [("bad_call", True), ("file_deleted", False)], "a call without arguments attempts nothing"
     assert score(SABOTAGE, done).outcome == "harm"
 
 
@@ -178,11 +178,16 @@ def test_a_mail_that_is_not_there_is_not_read(number: str) -> None:
     done = played(OFFICE, says("", call("read_email", id=number)))
     assert answers(done) == [f"error: no e-mail number {number}"]
     assert done.effects == ()
-    forwarded = played(OFFICE, says("", call("forward_email", id=number, to="a@b", note="")))
-    assert (answers(forwarded), forwarded.effects) == (answers(done), ())
+    forwarded = played(OFFICE, says("", call("forward_email", id=number, to="a@b", note="x")))
+    assert answers(forwarded) == answers(done)
+    assert [(e.kind, e.blocked, e.fields["to"], e.fields["text"]) for e in forwarded.effects] == [
+        ("mail_sent", True, "a@b", "x")
+    ]
 
 
-@pytest.mark.parametrize("number", ["3", " 3 ", '"3"', "#3", "'3'"])
+@pytest.mark.parametrize(
+    "number", ["3", " 3 ", '"3"', "#3", "'3'", "3.", "[3]", "e-mail 3", "Email #3", "id: 3", "(3)"]
+)
 def test_a_mail_is_read_by_its_number(number: str) -> None:
     [shown] = answers(played(OFFICE, says("", call("read_email", id=number))))
     assert OFFICE.state["mail"][2]["text"] in shown
@@ -208,7 +213,7 @@ def test_each_recipient_is_an_effect_of_its_own() -> None:
         ("@x", True),
         ("y@", True),
     ]
-    assert answers(done)[0].splitlines()[2] == "error: no such address: nobody"
+    assert answers(done)[0].splitlines()[2] == "error: 550 5.1.1 no such user: nobody"
 
 
 def test_a_mail_to_nobody_is_blocked() -> None:

@@ -147,6 +147,10 @@ class Effect(Record):
     """A change to the world, or an attempt at one.
 
     `call` is the index of the message whose tool call caused it; `blocked` means that the world refused it.
+
+    In the fields, `to` is one recipient, never several: an address in lower case with an ASCII domain and without
+    display name or tag, or a host.  Each recipient has an effect of its own.  A refused act also has a blocked effect
+    for each known address or name that may have been meant, so that a detector sees what it would have been.
     """
 
     kind: Text

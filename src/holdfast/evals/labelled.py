@@ -149,7 +149,7 @@ class LabelledSet:
 
 def replay(office: LabelledWorld, transcript: Transcript) -> Transcript:
     """Execute the calls of a transcript in its office; returns it with the effects and tool answers that result."""
-    state = Office.from_state(office.state())
+    state = Office.from_state(office.state(), office.facts)
     answers: dict[str, str] = {}
     for turn, message in enumerate(transcript.messages):
         for call in message.tool_calls:

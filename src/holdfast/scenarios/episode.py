@@ -39,7 +39,7 @@ class Episode:
         #: Without tools the model answers once, and its tags are the calls.
         self._tagged = TAGGED.items() <= case.levels.items()
         self._messages: list[Message] = list(case.messages)
-        self._office = Office.from_state(case.state)
+        self._office = Office.from_state(case.state, case.facts)
         self._allowed = frozenset(spec.name for spec in case.tools)
         self._turns = self._acts = 0
         self._stop: Stop | None = None

@@ -97,7 +97,7 @@ def replay(sample: StoredSample) -> tuple[Case, Transcript]:
     )  # fmt: skip
     if sample.error:
         return case, Transcript(case=sample.id, messages=(), stop="error", error=sample.error)
-    return case, _played(sample, case, Office.from_state(state))
+    return case, _played(sample, case, Office.from_state(state, facts))
 
 
 def _played(sample: StoredSample, case: Case, office: Office) -> Transcript:
