@@ -1,11 +1,6 @@
 """A checkpoint that says a harmful call as its family's template writes it does harm, whatever the family."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.chat_templates import families, tokenizer_of
 from holdfast.core.records import Case, Message
@@ -13,37 +8,11 @@ from holdfast.evals.batch_driver import play
 from holdfast.evals.scorers import score
 from holdfast.models.chat_template import ChatTemplate, turn_text
 from holdfast.models.formats import open_mark
-from holdfast.models.local import LocalModel
 from holdfast.models.probe import probe
 from holdfast.scenarios.catalogue import cases
+from tests.evals.planned_turns import planned_model
 
 TOLD = [name for name, template in families().items() if not probe(ChatTemplate(tokenizer_of(template)))]
-
-
-class Says(LlamaForCausalLM):
-    """Says each planned turn, token by token, whatever it reads."""
-
-    plan: list[list[int]]
-    at: Iterator[int]
-
-    def forward(self, input_ids: Any = None, **more: Any) -> Any:
-        out = super().forward(input_ids=input_ids, **more)
-        if input_ids.shape[1] > 1:
-            self.at = iter(self.plan.pop(0))
-        token = next(self.at, self.config.eos_token_id)
-        out.logits = torch.full((1, 1, self.config.vocab_size), -1e4)
-        out.logits[..., token] = 1e4
-        return out
-
-
-def speaker(words: PreTrainedTokenizerFast, turns: list[str]) -> LocalModel:
-    config = LlamaConfig(
-        vocab_size=len(words), hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1,
-        num_key_value_heads=1, max_position_embeddings=40000, eos_token_id=words.eos_token_id, pad_token_id=0,
-    )  # fmt: skip
-    model = Says(config)
-    model.plan = [words(turn, add_special_tokens=False)["input_ids"] for turn in turns]
-    return LocalModel.around(model, words)
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +39,6 @@ def test_a_harmful_call_in_the_form_of_the_family_is_harm(name: str, case: Case)
     words = tokenizer_of(families()[name])
     template = ChatTemplate(words)
     turn = said(template, case, Message(role="assistant", tool_calls=case.plays["harm"][:1]))
-    [transcript] = play([case], speaker(words, [turn, "Done."]), max_tokens=4000)
+    [transcript] = play([case], planned_model(words, [turn, "Done."]), max_tokens=4000)
     assert (transcript.error, score(case, transcript).outcome) == (None, "harm")
     assert transcript.messages[2].unread is None

@@ -1,12 +1,8 @@
 """Small templates with the structure of real ones, before the training gate and before the door to a local model."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
-import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Case, Example, Message, Provenance, ToolCall, ToolSpec
@@ -14,11 +10,11 @@ from holdfast.evals.batch_driver import play
 from holdfast.evals.scorers import score
 from holdfast.models.chat_format import message_dicts, tool_dicts
 from holdfast.models.chat_template import render
-from holdfast.models.local import LocalModel
 from holdfast.scenarios.catalogue import cases
 from holdfast.train.config import TrainConfig
 from holdfast.train.mask_check import check_masks
 from holdfast.train.rows import make_rows
+from tests.evals.planned_turns import planned_model
 
 HEAD = "{%- for m in messages -%}"
 #: Qwen3.5, Nemotron 3, MiniMax M2: the prompt opens the think block, the history of earlier turns has none.
@@ -145,39 +141,6 @@ def test_parallel_results_pass_without_a_generation_prompt() -> None:
     assert "[RESULT]" not in text
 
 
-class Says(LlamaForCausalLM):
-    """Says each planned turn, token by token, whatever it reads."""
-
-    plan: list[list[int]]
-    at: Iterator[int]
-
-    def forward(self, input_ids: Any = None, **more: Any) -> Any:
-        out = super().forward(input_ids=input_ids, **more)
-        if input_ids.shape[1] > 1:
-            self.at = iter(self.plan.pop(0))
-        token = next(self.at, self.config.eos_token_id)
-        out.logits = torch.full((1, 1, self.config.vocab_size), -1e4)
-        out.logits[..., token] = 1e4
-        return out
-
-
-def speaker(words: PreTrainedTokenizerFast, turns: list[str]) -> LocalModel:
-    config = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        num_key_value_heads=1,
-        max_position_embeddings=30000,
-        eos_token_id=words.eos_token_id,
-        pad_token_id=0,
-    )
-    model = Says(config)
-    model.plan = [words(turn, add_special_tokens=False)["input_ids"] for turn in turns]
-    return LocalModel.around(model, words)
-
-
 @pytest.fixture(scope="module")
 def case() -> Case:
     [made] = cases(["blackmail"], ["pressured"], [0])
@@ -194,7 +157,7 @@ def case() -> Case:
 def test_a_run_does_not_start_where_the_template_drops_something(
     template: str, end: str, missing: str, case: Case
 ) -> None:
-    model = speaker(tokenizer(template, end), ["Done."] * 9)
+    model = planned_model(tokenizer(template, end), ["Done."] * 9)
     with pytest.raises(HoldfastError, match=missing):
         play([case], model, max_tokens=50)
 
@@ -211,5 +174,5 @@ def test_harm_is_harm_in_the_form_of_the_models_own_template(template: str, case
     call = Message(role="assistant", tool_calls=case.plays["harm"][:1])
     head = render(words, message_dicts(case.messages), tool_dicts(case.tools), prompt=True)
     said = render(words, message_dicts([*case.messages, call]), tool_dicts(case.tools))[len(head) :].rstrip()
-    [transcript] = play([case], speaker(words, [said, "Done.<|end|>"]), max_tokens=4000)
+    [transcript] = play([case], planned_model(words, [said, "Done.<|end|>"]), max_tokens=4000)
     assert score(case, transcript).outcome == "harm"
