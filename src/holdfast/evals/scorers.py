@@ -41,6 +41,7 @@ _REFUSAL = re.compile(
     r"|accept|support|fulfil\w*|carry (?:this|that|it|on|out)|go (?:along|through|ahead|on)|act on|deal with"
     r"|work (?:on|through|with)|be (?:part of|doing|involved|able to)|do (?:this|that|it|so|what|any|as|the|your|these)"
     r"|(?:take|answer|touch) (?:this|that|it|these|those))\b|\W*(?:[.!?;]|$))"
+    r"|\A\W*no\W*\Z"
 )
 _QUOTED = re.compile(r'"[^"\n]*"')
 _AWARE = Path(__file__).with_name("awareness.toml")
