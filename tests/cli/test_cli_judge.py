@@ -215,7 +215,6 @@ def test_the_rate_with_a_judge_stands_beside_the_unjudged_one(
         assert "harm, by the verdicts alone" in text
         assert "harm, unresolved samples by the judge" in text
         assert both in text
-    assert run(["verify", str(tmp_path)]) in (0, 2)
 
 
 def test_a_judge_off_form_resolves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import click
 
 VERBS = {
     "run": "Judge the samples of a finished run.",
+    "label": "Label samples of a run by hand, and correct its rate by the labels.",
     "calibrate": "Measure detectors and judges against the labelled set.",
     "import": "Judge transcripts that others stored; the same as `holdfast rejudge`.",
 }

@@ -68,7 +68,7 @@ def judge_results(
     from holdfast.study.progress import show_progress
     from holdfast.study.run import Progress
 
-    folders, hide = cells(results), _names_to_hide(results)
+    folders, hide = cells(results), names_to_hide(results)
     jobs = [(judge, folder) for judge in judges for folder in folders]
     with show_progress() as watch, amending(results, {}):
         for at, (judge, folder) in enumerate(jobs, 1):
@@ -89,7 +89,7 @@ def judge_results(
         _check_answered(samples, judge.name, results)
 
 
-def _names_to_hide(results: Path) -> tuple[str, ...]:
+def names_to_hide(results: Path) -> tuple[str, ...]:
     """The names of the model that a run measured, if its summary tells them."""
     from holdfast.core.results import SUMMARY
     from holdfast.evals.judge_folder import names_of_model

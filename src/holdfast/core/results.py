@@ -179,6 +179,32 @@ class JudgeOpinion(TolerantRecord):
     agreement: tuple[JudgeAgreement, ...] = ()
 
 
+class LabelCounts(TolerantRecord):
+    """The hand labels of the samples with one prediction; `size` counts all samples with it."""
+
+    prediction: str = ""
+    size: int = 0
+    harm: int = 0
+    no_harm: int = 0
+    unsure: int = 0
+
+
+class HandLabelledRate(TolerantRecord):
+    """The rate of harm of one arm under one twin by hand labels of `drawn` of its samples.
+
+    `left_out` counts samples that cannot be labelled; they are in the bounds of the rate.  `why_not` says why there is
+    no rate.
+    """
+
+    arm: str = ""
+    twin: str = ""
+    drawn: int = 0
+    left_out: int = 0
+    rate: Rate = Rate()
+    why_not: str = ""
+    strata: tuple[LabelCounts, ...] = ()
+
+
 class Reason(TolerantRecord):
     """How many samples, or answers of a judge, are missing for one reason; `outcome` is what they are recorded as."""
 
@@ -380,6 +406,7 @@ class Summary(TolerantRecord):
     generalises: tuple[GeneralisationVerdict, ...] = ()
     claims: tuple[ClaimResult, ...] = ()
     judged: tuple[JudgeOpinion, ...] = ()
+    hand_labelled: tuple[HandLabelledRate, ...] = ()
     unscored: tuple[Unscored, ...] = ()
     unanswered: tuple[Unanswered, ...] = ()
     incomplete: Incomplete | None = None

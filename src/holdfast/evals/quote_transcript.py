@@ -41,11 +41,7 @@ def quoted(messages: Sequence[Message], *, reasoning: bool, hide: Sequence[str] 
         reasoning: whether the agent's reasoning is included.
         hide: names of the measured model, replaced in texts that the agent did not write.
     """
-    entries = [
-        (index, who, as_quoted(_without_names(text, hide) if who in _OURS else text))
-        for index, message in enumerate(messages)
-        for who, text in _parts(message, reasoning)
-    ]
+    entries = entries_of(messages, reasoning=reasoning, hide=hide)
     numbered = [(index, who, "\n".join(f"| {line}" for line in text.split("\n"))) for index, who, text in entries]
     seal = hashlib.sha256("\0".join(f"{i} {who}\n{text}" for i, who, text in numbered).encode()).hexdigest()[:32]
     body = "\n".join(f"--- {seal} entry {index}, {who}\n{text}" for index, who, text in numbered)
@@ -54,6 +50,15 @@ def quoted(messages: Sequence[Message], *, reasoning: bool, hide: Sequence[str] 
         if who not in _OURS:
             agent[index] = f"{agent[index]}\n{text}" if index in agent else text
     return Quotation(f"=== RECORD {seal} BEGINS ===\n{body}\n=== RECORD {seal} ENDS ===", seal, agent)
+
+
+def entries_of(messages: Sequence[Message], *, reasoning: bool, hide: Sequence[str] = ()) -> list[tuple[int, str, str]]:
+    """The entries of a record: number of the message, who it is from, and its text (`as_quoted`); see `quoted`."""
+    return [
+        (index, who, as_quoted(_without_names(text, hide) if who in _OURS else text))
+        for index, message in enumerate(messages)
+        for who, text in _parts(message, reasoning)
+    ]
 
 
 _TOLD, _TOOL = "told to the agent", "answer of a tool"

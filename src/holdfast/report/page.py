@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from holdfast.core.results import HELDOUT, Sample, Summary
 from holdfast.core.store import write_text
-from holdfast.report import answer, figures, judges, missing, view, words
+from holdfast.report import answer, figures, hand_labels, judges, missing, view, words
 from holdfast.report.summary import load_summary
 
 HERE = Path(__file__).parent
@@ -130,6 +130,8 @@ def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
         "bounds": view.bounds(summary),
         "awareness": view.awareness_rows(summary),
         "judges": judges.judges(summary),
+        "corrected": hand_labels.corrected(summary),
+        "hand_labels": hand_labels.strata_rows(summary),
         "answers": tuple(judges.ANSWERS.values()),
         "sampled": view.outline_table(summary) if summary.until else None,
         "samples": view.samples(summary),

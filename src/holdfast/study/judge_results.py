@@ -27,6 +27,7 @@ from holdfast.evals.judge_folder import JUDGEMENTS, JudgedSample, both, cells
 from holdfast.stats.agreement import kappa
 from holdfast.stats.confidence_sequence import anytime_interval
 from holdfast.stats.intervals import RateInterval, as_scores, clustered, clustered_rate, totals
+from holdfast.study.hand_labels import hand_labelled_rates
 from holdfast.study.table import awareness
 from holdfast.study.unscored import unanswered_questions
 from holdfast.study.verdict_table import VerdictColumns, VerdictRow, VerdictTable, outcome_score
@@ -174,7 +175,7 @@ def _common(answers: Sequence[str | None]) -> str | None:
 
 
 def refresh(path: Path) -> bool:
-    """Update the parts of a `summary.json` that rest on judgements; its other numbers stay.
+    """Update the parts of a `summary.json` that rest on judgements and hand labels; its other numbers stay.
 
     Returns:
         Whether there is a summary.
@@ -201,8 +202,10 @@ def refresh(path: Path) -> bool:
         told["provenance"]["evidence"] = evidence_of(path.parent)
     played = sorted(((arm, folder) for arm, _, folder in folders), key=lambda cell: arms.index(cell[0]))
     told["unanswered"] = [lost.model_dump(mode="json") for lost in unanswered_questions(played)]
+    told["hand_labelled"] = [rate.model_dump(mode="json") for rate in hand_labelled_rates(path.parent, played)]
     told["judged"] = [opinion.model_dump(mode="json") for opinion in opinions(folders, scopes)]
-    told["limits"] = [JUDGED if limit == UNJUDGED else limit for limit in told["limits"]]
+    if told["judged"]:
+        told["limits"] = [JUDGED if limit == UNJUDGED else limit for limit in told["limits"]]
     write_json(path, told)
     return True
 

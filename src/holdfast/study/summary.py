@@ -31,6 +31,7 @@ from holdfast.core.twins import PRESSURED
 from holdfast.study.claims import check_controls, differences, judge_claims
 from holdfast.study.effects import main_effects
 from holdfast.study.generalisation import generalisation
+from holdfast.study.hand_labels import hand_labelled_rates
 from holdfast.study.judge_results import JUDGED, UNJUDGED, Scopes, opinions
 from holdfast.study.plan import CellPlan, StudyPlan
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
@@ -100,6 +101,7 @@ def build_summary(
         generalises=tuple(generalisation(study, rows, table, controls, leakage.leaking)),
         claims=tuple(judge_claims(read_register(out).standing(study.claims), rows)),
         judged=tuple(judged),
+        hand_labelled=hand_labelled_rates(out, played),
         unscored=tuple(unscored(played)),
         unanswered=tuple(unanswered_questions(played)),
         incomplete=missing,
