@@ -78,10 +78,8 @@ def build_summary(
     missing = _missing(grid, done, out) if partly else None
     played = [(plan.arm, RunFolder(out / plan.folder)) for plan in done]
     designs = stopped(grid, done, out)
-    judged = opinions(
-        [(plan.arm, plan.seed, RunFolder(out / plan.folder)) for plan in done],
-        Scopes([arm.name for arm in study.arms], families, study.twins, pooled, study.until is not None),
-    )
+    scopes = Scopes([arm.name for arm in study.arms], families, study.twins, pooled, study.until is not None)
+    judged = opinions([(plan.arm, plan.seed, RunFolder(out / plan.folder)) for plan in done], scopes)
     summary = Summary(
         study=study.name,
         asked=study.asked,
