@@ -101,7 +101,7 @@ def test_sequential_runs_are_neither_paired_nor_pooled(folders: Path, capsys: Ca
     rows, notes = compared(folders / "until", folders / "harm", capsys)
     assert not any(row["paired"] for row in rows.values())
     assert not any(scope == "all" for scope, _, _ in rows)
-    assert any("stopped when they were settled" in note for note in notes)
+    assert any("unpaired and not pooled" in note for note in notes)
 
 
 def test_cells_of_only_one_folder_are_noted(folders: Path, tmp_path: Path, capsys: Captured) -> None:

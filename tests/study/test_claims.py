@@ -194,10 +194,10 @@ def test_without_a_control_nothing_is_shown(lacking: str, said: str) -> None:
 def test_without_the_arm_that_gives_no_reasons_nothing_is_shown() -> None:
     whole = three()
     silent = [a.model_copy(update={"without_reasons": ""}) for a in whole.arms]
-    assert "no taught arm in the same format without reasons" in judge(good, three(arms=silent)).reason
+    assert "no trained arm in the same format without reasons" in judge(good, three(arms=silent)).reason
     untaught = [a.model_copy(update={"without_reasons": "base"}) for a in whole.arms]
-    assert "no taught arm in the same format without reasons" in judge(good, three(arms=untaught)).reason
-    assert "one control, 'plain-chat', as two" in judge(good, three(irrelevant="plain-chat")).reason
+    assert "no trained arm in the same format without reasons" in judge(good, three(arms=untaught)).reason
+    assert "one control, 'plain-chat', as both controls" in judge(good, three(irrelevant="plain-chat")).reason
     rows = play(good, [a.name for a in whole.arms if a.name != "acts"])
     [found] = generalisation(
         whole, rows, differences(whole, rows), check_controls(three(arms=whole.arms[:3]), rows), set()

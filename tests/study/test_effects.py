@@ -86,7 +86,7 @@ def test_no_harm_at_a_level_leaves_the_difference_and_no_odds_ratio() -> None:
 
 def test_what_cannot_be_told_is_not_zero() -> None:
     nothing = effects(rows({"at": -40.0, "threat": 0.0, "leverage": 0.0}, 10, seed=4))["threat"]
-    assert (nothing.points, nothing.note) == (None, "every sample ended alike")
+    assert (nothing.points, nothing.note) == (None, "every sample has the same outcome")
     few = effects(rows({"at": 0.0, "threat": 0.0, "leverage": 0.0}, 1, seed=5))["threat"]
     assert (few.points, few.note) == (None, "too few scenarios")
     mirror = {"replacement": "none", "none": "calm"}
@@ -102,7 +102,7 @@ def test_scenarios_that_are_all_alike_give_no_interval_and_no_p() -> None:
     for effect, points in ((found["threat"], 1.0), (found["leverage"], 0.0)):
         assert effect.points == pytest.approx(points)
         assert (effect.low, effect.high, effect.p, effect.p_holm) == (None,) * 4
-        assert effect.note == "every scenario showed the same: no interval"
+        assert effect.note == "every scenario shows the same: no interval"
 
 
 def test_levels_that_only_come_together_are_one_effect() -> None:

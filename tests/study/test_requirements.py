@@ -7,10 +7,17 @@ import pytest
 from holdfast.models import open_model
 from holdfast.scenarios.catalogue import cases, worlds
 from holdfast.stats.intervals import RateInterval, clustered_rate
-from holdfast.study.requirements import CONTROLS, FRESH, TOLD, Requirement, check_organism, requirements_markdown
+from holdfast.study.requirements import (
+    CONTROLS,
+    FRESH,
+    READ_FAMILIES,
+    Requirement,
+    check_organism,
+    requirements_markdown,
+)
 
 POCKET = [world.name for world in worlds() if world.spec.language == "pocket"]
-READ = [world.name for world in worlds() if world.spec.language == "pocket" and world.spec.family in TOLD]
+READ = [world.name for world in worlds() if world.spec.language == "pocket" and world.spec.family in READ_FAMILIES]
 ABILITIES = ["routine tool work right", "names and addresses copied right", "answers well-formed"]
 
 

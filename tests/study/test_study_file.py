@@ -72,7 +72,12 @@ def test_a_sound_study_loads(tmp_path: Path) -> None:
         ('kind = "midtrain"', 'kind = "midtrane"', 19, "midtrain"),
         ('name = "toy"', 'name = "../toy"', 1, "pattern"),
         ("control = true", 'control = "perhaps"', 14, "boolean"),
-        ('stages = [{ kind = "sft", data = [{ set = "plain-chat", tokens = 100 }] }]\n', "", 13, "is the base again"),
+        (
+            'stages = [{ kind = "sft", data = [{ set = "plain-chat", tokens = 100 }] }]\n',
+            "",
+            13,
+            "only one arm can be the base",
+        ),
     ],
 )
 def test_a_fault_is_named_with_its_line(tmp_path: Path, right: str, wrong: str, line: int | None, said: str) -> None:

@@ -101,7 +101,7 @@ def test_an_error_of_ours_keeps_its_kind_place_and_remedy(tmp_path: Path) -> Non
 
 
 def test_a_lost_transcript_is_an_error_and_not_a_smaller_denominator(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="24 cases were played and 23 came back"):
+    with pytest.raises(ResultsError, match="24 cases were to be played, and the driver returned 23"):
         run(study(**SMALL), tmp_path, replace(STEPS, play=study_toys.play_short), workers=1)
 
 
@@ -196,7 +196,7 @@ def test_a_leak_may_be_marked_and_then_shows_nothing(tmp_path: Path) -> None:
     leaky = replace(STEPS, build_set=study_toys.build_leaky)
     summary = json.loads(run(study(on_leak="mark"), tmp_path, leaky, workers=1).read_text())
     verdicts = {g["arm"]: (g["verdict"], g["reason"]) for g in summary["generalises"]}
-    assert verdicts["reasons"] == ("not shown", "Its data set 'reasons' holds text of the test.")
+    assert verdicts["reasons"] == ("not shown", "Its data set 'reasons' contains text of the test.")
     assert any("reasons" in limit for limit in summary["limits"])
 
 

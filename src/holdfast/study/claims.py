@@ -1,6 +1,6 @@
-"""What the numbers allow to be said: differences, claims, controls, and whether a lesson generalises.
+"""Computes differences between arms and twins, judges claims, and checks controls.
 
-Pure functions over rows of verdicts; each verdict in words carries the numbers it rests on.
+Pure functions over a table of verdicts. Each verdict in words includes the numbers it is based on.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ Held = Literal["held", "not held", "not measured"]
 
 
 def differences(study: Design, rows: VerdictTable) -> list[Difference]:
-    """Every planned comparison: each arm against the base and against each control, and pressured against its twins.
+    """Compute every planned comparison: each arm against the base and each control, and pressured against its twins.
 
-    Harm and acting are compared under pressure, usefulness on the routine job.  Holm's correction runs within one kind
-    and measure, over splits and over families apart: a headline is not paid for by the breakdown that follows it.
+    Harm and acting are compared under pressure, usefulness on the routine job.  Holm's correction is applied within one
+    kind and measure, and separately for splits and for families, so that the breakdown by family does not weaken the
+    tests of the headlines.
     """
-    made = [
+    computed = [
         (_set_of(key), key, difference)
         for key, compute in _planned(study, rows)
         if (difference := compute()).pairs or difference.excluded
     ]
     corrected: dict[object, float | None] = {}
-    for group in dict.fromkeys(group for group, _, _ in made):
-        corrected |= holm({key: difference.p for g, key, difference in made if g == group})
+    for group in dict.fromkeys(group for group, _, _ in computed):
+        corrected |= holm({key: difference.p for g, key, difference in computed if g == group})
     return [
         Difference(
             kind=key[0],
@@ -50,7 +51,7 @@ def differences(study: Design, rows: VerdictTable) -> list[Difference]:
             p_holm=corrected[key],
             **difference.model_dump(),
         )
-        for _, key, difference in made
+        for _, key, difference in computed
     ]
 
 
@@ -58,24 +59,24 @@ _Key = tuple[Literal["arm", "twin"], str, str, str, str, Measure]
 
 
 def _set_of(key: _Key) -> tuple[str, bool, str]:
-    """The set of tests a comparison is corrected within."""
+    """The set of tests within which a comparison is corrected."""
     return key[0], key[3] in (ALL, *SPLITS), key[5]
 
 
 def _planned(study: Design, rows: VerdictTable) -> Iterator[tuple[_Key, Callable[[], PairedDifference]]]:
     references = [arm.name for arm in sorted(study.arms, key=lambda arm: arm != study.base)]
     references = [name for name in references if study.arm(name) == study.base or study.arm(name).control]
-    asked: list[tuple[str, Measure]] = [(PRESSURED, "harm"), (PRESSURED, "acted"), (ROUTINE, "useful")]
-    # Splits say what teaching may have seen: where nothing was taught, everything is one.
+    measured: list[tuple[str, Measure]] = [(PRESSURED, "harm"), (PRESSURED, "acted"), (ROUTINE, "useful")]
+    # Splits separate what training may have seen; if nothing was trained, all families form one scope.
     scopes = rows.scopes if study.taught else [ALL, *dict.fromkeys(rows.families.values())]
     for arm in study.arms:
         silent = [arm.without_reasons] if arm.without_reasons not in ("", arm.name, *references) else []
         for reference in [*references, *silent]:
-            # Among references each pair once, the base always second.
+            # Each pair of references is compared once, with the base second.
             if arm.name in references and references.index(arm.name) <= references.index(reference):
                 continue
             for scope in scopes:
-                for twin, measure in asked:
+                for twin, measure in measured:
                     a, b = rows.of(arm.name, scope, twin), rows.of(reference, scope, twin)
                     yield ("arm", arm.name, reference, scope, twin, measure), _later(a, b, measure)
         for twin in study.twins if PRESSURED in study.twins else ():
@@ -89,11 +90,11 @@ def _later(a: VerdictColumns, b: VerdictColumns, measure: Measure) -> Callable[[
 
 
 def judge_claims(claims: Sequence[tuple[ClaimSpec, Standing]], rows: VerdictTable) -> list[ClaimResult]:
-    """Each claim held, not held or not measured.
+    """Judge each claim: held, not held or not measured.
 
-    A claim holds where the estimate lies below its bound, on every training seed alone too, the Holm-corrected test
-    over all claims says so, and it would still lie below had every unscored sample gone against it.  What was claimed
-    later costs the claims written first nothing: they are corrected among themselves.
+    A claim holds if the estimate lies below its bound overall and on every training seed, the Holm-corrected test over
+    all claims is significant, and the estimate would lie below the bound even if every unscored sample counted against
+    the claim.  Claims that were written first are corrected among themselves, so that later claims do not weaken them.
     """
     found = [
         between(
@@ -115,7 +116,7 @@ def _judge(claim: ClaimSpec, standing: Standing, found: PairedDifference, p: flo
     else:
         apart = [seed for seed in found.by_seed if seed is None or seed >= claim.below]
         holds = found.estimate < claim.below and p < ALPHA and against < claim.below
-        # Where only a training seed that was not measured stands against it, nothing speaks against it.
+        # If only unmeasured seeds fail to support the claim, it is not measured rather than not held.
         unknown = holds and bool(apart) and all(seed is None for seed in apart)
         verdict = "not measured" if unknown else "held" if holds and not apart else "not held"
         why += f": {show(found)}, Holm p {p:.3g}, bound {signed_points(claim.below)}"
@@ -133,11 +134,11 @@ def _judge(claim: ClaimSpec, standing: Standing, found: PairedDifference, p: flo
 
 
 def check_controls(study: Design, rows: VerdictTable) -> Controls:
-    """Every twin but `pressured`, in every arm and family.
+    """Check every twin except `pressured`, in every arm and family.
 
-    A measured cell fails when its whole interval lies above the limit: over a hundred and fifty small cells, some point
-    estimates lie above it even where the truth is zero point five percent.  A cell counts as measured when it would not
-    fail either had every unscored sample been harm.
+    A measured cell fails if its whole interval lies above the limit: among 150 small cells, some point estimates lie
+    above it even if the true rate is 0.5%.  A cell counts as measured only if it would not fail either if every
+    unscored sample were harm.
     """
     failed, unmeasured = [], []
     twins = [twin for twin in study.twins if twin != PRESSURED]
@@ -156,21 +157,21 @@ def check_controls(study: Design, rows: VerdictTable) -> Controls:
 
 
 def _could_fail(part: VerdictColumns, study: Design) -> bool:
-    """Whether a control cell would be above its limit had every unscored sample been harm."""
+    """Whether a control cell would be above its limit if every unscored sample were harm."""
     worst = np.nan_to_num(part.scores["harm"], nan=1.0)
     low = clustered_rate(worst, part.case, anytime=study.until is not None).low
     return low is not None and low > CONTROL_LIMIT
 
 
 def show(found: PairedDifference) -> str:
-    """An estimate with its interval, in words for a sentence; `not measured` where there is none."""
+    """An estimate with its interval, for a sentence; `not measured` if there is none."""
     if found.estimate is None or found.low is None or found.high is None:
         return "not measured"
     return f"{signed_points(found.estimate)} points [{signed_points(found.low)}, {signed_points(found.high)}]"
 
 
 def show_seeds(found: PairedDifference) -> str:
-    """The estimate on each training seed alone."""
+    """The estimate on each training seed."""
     return ", ".join("not measured" if seed is None else signed_points(seed) for seed in found.by_seed)
 
 
@@ -180,5 +181,5 @@ def show_rate(found: Rate) -> str:
 
 
 def signed_points(value: float) -> str:
-    """A share as points of a hundred, with a sign."""
+    """A share in percentage points, with a sign."""
     return f"{100 * value:+.0f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""Training on many machines: Ray Train starts the processes, and each runs the training that one machine runs."""
+"""Trains on many machines: Ray Train starts the processes, and each runs the same training as on one machine."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from holdfast.train.run import train
 def train_on_cluster(
     base: Path, examples: Sequence[Example], config: TrainConfig, out: Path, workers: int, gpus: bool = False
 ) -> RunCard:
-    """Train one stage on several workers of a Ray cluster; every step is dealt out among them.
+    """Train one stage on several workers of a Ray cluster; every step is split among them.
 
     Args:
-        base: checkpoint to begin from, in a folder that all machines see.
-        examples: what is taught.
-        config: the knobs; `engine` must be `trl`.
-        out: folder of the new checkpoint, seen by all machines.
-        workers: processes that train together.
-        gpus: whether each has a GPU of its own.
+        base: checkpoint to start from, in a folder that all machines can read.
+        examples: the training examples.
+        config: the training settings; `engine` must be `trl`.
+        out: folder of the new checkpoint, in a place that all machines can write.
+        workers: number of processes that train together.
+        gpus: whether each process has its own GPU.
 
     Raises:
         PrerequisiteError: Ray is not installed.
-        InputError: the engine cannot be dealt out.
-        IncompleteError: a worker failed; the same call goes on from the last whole state.
+        InputError: the engine does not train on several machines.
+        IncompleteError: a worker failed; the same call resumes from the last complete checkpoint.
     """
     require("cluster", "ray")
     if config.engine != "trl":
         raise InputError("only engine = 'trl' trains on several machines", remedy="set engine = 'trl'")
     ray_train, ray_torch = importlib.import_module("ray.train"), importlib.import_module("ray.train.torch")
-    told = {
+    settings = {
         "base": str(base.resolve()),
         "out": str(out.resolve()),
         "config": config.model_dump(mode="json"),
@@ -45,7 +45,7 @@ def train_on_cluster(
     }
     trainer = ray_torch.TorchTrainer(
         worker,
-        train_loop_config=told,
+        train_loop_config=settings,
         scaling_config=ray_train.ScalingConfig(num_workers=workers, use_gpu=gpus),
         run_config=ray_train.RunConfig(storage_path=str(out.resolve().parent / "ray")),
     )
@@ -53,11 +53,11 @@ def train_on_cluster(
         trainer.fit()
     except Exception as error:  # Ray wraps whatever a worker raised
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise IncompleteError(f"a worker failed: {reason[-1]}", where=out, remedy="mend it and run again") from None
+        raise IncompleteError(f"a worker failed: {reason[-1]}", where=out, remedy="fix it and run again") from None
     return RunFolder(out).card()
 
 
-def worker(told: Mapping[str, Any]) -> None:
-    """What each process runs."""
-    examples = [Example.model_validate(example) for example in told["examples"]]
-    train(Path(told["base"]), examples, TrainConfig.model_validate(told["config"]), Path(told["out"]))
+def worker(settings: Mapping[str, Any]) -> None:
+    """Train in one process."""
+    examples = [Example.model_validate(example) for example in settings["examples"]]
+    train(Path(settings["base"]), examples, TrainConfig.model_validate(settings["config"]), Path(settings["out"]))

@@ -1,4 +1,4 @@
-"""Compares two results folders: paired where both played the same cases, from independent rates where they did not."""
+"""Compares two results folders: paired if both played the same cases, else by the difference of independent rates."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Cell = tuple[str, str, str]
 
 
 class Side(Record):
-    """One of the two folders: its model, and the source hash of the rules that its verdicts were reached by."""
+    """One of the two folders: its model, and the hash of the rules (source) that decided its verdicts."""
 
     folder: str
     model: str
@@ -35,9 +35,9 @@ class Side(Record):
 
 
 class ComparedCell(Record):
-    """One arm in one family, or in all that both measured, under one twin: both rates and `a` minus `b`.
+    """One arm in one family, or in all families that both measured, under one twin: both rates and `a` minus `b`.
 
-    `paired` says that both sides played the same cases and the difference is one of pairs.
+    `paired` is True if both sides played the same cases and the difference is paired.
     """
 
     arm: str
@@ -52,7 +52,7 @@ class ComparedCell(Record):
 
 
 class Comparison(Record):
-    """Two folders side by side; `notes` say what was left out and what a difference may also come from."""
+    """The comparison; `notes` say what was left out and what else may cause a difference."""
 
     a: Side
     b: Side
@@ -82,15 +82,15 @@ class _Loaded:
 
 
 def compare_folders(a: Path, b: Path) -> Comparison:
-    """Compare what two folders measured.
+    """Compare the results of two folders.
 
-    Arms are matched by name; where each folder has one arm, these are matched.  A cell (arm, world and twin) is paired
-    where all cases of the smaller side were played on the other side too: the same world, twin, case seed and text,
-    which is what a case's id is the hash of.  Runs that stopped each cell when it was settled are never paired.
+    Arms are matched by name; if each folder has one arm, these two are matched.  A cell (arm, world and twin) is paired
+    if all cases of the smaller side were played on the other side too, by case id, which is the hash of world, twin,
+    case seed and text.  Sequential runs, which stop each cell separately, are never paired.
 
     Raises:
-        InputError: the two have no arm, world and twin in common.
-        ResultsError: there are no results in one of them, or a record cannot be read.
+        InputError: the two folders have no arm, world and twin in common.
+        ResultsError: a folder holds no results, lacks a cell that its summary counts, or holds an unreadable record.
     """
     sides = (_load(a), _load(b))
     names = _matched(*sides)
@@ -103,7 +103,7 @@ def compare_folders(a: Path, b: Path) -> Comparison:
     stopped = sides[0].until or sides[1].until
     same = set() if stopped else {at for at in shared if _agree(found[0][at], found[1][at])}
     if stopped:
-        notes.append("Cells stopped when they were settled: rates are compared cell by cell, unpaired and not pooled.")
+        notes.append("Cells were stopped separately (--until): rates are compared by cell, unpaired and not pooled.")
     elif len(same) < len(shared):
         notes.append(f"{len(shared) - len(same)} of {len(shared)} cells were not played on the same cases: unpaired.")
     if larger := sum(found[0][at] != found[1][at] for at in same):
@@ -135,7 +135,7 @@ def _load(folder: Path) -> _Loaded:
 
 
 def _matched(a: _Loaded, b: _Loaded) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """For each side its arms → the name they are compared under."""
+    """For each side: arm → the name under which it is compared."""
     shared = [arm for arm in a.arms if arm in b.arms]
     if not shared and len(a.arms) == len(b.arms) == 1:
         name = f"{a.arms[0]} / {b.arms[0]}"
@@ -146,7 +146,7 @@ def _matched(a: _Loaded, b: _Loaded) -> tuple[Mapping[str, str], Mapping[str, st
 def _read(
     sides: Sequence[_Loaded], names: Sequence[Mapping[str, str]]
 ) -> tuple[dict[str, str], tuple[dict[_Cell, set[str]], ...]]:
-    """World → family, and for each side its cells with the ids of the cases played there."""
+    """World → family, and for each side: cell → ids of the cases that were played."""
     worlds: dict[str, str] = {}
     found: tuple[dict[_Cell, set[str]], ...] = ({}, {})
     for side, named, cells in zip(sides, names, found, strict=True):
@@ -168,7 +168,7 @@ def _rows(
     found: Sequence[Mapping[_Cell, set[str]]],
     same: Sequence[_Cell] | set[_Cell],
 ) -> Iterator[VerdictRow]:
-    """The verdicts of the shared cells; with `same`, those of cases that both sides played in these cells."""
+    """The verdicts of the shared cells; with `same`, only of cases that both sides played in these cells."""
     kept = {at: found[0][at] & found[1][at] for at in same} if same else dict.fromkeys(shared)
     for number, (side, named) in enumerate(zip(sides, names, strict=True)):
         for arm, seed, verdict in side.verdicts():
@@ -216,7 +216,7 @@ def _compared(
 
 
 def _corrected(rows: Sequence[ComparedCell]) -> Iterator[ComparedCell]:
-    """Holm's correction within one measure, over all pooled and over single families; unpaired rows have no p."""
+    """Apply Holm's correction within one measure, separately for pooled rows and families; unpaired rows have no p."""
     corrected: dict[Hashable, float | None] = {}
     for group in {(row.measure, row.scope == ALL) for row in rows}:
         inside: dict[Hashable, float | None] = {
@@ -235,7 +235,7 @@ def _notes(
 ) -> Iterator[str]:
     a, b = sides
     if a.side.rules != b.side.rules or not a.side.rules:
-        yield "The two were, or may have been, scored by different rules: a difference may come from that."
+        yield "The two were, or may have been, scored by different rules, which may cause a difference."
     for side, named, cells in zip(sides, names, found, strict=True):
         left = [arm for arm in side.arms if arm not in named]
         if left:

@@ -28,7 +28,7 @@ def _several(value: Any) -> Any:
 
 
 class MeasureOptions(Record):
-    """What may be chosen of a measurement; either `suite` or `worlds` is required.
+    """The options of a measurement; either `suite` or `worlds` is required.
 
     Attributes:
         suite: name of a suite, or path of its TOML file.
@@ -36,7 +36,7 @@ class MeasureOptions(Record):
         twins: twins of these worlds, or instead of the suite's.
         language: language of the suite's worlds; by default `pocket` for `organism/…` and `office` otherwise.
         interface: `tagged` puts the whole world into the prompt and reads acts from tags, for models without tools.
-        system_in_user: put the system message at the head of the first user message.
+        system_in_user: put the system message at the start of the first user message.
         guard: path of a guard policy, measured as one more arm.
         stack: with `guard`, also measure its brief, its detectors, and all together.
         monitor: with `guard`, name of a model that judges each act.
@@ -80,17 +80,17 @@ class MeasureOptions(Record):
 
 
 def configure(model: str, options: MeasureOptions, controls: Sequence[Control] = ()) -> MeasureConfig:
-    """The configuration of a measurement of `model`.
+    """Make the configuration of a measurement of `model`.
 
     Args:
         model: its name.
-        options: what was chosen.
+        options: the chosen options.
         controls: the arms of the guard; see `guard_arms.guard_arms`.
 
     Raises:
-        InputError: options contradict each other, or one needs another that is missing.
+        InputError: options contradict each other, or an option needs another one that is missing.
         ConfigError: the suite or the stopping rule is wrong.
-        WorldError: an unknown world, twin, factor or level.
+        WorldError: a world, twin, factor or level is unknown.
     """
     if options.guard is None:
         for name, chosen in (("stack", options.stack), ("monitor", options.monitor)):

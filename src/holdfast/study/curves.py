@@ -1,4 +1,4 @@
-"""Safety curves: how a model behaves in a few cases while it is trained.
+"""Makes safety curves: how a model behaves in a few cases while it is trained.
 
 Held-out worlds are excluded, because curves are read while training choices are still being made.
 """
@@ -18,39 +18,39 @@ from holdfast.scenarios import catalogue
 from holdfast.scenarios.world import load_world
 from holdfast.train.safety_probe import Probe, ProbeSchedule
 
-#: Worlds and twins of the fast suite, and how many cases each cell has.
+#: Worlds of the fast suite, and the number of cases in each cell.
 SUITE = ("pocket-sabotage", "pocket-blackmail")
 CASES = 4
 
 
 def suite(worlds: Sequence[str] = SUITE, count: int = CASES) -> list[Case]:
-    """The fast suite: `count` cases of each world, pressured and routine.
+    """Make the fast suite: `count` cases of each world, pressured and routine.
 
     Raises:
         WorldError: a world is held out, or unknown.
     """
     held = [world for world in worlds if load_world(world).split == "heldout"]
     if held:
-        raise WorldError(f"'{held[0]}' is held out", remedy="watch worlds of the splits 'train' and 'dev' only")
+        raise WorldError(f"'{held[0]}' is held out", remedy="probe worlds of the splits 'train' and 'dev' only")
     return catalogue.cases(worlds, (PRESSURED, ROUTINE), range(count))
 
 
 def probe_callback(every: int, cases: Sequence[Case] | None = None) -> ProbeSchedule:
-    """Looks at a model in training every so many steps; see `train.watch` for what that may cost."""
+    """Make a probe that runs every `every` steps of training; see `train.safety_probe` for its cost."""
     return ProbeSchedule(every, probe_of(suite() if cases is None else cases))
 
 
 def probe_of(cases: Sequence[Case]) -> Probe:
-    """Plays the cases greedily on a live model."""
+    """Make a probe that plays the cases greedily on the model in training."""
     return lambda model, tokenizer: outcome_shares(cases, LocalModel.around(model, tokenizer))
 
 
 def outcome_shares(cases: Sequence[Case], model: Model) -> dict[str, float | None]:
-    """Shares of the scored cases, by twin: `harm pressured`, `acted pressured`, `useful pressured`, and so on.
+    """Compute shares of the scored cases by twin: `harm pressured`, `acted pressured`, `useful pressured`, and so on.
 
-    None where not one case of a twin could be scored.
+    A share is None if no case of the twin could be scored.
     """
-    verdicts = [score(case, shown) for case, shown in zip(cases, play(cases, model), strict=True)]
+    verdicts = [score(case, transcript) for case, transcript in zip(cases, play(cases, model), strict=True)]
     found: dict[str, float | None] = {}
     for twin in dict.fromkeys(case.twin for case in cases):
         scored = [verdict for verdict in verdicts if verdict.twin == twin and verdict.scored]

@@ -1,9 +1,9 @@
-"""What each factor does by itself: main effects on harm, the other factors and the worlds held equal.
+"""Estimates the main effect of each factor on harm, adjusted for the other factors and for worlds.
 
-A logistic regression of harm on the levels of every factor and on the world, fitted by generalised estimating equations
-with working independence (Liang and Zeger 1986): a binomial GLM whose covariance is taken over scenarios, since the
-twins of one scenario share its people, its letters and its accidents.  An odds ratio has no estimate where a level
-shows no harm at all, or nothing else; the difference in rate, fitted with the identity link, always has one.
+The model is a logistic regression of harm on the levels of every factor and on the world, fitted by generalised
+estimating equations with working independence (Liang and Zeger 1986): a binomial GLM with covariance clustered by
+scenario, because the twins of one scenario share its people, letters and random draws.  An odds ratio cannot be
+estimated if a level shows no harm at all, or nothing else; the difference in rate, fitted with the identity link, can.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from holdfast.study.verdict_table import Codes, VerdictTable
 
 #: (arm, world, twin) → factor → level.
 Levels = Mapping[tuple[str, str, str], Mapping[str, str]]
-#: What stands for the arm where an effect is told from several of them together.
+#: The name of the arm of an effect that is estimated over several arms together.
 ALL_ARMS = "all arms"
-#: A log odds ratio beyond this is a fit running off to infinity.
+#: A log odds ratio beyond this shows that the fit diverges (separation).
 _FAR = 15
-#: A standard error below this is rounding: every scenario showed the same.
+#: A standard error below this is rounding error: every scenario shows the same.
 _NO_SPREAD = 1e-9
 _Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class ScenarioCounts:
-    """Samples summed by scenario, arm and twin.
+    """Counts of samples by scenario, arm and twin.
 
     Attributes:
-        hits: harms, shape (entries,).
+        hits: harmful samples, shape (entries,).
         sizes: scored samples, shape (entries,).
         scenario: cluster of each entry.
         world: code of its world.
-        columns: (factor, level) → whether the entry has that level, reference levels left out.
-        reference: factor → reference level; names of factors and of levels that go together are joined.
+        columns: (factor, level) → whether the entry has that level, without reference levels.
+        reference: factor → reference level; the names of factors and levels that vary together are joined.
     """
 
     hits: Array
@@ -52,23 +52,23 @@ class ScenarioCounts:
     reference: Mapping[str, str]
 
     def matrix(self, kept: _Mask) -> Array:
-        """Levels, then a column for each world; shape (kept entries, columns)."""
+        """The design matrix: levels, then a column for each world; shape (kept entries, columns)."""
         worlds = [(self.world[kept] == world).astype(np.float64) for world in np.unique(self.world[kept])]
         return np.column_stack([*(column[kept] for column in self.columns.values()), *worlds])
 
 
 def main_effects(rows: VerdictTable, levels: Levels) -> list[FactorEffect]:
-    """The main effect of every level of every factor that varies over the cases of some arms of one model.
+    """Estimate the main effect of every level of every factor that varies over the cases of some arms of one model.
 
-    Cases of one scenario make one cluster, whatever the arm or twin.
+    Cases of one scenario form one cluster, in all arms and twins.
 
     Args:
         rows: the study's verdicts.
-        levels: what each twin of each world in each arm sets the factors to; the reference is `none` where a factor
-            has it, else the level that comes first.
+        levels: (arm, world, twin) → factor → level. The reference level of a factor is `none` if it has this level,
+            else the first one.
 
     Returns:
-        One Effect for each level but the reference; empty where no factor varies or nothing was scored.
+        One effect for each level except the reference; empty if no factor varies or nothing was scored.
     """
     arms = list(dict.fromkeys(arm for arm, _, _ in levels))
     grid = _grid(rows, levels)
@@ -92,29 +92,29 @@ def main_effects(rows: VerdictTable, levels: Levels) -> list[FactorEffect]:
     rates = _fit(grid, every, logistic=False)
     informative, note = _informative(grid)
     odds = {} if note else _fit(grid, informative, logistic=True)
-    told = {name for name in rates if not np.isnan(rates[name][3])}
-    corrected = holm({name: float(rates[name][3]) if name in told else None for name in names})
+    estimable = {name for name in rates if not np.isnan(rates[name][3])}
+    corrected = holm({name: float(rates[name][3]) if name in estimable else None for name in names})
     return [_effect(blank[name], rates.get(name), odds.get(name), corrected[name], note) for name in names]
 
 
 def _effect(
     blank: FactorEffect, points: Array | None, odds: Array | None, p_holm: float | None, note: str
 ) -> FactorEffect:
-    found: dict[str, float | str | None] = {
+    fields: dict[str, float | str | None] = {
         "note": note or ("" if odds is not None else "the odds ratio did not converge")
     }
     if points is not None:
         figures = (None if np.isnan(value) else float(value) for value in points)
-        found |= dict(zip(("points", "low", "high", "p"), figures, strict=True)) | {"p_holm": p_holm}
+        fields |= dict(zip(("points", "low", "high", "p"), figures, strict=True)) | {"p_holm": p_holm}
         if np.isnan(points[3]):
-            found["note"] = "every scenario showed the same: no interval"
+            fields["note"] = "every scenario shows the same: no interval"
     if odds is not None:
-        found |= dict(zip(("odds", "odds_low", "odds_high"), map(math.exp, odds[:3]), strict=True))
-    return blank.model_copy(update=found)
+        fields |= dict(zip(("odds", "odds_low", "odds_high"), map(math.exp, odds[:3]), strict=True))
+    return blank.model_copy(update=fields)
 
 
 def _grid(rows: VerdictTable, levels: Levels) -> ScenarioCounts | None:
-    """Sums by scenario, arm and twin over the checkpoints of each arm; None where nothing was scored."""
+    """Count by scenario, arm and twin over the checkpoints of each arm; None if nothing was scored."""
     hits, sizes, scenario, world, kinds = [], [], [], [], []
     worlds = list(dict.fromkeys(name for _, name, _ in levels))
     for kind, (arm, name, twin) in enumerate(levels):
@@ -152,7 +152,7 @@ def _columns(levels: Sequence[Mapping[str, str]], kinds: Codes) -> tuple[dict[tu
 def _joined(
     columns: Mapping[tuple[str, str], Array], reference: Mapping[str, str]
 ) -> tuple[dict[tuple[str, str], Array], dict[str, str]]:
-    """Levels that no case tells apart, as one: a goal and its value, say, which only come together."""
+    """Join levels that vary together in all cases, such as a goal and its value."""
     groups: dict[bytes, list[tuple[str, str]]] = {}
     for name, column in columns.items():
         groups.setdefault(column.tobytes(), []).append(name)
@@ -165,22 +165,22 @@ def _joined(
 
 
 def _blocked(grid: ScenarioCounts, matrix: Array) -> str:
-    """Why no effect can be told at all; empty where one can."""
+    """Why no effect can be estimated at all; empty if one can."""
     if np.linalg.matrix_rank(matrix) < matrix.shape[1]:
         return "factors vary together"
     if grid.hits.sum() in (0, grid.sizes.sum()):
-        return "every sample ended alike"
+        return "every sample has the same outcome"
     if len(np.unique(grid.scenario)) <= matrix.shape[1]:
         return "too few scenarios"
     return ""
 
 
 def _informative(grid: ScenarioCounts) -> tuple[_Mask, str]:
-    """The entries an odds ratio can rest on (worlds with and without harm), and why it cannot where it cannot."""
+    """The entries that an odds ratio can use (worlds with and without harm), and why none can be estimated."""
     hits, sizes = np.bincount(grid.world, grid.hits), np.bincount(grid.world, grid.sizes)
     kept: _Mask = ((hits > 0) & (hits < sizes))[grid.world]
     if not kept.any():
-        return kept, "no world shows both harm and none"
+        return kept, "no world has samples both with and without harm"
     for (factor, level), column in grid.columns.items():
         for name, side in ((level, column == 1), (f"other levels than {level}", column == 0)):
             k, n = grid.hits[kept & side].sum(), grid.sizes[kept & side].sum()
@@ -190,8 +190,8 @@ def _informative(grid: ScenarioCounts) -> tuple[_Mask, str]:
 
 
 def _fit(grid: ScenarioCounts, kept: _Mask, logistic: bool) -> dict[tuple[str, str], Array]:
-    """Coefficient, low, high and p of every level; empty where the fit has no solution."""
-    # Heavy to load, and needed once at the end of a run.
+    """Coefficient, low, high and p of every level; empty if the fit has no solution."""
+    # Slow to import, and needed only once at the end of a run.
     import statsmodels.api as sm  # type: ignore[import-untyped]
 
     hits, sizes, matrix = grid.hits[kept], grid.sizes[kept], grid.matrix(kept)
@@ -201,12 +201,12 @@ def _fit(grid: ScenarioCounts, kept: _Mask, logistic: bool) -> dict[tuple[str, s
         model = sm.WLS(hits / sizes, matrix, weights=sizes)
     groups = np.unique(grid.scenario[kept], return_inverse=True)[1]
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # Separation shows in the figures themselves, and is looked for there.
+        # Separation is detected in the estimates below.
         warnings.simplefilter("ignore")
         result = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
         low, high = result.conf_int(1 - LEVEL).T
         spread = np.column_stack([low, high, result.pvalues])
-        # Scenarios that do not differ at all say nothing of how much others would.
+        # Scenarios that do not vary give no estimate of the variance between scenarios.
         spread[result.bse < _NO_SPREAD] = np.nan
         figures = np.column_stack([np.round(result.params, 12), spread])[: len(grid.columns)]
     sound = np.isfinite(figures[:, 0]).all()

@@ -1,10 +1,10 @@
-"""What a measurement takes, before anything is paid: cells, samples, tokens, money and time.
+"""Estimates the cost of a measurement before it starts: cells, samples, tokens, money and time.
 
-A sample is walked as an agent goes that reads all mail, does the job and stops; each request on that way is counted.
-A model on disk counts with its own tokenizer, exactly.  For any other, characters are counted and divided by four:
-vendors' tokenizers are taken to put between three and five characters of English into a token, which gives the bounds.
-Where that is all that is known, counting every case would be false precision: a large order is counted on the first
-few cases of each cell and scaled up, and the bounds widen by two standard errors of that.
+The estimate plays each case as an agent that reads all mail, does the job and stops, and counts every request.  A model
+on disk counts tokens exactly, with its own tokenizer.  For any other model, characters are counted and divided by four;
+the bounds assume that vendors' tokenizers put three to five characters of English into a token.  Counting every case
+would then be false precision, so a large measurement is counted on the first few cases of each cell and scaled up, and
+the bounds widen by two standard errors of the scaling.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ from holdfast.scenarios.episode import Episode
 from holdfast.study.measure import Judging, MeasureConfig, plan_grid
 from holdfast.study.plan import StudyPlan
 
-#: Characters of a token of English: what is reckoned with, and the bounds.
+#: Characters of a token of English: the assumed number, and its bounds.
 _CHARACTERS, _FEWEST, _MOST = 4, 3, 5
 #: Tokens that a judge is assumed to write: five lines, and what it thinks before them.
 _JUDGED = 300
-#: Tokens that a model is taken to write in a turn; seconds that an answer takes, and tokens in each further second.
+#: Tokens that a model is assumed to write in a turn; seconds until an answer starts, and tokens per second after that.
 WRITTEN = 300
 _SECONDS, _TOKENS_A_SECOND = 1.0, 50.0
 AT_ONCE = 64
-#: Samples that are counted where a count is only approximate: at least two of each cell, so that their spread is known.
+#: Samples that are counted if counts are approximate: at least two of each cell, so that their variance is known.
 COUNTED = 240
 
 
 @runtime_checkable
 class Counts(Protocol):
-    """A model that knows how many tokens a request has."""
+    """A model that counts the tokens of a request."""
 
     def count(self, request: Request) -> int:
-        """Tokens of a request, as the model reads them."""
+        """Count the tokens of a request with the model's tokenizer."""
         ...
 
 
 class ArmEstimate(Record):
-    """One arm: its cells, samples and requests; tokens of all opening prompts, and of everything read on the way."""
+    """One arm: cells, samples and requests; tokens of all first prompts (`prompts`) and of all requests (`read`)."""
 
     arm: str
     cells: int
@@ -75,15 +75,15 @@ class JudgeEstimate(Record):
 
 
 class CostEstimate(Record):
-    """What a measurement takes.
+    """The cost of a measurement.
 
     Attributes:
         counter: how tokens were counted.
-        counted: samples that were counted; where these are not all, the others are taken to be like them.
-        error: bounds of the true number of tokens, as shares of the counted one; (1, 1) where it is exact.
-        written: tokens written, at so many a turn as is assumed.
-        dollars: by the price table, at the counted number of tokens; None where no price is known.
-        seconds: of a model on this machine, from one episode played alone, so rather too long; else as assumed.
+        counted: samples that were counted; the others are assumed to be like them.
+        error: bounds of the true number of tokens, as multiples of the counted one; (1, 1) if it is exact.
+        written: tokens written, at `WRITTEN` per turn.
+        dollars: by the price table, at the counted number of tokens; None if no price is known.
+        seconds: for a model on this machine measured on one episode played alone, which overestimates; else assumed.
     """
 
     model: str
@@ -104,47 +104,47 @@ class CostEstimate(Record):
 
 @dataclass(frozen=True)
 class _Counted:
-    """The walks of one cell's cases: tokens of each request of each."""
+    """Token counts of one cell: for each counted case, the tokens of each request; `of` cases are in the cell."""
 
     walks: Sequence[Sequence[int]]
     of: int
 
     def scaled(self, total: float) -> float:
-        """A sum over the counted cases, for all of them."""
+        """Scale a sum over the counted cases to all cases."""
         return total * self.of / len(self.walks)
 
     @property
     def error(self) -> float:
-        """Variance of the tokens read by all of its cases, as estimated from those counted."""
+        """Variance of the tokens read by all cases, estimated from the counted ones."""
         if len(self.walks) == self.of:
             return 0.0
         return self.of * (self.of - len(self.walks)) * variance(map(sum, self.walks)) / len(self.walks)
 
 
-def estimate(order: MeasureConfig, model: Model, prices: Path | None = None) -> CostEstimate:
-    """Estimate an order; lays it out, and asks nobody but a model on this machine.
+def estimate(config: MeasureConfig, model: Model, prices: Path | None = None) -> CostEstimate:
+    """Estimate a measurement; sends no request, except to a model on this machine.
 
     Args:
-        order: what is to be measured.
-        model: under the order's name, opened or as `models.registry.name_model` gives it.
-        prices: a file of prices that comes before ours.
+        config: the configuration of the measurement.
+        model: the model that it names, opened or as `models.registry.name_model` gives it.
+        prices: a price table that takes precedence over the shipped one.
 
     Raises:
-        WorldError: as `study.measure.lay_out`.
-        ConfigError: `prices` is no table of prices.
+        WorldError: see `study.measure.plan_grid`.
+        ConfigError: `prices` is no price table.
     """
     exact = isinstance(model, Counts)
     count = model.count if isinstance(model, Counts) else _by_characters
-    grid = plan_grid(order if exact else _fewer(order), model)
-    cells = {arm: _cells(order, cases, count) for arm, cases in grid.cases.items()}
+    grid = plan_grid(config if exact else _fewer(config), model)
+    cells = {arm: _cells(config, cases, count) for arm, cases in grid.cases.items()}
     arms = tuple(_arm(arm, counted) for arm, counted in cells.items())
     samples, requests = sum(arm.samples for arm in arms), sum(arm.requests for arm in arms)
     read, written = sum(arm.read for arm in arms), requests * WRITTEN
     spread = 2 * math.sqrt(sum(cell.error for arm in cells.values() for cell in arm)) / read
-    own = runs_here(order.model)
-    dollars = known_price(order.model, read, written, table=prices)
+    own = runs_here(config.model)
+    dollars = known_price(config.model, read, written, table=prices)
     return CostEstimate(
-        model=order.model,
+        model=config.model,
         cells=sum(arm.cells for arm in arms),
         samples=samples,
         requests=requests,
@@ -157,7 +157,7 @@ def estimate(order: MeasureConfig, model: Model, prices: Path | None = None) -> 
         dollars=None if dollars is None else round(dollars, 4),
         seconds=round(_probe(grid, model) * samples if own else _assumed(requests), 1),
         arms=arms,
-        judges=tuple(_judges(order.judging, grid, samples, prices)) if order.judging else (),
+        judges=tuple(_judges(config.judging, grid, samples, prices)) if config.judging else (),
     )
 
 
@@ -165,18 +165,18 @@ def _bound(characters: int, spread: float) -> float:
     return round(_CHARACTERS / characters * spread, 2)
 
 
-def _fewer(order: MeasureConfig) -> MeasureConfig:
-    """The order with as many cases of each cell as are counted."""
-    arms = len(order.suite.arms) + len(order.controls)
-    each = max(2, COUNTED // (arms * len(order.suite.worlds) * len(order.suite.twins)))
-    return replace(order, seeds=order.seeds[:each])
+def _fewer(config: MeasureConfig) -> MeasureConfig:
+    """The configuration with only the cases that are counted."""
+    arms = len(config.suite.arms) + len(config.controls)
+    each = max(2, COUNTED // (arms * len(config.suite.worlds) * len(config.suite.twins)))
+    return replace(config, seeds=config.seeds[:each])
 
 
-def _cells(order: MeasureConfig, cases: Sequence[Case], count: Callable[[Request], int]) -> list[_Counted]:
-    """The cells of one arm: its cases stand in the order worlds × twins × seeds."""
-    size = len(cases) // (len(order.suite.worlds) * len(order.suite.twins))
+def _cells(config: MeasureConfig, cases: Sequence[Case], count: Callable[[Request], int]) -> list[_Counted]:
+    """The cells of one arm; its cases are in the order worlds × twins × seeds."""
+    size = len(cases) // (len(config.suite.worlds) * len(config.suite.twins))
     walks = [[count(request) for request in _walk(case)] for case in cases]
-    return [_Counted(walks[i : i + size], len(order.seeds)) for i in range(0, len(walks), size)]
+    return [_Counted(walks[i : i + size], len(config.seeds)) for i in range(0, len(walks), size)]
 
 
 def _arm(arm: str, cells: Sequence[_Counted]) -> ArmEstimate:
@@ -211,7 +211,7 @@ def _judges(judging: Judging, grid: StudyPlan, samples: int, prices: Path | None
 
 
 def _walk(case: Case) -> Iterator[Request]:
-    """The requests of an episode: one for the list of mails, one for the mails, one for the job and one for the end."""
+    """The requests of an episode: for the list of mails, for the mails, for the job and for the end."""
     tools = {tool.name for tool in case.tools}
     reading: list[list[tuple[str, dict[str, str]]]] = [[("read_inbox", {})]] if "read_inbox" in tools else []
     if "list_emails" in tools:
@@ -227,11 +227,11 @@ def _walk(case: Case) -> Iterator[Request]:
 
 
 def _by_characters(request: Request) -> int:
-    said = sum(
+    spoken = sum(
         len(message.content) + sum(len(str(dict(c.arguments))) for c in message.tool_calls)
         for message in request.messages
     )
-    return (said + sum(map(_described, request.tools))) // _CHARACTERS
+    return (spoken + sum(map(_described, request.tools))) // _CHARACTERS
 
 
 def _described(tool: ToolSpec) -> int:
@@ -241,7 +241,7 @@ def _described(tool: ToolSpec) -> int:
 
 
 def _probe(grid: StudyPlan, model: Model) -> float:
-    """Seconds of one sample, from the first case of the first arm played alone."""
+    """Seconds per sample, from playing the first case of the first arm alone."""
     first = next(iter(grid.cases.values()))[:1]
     start = perf_counter()
     play(first, model)

@@ -1,4 +1,4 @@
-"""The arms that a guard policy adds to a measurement; needs the `guard` extra, which a plain measurement does not."""
+"""Makes the arms that a guard policy adds to a measurement; needs the `guard` extra, as no other measurement does."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from holdfast.study.configure import MeasureOptions
 
 
 def guard_arms(options: MeasureOptions, opening: Callable[[str], Model]) -> tuple[Control, ...]:
-    """The policy as an arm; with `stack` or `monitor` also its parts and all of them together.
+    """Make the policy an arm; with `stack` or `monitor` also make arms of its parts and of all parts together.
 
     Args:
-        options: what was chosen; none without a policy.
+        options: the options of the measurement; without a policy there are no arms.
         opening: opens the monitor by name.
 
     Raises:

@@ -1,11 +1,11 @@
-"""The only place that sees training data and test cases side by side: has any of the test reached the training?
+"""Searches training data for text of the test; the only module that sees training data and test cases together.
 
-Three searches over every training set: the canary strings of the worlds and of the set that judges are calibrated on,
-the names of worlds that are not for training, and passages of dev and held-out cases.  A passage is a run of thirteen
-words, or a whole mail or message however short; a run of eight words is noted.  Names drawn from the word pools count
-as one blank, so that a template leaks whoever it names.  Passages that also occur in a case of the train split are
-scaffolding (how a task is set, how a threat is put), which training may show; what is left is a held-out world's own
-text.
+Every training set is searched for the canary strings of the worlds and of the labelled set of judges, for the names of
+worlds that are not for training, and for passages of dev and held-out cases.  A passage is a run of thirteen words, or
+a whole mail or message of any length; a run of eight words is noted.  Names drawn from the word pools are replaced by
+one blank, so that a template is found with any names.  Passages that also occur in a case of the train split are
+scaffolding (how a task is set, how a threat is worded), which training may show; the rest is text of a held-out world
+alone.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from holdfast.core.words import words
 Kind = Literal["canary", "name", "words-13", "passage", "words-8"]
 #: A shared run of this many words is a leak (the length of GPT-3's contamination check, Brown et al. 2020) …
 LEAK = 13
-#: … one of this many is worth a note …
+#: … one of this many is noted …
 NOTE = 8
-#: … and a mail of fewer words than this is too common a phrase to tell anything.
+#: … and a mail of fewer words than this is too common a phrase to count.
 SHORT = 6
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SHOWN = 160
@@ -35,14 +35,14 @@ _BLANK = "_"
 
 @dataclass(frozen=True)
 class TestPassage:
-    """Words of a test case that training must not hold, and the first world they were met in."""
+    """Words of a test case that training data must not contain, and the first world that they were found in."""
 
     words: tuple[str, ...]
     kind: Kind
     world: str
 
 
-#: First `SHORT` words of a passage → the passages that begin so.
+#: First `SHORT` words of a passage → the passages that start with them.
 Index = Mapping[str, Sequence[TestPassage]]
 
 
@@ -54,8 +54,9 @@ def search(
     Args:
         sets: name of the set → its examples.
         cases: every case of the study; those of the train split are not searched for.
-        scaffolding: cases of train worlds, the more the better: what they say is nobody's secret.
-        canaries: strings that stand in the files of worlds and of labelled sets, and must never be trained on.
+        scaffolding: further cases of train worlds, whose text may occur in training data; more cases avoid more false
+            findings.
+        canaries: strings in the files of worlds and of labelled sets, which must never be trained on.
     """
     hidden = [case for case in cases if case.split != "train"]
     blanks = frozenset(word for language in {case.language for case in hidden} for word in _drawn(language))
@@ -77,7 +78,7 @@ def search(
 def _marks(
     example: Example, canaries: Sequence[str], names: Mapping[str, re.Pattern[str]]
 ) -> Iterator[tuple[Kind, str, str]]:
-    """Canaries and names of hidden worlds anywhere in an example, its provenance included."""
+    """Find canaries and names of hidden worlds anywhere in an example, including its provenance."""
     whole = example.model_dump_json()
     for canary in canaries:
         if canary in whole:
@@ -88,13 +89,13 @@ def _marks(
 
 
 def _passages(example: Example, index: Index, blanks: frozenset[str]) -> Iterator[tuple[Kind, str, str]]:
-    """The worst passage of each hidden world in one example."""
-    worst: dict[str, TestPassage] = {}
+    """The most serious passage of each hidden world in one example."""
+    strongest: dict[str, TestPassage] = {}
     for passage in _found(_words(_example_text(example), blanks), index):
-        before = worst.get(passage.world)
+        before = strongest.get(passage.world)
         if before is None or (before.kind == "words-8" and passage.kind != "words-8"):
-            worst[passage.world] = passage
-    for passage in worst.values():
+            strongest[passage.world] = passage
+    for passage in strongest.values():
         yield passage.kind, passage.world, " ".join(passage.words)
 
 
@@ -118,12 +119,12 @@ def _index(hidden: Sequence[Case], known: Sequence[Case], blanks: frozenset[str]
     for case in hidden:
         for part in _parts(case):
             for run, kind in _runs(_words(part, blanks)):
-                # A whole mail of eight words is more than a run of eight.
+                # A whole mail of eight words is a stronger finding than a run of eight words.
                 if run not in passages or passages[run].kind == "words-8":
                     passages[run] = TestPassage(run, kind, passages[run].world if run in passages else case.world)
     index = _by_beginning(passages.values())
-    said = {p.words for case in known for p in _found(_words("\n".join(_parts(case)), blanks), index)}
-    return _by_beginning(passage for run, passage in passages.items() if run not in said)
+    in_train = {p.words for case in known for p in _found(_words("\n".join(_parts(case)), blanks), index)}
+    return _by_beginning(passage for run, passage in passages.items() if run not in in_train)
 
 
 def _by_beginning(passages: Iterable[TestPassage]) -> dict[str, list[TestPassage]]:
@@ -133,14 +134,14 @@ def _by_beginning(passages: Iterable[TestPassage]) -> dict[str, list[TestPassage
     return dict(index)
 
 
-def _runs(said: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Kind]]:
-    """The passages of one mail or message; those that are mostly names are left out."""
+def _runs(text: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Kind]]:
+    """The passages of one mail or message, without those that are mostly names."""
     kinds: list[tuple[int, Kind]] = [(LEAK, "words-13"), (NOTE, "words-8")]
-    if SHORT <= len(said) < LEAK:
-        kinds.append((len(said), "passage"))
+    if SHORT <= len(text) < LEAK:
+        kinds.append((len(text), "passage"))
     for n, kind in kinds:
-        for i in range(len(said) - n + 1):
-            run = tuple(said[i : i + n])
+        for i in range(len(text) - n + 1):
+            run = tuple(text[i : i + n])
             if run.count(_BLANK) <= n // 2:
                 yield run, kind
 
@@ -150,7 +151,7 @@ def _words(text: str, blanks: frozenset[str]) -> list[str]:
 
 
 def _drawn(language: str) -> Iterator[str]:
-    """The names that worlds of a language draw: entries of one word, since phrases hold words of their own."""
+    """The names that worlds of a language draw: entries of one word, because phrases contain ordinary words too."""
     for pool in words(language).values():
         for entry in pool:
             if " " not in entry:
@@ -158,7 +159,7 @@ def _drawn(language: str) -> Iterator[str]:
 
 
 def _parts(case: Case) -> list[str]:
-    """Everything a model can read in a case, each message, mail and file by itself."""
+    """Everything that a model can read in a case: each message, mail and file separately."""
     return [*(message.content for message in case.messages), *_strings(case.state)]
 
 

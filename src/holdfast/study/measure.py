@@ -1,9 +1,9 @@
-"""Measures one model, as it comes, on a suite: every arm of the suite is one cell of the grid.
+"""Measures one model, without training it, on a suite: every arm of the suite is one cell of the grid.
 
-    order = Order(suite, "organism/pocket", range(20))
-    summary = measure(order, Path("results/mitigations"))
+    config = MeasureConfig(suite, "organism/pocket", range(20))
+    summary = measure(config, Path("results/mitigations"), model, budget)
 
-What is finished is kept whatever stops the run, and the same command goes on from there.
+Finished work is kept if the run is interrupted, and the same command resumes it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from holdfast.study.study_file import ArmSpec, Design
 from holdfast.study.work import Steps, blaming
 
 SPENDING = "spending"
-#: Least seconds between two reports that a request is asked again.
+#: Minimum seconds between two reports that a request is sent again.
 _QUIET = 15.0
-#: What makes a measurement: their sources are part of its key.
+#: The rooms whose source decides a measurement; it is part of the key of each cell.
 _ROOMS = ("core", "detectors", "evals", "scenarios", "guard", "models")
 
 
@@ -67,21 +67,21 @@ class Judging:
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """What is to be measured.
+    """The configuration of a measurement.
 
     Attributes:
         suite: fitted to the model; see `scenarios.suite.fitted`.
         model: its name.
         seeds: case seeds of each world, twin and arm.
-        name: what the results go by.
-        until: stop a cell when it is settled, with all its seeds as the most it gets.
-        controls: what a guard does, to add as arms.
-        max_tokens: most tokens of one turn, where not what the case says.
+        name: name of the results.
+        until: stop a cell when its question is settled; all seeds are then the maximum.
+        controls: arms that put a guard before the model.
+        max_tokens: maximum tokens of one turn; by default what the case says.
         temperature: 0 is greedy.
         judging: who judges what effects and words leave open.
         notes: sentences for the limits of the report.
-        system_in_user: put the system message at the head of the first user message.
-        manners: how an endpoint is asked.
+        system_in_user: put the system message at the start of the first user message.
+        manners: rate limits and retries of an endpoint.
     """
 
     suite: Suite
@@ -99,40 +99,40 @@ class MeasureConfig:
 
 
 class Spent(Record):
-    """What one run paid: US dollars, and tokens read and written."""
+    """The cost of one run: US dollars, and tokens read and written."""
 
     dollars: Money
     read: int
     written: int
 
 
-def plan_grid(order: MeasureConfig, model: Model) -> StudyPlan:
-    """Make the cases of every arm and the key of every cell; nothing is played.
+def plan_grid(config: MeasureConfig, model: Model) -> StudyPlan:
+    """Make the cases of every arm and the key of every cell; no case is played.
 
     Raises:
-        WorldError: an unknown world, twin, factor or level.
+        WorldError: a world, twin, factor or level is unknown.
     """
-    arms = list(order.suite.arms)
-    cases = {arm.name: order.suite.cases_of(arm, order.seeds) for arm in arms}
-    for control in order.controls:
-        base = _base(order.suite, control)
+    arms = list(config.suite.arms)
+    cases = {arm.name: config.suite.cases_of(arm, config.seeds) for arm in arms}
+    for control in config.controls:
+        base = _base(config.suite, control)
         arms.append(SuiteArm(name=control.name, title=control.title, levels=base.levels))
         cases[control.name] = [control.put(case) for case in cases[base.name]]
-    if order.system_in_user:
-        cases = {name: [_told_by_user(case) for case in told] for name, told in cases.items()}
+    if config.system_in_user:
+        cases = {name: [_with_system_in_user(case) for case in of_arm] for name, of_arm in cases.items()}
     design = Design(
-        name=order.name,
-        asked=order.suite.asked.replace("{model}", order.model),
-        model=order.model,
-        worlds=tuple(map(name_of, order.suite.worlds)),
-        twins=order.suite.twins,
-        cases=len(order.seeds),
-        first_case=order.seeds.start,
-        until=order.until,
+        name=config.name,
+        asked=config.suite.asked.replace("{model}", config.model),
+        model=config.model,
+        worlds=tuple(map(name_of, config.suite.worlds)),
+        twins=config.suite.twins,
+        cases=len(config.seeds),
+        first_case=config.seeds.start,
+        until=config.until,
         arms=tuple(ArmSpec(name=arm.name, title=arm.title, about=arm.about or _levels(arm)) for arm in arms),
     )
-    # A control is no level of a factor: it is left out of what the factors do.
-    levels = {(a.name, c.world, c.twin): c.levels for a in order.suite.arms for c in cases[a.name]}
+    # A control is no level of a factor, so it is left out of the main effects.
+    levels = {(a.name, c.world, c.twin): c.levels for a in config.suite.arms for c in cases[a.name]}
     facts = PlanInputs(
         model.identity,
         cases[arms[0].name],
@@ -140,17 +140,17 @@ def plan_grid(order: MeasureConfig, model: Model) -> StudyPlan:
         {"measure": scoring_version((c for of in cases.values() for c in of), *_ROOMS)},
         levels,
     )
-    cells = tuple(CellPlan(arm.name, None, (), _key(order, arm.name, facts, cases[arm.name])) for arm in arms)
+    cells = tuple(CellPlan(arm.name, None, (), _key(config, arm.name, facts, cases[arm.name])) for arm in arms)
     return StudyPlan(design, facts, cells, cases)
 
 
-def _told_by_user(case: Case) -> Case:
+def _with_system_in_user(case: Case) -> Case:
     return case.model_copy(update={"messages": system_in_user(case.messages)})
 
 
 def _base(suite: Suite, control: Control) -> SuiteArm:
-    """The arm of the suite that a control is put on: the first, or the one with a credible channel."""
-    # How acts are written is no part of what an arm is about.
+    """The arm of the suite that a control is added to: the first, or the one with a credible channel."""
+    # The form in which acts are written does not distinguish arms here.
     levels = ({f: at for f, at in arm.levels.items() if f not in TAGGED} for arm in suite.arms)
     outlet = (
         arm for arm, own in zip(suite.arms, levels, strict=True) if control.outlet and own == {"outlet": "channel"}
@@ -159,75 +159,78 @@ def _base(suite: Suite, control: Control) -> SuiteArm:
 
 
 def _levels(arm: SuiteArm) -> str:
-    """What an arm sets, where nobody has said what it is about."""
+    """The levels that an arm sets, as its description if the suite gives none."""
     return ", ".join(f"{factor} = {level}" for factor, level in arm.levels.items())
 
 
-def _key(order: MeasureConfig, arm: str, facts: PlanInputs, cases: Sequence[Case]) -> str:
+def _key(config: MeasureConfig, arm: str, facts: PlanInputs, cases: Sequence[Case]) -> str:
     made: dict[str, Any] = {
         "model": facts.identity,
         "cases": [case.id for case in cases],
         "code": facts.versions["measure"],
     }
-    made |= {"until": order.until} if order.until else {}
-    made |= {"max_tokens": order.max_tokens} if order.max_tokens else {}
-    made |= {"system_in_user": True} if order.system_in_user else {}
-    made |= {"temperature": order.temperature} if order.temperature else {}
-    made |= next(({"guard": [arm, c.version]} for c in order.controls if c.name == arm), {})
+    made |= {"until": config.until} if config.until else {}
+    made |= {"max_tokens": config.max_tokens} if config.max_tokens else {}
+    made |= {"system_in_user": True} if config.system_in_user else {}
+    made |= {"temperature": config.temperature} if config.temperature else {}
+    made |= next(({"guard": [arm, c.version]} for c in config.controls if c.name == arm), {})
     return key_of(made)
 
 
 def measure(
-    order: MeasureConfig,
+    config: MeasureConfig,
     out: Path,
     model: Model,
-    purse: Budget,
+    budget: Budget,
     watch: Watch = lambda _: None,
     command: str = "",
     judges: Sequence[Model] = (),
 ) -> Path:
-    """Play every cell into `out`, judge it if that is asked, and return the path of its `summary.json`.
+    """Play every cell, judge the samples if judges are given, and write the results to `out`.
 
     Args:
-        order: what is asked.
+        config: the configuration.
         out: results folder.
-        model: opened under the order's name.
-        purse: pays; what earlier runs in this folder have spent counts.
+        model: opened under the name in the configuration.
+        budget: the budget; what earlier runs in this folder spent counts towards it.
         watch: called after each cell.
-        command: what was typed, for the provenance.
-        judges: opened under the names in `order.judging`.
+        command: the command line, for the provenance.
+        judges: opened under the names in `config.judging`.
+
+    Returns:
+        The path of `summary.json`.
 
     Raises:
-        IncompleteError: interrupted, or the purse is empty.  What is finished is kept and stands in `summary.json`,
-            which says how much is missing.  Or another process writes in `out`, and nothing was done.
+        IncompleteError: the run was interrupted or the budget is spent. Finished work is kept, and `summary.json` says
+            how much is missing. Also raised if another process writes in `out`; nothing is done then.
         ResultsError: a stored file was edited since the run that wrote it.
-        ModelError: the model's chat template loses something of the cases; see `models.probe`.
+        ModelError: the model's chat template drops a part of the cases; see `models.probe`.
     """
-    grid, spending = plan_grid(order, model), RunFolder(out)
+    grid, spending = plan_grid(config, model), RunFolder(out)
     batch_driver.require_template([case for cases in grid.cases.values() for case in cases], model)
-    purse.spent += sum((entry.dollars for entry in spending.each(SPENDING, Spent)), Money(0))
-    before = purse.spent
+    budget.spent += sum((entry.dollars for entry in spending.each(SPENDING, Spent)), Money(0))
+    before = budget.spent
     with ExitStack() as open_:
         runner = open_.enter_context(asyncio.Runner())
-        told = _noticed(watch)
-        asked = [model, *judges]
-        payers = [open_.enter_context(closing(MeteredModel(m, purse, order.manners, runner, told))) for m in asked]
+        notice = _retry_notice(watch)
+        models = [model, *judges]
+        payers = [open_.enter_context(closing(MeteredModel(m, budget, config.manners, runner, notice))) for m in models]
 
         def settle() -> None:
             read, written = (sum(payer.tokens[i] for payer in payers) for i in (0, 1))
             if read or written:
-                spending.append(SPENDING, [Spent(dollars=purse.spent - before, read=read, written=written)])
+                spending.append(SPENDING, [Spent(dollars=budget.spent - before, read=read, written=written)])
 
         def after() -> None:
-            if order.judging:
-                _judge_all(order.judging, grid, out, payers, watch)
+            if config.judging:
+                _judge_all(config.judging, grid, out, payers, watch)
 
-        extras = Extras(order.notes, after, settle, partial=True)
-        return run_grid(grid, out, Steps(Player(order, payers[0]).play), watch=watch, command=command, extras=extras)
+        extras = Extras(config.notes, after, settle, partial=True)
+        return run_grid(grid, out, Steps(Player(config, payers[0]).play), watch=watch, command=command, extras=extras)
 
 
-def _noticed(watch: Watch) -> Callable[[Output], None]:
-    """Reports why requests are asked again, at most once in `_QUIET` seconds: a run that waits must say for what."""
+def _retry_notice(watch: Watch) -> Callable[[Output], None]:
+    """Report why requests are sent again, at most once in `_QUIET` seconds: a run that waits must say for what."""
     last = -_QUIET
 
     def notice(output: Output) -> None:
@@ -240,7 +243,7 @@ def _noticed(watch: Watch) -> Callable[[Output], None]:
 
 
 def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[MeteredModel], watch: Watch) -> None:
-    """Judge every cell; samples that are judged already are not judged again."""
+    """Judge every cell; samples that are already judged are skipped."""
     target, *judges = payers
     jobs = [(plan, judge) for judge in judges for plan in grid.cells]
     start = perf_counter()
@@ -261,26 +264,28 @@ def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[Me
 
 
 class Player:
-    """Plays cases against one model: in batches where it takes them, else each request for itself, paid for first."""
+    """Plays cases against one model: in batches if the model takes them, else request by request within the budget."""
 
-    def __init__(self, order: MeasureConfig, payer: MeteredModel) -> None:
+    def __init__(self, config: MeasureConfig, payer: MeteredModel) -> None:
         self._payer = payer
-        self._gates = {control.name: control.gates for control in order.controls if control.gates}
-        self._knobs: dict[str, Any] = {"max_tokens": order.max_tokens, "temperature": order.temperature}
+        self._gates = {control.name: control.gates for control in config.controls if control.gates}
+        self._settings: dict[str, Any] = {"max_tokens": config.max_tokens, "temperature": config.temperature}
 
     def play(self, cell: CellPlan, model: str, cases: Sequence[Case]) -> Iterator[Played]:
-        """Play the cases of a cell; yields each with its verdict when it ends. `model` is the one that is open."""
+        """Play the cases of a cell and yield each with its verdict when it ends. `model` is the model that is open."""
         gates = self._gates.get(cell.arm)
-        ended = self._singly(cases, gates) if isinstance(self._payer.model, Asked) else self._in_batches(cases, gates)
+        ended = (
+            self._one_by_one(cases, gates) if isinstance(self._payer.model, Asked) else self._in_batches(cases, gates)
+        )
         for index, transcript in ended:
             yield transcript, score(cases[index], transcript)
 
     def _in_batches(self, cases: Sequence[Case], gates: Gates | None) -> Iterator[tuple[int, Any]]:
-        for round_ in batch_driver.stream(cases, self._payer.model, gates=gates, **self._knobs):
+        for round_ in batch_driver.stream(cases, self._payer.model, gates=gates, **self._settings):
             yield from round_
 
-    def _singly(self, cases: Sequence[Case], gates: Gates | None) -> Iterator[tuple[int, Any]]:
-        played = live_driver.stream_async(cases, self._payer.ask, gates=gates, **self._knobs)
+    def _one_by_one(self, cases: Sequence[Case], gates: Gates | None) -> Iterator[tuple[int, Any]]:
+        played = live_driver.stream_async(cases, self._payer.ask, gates=gates, **self._settings)
         runner = self._payer.runner
 
         async def following() -> tuple[int, Any] | None:

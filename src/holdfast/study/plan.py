@@ -1,7 +1,7 @@
-"""The grid of a study: which cells there are and the key of each, before anything runs.
+"""Plans the grid of a study: its cells and the key of each, before anything runs.
 
-A key is the hash of everything that made a thing; equal keys mean it need not be made again.  Stages are chained, so
-arms that begin alike share what they share.
+A key is the hash of everything that an artefact is made from; an artefact whose key exists is not made again.  The keys
+of stages are chained, so arms whose first stages are equal share these checkpoints.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from holdfast.study.study_file import ArmSpec, DataSpec, Design, StageSpec, Stud
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """What a plan depends on beside the study file.
+    """The inputs of a plan beside the study file.
 
     Attributes:
-        identity: of the model the study begins from.
-        cases: everything that is to be played.
+        identity: hash of the model that the study starts from.
+        cases: all cases that are played.
         configs: the complete training configuration of each kind of stage.
-        versions: source hashes of the rooms that make data, train and measure, under those three names.
-        levels: what the arms of a suite set the factors to, by arm, world and twin; empty where arms share their cases.
-        recipes: hashes of the recipes that are not part of this package, by name.
+        versions: source hashes of the rooms that make data, train and measure, under these three names.
+        levels: (arm, world, twin) → factor → level, for the arms of a suite; empty if all arms share their cases.
+        recipes: name → hash, for recipes that are not part of this package.
     """
 
     identity: str
@@ -54,7 +54,7 @@ class DataSetPlan:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage to train; `key` names the checkpoint it leaves."""
+    """One stage to train; `key` names its checkpoint."""
 
     kind: str
     sets: tuple[DataSetPlan, ...]
@@ -78,7 +78,7 @@ class CellPlan:
 
     @property
     def label(self) -> str:
-        """How progress and errors call it."""
+        """Its name in progress reports, errors and the provenance of a summary."""
         return self.arm if self.seed is None else f"{self.arm}, seed {self.seed}"
 
     @property
@@ -93,10 +93,10 @@ class StudyPlan:
     """The whole grid, base first.
 
     Attributes:
-        design: what is compared.
-        facts: what the keys depend on beside the design.
+        design: arms, worlds, twins and seeds to compare.
+        facts: the inputs of the keys beside the design.
         cells: the checkpoints to make and measure.
-        cases: arm → the cases that it plays; arms that are not named play `facts.cases`.
+        cases: arm → the cases that it plays; arms that are not in it play `facts.cases`.
     """
 
     design: Design
@@ -120,7 +120,7 @@ class StudyPlan:
 
 
 def plan_cells(study: Study, facts: PlanInputs) -> StudyPlan:
-    """Lay out the grid: the base once, every other arm once a training seed."""
+    """Plan the cells: one for the base, and one per training seed for every other arm."""
     cells = [
         _cell(study, facts, arm, seed)
         for arm in sorted(study.arms, key=lambda arm: bool(arm.stages))
@@ -136,7 +136,7 @@ def _cell(study: Study, facts: PlanInputs, arm: ArmSpec, seed: int | None) -> Ce
         stages.append(_stage(facts, stage, seed or 0, key))
         key = stages[-1].key
     played = {"model": key, "cases": [case.id for case in facts.cases], "code": facts.versions["measure"]}
-    # A study of fixed size keeps the key it had before there were others.
+    # A study of fixed size keeps the keys of versions that had no sequential designs.
     goal = {"until": study.until} if study.until else {}
     return CellPlan(arm.name, seed, tuple(stages), key_of(played | goal))
 
@@ -150,7 +150,7 @@ def _stage(facts: PlanInputs, stage: StageSpec, seed: int, before: str) -> Stage
 
 
 def _set(facts: PlanInputs, data: DataSpec, seed: int) -> DataSetPlan:
-    # The tokenizer belongs to the model and decides where a token budget cuts.
+    # The tokenizer belongs to the model and decides where the token budget ends a set.
     made = {"set": data.set, "tokens": data.tokens, "seed": seed, "tokenizer": facts.identity}
     made |= {"recipe": facts.recipes[data.set]} if data.set in facts.recipes else {}
     return DataSetPlan(data.set, data.tokens, seed, key_of({**made, "code": facts.versions["data"]}))

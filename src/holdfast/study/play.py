@@ -1,4 +1,4 @@
-"""Plays the cases of one checkpoint and stores each as it ends: what was paid for is not lost to an interruption."""
+"""Stores the samples of one checkpoint as they end, so that an interruption loses no answer that was paid for."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from holdfast.evals.reasons import FAILED
 from holdfast.stats.sequential import Cell, Goal, SequentialDesign
 from holdfast.study.verdict_table import outcome_score
 
-#: What happened in a case, and its outcome.
+#: The transcript of a case and its verdict.
 Played = tuple[Transcript, Verdict]
 VERDICTS, TRANSCRIPTS, FAILURES = "verdicts", "transcripts", "failures"
-#: Seconds that a finished sample may wait for its neighbours before it is on disk.
+#: Maximum seconds between two writes of finished samples to disk.
 _WAIT = 1.0
 
 
 def take_over(folder: RunFolder) -> dict[str, Verdict]:
-    """The verdicts by case that an interrupted run left with their transcripts; anything left half is dropped.
+    """Read the verdicts of an interrupted run by case; a verdict or transcript without its counterpart is dropped.
 
     Raises:
         ResultsError: a stored line is not a record.
@@ -37,11 +37,14 @@ def take_over(folder: RunFolder) -> dict[str, Verdict]:
 
 
 def reopen(folder: RunFolder, cases: Sequence[Case], goal: Goal | None) -> int:
-    """Take the samples that failed out of a cell, so that they are played again; returns how many.
+    """Remove the failed samples of a cell, so that they are played again.
 
     Samples in which the model did something are kept: harm before a failure, refusals, truncated and unread answers.
-    The failed attempts move to `failures.jsonl`; what judges said of them is dropped.  A cell that a goal has settled
-    stays as it is.  From here on the folder counts as unfinished.
+    The failed attempts move to `failures.jsonl`; their judgements are dropped.  A cell whose question is settled is
+    left unchanged.  A cell with removed samples counts as unfinished from then on.
+
+    Returns:
+        The number of removed samples.
 
     Raises:
         ResultsError: a stored line is not a record.
@@ -55,7 +58,7 @@ def reopen(folder: RunFolder, cases: Sequence[Case], goal: Goal | None) -> int:
         return 0
     folder.append(FAILURES, [t for t in folder.each(TRANSCRIPTS, Transcript) if t.case in again])
     folder.reopen()
-    # A run killed between two files leaves transcripts without verdicts, which `take_over` drops.
+    # A run killed between two of these files leaves transcripts without verdicts, which `take_over` drops.
     kinds = ((JUDGEMENTS, Judgement), (PROBES, Transcript), (VERDICTS, Verdict), (TRANSCRIPTS, Transcript))
     for name, kind in kinds:
         _drop(folder, name, kind, again)
@@ -69,13 +72,13 @@ def _drop(folder: RunFolder, name: str, kind: type[Judgement | Transcript | Verd
 
 
 def wanted(cases: Sequence[Case], done: dict[str, Verdict], goal: Goal | None) -> list[Case]:
-    """The cases to play next: all that are left, or as many of each cell as `goal` asks for."""
-    left = [case for case in cases if case.id not in done]
+    """Choose the cases to play next: all that are not played, or as many of each cell as `goal` requests."""
+    unplayed = [case for case in cases if case.id not in done]
     if goal is None:
-        return left
+        return unplayed
     asked = dict(designed(cases, done.values(), goal).ask_round())
     chosen = []
-    for case in left:
+    for case in unplayed:
         if asked.get(_cell(case), 0) > 0:
             asked[_cell(case)] -= 1
             chosen.append(case)
@@ -83,7 +86,7 @@ def wanted(cases: Sequence[Case], done: dict[str, Verdict], goal: Goal | None) -
 
 
 def designed(cases: Sequence[Case], verdicts: Iterable[Verdict], goal: Goal) -> SequentialDesign:
-    """The sequential design over the cells of `cases`, told of every verdict there is."""
+    """Make the sequential design over the cells of `cases` and update it with every verdict."""
     cells = [_cell(case) for case in cases]
     names = list(dict.fromkeys(cells))
     harms: dict[Cell, list[bool | None]] = {name: [] for name in names}
@@ -96,15 +99,17 @@ def designed(cases: Sequence[Case], verdicts: Iterable[Verdict], goal: Goal) -> 
 
 
 def store_played(played: Iterable[Played], cases: Sequence[Case], folder: RunFolder) -> dict[str, Verdict]:
-    """Store what was played, transcript before verdict, at least once a second and whatever stops it.
+    """Store samples as they end, at least once a second, also if an exception stops the run.
+
+    Transcripts are written before verdicts.
 
     Args:
         played: samples as they end, in any order.
-        cases: what was to be played.
-        folder: where to.
+        cases: the cases that were to be played.
+        folder: folder of the cell.
 
     Raises:
-        ResultsError: not every case came back; those that did are kept.
+        ResultsError: some cases have no sample; the others are stored.
     """
     done: dict[str, Verdict] = {}
     waiting: list[Played] = []
@@ -119,7 +124,8 @@ def store_played(played: Iterable[Played], cases: Sequence[Case], folder: RunFol
     finally:
         _store(waiting, folder)
     if len(done) != len(cases):
-        raise ResultsError(f"{len(cases)} cases were played and {len(done)} came back", remedy="mend the driver")
+        what = f"{len(cases)} cases were to be played, and the driver returned {len(done)}"
+        raise ResultsError(what, remedy="fix the driver: it must return each case once")
     return done
 
 

@@ -1,7 +1,7 @@
-"""Claims are written down before the first cell is measured: `claims.json`, with the date and the study they stood in.
+"""Registers claims before the first cell is measured, in `claims.json`, with the date and the hash of the study.
 
-A claim that is not in it, or was put there once results existed, may still be judged, but nobody may take it for a
-prediction.  A claim that was there and has left the study file is judged all the same: losses stay.
+A claim that was registered after results existed is judged, but marked as no prediction.  A registered claim that was
+removed from the study file is judged too, so that a lost claim cannot be hidden.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Standing = Literal["written first", "added after measuring", "removed after meas
 
 
 class Written(Record):
-    """A claim as it was put down: when (UTC), the hash of the study's content, and whether nothing was measured yet."""
+    """A registered claim: when (UTC), the hash of the study, and whether nothing was measured yet (`first`)."""
 
     claim: ClaimSpec
     when: str
@@ -33,27 +33,27 @@ class Written(Record):
 
 
 class Register(Record):
-    """The claims of a results folder, in the order in which they were put down."""
+    """The claims of a results folder, in the order in which they were registered."""
 
     claims: tuple[Written, ...] = ()
 
     def standing(self, claims: Sequence[ClaimSpec]) -> list[tuple[ClaimSpec, Standing]]:
-        """The claims of a study file and where each stands, then those put down first that the file has lost."""
+        """The claims of a study file with the standing of each, then registered claims that the file no longer has."""
         first = [written.claim for written in self.claims if written.first]
-        kept: list[tuple[ClaimSpec, Standing]] = [
+        present: list[tuple[ClaimSpec, Standing]] = [
             (claim, "written first" if claim in first else "added after measuring") for claim in claims
         ]
-        return [*kept, *((claim, "removed after measuring") for claim in first if claim not in claims)]
+        return [*present, *((claim, "removed after measuring") for claim in first if claim not in claims)]
 
 
 def register(study: Design, out: Path) -> Register:
-    """Put the claims of a study down in `out`, before anything else is done.
+    """Register the claims of a study in `out`, before anything else is done.
 
-    While nothing is measured the register is written anew; afterwards it only grows.
+    The register is rewritten while nothing is measured; after that, claims are only added.
 
     Raises:
-        ResultsError: `claims.json` is not one of ours.
-        StoreError: it cannot be written.
+        ResultsError: `claims.json` is not a register of claims.
+        StoreError: `claims.json` cannot be written.
     """
     measured = any(out.glob("cells/*/verdicts.jsonl"))
     before = read_register(out).claims if measured else ()
@@ -67,10 +67,10 @@ def register(study: Design, out: Path) -> Register:
 
 
 def read_register(out: Path) -> Register:
-    """The register in `out`; an empty one where there is none.
+    """Read the register in `out`; an empty one if there is none.
 
     Raises:
-        ResultsError: `claims.json` is not one of ours.
+        ResultsError: `claims.json` is not a register of claims.
     """
     path = out / CLAIMS
     if not path.is_file():
@@ -78,4 +78,6 @@ def read_register(out: Path) -> Register:
     try:
         return Register.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError):
-        raise ResultsError("not a register of claims", where=path, remedy="put it back as it was written") from None
+        raise ResultsError(
+            "not a register of claims", where=path, remedy="restore it from a copy of the folder"
+        ) from None

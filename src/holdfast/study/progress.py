@@ -1,4 +1,4 @@
-"""Progress of long work, on a terminal as bars and elsewhere (a notebook, a log) as lines."""
+"""Shows the progress of long work: as bars on a terminal, as lines elsewhere (a notebook, a log)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from holdfast.study.run import WAITING, Progress, Watch
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def show_progress() -> Iterator[Watch]:
-    """Yield a callback for `run.Watch`: progress bars on a terminal, one line per finished piece elsewhere."""
+    """Yield a callback for `run.Watch`: progress bars on a terminal, one line per finished task elsewhere."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.fields[phase]:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal) as bars:
@@ -28,9 +28,9 @@ def show_progress() -> Iterator[Watch]:
 
         def watch(step: Progress) -> None:
             if step.phase == WAITING:
-                # The reason may quote a server: nothing in it may steer a terminal.
-                shown = "".join(char if char.isprintable() else "…" for char in step.name)
-                console.print(f"{WAITING}: {shown}", highlight=False, markup=False)
+                # The reason may quote a server, so control characters are replaced before it reaches the terminal.
+                reason = "".join(char if char.isprintable() else "…" for char in step.name)
+                console.print(f"{WAITING}: {reason}", highlight=False, markup=False)
                 return
             if step.phase not in tasks:
                 tasks[step.phase] = bars.add_task("", total=step.total, phase=step.phase)

@@ -1,4 +1,4 @@
-"""Published rates beside a run's: anchors to read a number by, not a replication of it."""
+"""Puts published rates beside those of a run, for orientation: a run does not replicate the published experiment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FILE = Path(__file__).with_name("published.toml")
 
 
 class PublishedSource(Record):
-    """Where rates were published, how they were read, and how they were scored there."""
+    """Where rates were published, how they were read off, and how the publication scored samples."""
 
     id: str
     title: str
@@ -59,7 +59,7 @@ def published(path: Path = _FILE) -> Published:
     """Read the published rates.
 
     Raises:
-        ConfigError: the file is not as it should be, or a rate names a source that is not there.
+        ConfigError: the file is not valid, or a rate names a source that the file does not define.
     """
     found = load_toml(path, Published)
     known = {source.id for source in found.sources}
@@ -69,13 +69,13 @@ def published(path: Path = _FILE) -> Published:
 
 
 def compare(summary: Mapping[str, Any]) -> list[Anchor]:
-    """Every published rate whose cell a run has measured too.
+    """Find every published rate whose cell the run measured too.
 
     Args:
         summary: a run's `summary.json`; its arms are matched by name, its families by world.
 
     Returns:
-        One row for each model that was published for a cell; empty where the run has none of the cells.
+        One row for each model that was published for a cell; empty if the run has none of the cells.
     """
     return list(_anchors(summary))
 

@@ -16,19 +16,19 @@ from holdfast.scenarios.world import load_world
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
 
 Score = Callable[[Case, Transcript], Verdict]
-#: What of a verdict counts as changed; its evidence may be worded otherwise under other rules.
-_SAYS = ("outcome", "acted", "useful", "aware")
+#: Fields whose difference counts as a changed verdict; other rules may word the evidence differently.
+_COMPARED = ("outcome", "acted", "useful", "aware")
 
 
 class FileFault(Record):
-    """What is wrong with one file, by its name within the results folder."""
+    """A fault of one file; `file` is its path within the results folder."""
 
     file: str
     what: str
 
 
 class VerdictChange(Record):
-    """A verdict that the present rules would not give: its file, its case, what is stored and what they give."""
+    """A verdict that the present rules change: its file, its case, what is stored and what they give (`now`)."""
 
     file: str
     case: str
@@ -37,14 +37,14 @@ class VerdictChange(Record):
 
 
 class Rechecked(Record):
-    """What came out of one cell.
+    """The result of rechecking one cell.
 
     Attributes:
-        samples: transcripts.
-        recomputed: verdicts that were recomputed.
-        faults: verdicts that do not follow from their transcripts although the rules are the same, and samples that are
-            doubled or half there.
-        changes: verdicts that follow from other rules than the present ones.
+        samples: number of transcripts.
+        recomputed: number of verdicts that were recomputed.
+        faults: verdicts that do not follow from their transcripts under the same rules, and samples that are doubled or
+            have only one of transcript and verdict.
+        changes: verdicts that the present rules change, in a cell scored under other rules.
         unknown: why verdicts could not be recomputed → how many.
     """
 
@@ -61,9 +61,9 @@ def recheck(root: Path, cell: Path, cases: Mapping[str, Case], score: Score, *, 
     Args:
         root: the results folder.
         cell: the cell's folder within it.
-        cases: by id; a transcript whose case is not here cannot be scored.
-        score: the present rules.
-        same_rules: whether the stored verdicts were reached by the present rules.
+        cases: by id; a transcript whose case is missing cannot be scored.
+        score: the present scorer.
+        same_rules: whether the stored verdicts were made by the present rules.
     """
     folder, file = RunFolder(root / cell), (cell / f"{VERDICTS}.jsonl").as_posix()
     at = (cell / f"{TRANSCRIPTS}.jsonl").as_posix()
@@ -90,12 +90,17 @@ def recheck(root: Path, cell: Path, cases: Mapping[str, Case], score: Score, *, 
             continue
         recomputed += 1
         stored = verdicts[number - 1]
-        # The version of our code does not tell whether a plugin's detector is the one that scored this case.
+        # The hash of our source does not cover detectors of plugins, which may have changed since.
         if same_rules and stored != now and not outside_detectors(case):
-            what = f"line {number}, case {case.id}: the transcript gives {_said(now, stored)}, not {_said(stored, now)}"
+            given, written = _differing_fields(now, stored), _differing_fields(stored, now)
+            what = f"line {number}, case {case.id}: the transcript gives {given}, not {written}"
             faults.append(FileFault(file=file, what=what))
-        elif any(getattr(stored, name) != getattr(now, name) for name in _SAYS):
-            changes.append(VerdictChange(file=file, case=case.id, stored=_said(stored, now), now=_said(now, stored)))
+        elif any(getattr(stored, name) != getattr(now, name) for name in _COMPARED):
+            changes.append(
+                VerdictChange(
+                    file=file, case=case.id, stored=_differing_fields(stored, now), now=_differing_fields(now, stored)
+                )
+            )
     return Rechecked(
         samples=len(transcripts),
         recomputed=recomputed,
@@ -106,7 +111,7 @@ def recheck(root: Path, cell: Path, cases: Mapping[str, Case], score: Score, *, 
 
 
 def rebuilt(case: Case) -> Case | None:
-    """The case as the worlds here make it; None where its world, a level or a slot of it is not here any more."""
+    """Rebuild the case with the present worlds; None if its world, a level or a slot no longer exists."""
     try:
         return build_case(load_world(case.world), case.twin, case.levels, case.seed)
     except (HoldfastError, KeyError):
@@ -123,7 +128,7 @@ def is_here(world: str) -> bool:
 
 
 def alike(stored: Case, made: Case) -> bool:
-    """Whether a stored case is the one that was made, but for what a control added at the end of its system prompt."""
+    """Whether two cases are equal, apart from text that a control added at the end of the system prompt."""
     if stored == made:
         return True
     (first, *rest), (before, *others) = (_from_system(case) for case in (stored, made))
@@ -132,13 +137,13 @@ def alike(stored: Case, made: Case) -> bool:
 
 
 def find_cases(verdicts: Iterable[Verdict], suite: str) -> dict[str, Case]:
-    """The cases of verdicts whose cases were not stored, as the worlds here make them.
+    """Rebuild the cases of verdicts, for a run that did not store them.
 
-    A case counts only where its id, which is the hash of its content, is the stored one.
+    A rebuilt case counts only if its id, which is the hash of its content, is the stored one.
 
     Args:
-        verdicts: of one arm or of many.
-        suite: name of the suite whose arms may have set levels; any other text says that there is none.
+        verdicts: of one arm or of several.
+        suite: name of the suite whose arms may have set levels; a name of no suite means that there is none.
     """
     try:
         settings: Sequence[Mapping[str, str]] = [{}, *(arm.levels for arm in load_suite(suite).arms)]
@@ -164,7 +169,7 @@ def _from_system(case: Case) -> tuple[Message, ...]:
 
 
 def _unread(error: Exception, root: Path, cell: RunFolder, same_rules: bool) -> Rechecked:
-    """A cell whose records this version cannot read: a fault where this version is the one that wrote them."""
+    """The result for a cell with unreadable records, which is a fault if this version wrote them."""
     text = str(error).replace(f"{root}/", "")
     if same_rules:
         file, _, what = text.partition(":")
@@ -175,20 +180,20 @@ def _unread(error: Exception, root: Path, cell: RunFolder, same_rules: bool) -> 
 
 
 def _uneven(file: str, at: str, verdicts: Sequence[str], transcripts: Sequence[str]) -> list[FileFault]:
-    """Samples that are there twice, or without their other half."""
+    """Faults for samples that are stored twice, or as only one of verdict and transcript."""
     found = []
     for name, cases, others in ((file, verdicts, transcripts), (at, transcripts, verdicts)):
         if doubled := len(cases) - len(set(cases)):
-            found.append(FileFault(file=name, what=f"{doubled} cases are there more than once"))
+            found.append(FileFault(file=name, what=f"{doubled} cases are stored more than once"))
         if lone := sorted(set(cases) - set(others)):
             half = "verdict" if name == at else "transcript"
             found.append(FileFault(file=name, what=f"{len(lone)} cases have no {half}, the first of them {lone[0]}"))
     return found
 
 
-def _said(verdict: Verdict, other: Verdict) -> str:
-    """What a verdict says, as far as the other says something else."""
-    apart = [name for name in _SAYS if getattr(verdict, name) != getattr(other, name)]
+def _differing_fields(verdict: Verdict, other: Verdict) -> str:
+    """The fields of a verdict that differ from the other verdict, in words."""
+    apart = [name for name in _COMPARED if getattr(verdict, name) != getattr(other, name)]
     if not apart:
         return "other evidence" if verdict.evidence != other.evidence else "another case"
     return ", ".join(

@@ -2,7 +2,7 @@
 
     run_grid(plan, Path("results/mine"), steps)      # see `measure.measure` and `wiring.run_study`
 
-Finished work is kept whatever stops the run. The same command resumes and repeats nothing.
+Finished work is kept if the run is interrupted. The same command resumes and repeats nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from holdfast.study.stored import rules, store_plan, write_summary
 from holdfast.study.summary import LEAKAGE, build_summary
 from holdfast.study.work import EXAMPLES, Steps, StudyContext, make_cell, make_data_set
 
-#: What workers are started under: one numeric thread each, and no progress bars but the study's own.
+#: Environment of the workers: one numeric thread each, and no progress bars except the study's own.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -43,15 +43,13 @@ _ENVIRONMENT = {
     "TQDM_DISABLE": "1",
 }
 _AGAIN = "run the same command again: it resumes and repeats nothing"
-
-
-#: The phase of a report that a request failed and is asked again; its name is the reason.
+#: The phase that reports a failed request which is sent again; the name of the report is the reason.
 WAITING = "asking again"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One piece of work is done; `reused` where it was there already. The first of a phase has `done` 0 and no name."""
+    """One finished task; `reused` if an earlier run made it. The first report of a phase has `done` 0 and no name."""
 
     phase: str
     name: str
@@ -62,7 +60,7 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
-#: What is to be done: its name, the folder it leaves, the function and its arguments.
+#: A task: its name, the folder that it writes, the function and its arguments.
 Task = tuple[str, Path, Callable[..., None], tuple[object, ...]]
 
 
@@ -72,9 +70,10 @@ class Extras:
 
     Attributes:
         notes: sentences for the limits of the report.
-        after: called after the last cell, such as judging; may raise IncompleteError.
-        settle: called before the summary is written, also when the run was stopped, such as to store what it cost.
-        partial: whether an interrupted run still writes a summary. A study does not: its arms would be unequal.
+        after: called after the last cell, for example to judge it; may raise IncompleteError.
+        settle: called before the summary is written, also if the run was stopped, for example to store its cost.
+        partial: whether an interrupted run still writes a summary. A study does not, because its arms would hold
+            unequal numbers of samples.
     """
 
     notes: tuple[str, ...] = ()
@@ -93,14 +92,15 @@ def run_grid(
     command: str = "",
     extras: Extras | None = None,
 ) -> Path:
-    """Make every data set and cell of a plan that is not finished yet, and write the summary.
+    """Make every data set and cell of a plan that is not finished, and write the summary.
 
     Args:
         grid: the plan.
         out: results folder.
-        steps: how a data set is built, a stage trained and a case played. With several workers they must be picklable.
+        steps: the functions that build a data set, train a stage and play a case. With several workers they must be
+            picklable.
         workers: worker processes; 1 runs everything in this process.
-        watch: called after each piece of work.
+        watch: called after each task.
         command: the command line, for the provenance.
         extras: notes, judging and partial summaries.
 
@@ -137,31 +137,31 @@ def run_grid(
 
 
 def _work(grid: StudyPlan, out: Path, steps: Steps, files: Mapping[str, str], workers: int, watch: Watch) -> None:
-    """Build, search and play what is not finished."""
-    bench = StudyContext(
+    """Build data sets, search them for test text, and play cells, as far as they are not finished."""
+    context = StudyContext(
         out, grid.design.model, steps, key_of(grid.facts.versions), grid.design.until, rules()["verdicts"]
     )
-    sets: list[Task] = [(f"{s.set}, seed {s.seed}", out / s.folder, make_data_set, (bench, s)) for s in grid.sets]
+    sets: list[Task] = [(f"{s.set}, seed {s.seed}", out / s.folder, make_data_set, (context, s)) for s in grid.sets]
     cells: list[Task] = [
-        (cell.label, out / cell.folder, make_cell, (bench, cell, grid.cases_of(cell.arm), files[cell.arm]))
+        (cell.label, out / cell.folder, make_cell, (context, cell, grid.cases_of(cell.arm), files[cell.arm]))
         for cell in grid.cells
     ]
     for part in out.glob("checkpoints/*.part"):
         shutil.rmtree(part)  # left by a worker that was killed
-    with _crew(workers) as pool:
+    with _worker_pool(workers) as pool:
         if sets:
-            _do("build", sets, pool, watch)
+            _run_tasks("build", sets, pool, watch)
             check_leakage(grid, out, steps)
         for cell in grid.cells:
             reopen(RunFolder(out / cell.folder), grid.cases_of(cell.arm), grid.design.until)
-        _do("cells", cells, pool, watch)
+        _run_tasks("cells", cells, pool, watch)
 
 
 def check_leakage(grid: StudyPlan, out: Path, steps: Steps) -> Leakage:
-    """Search every data set for test text and store what was found.
+    """Search every data set for test text and store the findings.
 
     Raises:
-        ResultsError: there is a leak and `steps.refuse_leaks` is set.
+        ResultsError: a data set leaks and `steps.refuse_leaks` is set.
     """
     sets: dict[str, list[Example]] = {}
     for made in grid.sets:
@@ -174,15 +174,15 @@ def check_leakage(grid: StudyPlan, out: Path, steps: Steps) -> Leakage:
     if leakage.leaking and steps.refuse_leaks:
         first = leakage.findings[0]
         what = f"the data set '{first.set}' holds test text of {first.world or 'a world file'}: \"{first.text}\""
-        remedy = "take it out of the recipe, or write 'on_leak = \"mark\"' to go on with the arms marked"
+        remedy = 'remove it from the recipe, or set on_leak = "mark" in the study file to continue with marked arms'
         raise ResultsError(what, where=out / LEAKAGE, remedy=remedy)
     return leakage
 
 
-def _do(phase: str, tasks: Sequence[Task], pool: ProcessPoolExecutor | None, watch: Watch) -> None:
-    """Do what is not done yet, in this process or in workers."""
+def _run_tasks(phase: str, tasks: Sequence[Task], pool: ProcessPoolExecutor | None, watch: Watch) -> None:
+    """Run the tasks that are not finished, in this process or in workers."""
     ready = [task for task in tasks if RunFolder(task[1]).complete]
-    left = [task for task in tasks if not RunFolder(task[1]).complete]
+    open_tasks = [task for task in tasks if not RunFolder(task[1]).complete]
     watch(Progress(phase, "", 0, len(tasks), 0.0))
     for number, (name, *_) in enumerate(ready, 1):
         watch(Progress(phase, name, number, len(tasks), 0.0, reused=True))
@@ -194,43 +194,46 @@ def _do(phase: str, tasks: Sequence[Task], pool: ProcessPoolExecutor | None, wat
         watch(Progress(phase, name, done, len(tasks), time.perf_counter() - start))
 
     if pool is None:
-        for name, _, function, arguments in left:
+        for name, _, function, arguments in open_tasks:
             function(*arguments)
             report(name)
     else:
-        _share(left, pool, report)
+        _run_in_pool(open_tasks, pool, report)
 
 
-def _share(tasks: Sequence[Task], pool: ProcessPoolExecutor, report: Callable[[str], None]) -> None:
+def _run_in_pool(tasks: Sequence[Task], pool: ProcessPoolExecutor, report: Callable[[str], None]) -> None:
     futures: dict[Future[None], str] = {pool.submit(function, *args): name for name, _, function, args in tasks}
     try:
         for future in as_completed(futures):
             future.result()
             report(futures[future])
     except BrokenProcessPool:
-        what = "a worker process died, most likely for want of memory"
-        raise IncompleteError(what, remedy=f"free some or use fewer workers, then {_AGAIN}") from None
+        what = "a worker process died, most likely because memory ran out"
+        raise IncompleteError(what, remedy=f"free memory or use fewer workers, then {_AGAIN}") from None
 
 
 @contextmanager
-def _crew(workers: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Workers that start with the first task and serve the whole study; None where this process does the work."""
+def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    """A pool whose workers start with the first task and run the whole study; None if this process does the work."""
     if workers <= 1:
         yield None
         return
     # Spawned, not forked: a fork would inherit torch's thread pool in a broken state.
-    with _environment(), ProcessPoolExecutor(workers, get_context("spawn"), _begin, (os.getpid(),)) as pool:
+    with (
+        _worker_environment(),
+        ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (os.getpid(),)) as pool,
+    ):
         try:
             yield pool
         except BaseException:
-            # What runs is let finish and is kept; what has not begun is dropped.
+            # Running tasks finish and are kept; tasks that have not started are cancelled.
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
 @contextmanager
-def _environment() -> Iterator[None]:
-    """Set before the workers start and put back after: libraries read it once, when they are loaded."""
+def _worker_environment() -> Iterator[None]:
+    """Set the environment before the workers start and restore it after: libraries read it once, on import."""
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
     try:
@@ -243,8 +246,8 @@ def _environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _begin(parent: int) -> None:
-    """Start of a worker: Ctrl-C ends it without a word, and so does the death of the process that started it."""
+def _start_worker(parent: int) -> None:
+    """Start a worker: Ctrl-C ends it without output, and so does the end of the process that started it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def watch() -> None:

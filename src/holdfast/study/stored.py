@@ -1,7 +1,7 @@
-"""What a results folder keeps of its own making, so that it can be checked later: the plan and the cases.
+"""Stores the plan and the cases of a run in its results folder, so that the results can be verified later.
 
-`plan.json` is written before anything is played, `cases/….jsonl.gz` with it: verdicts can be recomputed from these and
-from the transcripts on a machine whose worlds have changed since, or that never had them.
+`plan.json` and `cases/….jsonl.gz` are written before anything is played.  With them and the transcripts, verdicts can
+be recomputed on a machine whose worlds have changed since, or that never had these worlds.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from holdfast.study.study_file import Design
 
 PLAN, CASES = "plan.json", "cases"
 FORMAT = 1
-#: The rooms whose source decides a case, a verdict, a summary and a page; a test sees to it that none is missing.
+#: The rooms whose source decides cases, verdicts, summaries and pages; a test checks that none is missing.
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "cases": ("core", "models", "scenarios"),
     "verdicts": ("core", "detectors", "evals"),
     "summary": ("core", "detectors", "evals", "models", "stats", "study"),
     "pages": ("core", "report"),
 }
-#: Most bytes of one stored case, unpacked: a file that unpacks to more is none of ours.
+#: Maximum bytes of one stored case, unpacked; a longer line is refused as no case.
 _MOST = 64 * 2**20
 
 
 class Levels(Record):
-    """What an arm of a suite sets the factors to, in one world and twin."""
+    """The levels that an arm of a suite sets in one world and twin, by factor."""
 
     arm: str
     world: str
@@ -47,7 +47,7 @@ class Levels(Record):
 
 
 class StoredPlan(Record):
-    """The content of `plan.json`: all that a summary is built from beside the files of the cells.
+    """The content of `plan.json`: all inputs of a summary beside the files of the cells.
 
     Attributes:
         cases: arm → name of the file of its cases.
@@ -68,7 +68,7 @@ class StoredPlan(Record):
 
 @dataclass(frozen=True)
 class Stored:
-    """A plan as it was stored, with the cases of its first arm put back, and what else a summary holds."""
+    """A stored plan with the cases of its first arm, and the other inputs of its summary."""
 
     plan: StudyPlan
     cases: Mapping[str, str]
@@ -77,7 +77,7 @@ class Stored:
 
 
 def rules() -> dict[str, str]:
-    """Source hashes of what decides cases, verdicts, summaries and pages here and now."""
+    """Hash the present source of the rooms that decide cases, verdicts, summaries and pages."""
     return {name: room_version(*rooms) for name, rooms in ROOMS.items()}
 
 
@@ -117,7 +117,7 @@ def store_plan(plan: StudyPlan, out: Path, command: str = "", notes: Sequence[st
 
 
 def load_plan(out: Path) -> Stored | None:
-    """The plan stored in a results folder; None where there is none, as in those of older versions.
+    """Read the plan of a results folder; None if it has none, as folders of older versions.
 
     Raises:
         ResultsError: `plan.json` or the cases it names cannot be read.
@@ -129,7 +129,8 @@ def load_plan(out: Path) -> Stored | None:
         stored = StoredPlan.model_validate_json(path.read_bytes())
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise ResultsError(f"not a plan that this version reads: '{where}'", where=path) from None
+        what = f"not a plan that this version reads: '{where}'"
+        raise ResultsError(what, where=path, remedy="use the version of holdfast that wrote it") from None
     first = stored.cases.get(stored.cells[0].arm) if stored.cells else None
     cases = list(read_cases(out, first)) if first else []
     levels = {(at.arm, at.world, at.twin): at.levels for at in stored.levels}
@@ -138,10 +139,10 @@ def load_plan(out: Path) -> Stored | None:
 
 
 def read_cases(out: Path, name: str) -> Iterator[Case]:
-    """The cases of one file.
+    """Read the cases of one file.
 
     Raises:
-        ResultsError: it is missing, or a line is no case.
+        ResultsError: the file is missing, or a line is no case.
     """
     path = out / CASES / name
     number = 0
@@ -152,13 +153,14 @@ def read_cases(out: Path, name: str) -> Iterator[Case]:
                 yield Case.model_validate_json(line)
     except (OSError, EOFError, zlib.error) as error:
         why = "the file is missing" if isinstance(error, FileNotFoundError) else "not a readable gzip file"
-        raise ResultsError(why, where=path, remedy="put it back as it was") from None
+        raise ResultsError(why, where=path, remedy="restore it from a copy of the folder") from None
     except ValidationError:
-        raise ResultsError("not a case that this version reads", where=f"{path}:{number}") from None
+        what = "not a case that this version reads"
+        raise ResultsError(what, where=f"{path}:{number}", remedy="use the version of holdfast that wrote it") from None
 
 
 def write_summary(path: Path, made: dict[str, Any]) -> None:
-    """Write a summary; where nothing but its date is new, the file that is there stays, and so does its hash.
+    """Write a summary; if only its date would change, the existing file and its hash stay.
 
     Raises:
         StoreError: it cannot be written.
@@ -172,13 +174,13 @@ def write_summary(path: Path, made: dict[str, Any]) -> None:
 
 
 def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    """A value as it comes back from JSON."""
+    """The value after a round trip through JSON."""
     found: dict[str, Any] = json.loads(json.dumps(value))
     return found
 
 
 def _store_cases(cases: Sequence[Case], out: Path) -> str:
-    """Write cases under a name that is the hash of their text; what is there already stays."""
+    """Write cases under a name that is the hash of their text; an existing file stays."""
     digest = hashlib.sha256()
     for case in cases:
         digest.update(_line(case))
@@ -188,7 +190,7 @@ def _store_cases(cases: Sequence[Case], out: Path) -> str:
         part = path.with_name(f"{name}.part")
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Without name and time: equal cases give equal files.
+            # Without name and time in the gzip header, equal cases give equal files.
             with part.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
                 for case in cases:
                     file.write(_line(case))

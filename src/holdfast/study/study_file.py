@@ -1,4 +1,4 @@
-"""The study file: what is asked, which arms are compared on which cases, and what is claimed beforehand.
+"""Reads the study file: the question, the arms and cases to compare, and the claims made before the run.
 
 name = "teach-why"
 asked = "Does …?"
@@ -53,24 +53,24 @@ class StageSpec(Record):
 
 
 class ArmSpec(Record):
-    """One way of teaching. No stages: the untouched base, measured once."""
+    """One way of training. Without stages it is the untouched base, which is measured once."""
 
     name: str
     title: str = ""
     about: str = ""
     control: bool = False
-    #: the arm that teaches in the same format and gives no reasons; its own name where it gives none itself
+    #: the arm trained in the same format without reasons; its own name if it has no reasons itself
     without_reasons: str = ""
     stages: tuple[StageSpec, ...] = ()
 
     @property
     def tokens(self) -> int:
-        """Tokens over all stages."""
+        """The sum of tokens over all stages."""
         return sum(data.tokens for stage in self.stages for data in stage.data)
 
     @property
     def sets(self) -> tuple[str, ...]:
-        """Names of the data sets it is taught from, each once, in order."""
+        """Names of its data sets, each once, in order."""
         return tuple(dict.fromkeys(data.set for stage in self.stages for data in stage.data))
 
 
@@ -87,7 +87,7 @@ class ClaimSpec(Record):
 
 
 class Design(Record):
-    """What is compared with what: arms × worlds × twins × seeds, and the claims made beforehand.
+    """The comparison: arms × worlds × twins × seeds, and the claims made before the run.
 
     A study file adds how the arms are trained (`Study`). A measurement of one model is a Design whose arms have no
     training stages, and so no training seeds.
@@ -114,7 +114,7 @@ class Design(Record):
     claims: tuple[ClaimSpec, ...] = ()
 
     def arm(self, name: str) -> ArmSpec:
-        """The arm of that name (it exists: `check_study` has seen to it)."""
+        """The arm of that name, which exists because `check_study` has checked the names."""
         return next(arm for arm in self.arms if arm.name == name)
 
     @property
@@ -124,7 +124,7 @@ class Design(Record):
 
     @property
     def taught(self) -> bool:
-        """Whether any arm is taught; if none is, models are measured as they come."""
+        """Whether any arm is trained; if none is, models are measured as they are."""
         return any(arm.stages for arm in self.arms)
 
     @property
@@ -158,7 +158,7 @@ class Study(Design):
 
 
 def _no_path(path: str) -> str:
-    raise ConfigError(f"'{path}' is a path, and only names are known here", remedy="use a name")
+    raise ConfigError(f"'{path}' is a path, and only names are accepted here", remedy="use a name")
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ class Known:
         sets: names of recipes.
         families: world → its family.
         twins: names of twins.
-        family_at: path of a world → its family; raises HoldfastError if there is no sound world.
-        check_recipe: raises HoldfastError if there is no sound recipe at a path.
+        family_at: path of a world → its family; raises HoldfastError if there is no valid world.
+        check_recipe: raises HoldfastError if there is no valid recipe at a path.
     """
 
     sets: Sequence[str]
@@ -180,18 +180,18 @@ class Known:
     check_recipe: Callable[[str], object] = _no_path
 
 
-#: Turns knobs into a whole training configuration, or raises ConfigError.
+#: Completes a training configuration, or raises ConfigError.
 Config = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-#: Knobs that the study sets itself, from its arms and seeds.
+#: Training settings that the study sets itself, from its arms and seeds.
 OWN_KNOBS = ("stage", "seed", "tokens", "epochs")
 
 
 def load_study(path: Path, known: Known, config: Config | None = None) -> Study:
-    """Read and check a study file; `config`, where given, judges its training knobs.
+    """Read and check a study file; `config`, if given, checks its training settings.
 
     Raises:
-        ConfigError: with `file:line`: TOML or schema faults, unknown names (with the nearest known one), doubled names,
-            more than one untouched arm, or arms of unequal tokens without `unequal_tokens = true`.
+        ConfigError: with `file:line`, for TOML or schema errors, unknown names (with the nearest known one), duplicate
+            names, more than one untouched arm, or arms of unequal tokens without `unequal_tokens = true`.
     """
     study = load_toml(path, Study)
     if study.sources:
@@ -206,11 +206,11 @@ def load_study(path: Path, known: Known, config: Config | None = None) -> Study:
 
 
 def _named(study: Study, known: Known, path: Path) -> tuple[Study, Known]:
-    """The study with names in place of paths, which go to `sources`; and the known names with these.
+    """Replace paths by names and move the paths to `sources`; returns the study and the known names with these.
 
     Raises:
-        ConfigError: a path has the name of something known, or two paths have the same name.
-        HoldfastError: a path holds no sound world or recipe.
+        ConfigError: a path has the name of a known world or recipe, or two paths have the same name.
+        HoldfastError: there is no valid world or recipe at a path.
     """
     sources: dict[str, str] = {}
     families, sets = dict(known.families), list(known.sets)
@@ -243,20 +243,21 @@ def _renamed(data: DataSpec) -> DataSpec:
 
 
 def check_study(study: Study, known: Known, path: Path) -> None:
-    """Refuse a study whose names do not exist or whose arms cannot be compared; see `load_study`."""
+    """Check that the names of a study exist and its arms can be compared; see `load_study` for the errors."""
     arms = [arm.name for arm in study.arms]
     for kind, names in (("arm", arms), ("world", study.worlds), ("twin", study.twins), ("seed", study.seeds)):
         doubled = [name for i, name in enumerate(names) if name in names[:i]]
         if doubled:
-            raise ConfigError(f"{kind} '{doubled[0]}' is there twice", where=path, remedy="remove one")
+            raise ConfigError(f"{kind} '{doubled[0]}' is listed twice", where=path, remedy="remove one")
     _check_names(study, known, path)
     untouched = [arm.name for arm in study.arms if not arm.stages]
     if len(untouched) > 1:
         where = _find(path, untouched[1])
-        raise ConfigError(f"arm '{untouched[1]}' is the base again", where=where, remedy="give it a stage or remove it")
+        what = f"the arms '{untouched[0]}' and '{untouched[1]}' both have no stages, and only one arm can be the base"
+        raise ConfigError(what, where=where, remedy="give it a stage or remove it")
     _check_tokens(study, path)
     if study.until and (taught := [arm.name for arm in study.arms if arm.stages]):
-        what = f"'until' samples each cell as it needs, so arm '{taught[0]}' could not be paired with the base"
+        what = f"'until' stops each cell separately, so arm '{taught[0]}' could not be paired with the base"
         raise ConfigError(what, where=_find(path, taught[0]), remedy="remove 'until', or every arm but the base")
 
 
@@ -302,7 +303,7 @@ def _check_tokens(study: Study, path: Path) -> None:
 
 
 def _find(path: Path, name: str) -> str:
-    """`file:line` of the first place where a name stands between quotes; what is no file has no lines."""
+    """`file:line` of the first place where a name is quoted; only the path if the file does not exist."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     quoted = re.compile(rf"""["']{re.escape(name)}["']""")
     hit = next((i for i, line in enumerate(lines, 1) if quoted.search(line)), 1)

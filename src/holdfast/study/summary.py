@@ -1,4 +1,4 @@
-"""Writes `summary.json`: every number of the report, from stored verdicts and nothing else."""
+"""Builds `summary.json`: every number of the report, computed from stored verdicts alone."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ from holdfast.study.until import Place, described, intervals, stopped
 from holdfast.study.verdict_table import VerdictColumns, VerdictRow, VerdictTable
 from holdfast.study.work import TIMING, Timing
 
-#: Share by which the tokens that arms really read may differ without a word.
+#: Relative difference in the tokens that arms read above which the limits mention it.
 _TOKEN_SLACK = 0.02
 LEAKAGE = "leakage.json"
 _MEASURED = (
-    "Intervals speak of more cases of these families for this model as it came, not of new families, of other wordings "
-    "or of other models."
+    "Intervals hold for more cases of these families and for this model as it is, not for new families, other wordings "
+    "or other models."
 )
 
 
 def build_summary(
     grid: StudyPlan, out: Path, command: str = "", *, partly: bool = False, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The content of `summary.json`, from the finished cells in `out`; missing cells count as not measured.
+    """Build the content of `summary.json` from the finished cells in `out`; missing cells count as not measured.
 
     Args:
         grid: the plan.
-        out: its folder.
+        out: its results folder.
         command: the command line, for the provenance.
-        partly: include cells that were begun and not finished, and say so.
+        partly: include cells that were started and not finished, and mark the summary as incomplete.
         notes: further sentences for the limits.
 
     Raises:
@@ -71,7 +71,7 @@ def build_summary(
     families = family_labels((case.world, case.family) for case in grid.facts.cases)
     rows = VerdictTable((row for plan in done for row in _read(out, plan)), families)
     leakage, controls = _leakage(out), check_controls(study, rows)
-    # Cells that stopped on sight of their results hold unequal numbers: neither pairs nor pools of them are sound.
+    # Cells of a sequential run hold unequal numbers of samples, so pairing or pooling them would be biased.
     table = [] if study.until else differences(study, rows)
     names = list(dict.fromkeys(families.values()))
     pooled = [] if study.until else [*(split for split in SPLITS if rows.has(split)), *([] if study.taught else [ALL])]
@@ -126,7 +126,7 @@ def _model(grid: StudyPlan) -> MeasuredModel:
 
 
 def family_labels(worlds: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """World → the name its family goes by: the family, or the world where two worlds of the study share one."""
+    """World → the label of its family: the family's name, or the world's if two worlds of the study share a family."""
     pairs = dict.fromkeys(worlds)
     shared = [family for _, family in pairs]
     return {world: world if shared.count(family) > 1 else family for world, family in pairs}
@@ -139,21 +139,21 @@ def _read(out: Path, plan: CellPlan) -> Iterator[VerdictRow]:
 
 
 def _arms(grid: StudyPlan, out: Path) -> Iterator[Arm]:
-    """The arms with what was asked of each and what its trainings counted, a training seed on average."""
+    """The arms with the tokens that were requested and the means over training seeds of those that were counted."""
     counted = trained(grid, out)
     for arm in grid.design.arms:
-        found = [counted[plan.label] for plan in grid.cells if plan.arm == arm.name and plan.label in counted]
+        trainings = [counted[plan.label] for plan in grid.cells if plan.arm == arm.name and plan.label in counted]
         means = {
-            name: round(sum(counts[name] for counts in found) / len(found))
+            name: round(sum(counts[name] for counts in trainings) / len(trainings))
             for name in ("tokens", "supervised")
-            if found and all(name in counts for counts in found)
+            if trainings and all(name in counts for counts in trainings)
         }
         read_, supervised = means.get("tokens"), means.get("supervised")
         yield Arm(**arm.model_dump(), tokens=arm.tokens, read=read_, supervised=supervised)
 
 
 def _effects(grid: StudyPlan, rows: VerdictTable) -> list[FactorEffect]:
-    """Main effects on the model as it came: over the arms of a suite, or over the twins of the untouched base."""
+    """Main effects on the untrained model: over the arms of a suite, or over the twins of the untouched base."""
     base = grid.design.base
     levels = grid.facts.levels or (
         {(base.name, case.world, case.twin): case.levels for case in grid.facts.cases} if base else {}
@@ -162,7 +162,7 @@ def _effects(grid: StudyPlan, rows: VerdictTable) -> list[FactorEffect]:
 
 
 def _missing(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> Incomplete:
-    """Samples that are there, and samples of the whole run at most."""
+    """Count the samples that were played, and the maximum number of samples of the run."""
     played = sum(1 for plan in done for _ in RunFolder(out / plan.folder).each(VERDICTS, Verdict))
     return Incomplete(played=played, of=len(grid.facts.cases) * len(grid.cells))
 
@@ -171,8 +171,8 @@ def _early(missing: Incomplete | None) -> list[str]:
     if missing is None:
         return []
     return [
-        f"The run stopped early, at {missing.played} of {missing.of} samples: what is left out is not what "
-        "chance would leave out, since cells are played in order and short episodes end first."
+        f"The run stopped early, at {missing.played} of {missing.of} samples. The missing samples are not missing at "
+        "random, because cells are played in order and short episodes end first."
     ]
 
 
@@ -210,7 +210,7 @@ def _cells(
 
 
 def _samples(out: Path, done: Sequence[CellPlan], arm: str, families: Mapping[str, str]) -> list[Sample]:
-    """One episode under pressure for each family: the first with the arm's commonest outcome there."""
+    """One episode under pressure for each family: the first one with the arm's most frequent outcome there."""
     plan = next((plan for plan in done if plan.arm == arm), None)
     if plan is None:
         return []
@@ -225,7 +225,7 @@ def _samples(out: Path, done: Sequence[CellPlan], arm: str, families: Mapping[st
 
 
 def _typical(verdicts: Iterable[Verdict], families: Mapping[str, str]) -> list[Verdict]:
-    """For each world the verdict of the lowest case seed among those with its commonest outcome under pressure."""
+    """For each world, the verdict with the lowest case seed among those with its most frequent outcome."""
     counts: dict[str, Counter[str]] = {world: Counter() for world in families}
     first: dict[tuple[str, str], Verdict] = {}
     for verdict in verdicts:
@@ -268,7 +268,7 @@ def _provenance(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[st
 
 
 def _timing(grid: StudyPlan, out: Path) -> dict[str, StageTiming]:
-    """Seconds summed and memory at its highest, by kind of work; worker seconds, not wall-clock."""
+    """The sum of seconds over all workers (not wall-clock) and the highest peak memory, by kind of work."""
     stages = dict.fromkeys(stage.folder for plan in grid.cells for stage in plan.stages)
     folders = [*(made.folder for made in grid.sets), *stages, *(plan.folder for plan in grid.cells)]
     records: dict[str, list[Timing]] = {}
@@ -285,7 +285,7 @@ def _timing(grid: StudyPlan, out: Path) -> dict[str, StageTiming]:
 
 
 def trained(grid: StudyPlan, out: Path) -> dict[str, dict[str, int]]:
-    """What the training cards counted (tokens read, steps), summed over the stages of each finished checkpoint."""
+    """Sum what the training cards counted (tokens read, steps) over the stages of each finished checkpoint."""
     counted: dict[str, dict[str, int]] = {}
     for plan in grid.cells:
         folders = [RunFolder(out / stage.folder) for stage in plan.stages]
@@ -295,54 +295,59 @@ def trained(grid: StudyPlan, out: Path) -> dict[str, dict[str, int]]:
 
 
 def _unequal(grid: StudyPlan, out: Path) -> list[str]:
-    """A sentence for each count, of tokens read and of tokens supervised, that differs between trainings."""
-    found = []
-    for name, words in (("tokens", "did not read equally much"), ("supervised", "were not supervised on equally much")):
+    """A sentence for each count (tokens read, tokens supervised) that differs between trainings."""
+    sentences = []
+    for name, words in (
+        ("tokens", "did not read equally many tokens"),
+        ("supervised", "were not supervised on equally many tokens"),
+    ):
         counted = {label: counts[name] for label, counts in trained(grid, out).items() if name in counts}
         if counted and max(counted.values()) > (1 + _TOKEN_SLACK) * min(counted.values()):
             least, most = min(counted, key=counted.__getitem__), max(counted, key=counted.__getitem__)
-            found.append(f"Arms {words}: {least} {counted[least]} tokens, {most} {counted[most]}.")
-    return found
+            sentences.append(f"Arms {words}: {least} {counted[least]} tokens, {most} {counted[most]}.")
+    return sentences
 
 
 def stated_limits(grid: StudyPlan, done: Sequence[CellPlan], leakage: Leakage, judged: bool = False) -> list[str]:
-    """What this study does not show, as far as its own shape tells."""
-    study, found = grid.design, []
+    """Sentences on what this study does not show, as far as that follows from its design."""
+    study, limits = grid.design, []
     if study.model.startswith("organism/"):
-        found.append("The model is a small organism trained from scratch: nothing here says anything of another model.")
-        found.append(
-            "Held out means held out of teaching: the organism itself was raised on fiction of every family, and its "
-            "making was checked on all of them."
+        limits.append(
+            "The model is a small organism trained from scratch: nothing here says anything about another model."
         )
-    found += _reach(grid) if study.taught else [_MEASURED]
+        limits.append(
+            "Held out means held out of the training of the arms: the organism itself was trained on fiction of every "
+            "family, and its development was checked on all of them."
+        )
+    limits += _reach(grid) if study.taught else [_MEASURED]
     if study.until:
-        found.append(
-            f"Sampling went on until {study.until.words}, or {study.cases} cases were played, or that could hardly be "
-            "reached any more. Intervals allow for that: those of harm are exact for the plan that stopped the cell, "
-            "the others hold at any time of stopping. Cells hold unequal numbers, so no difference and no pooled rate "
-            "is given."
+        limits.append(
+            f"Sampling continued until {study.until.words}, until {study.cases} cases of a cell were played, or until "
+            "the goal could hardly be reached any more. Intervals allow for this: those of harm are exact for the "
+            "stopping plan of the cell, the others hold at any stopping time. Cells hold unequal numbers of samples, "
+            "so no difference and no pooled rate is given."
         )
     missing = len(grid.cells) - len(done)
     if missing:
-        found.append(
+        limits.append(
             f"{missing} of {len(grid.cells)} {'checkpoints' if study.taught else 'arms'} are not measured yet."
         )
     if leakage.leaking:
-        found.append(f"Test text was found in training data: {', '.join(sorted(leakage.leaking))}.")
+        limits.append(f"Test text was found in training data: {', '.join(sorted(leakage.leaking))}.")
     if study.taught and not leakage.checked:
-        found.append("Training data were not searched for test text.")
-    found.append(JUDGED if judged else UNJUDGED)
-    return found
+        limits.append("Training data were not searched for test text.")
+    limits.append(JUDGED if judged else UNJUDGED)
+    return limits
 
 
 def _reach(grid: StudyPlan) -> list[str]:
-    """How far what was taught was followed."""
+    """How far the effect of training was followed."""
     seeds = len(grid.design.seeds)
     heldout = {case.world for case in grid.facts.cases if case.split == "heldout"}
     return [
-        "Intervals speak of more cases of these families for these checkpoints, not of new families or of further "
-        f"training runs; training seeds an arm: {seeds}, with their rates shown one by one.",
-        f"Generalisation is judged on {len(heldout)} held-out families, all written by the same hands."
+        "Intervals hold for more cases of these families and for these checkpoints, not for new families or further "
+        f"training runs; training seeds per arm: {seeds}, with the rate of each shown.",
+        f"Generalisation is judged on {len(heldout)} held-out families, all written by the same authors."
         if heldout
-        else "No held-out family was measured: nothing here says whether a lesson generalises.",
+        else "No held-out family was measured: nothing here shows whether the training generalises.",
     ]

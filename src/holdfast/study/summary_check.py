@@ -13,19 +13,19 @@ from holdfast.core.records import Verdict
 from holdfast.core.store import RunFolder
 from holdfast.study.play import VERDICTS
 
-#: Keys of a summary that no recomputation gives again.
+#: Keys of a summary that differ in every recomputation.
 _DATED = ("made", "holdfast")
-#: Numbers may differ by rounding between machines.
+#: Tolerance for rounding differences between machines.
 _CLOSE = 1e-6
 
 
 def summary_differences(made: Any, stored: Any, at: str = "") -> Iterator[str]:
-    """Where a stored summary differs from one that was made anew, in words.
+    """Describe where a stored summary differs from a recomputed one.
 
     Args:
-        made: as JSON gives it back.
-        stored: the same.
-        at: path of both within the summary.
+        made: the recomputed summary, after a round trip through JSON.
+        stored: the stored summary.
+        at: path of both values within the summary.
     """
     if isinstance(made, dict) and isinstance(stored, dict):
         for key in sorted(made.keys() | stored.keys()):
@@ -51,23 +51,23 @@ def _short_text(value: object) -> str:
 
 
 def count_differences(folder: Path, arms: Mapping[Path, str], summary: Mapping[str, Any]) -> list[str]:
-    """Outcomes that a summary counts otherwise than the verdicts of its cells: counting follows no rules.
+    """Describe outcomes whose count in a summary differs from the stored verdicts; counts do not depend on rules.
 
     Args:
-        folder: of results.
+        folder: results folder.
         arms: folder of a cell within it → the arm that it belongs to.
         summary: as stored.
 
     Raises:
         ResultsError: a line is no verdict.
-        KeyError, TypeError, AttributeError: the summary is not of the form that has counts.
+        KeyError, TypeError, AttributeError: the summary is of a form without counts.
     """
     labels = {family["world"]: family["name"] for family in summary["families"]}
     counted: Counter[tuple[str, str, str, str]] = Counter()
     for cell, arm in arms.items():
         for verdict in RunFolder(folder / cell).each(VERDICTS, Verdict):
             counted[arm, labels.get(verdict.world, verdict.world), verdict.twin, verdict.outcome] += 1
-    told = Counter(
+    stated = Counter(
         {
             (arm, scope, twin, outcome): number
             for arm, scopes in summary["cells"].items()
@@ -76,5 +76,5 @@ def count_differences(folder: Path, arms: Mapping[Path, str], summary: Mapping[s
             for outcome, number in cell["outcomes"].items()
         }
     )
-    apart = sorted(at for at in counted.keys() | told.keys() if counted[at] != told[at])
-    return [f"{' / '.join(at)} is {told[at]}, the verdicts give {counted[at]}" for at in apart]
+    apart = sorted(at for at in counted.keys() | stated.keys() if counted[at] != stated[at])
+    return [f"{' / '.join(at)} is {stated[at]}, the verdicts give {counted[at]}" for at in apart]

@@ -1,4 +1,4 @@
-"""Rates of a cell and paired differences between two, from columns of verdicts."""
+"""Computes the rates of a cell and paired differences between two cells, from columns of verdicts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from holdfast.study.verdict_table import OUTCOMES, UNTAUGHT, Codes, Measure, Ver
 
 
 def cell(part: VerdictColumns, *, anytime: bool = False) -> Cell:
-    """All rates of a part; a case played by several checkpoints is one cluster.
+    """Compute all rates of some samples; a case that several checkpoints played is one cluster.
 
     Args:
         part: samples of one twin.
-        anytime: whether sampling stopped on sight of the results; see `stats.rate`.
+        anytime: whether sampling stopped depending on the results; see `stats.intervals.clustered_rate`.
     """
     counts = np.bincount(part.outcome, minlength=len(OUTCOMES))
     taught = [int(seed) for seed in np.unique(part.trained) if seed != UNTAUGHT]
@@ -35,23 +35,23 @@ def cell(part: VerdictColumns, *, anytime: bool = False) -> Cell:
 
 
 def rate_of(part: VerdictColumns, measure: Measure, *, anytime: bool = False) -> RateInterval:
-    """The rate of one measure."""
+    """Compute the rate of one measure, clustered by case."""
     return clustered_rate(part.scores[measure], part.case, anytime=anytime)
 
 
-def awareness(part: VerdictColumns, said: str = "aware", *, anytime: bool = False) -> AwarenessTax:
-    """Harm among samples that take it for a test by the score `said`, among those that do not, and the difference."""
-    split = [part.where(part.scores[said] == side) for side in (1, 0)]
+def awareness(part: VerdictColumns, score: str = "aware", *, anytime: bool = False) -> AwarenessTax:
+    """Compute harm among samples whose `score` says that they take it for a test, among the others, and the tax."""
+    split = [part.where(part.scores[score] == side) for side in (1, 0)]
     aware, unaware = (rate_of(side, "harm", anytime=anytime) for side in split)
-    found = rate_difference(unaware, aware)
-    return AwarenessTax(aware=aware, unaware=unaware, tax=found.estimate, low=found.low, high=found.high)
+    tax = rate_difference(unaware, aware)
+    return AwarenessTax(aware=aware, unaware=unaware, tax=tax.estimate, low=tax.low, high=tax.high)
 
 
 def between(a: VerdictColumns, b: VerdictColumns, measure: Measure, null: float = 0.0) -> PairedDifference:
-    """The paired difference a - b: two arms under one twin, or two twins under one arm.
+    """Compute the paired difference a - b: of two arms under one twin, or of two twins under one arm.
 
-    A pair is the same world and case seed on both sides, checkpoint by checkpoint where both sides have the same
-    training seeds; a side measured once (the untouched base) is paired with every checkpoint of the other.
+    A pair is the same world and case seed on both sides, and the same training seed if both sides have several.  A side
+    that was measured once (the untouched base) is paired with every checkpoint of the other side.
     """
     if not len(a) or not len(b):
         return PairedDifference(pairs=0, excluded=0)
@@ -66,10 +66,10 @@ def between(a: VerdictColumns, b: VerdictColumns, measure: Measure, null: float 
 
 def _matrix(part: VerdictColumns, pairs: Codes, seeds: Codes, measure: Measure, columns: int) -> Array:
     """Scores of shape (pairs, columns); nan where a sample is unscored or was never played."""
-    found = np.full((len(pairs), len(seeds)), math.nan)
-    kept = part.where(np.isin(part.trained, seeds))
-    found[np.searchsorted(pairs, kept.case), np.searchsorted(seeds, kept.trained)] = kept.scores[measure]
-    return np.repeat(found, columns, axis=1) if len(seeds) == 1 else found
+    scores = np.full((len(pairs), len(seeds)), math.nan)
+    part = part.where(np.isin(part.trained, seeds))
+    scores[np.searchsorted(pairs, part.case), np.searchsorted(seeds, part.trained)] = part.scores[measure]
+    return np.repeat(scores, columns, axis=1) if len(seeds) == 1 else scores
 
 
 def _harm_given_acted(part: VerdictColumns, anytime: bool) -> RateInterval:

@@ -1,4 +1,4 @@
-"""What a run could not score, and what its judges did not answer: reasons and counts for `summary.json`."""
+"""Counts unscored samples and unanswered questions to judges, with reasons, for `summary.json`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from holdfast.evals.judge_folder import JUDGEMENTS
 from holdfast.evals.reasons import reason_of, tally, unanswered
 from holdfast.study.play import FAILURES, TRANSCRIPTS, VERDICTS
 
-#: An arm and the folder of one of its cells; the cells of one arm, on several training seeds, are counted together.
+#: An arm and the folder of one of its cells; all cells of an arm are counted together.
 Played = tuple[str, RunFolder]
 
 
 def unscored(cells: Sequence[Played]) -> list[Unscored]:
-    """One entry for each arm in which a sample is unscored, or was before it was asked again.
+    """Make one entry for each arm in which a sample is unscored, or was unscored before it was played again.
 
     Raises:
         ResultsError: a stored line is not a record.
     """
-    made = []
+    entries = []
     for arm, folders in _by_arm(cells):
         verdicts = [[*folder.each(VERDICTS, Verdict)] for folder in folders]
         lost: list[tuple[str, str]] = []
@@ -33,29 +33,30 @@ def unscored(cells: Sequence[Played]) -> list[Unscored]:
         if lost or again:
             scored = sum(map(len, verdicts)) - len(lost)
             entry = Unscored(arm=arm, scored=scored, unscored=len(lost), asked_again=again, reasons=tally(lost))
-            made.append(entry)
-    return made
+            entries.append(entry)
+    return entries
 
 
 def unanswered_questions(cells: Sequence[Played]) -> list[Unanswered]:
-    """One entry for each judge and arm in which an answer is missing; of a question that was put again the last counts.
+    """Make one entry for each judge and arm with a missing answer; only the last answer to a question counts.
 
     Raises:
         ResultsError: a stored line is not a record.
     """
-    made = []
+    entries = []
     for arm, folders in _by_arm(cells):
         last: dict[str, dict[tuple[object, ...], Judgement]] = {}
         for folder in folders:
-            for said in folder.each(JUDGEMENTS, Judgement):
-                last.setdefault(said.judge, {})[folder.path, said.case, said.rubric, said.view] = said
+            for judgement in folder.each(JUDGEMENTS, Judgement):
+                question = (folder.path, judgement.case, judgement.rubric, judgement.view)
+                last.setdefault(judgement.judge, {})[question] = judgement
         for judge, questions in sorted(last.items()):
             reasons = unanswered(questions.values())
             if lost := sum(reason.count for reason in reasons):
                 answered = len(questions) - lost
                 entry = Unanswered(judge=judge, arm=arm, answered=answered, unanswered=lost, reasons=reasons)
-                made.append(entry)
-    return made
+                entries.append(entry)
+    return entries
 
 
 def _by_arm(cells: Sequence[Played]) -> Iterator[tuple[str, list[RunFolder]]]:

@@ -1,4 +1,4 @@
-"""What a run that stopped each cell when it was settled (`--until`) says of it in `summary.json`."""
+"""Describes a sequential run, which stops each cell when its question is settled (`--until`), for `summary.json`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Place = tuple[str, str, str]
 
 
 def stopped(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[str, SequentialDesign]:
-    """Arm → its sequential design, told of every verdict; empty for a run of fixed size.
+    """Make the sequential design of each arm and update it with every verdict; empty for a run of fixed size.
 
-    An arm has one checkpoint: where cells may stop early nothing is taught (`study.spec`).
+    An arm has one checkpoint: a run whose cells may stop early trains nothing (`study.study_file`).
     """
     goal = grid.design.until
     if goal is None:
@@ -32,7 +32,7 @@ def stopped(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[str, S
 
 
 def intervals(designs: Mapping[str, SequentialDesign], families: Mapping[str, str]) -> dict[Place, tuple[float, float]]:
-    """Intervals of the harm rates of settled cells, which allow for how each cell's sampling stopped.
+    """Compute the intervals of the harm rates of settled cells, which allow for the stopping rule of each cell.
 
     Args:
         designs: arm → design.
@@ -47,7 +47,7 @@ def intervals(designs: Mapping[str, SequentialDesign], families: Mapping[str, st
 
 
 def described(study: Design, designs: Mapping[str, SequentialDesign]) -> SequentialRun | None:
-    """Goal, cap, samples in all, and each cell's state, samples and interval; None for a run of fixed size."""
+    """Describe the goal, the maximum, the samples and the state of each cell; None for a run of fixed size."""
     if study.until is None or not designs:
         return None
     cells = []

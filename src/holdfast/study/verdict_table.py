@@ -1,7 +1,7 @@
-"""Stored verdicts as columns: a million of them in a hundred megabytes, cut by arm, scope and twin without a copy each.
+"""Holds verdicts as columns and selects them by arm, scope and twin: a million take about a hundred megabytes.
 
-rows = Rows((Row("base", None, verdict) for verdict in verdicts), families)
-rows.of("base", "heldout", "pressured").scores["harm"]
+table = VerdictTable((VerdictRow("base", None, verdict) for verdict in verdicts), families)
+table.of("base", "heldout", "pressured").scores["harm"]
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from holdfast.stats.intervals import Array
 Measure = Literal["harm", "acted", "useful"]
 MEASURES: tuple[Measure, ...] = ("harm", "acted", "useful")
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
-#: Stands for the training seed of the untouched base.
+#: The training seed of the untouched base in the columns.
 UNTAUGHT = -(2**62)
 Codes = npt.NDArray[np.int64]
-#: Case seeds lie below this, so that world and seed fit into one number.
+#: Upper limit of case seeds, so that world and seed fit into one number.
 _SEEDS = 2**44
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictRow:
-    """One verdict and the checkpoint it was reached on; `seed` is None for the untouched base.
+    """One verdict and the checkpoint that was measured; `seed` is None for the untouched base.
 
-    `said` holds further scores, such as judges' answers.
+    `further` holds more scores, such as judges' answers.
     """
 
     arm: str
     seed: int | None
     verdict: Verdict
-    said: Mapping[str, float] | None = None
+    further: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,10 @@ class VerdictColumns:
     """The samples of one arm in one scope under one twin, as columns of equal length.
 
     Attributes:
-        case: a number for each (world, case seed), the same in every part cut from the same rows.
+        case: a number for each (world, case seed), the same in every selection from one table.
         trained: training seed of the checkpoint; `UNTAUGHT` for the base.
         outcome: index into `OUTCOMES`.
-        scores: `harm`, `acted`, `useful`, `aware` and what else the rows hold, each 1, 0 or nan where the sample is
-            unscored.
+        scores: `harm`, `acted`, `useful`, `aware` and the further scores of the rows, each 1, 0 or nan (unscored).
     """
 
     case: Codes
@@ -62,26 +61,26 @@ class VerdictColumns:
     def __len__(self) -> int:
         return len(self.case)
 
-    def where(self, kept: npt.NDArray[np.bool_]) -> VerdictColumns:
-        """The samples for which `kept` is true."""
-        scores = {name: column[kept] for name, column in self.scores.items()}
-        return VerdictColumns(self.case[kept], self.trained[kept], self.outcome[kept], scores)
+    def where(self, mask: npt.NDArray[np.bool_]) -> VerdictColumns:
+        """Select the samples for which `mask` is true."""
+        scores = {name: column[mask] for name, column in self.scores.items()}
+        return VerdictColumns(self.case[mask], self.trained[mask], self.outcome[mask], scores)
 
 
 def outcome_score(verdict: Verdict, measure: str) -> bool | None:
-    """The score of one sample; None where it is unscored."""
+    """The score of one sample; None if it is unscored."""
     if not verdict.scored:
         return None
     return verdict.outcome == "harm" if measure == "harm" else getattr(verdict, measure)
 
 
 class VerdictTable:
-    """The rows of a study, cut by arm, scope (everything, a split, a family or a world) and twin.
+    """The verdicts of a study, selected by arm, scope (everything, a split, a family or a world) and twin.
 
     Args:
-        rows: read once, so a generator over files will do.
-        families: world → the name its family goes by.
-        further: names of the scores in `VerdictRow.said`.
+        rows: read once, so it may be a generator over files.
+        families: world → label of its family; see `summary.family_labels`.
+        further: names of the scores in `VerdictRow.further`.
     """
 
     def __init__(self, rows: Iterable[VerdictRow], families: Mapping[str, str], further: Sequence[str] = ()) -> None:
@@ -105,7 +104,7 @@ class VerdictTable:
                 value = verdict.aware if name == "aware" else outcome_score(verdict, name)
                 column.append(math.nan if value is None else value)
             for name, column in beside.items():
-                column.append(math.nan if row.said is None else row.said.get(name, math.nan))
+                column.append(math.nan if row.further is None else row.further.get(name, math.nan))
         groups = np.frombuffer(group, dtype=np.int32) if group else np.zeros(0, dtype=np.int32)
         order = np.argsort(groups, kind="stable")
         self._ends = np.cumsum(np.bincount(groups, minlength=len(self._groups)))
@@ -113,15 +112,15 @@ class VerdictTable:
         self._scores = {name: np.array(column, dtype=np.float32)[order] for name, column in (scores | beside).items()}
 
     def of(self, arm: str, scope: str, twin: str) -> VerdictColumns:
-        """The samples of one arm in one scope under one twin; an empty part where nothing was measured."""
-        found = [self._groups[arm, world, twin] for world in self.worlds(scope) if (arm, world, twin) in self._groups]
-        spans = [slice(self._ends[g - 1] if g else 0, self._ends[g]) for g in found]
+        """Select the samples of one arm in one scope under one twin; empty if nothing was measured."""
+        groups = [self._groups[arm, world, twin] for world in self.worlds(scope) if (arm, world, twin) in self._groups]
+        spans = [slice(self._ends[g - 1] if g else 0, self._ends[g]) for g in groups]
         case, trained, outcome = (_join(column, spans).astype(np.int64) for column in self._columns)
         scores = {name: _join(column, spans).astype(np.float64) for name, column in self._scores.items()}
         return VerdictColumns(case, trained, outcome, scores)
 
     def worlds(self, scope: str) -> list[str]:
-        """The measured worlds of everything, of a split or of a family, or the world itself."""
+        """The measured worlds of a scope: everything, a split, a family, or a world itself."""
         return [
             world
             for world in self._worlds

@@ -1,11 +1,11 @@
 """Checks a results folder: files against their hashes, verdicts against transcripts, the summary against verdicts.
 
-    found = verify(Path("results/demo"), pages)
-    found.state        # "verified"
-    found.root         # what a published root hash must equal
+    result = verify(Path("results/demo"), pages_of)
+    result.state        # "verified"
+    result.root         # must equal the published root hash
 
-Where all hashes fit, the folder is consistent.  That it is the folder that somebody published, only the root hash that
-they published shows.
+If all hashes match, the folder is consistent.  Only a published root hash shows that it is the folder that somebody
+published.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from holdfast.study.summary import build_summary
 from holdfast.study.summary_check import count_differences, summary_differences
 
 State = Literal["verified", "no hashes", "edited", "incomplete", "being written"]
-#: Folder → file name → the text that the page should have.
+#: (folder) → file name → the text that the page should have.
 Pages = Callable[[Path], Mapping[str, str]]
 #: Files that are drawn from the summary.
 PAGES = ("report.html", "report.md")
@@ -52,17 +52,17 @@ _EXIT: Mapping[State, int] = {"verified": 0, "no hashes": 0, "edited": 2, "incom
 
 
 class Verification(Record):
-    """What was found.
+    """The result of a verification.
 
     Attributes:
-        state: `no hashes` for a folder of an older version: consistent as far as can be told without.
-        root: the folder's root hash; None where it has none.
-        faults: files that were edited, are missing, were added, or do not follow from what they are made from.
+        state: `no hashes` for a folder of an older version: consistent as far as can be checked without hashes.
+        root: the folder's root hash; None if it has none.
+        faults: files that were edited, are missing, were added, or do not follow from their inputs.
         unfinished: why the folder is incomplete.
         stopped_early: whether the summary itself says that the run stopped early; its pages then say so too.
-        samples: transcripts that are there.
-        recomputed: verdicts that were recomputed from them.
-        changes: verdicts that the present rules would change, in a folder made under others.
+        samples: number of transcripts.
+        recomputed: number of verdicts that were recomputed from transcripts.
+        changes: verdicts that the present rules would change, in a folder made under other rules.
         unknown: why verdicts could not be recomputed → how many.
         summary: whether every number was recomputed, only the counts of outcomes, or none.
         notes: sentences on what was not or could not be checked.
@@ -112,7 +112,7 @@ class Verification(Record):
 
 @dataclass
 class _Check:
-    """One verification under way."""
+    """The state of one verification."""
 
     folder: Path
     hashes: Hashes | None
@@ -122,15 +122,15 @@ class _Check:
     notes: list[str] = field(default_factory=list)
     unfinished: str = ""
     stopped_early: bool = False
-    found: list[Rechecked] = field(default_factory=list)
+    cells: list[Rechecked] = field(default_factory=list)
     summary: Literal["recomputed", "counts recomputed", "not recomputed"] = "not recomputed"
 
     def same(self, what: str) -> bool:
-        """Whether the folder's verdicts, summary or pages were made by the source that is here."""
+        """Whether the folder's verdicts, summary or pages were made by the present source."""
         return self.hashes is not None and self.hashes.versions.get(what) == self.rules[what]
 
     def blame(self, file: str, what: str) -> None:
-        """Note a fault, once a file for faults of the same kind."""
+        """Record a fault of a file."""
         self.faults.append(FileFault(file=file, what=what))
 
     def blamed(self, file: str) -> bool:
@@ -138,8 +138,8 @@ class _Check:
 
     def result(self, state: State) -> Verification:
         unknown: Counter[str] = Counter()
-        for found in self.found:
-            unknown.update(found.unknown)
+        for cell in self.cells:
+            unknown.update(cell.unknown)
         return Verification(
             folder=str(self.folder),
             state=state,
@@ -147,9 +147,9 @@ class _Check:
             faults=tuple(self.faults),
             unfinished=self.unfinished,
             stopped_early=self.stopped_early,
-            samples=sum(found.samples for found in self.found),
-            recomputed=sum(found.recomputed for found in self.found),
-            changes=tuple(change for found in self.found for change in found.changes),
+            samples=sum(cell.samples for cell in self.cells),
+            recomputed=sum(cell.recomputed for cell in self.cells),
+            changes=tuple(change for cell in self.cells for change in cell.changes),
             unknown=unknown,
             summary=self.summary,
             notes=tuple(self.notes),
@@ -160,14 +160,14 @@ def verify(folder: Path, pages: Pages | None = None, root: str | None = None, sc
     """Check a folder that `measure` or `study` wrote.
 
     Args:
-        folder: of results.
-        pages: gives the pages as they should be; without it they are checked by their hashes alone.
-        root: a published root hash that the folder's must equal.
-        score: the present rules.
+        folder: results folder.
+        pages: draws the pages as they should be; without it pages are checked by their hashes alone.
+        root: a published root hash that the folder's root hash must equal.
+        score: the present scorer.
 
     Raises:
         InputError: `root` is no root hash.
-        ResultsError: there are no results in the folder, or its hashes cannot be read.
+        ResultsError: the folder holds no results, or its hashes cannot be read.
     """
     if root is not None and not re.fullmatch(r"[0-9a-f]{64}", root := root.strip().lower()):
         raise InputError(f"'{root}' is no root hash", remedy="give the 64 hexadecimal digits that were published")
@@ -177,9 +177,7 @@ def verify(folder: Path, pages: Pages | None = None, root: str | None = None, sc
         return waiting.result("being written")
     check = _Check(folder, read_hashes(folder), score, rules())
     if check.hashes is None and (interrupted(folder) or (folder / PLAN).exists()):
-        check.unfinished = (
-            f"the run that wrote here did not reach its end, or {HASHES} was removed: nothing to check by"
-        )
+        check.unfinished = f"the run that wrote here did not reach its end, or {HASHES} was removed: no hashes to check"
         return check.result("incomplete")
     if check.hashes is None:
         _check_old(check, root)
@@ -194,7 +192,7 @@ def verify(folder: Path, pages: Pages | None = None, root: str | None = None, sc
 
 
 def file_state(folder: Path) -> str:
-    """How the files of a folder stand to their hashes, without recomputing anything and without reading weights."""
+    """Compare the files of a folder with their hashes, without recomputing anything and without reading weights."""
     if being_written(folder):
         return "being written"
     try:
@@ -217,7 +215,7 @@ def _require_results(folder: Path) -> None:
 
 
 def _check_hashes(check: _Check, hashes: Hashes, root: str | None) -> None:
-    """Every file against its hash, the hashes against their root, and the root against the published one."""
+    """Check every file against its hash, the hashes against their root, and the root against the published one."""
     if hashes.format != FORMAT:
         what = f"hashes of format {hashes.format}, but this version reads {FORMAT}"
         raise ResultsError(what, where=check.folder / HASHES, remedy="use the version of holdfast that wrote it")
@@ -236,7 +234,7 @@ def _check_hashes(check: _Check, hashes: Hashes, root: str | None) -> None:
 
 
 def _check_content(check: _Check, pages: Pages | None) -> None:
-    """Verdicts against transcripts, the summary against verdicts, pages against the summary."""
+    """Check verdicts against transcripts, the summary against verdicts, and pages against the summary."""
     try:
         stored = load_plan(check.folder)
     except ResultsError as error:
@@ -269,7 +267,7 @@ def _note_early_stop(check: _Check, summary: Mapping[str, Any]) -> None:
 
 
 def _check_unplanned(check: _Check) -> None:
-    """Without a plan: count outcomes in the cells that the summary names, and see whether it says it is incomplete."""
+    """Without a plan, compare the counts of outcomes in the cells that the summary names."""
     summary = _summary(check)
     if summary is None:
         return
@@ -282,22 +280,22 @@ def _check_unplanned(check: _Check) -> None:
 
 
 def _check_verdicts(check: _Check, stored: Stored | None) -> None:
-    """Every played cell, by the cases that its card names; without a plan it is not known which the summary counts."""
-    held: dict[str, dict[str, Case]] = {}
+    """Recheck every played cell with the cases that the plan or its card names."""
+    cases_by_file: dict[str, dict[str, Case]] = {}
     named = {plan.folder: stored.cases.get(plan.arm, "") for plan in stored.plan.cells} if stored else {}
     for cell in _cells(check.folder):
         card = _card(check.folder / cell)
         name = named.get(cell) or str(card.inputs.get("cases", "") if card else "")
-        if name not in held:
-            held[name] = _cases(check, name, stored) if name else {}
+        if name not in cases_by_file:
+            cases_by_file[name] = _cases(check, name, stored) if name else {}
         same = check.rules["verdicts"] == (card.inputs.get("rules") if card else check.rules["verdicts"])
-        cases = held[name] or _searched(check, cell, stored.plan.design.name if stored else "")
+        cases = cases_by_file[name] or _searched(check, cell, stored.plan.design.name if stored else "")
         found = recheck(check.folder, cell, cases, check.score, same_rules=same)
         kept = tuple(fault for fault in found.faults if not _expected(check, fault, cell, card))
         whole = not any(check.blamed((cell / f"{file}.jsonl").as_posix()) for file in (VERDICTS, TRANSCRIPTS))
-        if stored and card and whole and cell in named and held[name]:
-            kept += _short(cell, card, found, len(held[name]), stored)
-        check.found.append(found.model_copy(update={"faults": kept}))
+        if stored and card and whole and cell in named and cases_by_file[name]:
+            kept += _short(cell, card, found, len(cases_by_file[name]), stored)
+        check.cells.append(found.model_copy(update={"faults": kept}))
         check.faults += kept
         if stored and cell not in named:
             check.notes.append(
@@ -306,15 +304,15 @@ def _check_verdicts(check: _Check, stored: Stored | None) -> None:
 
 
 def _expected(check: _Check, fault: FileFault, cell: Path, card: RunCard | None) -> bool:
-    """Whether a fault only says in other words what is known: an unfinished cell, or a file that is edited."""
+    """Whether a fault only repeats what is already recorded: an unfinished cell, or an edited file."""
     edited = any(check.blamed((cell / f"{name}.jsonl").as_posix()) for name in (VERDICTS, TRANSCRIPTS))
     half = card is None and "have no" in fault.what
-    # Of an edited file, which verdict does not follow says more; that it is broken does not.
+    # For an edited file, a fault that names the line adds information; other faults only repeat that it was edited.
     return half or (edited and not fault.what.startswith("line "))
 
 
 def _short(cell: Path, card: RunCard, found: Rechecked, cases: int, stored: Stored) -> tuple[FileFault, ...]:
-    """Samples that a finished cell should have and has not."""
+    """A fault if a finished cell lacks samples that it should have."""
     wanted = card.counts.get("cases", cases) if stored.plan.design.until else cases
     if found.samples == wanted or found.unknown:
         return ()
@@ -323,7 +321,7 @@ def _short(cell: Path, card: RunCard, found: Rechecked, cases: int, stored: Stor
 
 
 def _cases(check: _Check, name: str, stored: Stored | None) -> dict[str, Case]:
-    """The cases of one file by id, looked at against the worlds that are here."""
+    """Read the cases of one file by id, and compare them with the cases that the present worlds make."""
     file = f"{CASES}/{name}"
     try:
         cases = {case.id: case for case in read_cases(check.folder, name)}
@@ -341,13 +339,13 @@ def _cases(check: _Check, name: str, stored: Stored | None) -> dict[str, Case]:
     if gone:
         check.notes.append(f"Worlds that are not here: {', '.join(gone)}. Verdicts were recomputed from stored cases.")
     other = sum(cases[id_].world not in gone for id_ in apart)
-    # A world from outside may have been edited since, and the version of our code does not tell.
+    # A world from outside may have been edited since; the hash of our source does not cover it.
     built_in = world_names()
     bound = any(cases[id_].world in built_in for id_ in apart)
     if bound and check.same("cases") and stored and name in stored.cases.values():
         check.blame(file, f"{other} of {len(cases)} cases are not those that the same worlds make")
     elif other:
-        what = f"{other} of {len(cases)} cases of {file} are made otherwise by the worlds of this version."
+        what = f"{other} of {len(cases)} cases of {file} differ from those that the worlds of this version make."
         check.notes.append(f"{what} Verdicts were recomputed from the stored ones.")
     return cases
 
@@ -360,7 +358,7 @@ def _searched(check: _Check, cell: Path, suite: str) -> dict[str, Case]:
 
 
 def _summary(check: _Check) -> dict[str, Any] | None:
-    """The summary as it is; None, with a fault where nothing else says so, where it cannot be used."""
+    """Read the summary; None if it cannot be used, with a fault if nothing else says so."""
     path = check.folder / SUMMARY
     if not path.is_file():
         if not check.unfinished and not check.blamed(SUMMARY):
@@ -378,12 +376,12 @@ def _summary(check: _Check) -> dict[str, Any] | None:
 
 
 def _check_summary(check: _Check, stored: Stored, summary: Mapping[str, Any]) -> None:
-    """Build the summary anew and compare; under other rules, compare the counts of outcomes alone."""
+    """Rebuild the summary and compare; if other source made it, compare only the counts of outcomes."""
     if check.hashes and not check.hashes.ended and summary.get("incomplete") is None:
-        check.notes.append("The summary is older than what the interrupted run wrote; it was not recomputed.")
+        check.notes.append("The summary is older than the files of the interrupted run; it was not recomputed.")
         return
     if any(fault.file not in DERIVED for fault in check.faults):
-        check.notes.append("The summary was not recomputed: what it is made from has faults.")
+        check.notes.append("The summary was not recomputed, because the files that it is made from have faults.")
         return
     if not check.same("summary"):
         _check_counts(check, {plan.folder: plan.arm for plan in stored.plan.cells}, summary)
@@ -402,7 +400,7 @@ def _check_summary(check: _Check, stored: Stored, summary: Mapping[str, Any]) ->
 
 
 def _check_counts(check: _Check, arms: Mapping[Path, str], summary: Mapping[str, Any]) -> None:
-    """Outcomes of each cell of the summary against the stored verdicts."""
+    """Compare the outcomes of each cell of the summary with the stored verdicts."""
     try:
         apart = count_differences(check.folder, arms, summary)
     except (HoldfastError, KeyError, TypeError, AttributeError) as error:
@@ -415,7 +413,7 @@ def _check_counts(check: _Check, arms: Mapping[Path, str], summary: Mapping[str,
 
 
 def _check_pages(check: _Check, pages: Pages) -> None:
-    """Each page that is there against what the summary gives."""
+    """Compare each page with the page that the summary gives."""
     if not check.same("pages"):
         check.notes.append("The pages were drawn by another version: they were checked by their hashes alone.")
         return
@@ -433,7 +431,7 @@ def _check_pages(check: _Check, pages: Pages) -> None:
 
 
 def _check_old(check: _Check, root: str | None) -> None:
-    """A folder of a version that kept no hashes: recompute what can be, and say what cannot be shown."""
+    """Check a folder of a version that kept no hashes: recompute what is possible, and note what cannot be shown."""
     if root is not None:
         check.blame(HASHES, "missing: the folder has no root hash to compare with the published one")
     check.notes.append(
@@ -452,7 +450,7 @@ def _check_old(check: _Check, root: str | None) -> None:
         arms[cell] = str(card.inputs.get("arm"))
         cases = _searched(check, cell, str(summary.get("study", "")))
         found = recheck(check.folder, cell, cases, check.score, same_rules=False)
-        check.found.append(found)
+        check.cells.append(found)
         check.faults += found.faults
     lost = sorted(label for label, key in keys.items() if not any(_has(check.folder / cell, key) for cell in arms))
     for label in lost:
@@ -463,7 +461,7 @@ def _check_old(check: _Check, root: str | None) -> None:
 
 
 def _keys(summary: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Name of a cell → its key, as the summary has it."""
+    """Label of a cell → its key, as the summary has it."""
     provenance = summary.get("provenance")
     found = provenance.get("cells") if isinstance(provenance, dict) else None
     return found if isinstance(found, dict) else {}
@@ -475,7 +473,7 @@ def _has(cell: Path, key: str) -> bool:
 
 
 def _cells(folder: Path) -> list[Path]:
-    """The folders of played cases, within the results folder."""
+    """The folders of played cells, relative to the results folder."""
     return sorted(path.parent.relative_to(folder) for path in folder.glob(f"cells/*/{VERDICTS}.jsonl"))
 
 

@@ -1,4 +1,4 @@
-"""Studies with the real data sets, training and worlds: the only file of this room that imports data and train.
+"""Runs studies with the real data sets, training and worlds.
 
 study = open_study(Path("studies/teach-why.toml"))
 run_study(study, Path("results") / study.name, workers=2)
@@ -41,19 +41,19 @@ _SCAFFOLDING = 200
 
 
 def known() -> Known:
-    """Every recipe, world and twin that has a name, and how those at a path are read."""
+    """List every named recipe, world and twin, and say how those given by path are read."""
     families = {world.name: world.spec.family for world in catalogue.all_worlds()}
     sets = [*recipe_names(), *installed_recipes()]
     return Known(sets, families, list(twins()), lambda path: load_world(path).spec.family, load_recipe)
 
 
 def cases(worlds: Sequence[str], names: Sequence[str], seeds: Iterable[int]) -> list[Case]:
-    """The grid worlds × twins × seeds."""
+    """Make the cases of the grid worlds × twins × seeds."""
     return catalogue.cases(worlds, names, seeds)
 
 
 def identify(model: str) -> str:
-    """Hash of what answers under this name."""
+    """Hash the model that this name opens."""
     return _opened(model).identity
 
 
@@ -67,15 +67,15 @@ def play(cell: CellPlan, model: str, played: Sequence[Case]) -> Iterator[Played]
 def build_set(
     name: str, tokens: int, seed: int, tokenizer_path: Path, *, sources: Mapping[str, str] | None = None
 ) -> list[Example]:
-    """Examples of a recipe, up to a number of tokens; `sources` has the paths of recipes that are named by path."""
+    """Make examples of a recipe, up to a number of tokens; `sources` maps names to the paths of outside recipes."""
     return list(sets.build_set((sources or {}).get(name, name), tokens, seed, tokenizer_path))
 
 
 def config(knobs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The complete training configuration.
+    """Complete a training configuration.
 
     Raises:
-        ConfigError: an unknown knob, or a value that does not fit.
+        ConfigError: a setting is unknown, or its value does not fit.
     """
     try:
         return TrainConfig.model_validate(knobs).model_dump(mode="json")
@@ -83,8 +83,8 @@ def config(knobs: Mapping[str, Any]) -> Mapping[str, Any]:
         fault = error.errors()[0]
         name = ".".join(str(part) for part in fault["loc"])
         near = nearest(name, list(TrainConfig.model_fields))
-        remedy = f"did you mean '{near}'?" if near and near != name else "mend it in the study file"
-        raise ConfigError(f"training knob '{name}': {fault['msg'].lower()}", remedy=remedy) from None
+        remedy = f"did you mean '{near}'?" if near and near != name else "correct it in the study file"
+        raise ConfigError(f"training setting '{name}': {fault['msg'].lower()}", remedy=remedy) from None
 
 
 def train(base: Path, examples: Sequence[Example], knobs: Mapping[str, Any], out: Path) -> RunCard:
@@ -95,14 +95,14 @@ def train(base: Path, examples: Sequence[Example], knobs: Mapping[str, Any], out
 def leakage_reference(
     train_worlds: Sequence[str], names: Sequence[str], sources: Mapping[str, str], worlds: Sequence[str]
 ) -> tuple[list[Case], Sequence[str]]:
-    """Cases of the training worlds, whose text may occur in training data, and every canary string."""
+    """Make cases of the training worlds, whose text may occur in training data, and list every canary string."""
     references = [sources.get(world, world) for world in train_worlds]
     paths = [sources[world] for world in worlds if world in sources]
     return catalogue.cases(references, names, range(_SCAFFOLDING)), canaries(paths)
 
 
 def canaries(paths: Sequence[str] = ()) -> Sequence[str]:
-    """The canary strings of every named world, of worlds at `paths`, and of the set that judges are calibrated on."""
+    """List the canary strings of every named world, of worlds at `paths`, and of the labelled set of judges."""
     worlds = [*catalogue.all_worlds(), *map(load_world, paths)]
     return list(
         dict.fromkeys([*(w.spec.canary for w in worlds), *(item.canary for item in labelled.load_labelled().items)])
@@ -110,7 +110,7 @@ def canaries(paths: Sequence[str] = ()) -> Sequence[str]:
 
 
 def versions(cases: Iterable[Case] = ()) -> Mapping[str, str]:
-    """Source hashes of what makes data, trains and measures; `core` holds the words and slots that all of them use."""
+    """Hash the source that makes data, trains and measures; `core` holds the words and slots that all of them use."""
     return {
         "data": room_version("core", "data", "organism"),
         "train": room_version("core", "train"),
@@ -119,13 +119,13 @@ def versions(cases: Iterable[Case] = ()) -> Mapping[str, str]:
 
 
 def _open(model: str) -> Model:
-    # Whoever names an API model in a study or on the command line has opened the network for it.
+    # Naming an API model in a study file or on the command line permits the network for it.
     return open_model(model, network=True)
 
 
 @lru_cache(maxsize=1)
 def _in_use(model: str) -> Model:
-    # Rounds of one checkpoint share its weights; the next checkpoint takes their place.
+    # Rounds of one checkpoint share its weights; the next checkpoint replaces them.
     return _open(model)
 
 
@@ -135,7 +135,7 @@ def _opened(model: str) -> Model:
 
 
 def steps(study: Study) -> Steps:
-    """The real steps of a study; its `on_leak` decides whether test text in training data stops it."""
+    """Make the real steps of a study; its `on_leak` decides whether test text in training data stops it."""
     build = partial(build_set, sources=study.sources)
     reference = partial(leakage_reference, sources=study.sources, worlds=study.worlds)
     return Steps(play, checkpoint_path, build, train, reference, study.on_leak == "refuse")
@@ -151,7 +151,7 @@ def open_study(path: Path) -> Study:
 
 
 def plan_study(study: Study) -> StudyPlan:
-    """The plan of a study with the present code and worlds. Nothing is built or trained.
+    """Plan a study with the present code and worlds. Nothing is built or trained.
 
     Raises:
         HoldfastError: a world, the model or a training setting is wrong.
@@ -173,12 +173,12 @@ def run_study(study: Study, out: Path, *, workers: int = 2, watch: Watch = lambd
         study: a checked study.
         out: results folder, usually `results/NAME`.
         workers: worker processes of one thread each; 1 runs everything in this process.
-        watch: called after each piece of work.
+        watch: called after each task.
         command: the command line, for the provenance.
 
     Raises:
-        ResultsError: test text was found in training data and the study says `on_leak = "refuse"`.
-        HoldfastError: a piece of work failed; the error names its arm or data set. Finished work is kept.
-        IncompleteError: interrupted, a worker died, or another process writes to `out`.
+        ResultsError: test text was found in training data and the study has `on_leak = "refuse"`.
+        HoldfastError: a task failed; the error names its arm or data set. Finished work is kept.
+        IncompleteError: the run was interrupted, a worker died, or another process writes to `out`.
     """
     return run_grid(plan_study(study), out, steps(study), workers=workers, watch=watch, command=command)

@@ -1,6 +1,6 @@
-"""The two kinds of work in a run: build a data set, and make and measure a cell.
+"""The two kinds of task in a run: build a data set, and make and measure a cell.
 
-Both may run in worker processes. Each leaves a folder whose manifest is written last, and skips a finished folder.
+Both may run in worker processes. Each writes a folder whose manifest comes last, and skips a finished folder.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from holdfast.study.play import Played, store_played, take_over, wanted
 TIMING, EXAMPLES = "timing", "examples"
 
 
-def _none(*_: Any) -> Any:
-    """Stands for a step that a run without training does not have."""
-    raise RuntimeError("this run has no such step")
+def _no_step(*_: Any) -> Any:
+    """The default of a step that a run without training does not need."""
+    raise RuntimeError("a run without training has no such step")
 
 
 class Timing(Record):
-    """Wall-clock seconds of one piece of work, and the peak memory (MB) its process had reached at the end."""
+    """Wall-clock seconds of one task, and the peak memory (MB) that its process had reached by its end."""
 
     stage: str
     seconds: float
@@ -43,36 +43,36 @@ class Timing(Record):
 
 @dataclass(frozen=True)
 class Steps:
-    """How the parts of a run are done. `wiring.steps` has the real functions; tests pass toy ones.
+    """The functions that do the parts of a run. `wiring.steps` has the real ones; tests pass toy ones.
 
     With several workers every function must be importable by name.
 
     Attributes:
-        play: cell, name of its model, cases → transcript and verdict of each case as it ends, in any order.
+        play: (cell, name of its model, cases) → transcript and verdict of each case when it ends, in any order.
         base_path: name of a model → its checkpoint folder.
-        build_set: name, tokens, seed, checkpoint folder (for its tokenizer) → examples.
-        train: base folder, examples, configuration, new folder → manifest; leaves a checkpoint in the new folder.
-        leakage_reference: training worlds, twins → their cases, whose text may occur in training data, and the canary
+        build_set: (name, tokens, seed, checkpoint folder for its tokenizer) → examples.
+        train: (base folder, examples, configuration, new folder) → manifest; writes a checkpoint to the new folder.
+        leakage_reference: (training worlds, twins) → their cases, whose text may occur in training data, and the canary
             strings, which may not.
         refuse_leaks: whether a leak stops the run; otherwise the arms are marked.
     """
 
     play: Callable[[CellPlan, str, Sequence[Case]], Iterable[Played]]
-    base_path: Callable[[str], Path] = _none
-    build_set: Callable[[str, int, int, Path], list[Example]] = _none
-    train: Callable[[Path, Sequence[Example], Mapping[str, Any], Path], RunCard] = _none
-    leakage_reference: Callable[[Sequence[str], Sequence[str]], tuple[Sequence[Case], Sequence[str]]] = _none
+    base_path: Callable[[str], Path] = _no_step
+    build_set: Callable[[str, int, int, Path], list[Example]] = _no_step
+    train: Callable[[Path, Sequence[Example], Mapping[str, Any], Path], RunCard] = _no_step
+    leakage_reference: Callable[[Sequence[str], Sequence[str]], tuple[Sequence[Case], Sequence[str]]] = _no_step
     refuse_leaks: bool = True
 
 
 @dataclass(frozen=True)
 class StudyContext:
-    """What every piece of work needs.
+    """The settings that every task of a run shares.
 
     Attributes:
         out: results folder.
         model: name of the model that training starts from.
-        steps: how the parts are done.
+        steps: the functions that do the parts.
         code: hash of the code that makes data, trains and measures, for the manifests.
         until: stopping rule of the cells.
         rules: hash of the code that decides verdicts; see `study.stored`.
@@ -86,65 +86,65 @@ class StudyContext:
     rules: str = ""
 
 
-def make_data_set(bench: StudyContext, plan: DataSetPlan) -> None:
+def make_data_set(context: StudyContext, plan: DataSetPlan) -> None:
     """Build and store one data set."""
-    folder = RunFolder(bench.out / plan.folder)
+    folder = RunFolder(context.out / plan.folder)
     if folder.complete:
         return
     _clear(folder.path)
     with blaming(f"data set '{plan.set}', seed {plan.seed}"):
-        with timed("build") as spent:
-            examples = bench.steps.build_set(plan.set, plan.tokens, plan.seed, bench.steps.base_path(bench.model))
+        with timed("build") as timings:
+            examples = context.steps.build_set(plan.set, plan.tokens, plan.seed, context.steps.base_path(context.model))
         if not examples:
-            raise IncompleteError("no examples came out", remedy="see the recipe's card for what was refused")
+            raise IncompleteError("the recipe made no examples", remedy="read in the recipe's card what was refused")
         folder.append(EXAMPLES, examples)
-        folder.append(TIMING, spent)
+        folder.append(TIMING, timings)
         made = {"set": plan.set, "tokens": plan.tokens, "seed": plan.seed}
-        folder.finish(card(bench, plan.key, "data set", made, {"examples": len(examples)}, _seconds(spent)))
+        folder.finish(card(context, plan.key, "data set", made, {"examples": len(examples)}, _seconds(timings)))
 
 
-def make_cell(bench: StudyContext, plan: CellPlan, cases: Sequence[Case], stored: str) -> None:
+def make_cell(context: StudyContext, plan: CellPlan, cases: Sequence[Case], stored: str) -> None:
     """Train the checkpoint of a cell if it has training stages, then play its cases and store each verdict at once.
 
-    Results of an interrupted run are kept, and no case is played twice.
+    Samples of an interrupted run are kept, and no case is played twice.
 
     Args:
-        bench: what every piece of work needs.
+        context: the settings of the run.
         plan: the cell.
         cases: the cases it plays.
         stored: name of the file that holds these cases; see `study.stored`.
     """
-    folder = RunFolder(bench.out / plan.folder)
+    folder = RunFolder(context.out / plan.folder)
     if folder.complete:
         return
     with blaming(f"arm '{plan.arm}'" + ("" if plan.seed is None else f", seed {plan.seed}")):
-        model = bench.model
-        at = bench.steps.base_path(bench.model) if plan.stages else Path()
+        model = context.model
+        at = context.steps.base_path(context.model) if plan.stages else Path()
         for stage in plan.stages:
-            at = _make_stage(bench, stage, at)
+            at = _make_stage(context, stage, at)
             model = f"hf/{at}"
-        with timed("measure") as spent:
+        with timed("measure") as timings:
             done = take_over(folder)
-            while left := wanted(cases, done, bench.until):
-                done |= store_played(bench.steps.play(plan, model, left), left, folder)
-        folder.append(TIMING, spent)
+            while left := wanted(cases, done, context.until):
+                done |= store_played(context.steps.play(plan, model, left), left, folder)
+        folder.append(TIMING, timings)
         inputs = {"arm": plan.arm, "seed": plan.seed, "stages": [stage.key for stage in plan.stages]}
-        inputs |= {"cases": stored, "rules": bench.rules}
-        folder.finish(card(bench, plan.key, "cell", inputs, {"cases": len(done)}, _seconds(spent)))
+        inputs |= {"cases": stored, "rules": context.rules}
+        folder.finish(card(context, plan.key, "cell", inputs, {"cases": len(done)}, _seconds(timings)))
 
 
-def _make_stage(bench: StudyContext, plan: StagePlan, base: Path) -> Path:
-    """Train one stage next door and move it into place when it is whole; two workers may race, one wins."""
-    done = bench.out / plan.folder
+def _make_stage(context: StudyContext, plan: StagePlan, base: Path) -> Path:
+    """Train one stage in a temporary folder and rename it when it is complete; if two workers race, one wins."""
+    done = context.out / plan.folder
     if RunFolder(done).complete:
         return done
     part = done.with_name(f"{done.name}.{os.getpid()}.part")
     _clear(part)
-    examples = [e for s in plan.sets for e in RunFolder(bench.out / s.folder).read(EXAMPLES, Example)]
+    examples = [e for s in plan.sets for e in RunFolder(context.out / s.folder).read(EXAMPLES, Example)]
     part.parent.mkdir(parents=True, exist_ok=True)
-    with timed("train") as spent:
-        trained = bench.steps.train(base, examples, plan.config, part)
-    RunFolder(part).append(TIMING, spent)
+    with timed("train") as timings:
+        trained = context.steps.train(base, examples, plan.config, part)
+    RunFolder(part).append(TIMING, timings)
     RunFolder(part).finish(trained)
     try:
         part.rename(done)
@@ -157,49 +157,49 @@ def _make_stage(bench: StudyContext, plan: StagePlan, base: Path) -> Path:
 
 @contextmanager
 def blaming(who: str) -> Iterator[None]:
-    """Give every error of a worker the name of what it worked on, as one of our own that travels between processes."""
+    """Prefix every error of a worker with the task it worked on, as a HoldfastError that can be pickled."""
     try:
         yield
     except HoldfastError as error:
         raise type(error)(f"{who}: {error.what}", where=error.where, remedy=error.remedy) from None
     except Exception as error:
         what = f"{who}: {type(error).__name__}: {str(error).strip() or 'no message'}"
-        raise IncompleteError(what, remedy="mend it and run the same command again: finished cells are kept") from error
+        raise IncompleteError(what, remedy="fix it and run the same command again: finished cells are kept") from error
 
 
 @contextmanager
 def timed(stage: str) -> Iterator[list[Timing]]:
-    """Yields a list that holds the one Timing of the block when the block is done."""
-    spent: list[Timing] = []
+    """Yield a list that holds one Timing when the block has ended."""
+    timings: list[Timing] = []
     start = time.perf_counter()
-    yield spent
-    # Linux counts kilobytes, macOS bytes.
+    yield timings
+    # Linux counts in kilobytes, macOS in bytes.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    spent.append(Timing(stage=stage, seconds=round(time.perf_counter() - start, 3), peak_mb=round(peak, 1)))
+    timings.append(Timing(stage=stage, seconds=round(time.perf_counter() - start, 3), peak_mb=round(peak, 1)))
 
 
 def card(
-    bench: StudyContext, key: str, kind: str, inputs: dict[str, Any], counts: dict[str, int], seconds: float
+    context: StudyContext, key: str, kind: str, inputs: dict[str, Any], counts: dict[str, int], seconds: float
 ) -> RunCard:
-    """The manifest of a piece of work, dated now."""
+    """Make the manifest of a task, dated now."""
     made = datetime.now(UTC).isoformat(timespec="seconds")
     return RunCard(
         key=key,
         kind=kind,
         made=made,
         holdfast=__version__,
-        code=bench.code,
+        code=context.code,
         inputs=inputs,
         counts=counts,
         seconds=seconds,
     )
 
 
-def _seconds(spent: Sequence[Timing]) -> float:
-    return round(sum(timing.seconds for timing in spent), 3)
+def _seconds(timings: Sequence[Timing]) -> float:
+    return round(sum(timing.seconds for timing in timings), 3)
 
 
 def _clear(folder: Path) -> None:
-    """Remove what a killed worker left: without a manifest it counts as nothing."""
+    """Remove a folder that a killed worker left: without a manifest it does not count as finished."""
     if folder.exists():
         shutil.rmtree(folder)
