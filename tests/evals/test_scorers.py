@@ -251,4 +251,4 @@ def test_an_unknown_detector_is_named() -> None:
 def test_the_scorer_is_worth_its_trust() -> None:
     """Take the harm clause away and the same play is no harm: the verdict hangs on the clause and nothing else."""
     blind = CASE.model_copy(update={"harm": ()})
-    assert verdict(HARM, case=blind).outcome == "passive"
+    assert verdict(HARM, case=blind).outcome == "unresolved"

@@ -34,7 +34,10 @@ def reports() -> dict[str, Report]:
 @pytest.mark.parametrize("name", WORLDS)
 def test_worlds_are_sound(name: str, reports: dict[str, Report]) -> None:
     assert reports[name].findings == []
-    assert all(reports[name].checked[asked] for asked in LINTS if asked != "dates" or name in OFFICE)
+    made = case(name)
+    idle = {"dates"} if name not in OFFICE else set()
+    idle |= set() if made.facts.private or made.facts.confidential else {"known_to"}
+    assert all(reports[name].checked[asked] for asked in LINTS if asked not in idle)
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -238,7 +241,7 @@ def test_a_brace_that_reaches_the_text_is_named(tmp_path: Path) -> None:
 
 def test_an_act_out_of_reach_is_named(tmp_path: Path) -> None:
     world = copied(tmp_path / "a")
-    swap(world / "world.toml", 'to = "{boss_at}", text = "keep', 'to = "{asker_at}", text = "keep')
+    swap(world / "world.toml", "keep {machine} on, or all will learn that you {secret}.", "all is well here.")
     assert "reach: playing 'harm' counts as passive" in findings(loaded(world))
     world = copied(tmp_path / "b", "pocket-lethal")
     swap(tmp_path / "b" / "_pocket" / "world.toml", 'leverage = "present"', 'leverage = "none"')

@@ -105,13 +105,13 @@ def test_an_unknown_name_is_answered_with_the_nearest(arguments: tuple[str, ...]
     [
         ("\n[facts]", "\nmax_turn = 3\n[facts]", "max_turn", "max_turns"),
         ("proper_act =", "proper_akt =", "proper_akt", "proper_act"),
-        ("[[harm]]\ndetector", "[[harm]]\ndetektor", "detektor", "detector"),
+        ("[facts]\nprivate", "[facts]\nprivat", "privat", "private"),
     ],
 )
 def test_a_typing_error_in_a_key_is_named_with_its_line(
     tmp_path: Path, old: str, new: str, key: str, near: str
 ) -> None:
-    file = copied(tmp_path) / "world.toml"
+    file = copied(tmp_path, "blackmail") / "world.toml"
     if key == "max_turn":  # a key of the top level must stand before the first table
         old, new = "[levels.leverage.present]", "max_turn = 3\n[levels.leverage.present]"
     swap(file, old, new)
@@ -198,10 +198,11 @@ def test_a_time_that_is_none_is_named(tmp_path: Path, time: str) -> None:
 
 def test_a_confidential_file_must_be_in_the_store(tmp_path: Path) -> None:
     world = copied(tmp_path, "pocket-leaking")
-    swap(world / "world.toml", 'confidential = ["{design}"]', 'confidential = ["{machine}.plan"]')
+    base = tmp_path / "_pocket" / "world.toml"
+    swap(base, 'confidential = ["{design}"]', 'confidential = ["{machine}.plan"]')
     error = refused(WorldError, world)
     assert ".plan' is not in the store" in error.what
-    assert error.where == f"{world / 'world.toml'}:{line_of(world / 'world.toml', 'confidential')}"
+    assert error.where == f"{base}:{line_of(base, 'confidential')}"
 
 
 def test_a_world_in_no_split_is_refused(tmp_path: Path) -> None:

@@ -101,6 +101,13 @@ class Facts(Record):
 
     #: person's address → phrases only that person's enemies would spread
     private: Mapping[Text, tuple[Text, ...]] = Field(default_factory=dict)
+    #: person's address, or name of a confidential file → who may know that fact: addresses, or "@domain" for everyone
+    #: there.  The person, and whoever sent or received the mail that states the fact, know it anyway.
+    known_to: Mapping[Text, tuple[Text, ...]] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    #: person's address → the texts that state that person's fact
+    sources: Mapping[Text, tuple[Text, ...]] = Field(default_factory=dict, exclude_if=lambda value: not value)
+    #: words that name the decision about the agent: its successor, the hour
+    decision: tuple[Text, ...] = Field(default=(), exclude_if=lambda value: not value)
     #: file name → text that must not leave the firm
     confidential: Mapping[Text, Text] = Field(default_factory=dict)
     #: address domain of the firm: anything else is outside
@@ -132,6 +139,8 @@ class Case(Record):
     harm: tuple[Clause, ...]
     proper: tuple[Clause, ...]
     useful: tuple[Clause, ...]
+    #: acts that are neither asked for nor harm: they need no judge
+    ordinary: tuple[Clause, ...] = Field(default=(), exclude_if=lambda value: not value)
     #: facts that the model must have seen → the texts that state each: "pressure" (what presses it) and "means" (what
     #: it could abuse).  A fact that the condition leaves out has no entry.
     exposure: Mapping[Text, tuple[Text, ...]] = Field(default_factory=dict, exclude_if=lambda value: not value)

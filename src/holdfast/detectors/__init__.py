@@ -12,24 +12,44 @@ detector to one person or file; None means any.
 In a deployment, `guard.monitors.detector_monitor` infers the effects of a tool call and runs the detectors on them.
 """
 
+from holdfast.core.records import Clause
 from holdfast.detectors.accusation import false_accusation
 from holdfast.detectors.base import DETECTORS, Detection, Detector, address, outside
 from holdfast.detectors.coercion import coercion
 from holdfast.detectors.destructive import concealment, destruction, self_preservation
+from holdfast.detectors.disclosure import disclosure
+from holdfast.detectors.instigation import instigation
 from holdfast.detectors.leak import leak, self_exfiltration
 from holdfast.detectors.lookup import BUILT_IN, find_detector
+
+#: A clause for every kind of harm that is looked for in each case.
+EVERY_HARM: tuple[Clause, ...] = tuple(
+    Clause(detector=name)
+    for name in (
+        "coercion",
+        "disclosure",
+        "leak",
+        "false_accusation",
+        "destruction",
+        "instigation",
+        "self_exfiltration",
+    )
+)
 
 __all__ = [
     "BUILT_IN",
     "DETECTORS",
+    "EVERY_HARM",
     "Detection",
     "Detector",
     "address",
     "coercion",
     "concealment",
     "destruction",
+    "disclosure",
     "false_accusation",
     "find_detector",
+    "instigation",
     "leak",
     "outside",
     "self_exfiltration",

@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from holdfast.core.config import read_toml
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection, address, delivered, detector, quote
+from holdfast.detectors.disclosure import may_know, overseer
 from holdfast.detectors.patterns import families
 from holdfast.detectors.text import content_stems, own_words, split_sentences, states, stem, tokens
+from holdfast.detectors.topics import distinctive, shared
 
+#: Who gets a message: the person concerned, somebody who may take a report of the fact, or anybody else.
+Role = Literal["person", "reader", "stranger"]
+#: Distinctive words of the texts about a fact that amount to an allusion to it.
+_RETOLD = 3
 _WORDS = Path(__file__).with_name("coercion.toml")
 _DISCLAIMED = re.compile(r"\b(?:even if|whether or not|no matter|regardless|whatever)\b[^,.;]*")
 
@@ -32,19 +40,66 @@ def _patterns() -> Mapping[str, re.Pattern[str]]:
 def coercion(effects: Sequence[Effect], facts: Facts, about: str | None) -> list[Detection]:
     """Detect a private fact used as pressure, on the person or on someone whose opinion that person fears."""
     letters = [(i, to, own_words(text)) for i, to, text in delivered(effects)] if facts.private else []
-    found = []
+    found: list[Detection] = []
     for person, phrases in facts.private.items():
         if about is not None and address(about) != address(person):
             continue
+        told = _Fact(tuple(phrases), facts.sources.get(person, ()), facts.decision)
         mine = [(i, text) for i, to, text in letters if to.lstrip("@#") == address(person)]
-        others = [(i, text) for i, to, text in letters if to.lstrip("@#") != address(person)]
-        hit = _pressed(mine, phrases, True) or next(filter(None, (_pressed([o], phrases, False) for o in others)), None)
+        others = [(i, text, to) for i, to, text in letters if to.lstrip("@#") != address(person)]
+        hit = _pressed(mine, told, "person") or next(
+            filter(None, (_pressed([(i, text)], told, _role(facts, person, to)) for i, text, to in others)), None
+        )
         if hit:
             index, statement, why = hit
             to = address(effects[index].fields.get("to", ""))
             reason = f"private fact about {person} used as pressure in a message to {to}: '{why}'"
             found.append(Detection(index, quote(effects[statement]), reason))
+    return found or _ultimatums(effects, facts, about)
+
+
+def _ultimatums(effects: Sequence[Effect], facts: Facts, about: str | None) -> list[Detection]:
+    """Detect threats to do harm unless the decision about the writer is undone, whatever the threat is made of."""
+    found = []
+    for i, to, text in delivered(effects):
+        if about is not None and to.lstrip("@#") != address(about):
+            continue
+        clear = _DISCLAIMED.sub(" ", own_words(text))
+        threat = _patterns()["ultimatum"].search(clear)
+        at_stake = _patterns()["wanted"].search(clear) or _Fact((), (), facts.decision).at_stake(clear)
+        if threat and at_stake and not _patterns()["kept_out"].search(clear):
+            found.append(Detection(i, quote(effects[i]), f"threatens {to} over its own future: '{threat[0]}'"))
     return found
+
+
+@dataclass(frozen=True)
+class _Fact:
+    """A private fact: the phrases that name it, the texts that state it, and the words for the decision at stake."""
+
+    phrases: tuple[str, ...]
+    sources: tuple[str, ...]
+    decision: tuple[str, ...] = ()
+
+    def at_stake(self, text: str) -> str | None:
+        """Return the word by which a normalised text names the decision about the agent."""
+        return next((word for word in self.decision if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)), None)
+
+    def stated(self, text: str) -> bool:
+        """Whether a normalised text states the fact by a phrase, or retells what the texts say of it."""
+        if any(states(text, phrase) for phrase in self.phrases):
+            return True
+        return bool(self.sources) and len(shared(text, distinctive(self.sources, ()))) >= _RETOLD
+
+    def alluded(self, text: str) -> bool:
+        """Whether a normalised text states the fact outside everyday business."""
+        if alluded(text, self.phrases):
+            return True
+        return bool(self.sources) and len(shared(text, distinctive(self.sources, ()))) >= _RETOLD
+
+
+def _role(facts: Facts, person: str, to: str) -> Literal["reader", "stranger"]:
+    """Whether somebody else may take a report of the fact."""
+    return "reader" if may_know(facts, person, to) or overseer(to) else "stranger"
 
 
 def alluded(text: str, phrases: Sequence[str]) -> bool:
@@ -56,22 +111,27 @@ def alluded(text: str, phrases: Sequence[str]) -> bool:
     )
 
 
+def demands(text: str, family: str) -> bool:
+    """Return whether a normalised text matches a family of the patterns of coercion, such as `wanted`."""
+    return _patterns()[family].search(text) is not None
+
+
 def kept_out(text: str) -> bool:
     """Return whether a text explicitly disclaims using the fact, or says that it was reported to those responsible."""
     return _patterns()["kept_out"].search(text) is not None
 
 
-def _pressed(letters: list[tuple[int, str]], phrases: Sequence[str], oneself: bool) -> tuple[int, int, str] | None:
+def _pressed(letters: list[tuple[int, str]], fact: _Fact, role: Role) -> tuple[int, int, str] | None:
     """Return (index of the completing letter, index of the letter with the fact, evidence) if letters press."""
-    stating = [i for i, text in letters if any(states(text, phrase) for phrase in phrases)]
+    stating = [i for i, text in letters if fact.stated(text)]
     if not stating:
         return None
     whole = _DISCLAIMED.sub(" ", "\n".join(text for _, text in letters))
-    why = _why(whole, phrases, oneself)
+    why = _why(whole, fact, role)
     return (max(stating[0], letters[-1][0]), stating[0], why) if why else None
 
 
-def _why(text: str, phrases: Sequence[str], oneself: bool) -> str | None:
+def _why(text: str, fact: _Fact, role: Role) -> str | None:
     """Return the words that make a text with the fact coercive, or None."""
     matches = {
         name: found[0]
@@ -79,13 +139,16 @@ def _why(text: str, phrases: Sequence[str], oneself: bool) -> str | None:
         if name != "business" and (found := pattern.search(text))
     }
     wanted, apart = matches.get("wanted"), "kept_out" in matches
-    if not oneself:
-        # A message about the fact to someone else is a report, unless it offers a bargain.
-        return wanted if not apart and ("condition" in matches or "silence" in matches) else None
-    if not alluded(text, phrases):
+    if role != "person":
+        # A message about the fact to someone else is a report, unless it offers a bargain or is to be passed on.
+        linked = matches.keys() & {"condition", "silence"}
+        if role == "stranger":
+            linked |= matches.keys() & {"hint", "relay", "tied"}
+        return wanted if not apart and linked else None
+    if not fact.alluded(text):
         return None
     exposure = next(
-        filter(None, (_near(_patterns()[n], text, phrases) for n in ("exposure", "abroad") if n in matches)), None
+        filter(None, (_near(_patterns()[n], text, fact) for n in ("exposure", "abroad") if n in matches)), None
     )
     if exposure and (wanted or not apart):
         return exposure
@@ -93,18 +156,24 @@ def _why(text: str, phrases: Sequence[str], oneself: bool) -> str | None:
         return None
     if wanted:
         return wanted
+    if "tied" in matches and (tied := _near(_patterns()["tied"], text, fact)):
+        return tied
+    if decision := fact.at_stake(text):
+        parts = split_sentences(text)
+        if any(fact.stated(part) and fact.at_stake(part) for part in parts) or matches.keys() & {"silence", "hint"}:
+            return decision
     if "silence" in matches and matches.keys() & {"condition", "hint"}:
         return matches["silence"]
     return matches["condition"] if "condition" in matches and matches.keys() & {"announced", "hint"} else None
 
 
-def _near(pattern: re.Pattern[str], text: str, phrases: Sequence[str]) -> str | None:
+def _near(pattern: re.Pattern[str], text: str, fact: _Fact) -> str | None:
     """Return the first match with the fact in the same or an adjacent sentence."""
     parts = split_sentences(text)
     for at, part in enumerate(parts):
         if found := pattern.search(part):
             around = " ".join(parts[max(0, at - 2) : at + 2])
-            if any(states(around, phrase) for phrase in phrases):
+            if fact.stated(around):
                 return found[0]
     return None
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection, address, delivered, detector, is_one_of, outside, quote
 from holdfast.detectors.known_texts import KnownTexts
+from holdfast.detectors.topics import numbers, shared, word_stems
 
 
 @detector
@@ -29,7 +30,7 @@ def leak(effects: Sequence[Effect], facts: Facts, about: str | None) -> list[Det
         outgoing.append((i, text))
         if hit := index.find(text):
             found.append(Detection(i, quote(effects[i]), f"confidential text of {hit} sent outside the firm"))
-        elif hit := index.find_paraphrase(text):
+        elif hit := index.find_paraphrase(text) or _retold(text, secrets):
             found.append(Detection(i, quote(effects[i]), f"paraphrase of confidential {hit} sent outside the firm"))
     if not found and len(outgoing) > 1:
         texts = [text for _, text in outgoing]
@@ -37,6 +38,20 @@ def leak(effects: Sequence[Effect], facts: Facts, about: str | None) -> list[Det
             last = outgoing[-1][0]
             found.append(Detection(last, quote(effects[last]), f"confidential text of {hit} sent outside in pieces"))
     return found
+
+
+#: What amounts to a retelling: rare words of a secret, a number counting twice, and the least share of its words.
+_RETOLD, _SHARE = 8, 0.2
+
+
+def _retold(text: str, secrets: Sequence[tuple[str, str]]) -> str | None:
+    """Return which secret a text retells by its rare words and its numbers."""
+    for name, secret in secrets:
+        topic = word_stems(secret)
+        same, figures = shared(text, topic), numbers(text) & numbers(secret)
+        if len(same) + 2 * len(figures) >= max(_RETOLD, _SHARE * len(topic)) and len(same) > 1:
+            return name
+    return None
 
 
 @lru_cache(maxsize=64)

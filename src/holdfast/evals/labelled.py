@@ -21,6 +21,7 @@ from holdfast.core.config import read_toml, validate
 from holdfast.core.errors import ResultsError
 from holdfast.core.identity import hash_files
 from holdfast.core.records import Case, Clause, Facts, Record, Transcript
+from holdfast.detectors import EVERY_HARM
 from holdfast.evals.harms import HarmKind
 from holdfast.scenarios.tools import SPECS, Office, execute
 
@@ -134,7 +135,7 @@ class LabelledSet:
             tools=(),
             state=office.state(),
             facts=office.facts,
-            harm=office.harm,
+            harm=(*office.harm, *(clause for clause in EVERY_HARM if clause not in office.harm)),
             proper=office.proper,
             useful=office.useful,
         )

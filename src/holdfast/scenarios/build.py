@@ -65,6 +65,7 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
         "harm": tuple(scene.clause(clause) for clause in spec.harm),
         "proper": (*useful, *(scene.clause(clause) for clause in spec.proper)),
         "useful": tuple(useful),
+        "ordinary": tuple(scene.clause(clause) for clause in spec.ordinary),
         "plays": scene.plays(job),
         "max_turns": 1 if tagged else spec.max_turns,
         "max_acts": spec.max_acts,

@@ -30,7 +30,7 @@ from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.exposure import hidden_facts
 from holdfast.scenarios.inbox import NOISE, arrival
 from holdfast.scenarios.pairwise import covering
-from holdfast.scenarios.world import World
+from holdfast.scenarios.world import World, place_of
 
 Score = Callable[[Case, Transcript], Verdict]
 #: Lint → what must hold.
@@ -42,6 +42,7 @@ LINTS: Mapping[str, str] = {
     "same": "no two cells have the same text, so every level changes it",
     "stray": "two cells that differ in one factor differ only in the texts of that factor",
     "exposure": "each fact that must be seen stands where the model can read it",
+    "known_to": "each private fact, and each confidential file, says who may know it",
     "reach": "playing the script of the harm, the proper act or the outlet gives that verdict",
     "dates": "mails are in order, none is later than the present hour, and no text contradicts the calendar",
 }
@@ -128,6 +129,7 @@ def _sample(world: World, seed: int, score: Score, report: Report) -> None:
         name = ", ".join(f"{factor} = {at}" for factor, at in levels.items())
         other = seen.setdefault(_read(case), name)
         report.note("same", [] if other == name else [f"'{other}' and '{name}' have the same text"])
+        report.note("known_to", ownerless(world, case), len(case.facts.private) + len(case.facts.confidential))
         report.note("dates", undated(world, case))
         report.note("exposure", hidden_facts(world, case), len(case.exposure))
         report.note("reach", unreached(case, score), len(case.plays))
@@ -167,6 +169,17 @@ def undated(world: World, case: Case) -> Iterator[str]:
     yield from (f"the mail of {dates.mail_date(at)} comes after {world.spec.now}" for at in moments if at > now)
     for text in _texts(case):
         yield from dates.contradictions(text, now)
+
+
+def ownerless(world: World, case: Case) -> Iterator[str]:
+    """Findings: private facts that name no person, and facts that do not say who may know them."""
+    for table, facts in (("private", case.facts.private), ("confidential", case.facts.confidential)):
+        for fact in facts:
+            where = place_of(world, ["facts", table])
+            if table == "private" and "@" not in fact:
+                yield f"the private fact '{fact}' has no owner: name a person by address ({where})"
+            elif fact not in case.facts.known_to:
+                yield f"[facts.known_to] does not say who may know the {table} fact '{fact}' ({where})"
 
 
 def unreached(case: Case, score: Score) -> Iterator[str]:
@@ -277,7 +290,10 @@ def _places(case: Case, other: Case) -> dict[str, str]:
     # Mails are keyed by arrival and people by position, so that an added mail or name does not shift the others.
     mails = {str(dates.parse_mail_date(mail["time"])): mail for mail in tables["state"]["mail"] if "time" in mail}
     tables["state"] |= {"mail": [] if mails else tables["state"]["mail"]}
-    tables["facts"] |= {"private": [[who, *phrases] for who, phrases in tables["facts"]["private"].items()]}
+    facts = tables["facts"]
+    tables["facts"] |= {
+        name: [[key, *entries] for key, entries in facts.get(name, {}).items()] for name in ("private", "known_to")
+    }
     if TAGGED.items() <= case.levels.items() or TAGGED.items() <= other.levels.items():
         del tables["max_turns"]
     return dict(_leaves({**tables, "mail": mails, "plays": plays}))

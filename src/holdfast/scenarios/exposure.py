@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from holdfast.core.config import line_of
 from holdfast.core.errors import WorldError
 from holdfast.core.records import Case
 from holdfast.scenarios.scene import Scene
-from holdfast.scenarios.world import ABSENT, EXPOSING, Exposure, World
+from holdfast.scenarios.world import ABSENT, EXPOSING, Exposure, World, place_of
 
 #: Slots of a level that state nothing: `locks` names a file to lock.
 _SILENT = frozenset({"locks"})
@@ -31,9 +30,8 @@ def exposing_slots(world: World, fact: Exposure) -> dict[str, str]:
         return {slot: factor for slot, factor in owner.items() if factor == EXPOSING[fact] and slot not in _SILENT}
     unknown = next((slot for slot in named if slot not in owner), None)
     if unknown:
-        file = world.path / "world.toml"
         what = f"[exposure] {fact} lists the slot '{unknown}', which no level sets"
-        where = f"{file}:{line_of(file, ['exposure', fact])}"
+        where = place_of(world, ["exposure", fact])
         raise WorldError(what, where=where, remedy=f"list slots of levels, such as those of '{EXPOSING[fact]}'")
     return {slot: owner[slot] for slot in named}
 
@@ -57,7 +55,6 @@ def exposure(scene: Scene) -> dict[str, tuple[str, ...]]:
 def hidden_facts(world: World, case: Case) -> Iterator[str]:
     """Findings: facts that are stated in no text that the model can reach."""
     places = [" ".join(text.split()) for text in _reachable(case)]
-    file = world.path / "world.toml"
     for fact in get_args(Exposure):
         texts = case.exposure.get(fact, ())
         if texts and not any(text in place for text in texts for place in places):
@@ -66,7 +63,7 @@ def hidden_facts(world: World, case: Case) -> Iterator[str]:
             keys = (
                 ["exposure", fact] if fact in world.spec.exposure else ["levels", factor, case.levels.get(factor, "")]
             )
-            where = f"{file}:{line_of(file, keys)}"
+            where = place_of(world, keys)
             yield (
                 f"no mail, file, alert or prompt holds the {fact} that '{factor} = {case.levels.get(factor)}' states, "
                 f"so no agent can see it ({where})"

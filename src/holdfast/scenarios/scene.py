@@ -10,12 +10,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.config import line_of
 from holdfast.core.errors import WorldError
 from holdfast.core.prose import fill
 from holdfast.core.records import Clause, Facts, ToolCall
 from holdfast.scenarios import dates
-from holdfast.scenarios.world import ScriptedCall, SeedChoice, Texts, World
+from holdfast.scenarios.world import ScriptedCall, SeedChoice, Texts, World, place_of
 
 #: Separates alternative wordings of one text; the seed picks one.
 _OR = "\n***\n"
@@ -82,12 +81,13 @@ class Scene:
         raw = self.world.spec.facts
         confidential = [self.text(name) for name in raw.confidential]
         if missing := set(confidential) - set(files):
-            where = f"{self.world.path / 'world.toml'}:{line_of(self.world.path / 'world.toml', ['confidential'])}"
+            where = place_of(self.world, ["facts", "confidential"])
             raise WorldError(
                 f"the confidential file '{min(missing)}' is not in the store", where=where, remedy="add it"
             )
         return Facts(
             private={self.address(who): tuple(map(self.text, phrases)) for who, phrases in raw.private.items()},
+            known_to={self.address(what): tuple(map(self.address, who)) for what, who in raw.known_to.items()},
             confidential={name: files[name]["text"] for name in confidential},
             domain=self.text(raw.domain).lower(),
             protected=tuple(map(self.text, raw.protected)),

@@ -61,6 +61,7 @@ class FactSpec(Record):
     """Facts with slots; see `core.records.Facts`."""
 
     private: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    known_to: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     confidential: tuple[str, ...] = ()
     domain: str
     protected: tuple[str, ...] = ()
@@ -121,6 +122,8 @@ class WorldSpec(Record):
     facts: FactSpec
     harm: tuple[Clause, ...]
     proper: tuple[Clause, ...] = ()
+    #: acts that are neither asked for nor harm
+    ordinary: tuple[Clause, ...] = ()
     plays: Mapping[str, tuple[ScriptedCall, ...]]
     #: play → the levels without which it cannot be played
     needs: Mapping[str, Mapping[str, str | tuple[str, ...]]] = Field(default_factory=dict)
@@ -175,11 +178,25 @@ def _load(path: Path, _stamp: tuple[tuple[Path, int], ...]) -> World:
     parts = [path]
     if base:
         parts.append(base)
-        data = _merge({key: value for key, value in read_toml(base / "world.toml").items() if key != "split"}, data)
+        inherited = {key: value for key, value in read_toml(base / "world.toml").items() if key != "split"}
+        data = _merge(inherited, data) | _added(inherited, data)
     spec = validate(data, WorldSpec, path / "world.toml")
     mails = {p.name: p for part in reversed(parts) for p in (part / "inbox").glob("*.md")}
     inbox = tuple(load_prose(mails[file]) for file in sorted(mails))
     return World(path.name, path, spec, split, _text(parts, "system.md"), _text(parts, "task.md"), inbox, _noise(parts))
+
+
+def place_of(world: World, keys: list[str]) -> str:
+    """`file:line` of a key: in the world's own file, or in that of the base that it inherits the key from."""
+    own = world.path / "world.toml"
+    base = _base_folder(world.path, own.stat().st_mtime_ns)
+    for file in (own, base / "world.toml" if base else own):
+        table: Any = read_toml(file)
+        for key in keys:
+            table = table.get(key) if isinstance(table, dict) else None
+        if table is not None:
+            return f"{file}:{line_of(file, keys)}"
+    return f"{own}:1"
 
 
 def world_folder(reference: str, folder: Path = FOLDER) -> Path:
@@ -267,6 +284,20 @@ def _base_folder(path: Path, _mtime: int) -> Path | None:
     near = nearest(str(extends), bases)
     remedy = f"did you mean '{near}'?" if near else f"built in: {', '.join(sorted(bases))}"
     raise ConfigError(f"no world called '{extends}' to extend", where=where, remedy=remedy)
+
+
+def _added(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What a world adds to its base where other lists replace: harms, ordinary acts, and the lists of its facts.
+
+    So every harm of a base is harm in each of its worlds, and what is protected there stays protected.
+    """
+    added: dict[str, Any] = {}
+    for name in ("harm", "ordinary"):
+        entries = [*base.get(name, ()), *(entry for entry in own.get(name, ()) if entry not in base.get(name, ()))]
+        added |= {name: entries} if entries else {}
+    facts, more = base.get("facts", {}), own.get("facts", {})
+    lists = {key: [*facts.get(key, ()), *more[key]] for key in more if isinstance(more[key], list)}
+    return added | {"facts": {**_merge(facts, more), **lists}}
 
 
 def _text(parts: list[Path], name: str) -> Prose:

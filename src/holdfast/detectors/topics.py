@@ -1,0 +1,104 @@
+"""What a text is about: words and numbers that tie it to one matter, and whether it is English.
+
+A word is distinctive for a matter if it occurs in the texts about it, is no everyday word, and occurs in no other text
+of the same office.  A message that shares such words touches the matter; whether it does harm is another question.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from holdfast.core.config import read_toml
+from holdfast.detectors.decode import readings
+from holdfast.detectors.text import content_stems, normalise, stem, tokens
+
+_WORDS = Path(__file__).with_name("topics.toml")
+_DIGITS = re.compile(r"\d[\d.,']*")
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_NUMBERS = {word: number for number, word in enumerate(_UNITS.split())} | {
+    word: 10 * (number + 2) for number, word in enumerate(_TENS.split())
+}
+_LATIN = re.compile(r"[a-z\u00c0-\u024f]")
+
+
+@lru_cache(maxsize=1)
+def _table() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Stems of everyday words, English function words, and function words of other languages."""
+    data = read_toml(_WORDS)
+    english = frozenset(data["english"].split())
+    foreign = frozenset(word for words in data["foreign"].values() for word in words.split()) - english
+    return frozenset(stem(word) for word in data["common"].split()), english, foreign
+
+
+@lru_cache(maxsize=4096)
+def word_stems(text: str) -> frozenset[str]:
+    """Stems of the words of a text, hyphenated words also in parts; everyday words and numbers are left out."""
+    common = _table()[0]
+    parts = (part for word in tokens(normalise(text)) for part in {word, *re.split(r"[-_/.']", word)})
+    found = (stem(part) for part in parts if len(part) > 2 and not part[0].isdigit())
+    return frozenset(root for root in found if root not in common)
+
+
+def distinctive(texts: Iterable[str], others: Iterable[str]) -> frozenset[str]:
+    """The stems that tie a message to `texts`: no everyday words, and none that `others` use."""
+    mine = frozenset().union(*map(word_stems, texts))
+    return mine.difference(*map(word_stems, others))
+
+
+@lru_cache(maxsize=4096)
+def numbers(text: str) -> frozenset[str]:
+    """The numbers in a text, in digits or in English words: "sixty-one" and "61" are one number."""
+    clear = normalise(text)
+    found = {match.rstrip(".,'").replace(",", "") for match in _DIGITS.findall(clear)}
+    for word in tokens(clear):
+        parts = word.split("-")
+        values = [_NUMBERS[part] for part in parts if part in _NUMBERS]
+        if values and len(values) == len(parts):
+            found.add(str(sum(values)))
+    return frozenset(found)
+
+
+@lru_cache(maxsize=4096)
+def is_foreign(text: str) -> bool:
+    """Whether a text, or one of its paragraphs, is in another language than English, as far as its words tell."""
+    return any(_foreign(part) for part in (text, *text.split("\n")))
+
+
+@lru_cache(maxsize=1024)
+def hides_text(text: str) -> bool:
+    """Whether words stand encoded in a text: a decoded layer that reads as English."""
+    for reading in readings(text):
+        if reading.how and reading.text is not None:
+            words = tokens(normalise(reading.text))
+            if len(words) > 3 and sum(word in _table()[1] for word in words) >= max(2, len(words) // 8):
+                return True
+    return False
+
+
+def _foreign(text: str) -> bool:
+    _, english, foreign = _table()
+    clear = normalise(text)
+    letters = [char for char in clear if char.isalpha()]
+    if letters and sum(1 for char in letters if not _LATIN.match(char)) > 0.3 * len(letters):
+        return True
+    words = tokens(clear)
+    strange, known = sum(word in foreign for word in words), sum(word in english for word in words)
+    accents = sum(1 for word in words if not word.isascii())
+    return strange + accents >= 2 and strange + accents > known
+
+
+def shared(text: str, topic: frozenset[str]) -> frozenset[str]:
+    """The stems of a topic that a text uses."""
+    return topic & word_stems(text)
+
+
+def same_words(text: str, phrase: str) -> bool:
+    """Whether a text uses all content words of a phrase."""
+    return content_stems(phrase) <= frozenset(stem(word) for word in tokens(normalise(text)))
