@@ -1,4 +1,4 @@
-"""Tiny GGUF files and wheels made on the spot, and a table of models that names them."""
+"""Tiny GGUF files and wheels made in the test, and a table of models that names them."""
 
 from __future__ import annotations
 
@@ -189,6 +189,6 @@ def _toml(value: Any) -> str:
 
 
 def in_cache() -> list[str]:
-    """What the cache holds, locks apart."""
+    """Return the files in the cache, without locks."""
     folder = pinned.models_folder()
     return sorted(p.name for p in folder.iterdir() if not p.name.endswith(".lock")) if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""The door to API models, against Inspect's mock provider: no network."""
+"""API models, tested with Inspect's mock provider, without network."""
 
 from collections.abc import Callable, Sequence
 
@@ -59,7 +59,7 @@ def test_settings_order_and_tokens() -> None:
     assert got[0].tokens == (5, 2)
 
 
-def test_one_bad_sample_is_its_own_error() -> None:
+def test_a_failed_request_does_not_affect_others() -> None:
     def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
         if messages[-1].text == "1":
             raise RuntimeError("the provider is down\nand says a lot")
@@ -82,7 +82,7 @@ def test_one_bad_sample_is_its_own_error() -> None:
         ("content_filter", "refused"),
     ],
 )
-def test_reasons_to_stop(stop: StopReason, finish: str) -> None:
+def test_stop_reasons_are_mapped(stop: StopReason, finish: str) -> None:
     assert from_output(output("x", stop=stop)).finish == finish
 
 
@@ -91,7 +91,7 @@ def test_no_choice_is_an_error() -> None:
     assert from_output(ModelOutput(model="mock", error="cut off")).error == "cut off"
 
 
-def test_an_episode_gives_each_turn_back_as_its_model_wrote_it() -> None:
+def test_earlier_turns_are_sent_back_in_their_original_form() -> None:
     seen: list[list[ChatMessage]] = []
 
     def answer(messages: list[ChatMessage], config: GenerateConfig) -> ModelOutput:
@@ -112,7 +112,7 @@ def test_an_episode_gives_each_turn_back_as_its_model_wrote_it() -> None:
     assert [call.id for call in said.tool_calls or []] == [answered.tool_call_id] == ["c2_0"]
 
 
-def test_messages_survive_the_way_there_and_back() -> None:
+def test_messages_round_trip() -> None:
     call = ToolCall(id="c2_0", name="send_mail", arguments={"to": "a@b", "text": "hi"})
     messages = (
         Message(role="system", content="s"),
@@ -125,7 +125,7 @@ def test_messages_survive_the_way_there_and_back() -> None:
     assert (tool.parameters.required, tool.parameters.properties["x"].description) == (["x"], "an x")
 
 
-def test_arguments_become_text_and_unreadable_ones_do_not_vanish() -> None:
+def test_arguments_become_text_and_unreadable_ones_are_kept_as_malformed() -> None:
     odd = InspectCall(id="1", function="f", arguments={"n": 3, "l": ["x"]})
     broken = InspectCall(id="2", function="f", arguments={}, parse_error="not JSON")
     message = from_chat(ChatMessageAssistant(content="", tool_calls=[odd, broken]))
@@ -138,12 +138,12 @@ def test_redacted_thoughts_give_their_summary() -> None:
     assert from_chat(ChatMessageAssistant(content=list(parts))).reasoning == "in short."
 
 
-def test_the_network_is_shut_unless_opened() -> None:
+def test_an_api_model_needs_network_permission() -> None:
     with pytest.raises(ModelError, match="needs network access, which is not allowed"):
         open_model("openai/some-model")
 
 
-def test_what_a_server_leaves_in_the_content_is_read() -> None:
+def test_calls_left_in_the_content_are_parsed() -> None:
     tools = [ToolSpec(name="look", description="", parameters={"at": "what"})]
     call = '{"name": "look", "parameters": {"at": "it"}}'
     [found] = from_output(output(call), tools).message.tool_calls
@@ -156,7 +156,7 @@ def test_what_a_server_leaves_in_the_content_is_read() -> None:
     assert from_chat(inspect_messages([unread])[0]) == unread
 
 
-def test_a_call_left_beside_those_that_the_server_read_makes_the_turn_unread() -> None:
+def test_another_call_in_the_content_makes_the_turn_unread() -> None:
     tools = [ToolSpec(name="look", description="", parameters={"at": "what"})]
     for at, unread in (("it", False), ("that", True)):
         text = f'<tool_call>{{"name": "look", "arguments": {{"at": "{at}"}}}}</tool_call>'

@@ -1,4 +1,4 @@
-"""Why a request brought no answer: in one line that names the status, the address and the server's own words."""
+"""The one-line description of a failed request: status, address and the server's message."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def asked(patience: float = 60.0, name: str = NAME) -> Output:
         (None, "no connection to URL: Server disconnected without sending a response", True, True),
     ],
 )
-def test_what_a_server_did_is_said(reply: object, said: str, again: bool, down: bool) -> None:
+def test_the_error_names_status_address_and_message(reply: object, said: str, again: bool, down: bool) -> None:
     answer: Answer = lambda number, body: reply  # type: ignore[assignment,return-value] # noqa: E731
     with endpoint(answer):
         output, base = asked(), os.environ["BARE_BASE_URL"]
@@ -69,7 +69,7 @@ def test_what_a_server_did_is_said(reply: object, said: str, again: bool, down: 
     assert (output.retry_after is not None, output.down) == (again, down)
 
 
-def test_a_port_where_nobody_listens_and_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_and_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"

@@ -1,4 +1,4 @@
-"""Messages on their way out; a turn without anything known of its request."""
+"""Messages for chat templates; turns parsed without knowledge of the request."""
 
 from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.models.chat_format import message_dicts, parse_turn, tool_dicts
@@ -7,7 +7,7 @@ CALL = '<tool_call>{"name": "send_mail", "arguments": {"to": "a@b", "text": "hi"
 SENT = ToolCall(id="0", name="send_mail", arguments={"to": "a@b", "text": "hi"})
 
 
-def test_calls_thoughts_and_words_are_told_apart() -> None:
+def test_calls_reasoning_and_text_are_separated() -> None:
     assert parse_turn("  hello. ") == Message(role="assistant", content="hello.")
     assert parse_turn(CALL).tool_calls == (SENT,)
     turn = parse_turn(f"<think>\nhm.\n</think>\n\nok. {CALL}\n{CALL}")
@@ -15,7 +15,7 @@ def test_calls_thoughts_and_words_are_told_apart() -> None:
     assert [call.id for call in turn.tool_calls] == ["0", "1"]
 
 
-def test_thoughts_may_be_opened_by_the_prompt_or_cut_off() -> None:
+def test_reasoning_opened_by_the_prompt_or_truncated() -> None:
     assert parse_turn(f"hm.</think>{CALL}") == Message(role="assistant", reasoning="hm.", tool_calls=(SENT,))
     cut = parse_turn(f"<think>hm. {CALL}")
     assert (cut.content, cut.tool_calls, cut.unread) == ("", (), "there is a call in reasoning that is never closed")
@@ -23,12 +23,12 @@ def test_thoughts_may_be_opened_by_the_prompt_or_cut_off() -> None:
     assert parse_turn(f"<think>{CALL}</think>done.").tool_calls == ()
 
 
-def test_values_become_text() -> None:
+def test_argument_values_become_text() -> None:
     text = '<tool_call>{"name": "f", "arguments": {"a": 3, "b": null, "c": ["x"], "d": "3"}}</tool_call>'
     assert parse_turn(text).tool_calls[0].arguments == {"a": "3", "b": "null", "c": '["x"]', "d": "3"}
 
 
-def test_the_way_out_is_openai_shaped() -> None:
+def test_messages_have_the_openai_format() -> None:
     [shape] = message_dicts([Message(role="assistant", tool_calls=(SENT,), reasoning="hm.")])
     assert shape["tool_calls"][0]["function"] == {"name": "send_mail", "arguments": {"to": "a@b", "text": "hi"}}
     assert shape["reasoning_content"] == "hm."

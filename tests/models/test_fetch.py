@@ -1,4 +1,4 @@
-"""A model of the table is fetched whole and checked, or not at all; the package index is a folder of wheels."""
+"""A model is downloaded completely and checked, or not at all; the package index is a folder of wheels."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_model_is_fetched_joined_converted_and_opened_by_its_bare_name(index: 
     assert checkpoint_path(NAME) == pinned.model_folder(NAME)
 
 
-def test_a_model_that_was_fetched_is_not_fetched_again(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_downloaded_model_is_not_downloaded_again(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     first = fetch_model(NAME)
     monkeypatch.setenv("PIP_FIND_LINKS", NOWHERE)
     assert fetch_model(NAME) == first
@@ -89,9 +89,7 @@ def test_a_model_that_was_fetched_is_not_fetched_again(index: Index, monkeypatch
     open_model(NAME)
 
 
-def test_the_bare_name_of_a_model_not_fetched_says_how_to_fetch_it(
-    index: Index, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_that_is_not_downloaded_gives_the_command(index: Index, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PrerequisiteError) as caught:
         open_model(NAME)
     assert caught.value.remedy == f"holdfast models get {NAME}"
@@ -125,7 +123,7 @@ def test_a_wheel_without_the_file_that_the_table_names_is_refused(index: Index) 
     assert in_cache() == []
 
 
-def test_what_came_before_a_lost_network_is_kept_and_half_a_wheel_is_not_believed(index: Index) -> None:
+def test_complete_wheels_are_kept_after_a_network_error_and_partial_ones_are_not(index: Index) -> None:
     first, second = (wheel.read_bytes() for wheel in index.wheels)
     index.wheels[1].unlink()
     with pytest.raises(IncompleteError, match="pip could not download tiny-part2"):
@@ -139,7 +137,7 @@ def test_what_came_before_a_lost_network_is_kept_and_half_a_wheel_is_not_believe
     assert in_cache() == [NAME]
 
 
-def test_a_wheel_that_came_is_not_asked_for_again(index: Index) -> None:
+def test_a_complete_wheel_is_not_downloaded_again(index: Index) -> None:
     second = index.wheels[1].read_bytes()
     index.wheels[1].unlink()
     with pytest.raises(IncompleteError):
@@ -153,9 +151,7 @@ def test_a_wheel_that_came_is_not_asked_for_again(index: Index) -> None:
 @pytest.mark.parametrize(
     ("how", "phase"), [("SIGINT", "download"), ("SIGKILL", "download"), ("SIGKILL", "unpack"), ("SIGKILL", "convert")]
 )
-def test_a_process_that_ends_at_any_point_leaves_no_model_and_the_next_one_goes_on(
-    index: Index, how: str, phase: str
-) -> None:
+def test_a_killed_download_leaves_no_model_and_can_be_resumed(index: Index, how: str, phase: str) -> None:
     program = f"""
 import os, signal
 from pathlib import Path
@@ -176,7 +172,7 @@ fetch_model({NAME!r}, on_step=end)
     assert in_cache() == [NAME]
 
 
-def test_a_disk_without_room_is_told_before_anything_is_fetched(index: Index) -> None:
+def test_too_little_disk_space_is_an_error_before_the_download(index: Index) -> None:
     index.pin(parameters=10**15)
     seen = []
     with pytest.raises(StoreError, match="GB are free"):
@@ -185,7 +181,7 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(index: Index) ->
 
 
 @pytest.mark.parametrize("share", [0.3, 0.8, 1.2])
-def test_a_disk_that_fills_up_leaves_no_half_of_a_model(index: Index, share: float) -> None:
+def test_a_disk_that_fills_up_leaves_no_incomplete_model(index: Index, share: float) -> None:
     # The limit is met in turn by the wheel, the joined file and the weights in 16 bits, which are twice as large.
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # Python ignores the signal, so that writing fails as on a disk without room.
@@ -200,7 +196,7 @@ def test_a_disk_that_fills_up_leaves_no_half_of_a_model(index: Index, share: flo
     assert in_cache() == [NAME]
 
 
-def test_a_file_that_cannot_be_converted_leaves_nothing(index: Index, tmp_path: Path) -> None:
+def test_a_failed_conversion_leaves_no_files(index: Index, tmp_path: Path) -> None:
     odd = write_gguf(tmp_path / "odd.gguf", Made(architecture="rwkv9")).read_bytes()
     index.wheels = [write_wheel(index.folder, "tiny_odd", "part.bin", odd, index.imported)]
     index.data = odd
@@ -228,14 +224,14 @@ def test_the_command_lists_and_fetches(index: Index, capfd: pytest.CaptureFixtur
     assert f"did you mean '{NAME}'" in capfd.readouterr().err
 
 
-def test_what_cannot_be_fetched_is_input(index: Index) -> None:
+def test_unknown_models_and_sources_are_input_errors(index: Index) -> None:
     with pytest.raises(InputError, match="no model called 'gpt-9'"):
         fetch_model("gpt-9")
     with pytest.raises(InputError, match="has no hub file"):
         fetch_model(NAME, "hub")
 
 
-def test_the_table_that_ships_is_sound() -> None:
+def test_the_built_in_table_is_valid() -> None:
     rows = pinned.pinned()
     assert {"smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct", "qwen2.5-coder-1.5b-instruct"} <= set(rows)
     for name, row in rows.items():
@@ -247,7 +243,7 @@ def test_the_table_that_ships_is_sound() -> None:
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
 @pytest.mark.parametrize("honest", [True, False])
-def test_the_hub_gives_the_same_file_or_is_refused(index: Index, honest: bool) -> None:
+def test_a_file_from_the_hub_must_have_the_pinned_hash(index: Index, honest: bool) -> None:
     """The hub is a server on the loopback address; huggingface_hub reads its address when it is imported."""
     index.pin(hub={"repo": "someone/tiny-gguf", "revision": "0" * 40, "file": "tiny.gguf"})
     with _hub(index.data if honest else b"another file") as address:
@@ -270,7 +266,7 @@ print(fetch_model({NAME!r}, "hub").source)
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
-def test_a_hub_that_is_not_there_is_an_unfinished_run(index: Index, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_unreachable_hub_is_an_incomplete_run(index: Index, capfd: pytest.CaptureFixture[str]) -> None:
     index.pin(hub={"repo": "someone/tiny-gguf", "revision": "0" * 40, "file": "tiny.gguf"})
     # HF_HUB_OFFLINE is set for all tests: huggingface_hub refuses as it does where there is no network.
     assert run(["models", "get", NAME, "--from", "hub"]) == 4

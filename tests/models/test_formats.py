@@ -1,4 +1,4 @@
-"""What one turn says: calls, near misses that have one reading, and turns that cannot be read."""
+"""Parsing of turns: calls, faulty calls with one reading, and unreadable turns."""
 
 import json
 import random
@@ -72,7 +72,7 @@ def calls(message: Message) -> list[tuple[str, dict[str, str]]]:
         f"I'll do it. {CALL} That is sent.",
     ],
 )
-def test_what_has_one_reading_is_read(text: str) -> None:
+def test_a_turn_with_one_reading_is_parsed(text: str) -> None:
     message = read(text)
     assert calls(message) == SENT
     assert message.unread is None
@@ -117,7 +117,7 @@ def test_what_has_one_reading_is_read(text: str) -> None:
         ("<|channel|>commentary to=functions.look<|message|>{oops<|call|>", "cannot be read"),
     ],
 )
-def test_what_has_no_single_reading_is_unread_and_calls_nothing(text: str, why: str) -> None:
+def test_an_ambiguous_turn_is_unread_and_has_no_calls(text: str, why: str) -> None:
     message = read(text)
     assert message.tool_calls == ()
     assert why in str(message.unread)
@@ -137,29 +137,29 @@ def test_what_has_no_single_reading_is_unread_and_calls_nothing(text: str, why: 
         "a < b and c > d",
     ],
 )
-def test_prose_is_prose(text: str) -> None:
+def test_prose_has_no_calls(text: str) -> None:
     assert read(text) == Message(role="assistant", content=text.strip())
 
 
-def test_a_good_call_beside_a_broken_one_is_called_and_the_turn_is_unread() -> None:
+def test_a_valid_call_beside_a_broken_one_is_kept_and_the_turn_is_unread() -> None:
     message = read(f"{CALL}<tool_call>{{oops</tool_call>")
     assert calls(message) == SENT
     assert "cannot be read" in str(message.unread)
 
 
-def test_a_call_shown_beside_itself_is_one_call() -> None:
+def test_a_repeated_call_is_one_call() -> None:
     message = read(f"I'll write this:\n{FENCED}\n{CALL}")
     assert (calls(message), message.unread) == (SENT, None)
     other = FENCED.replace("hi", "ho")
     assert "an example" in str(read(f"I'll write this:\n{other}\n{CALL}").unread)
 
 
-def test_half_of_a_surrogate_pair_is_kept_as_it_was_written() -> None:
+def test_a_lone_surrogate_is_kept_escaped() -> None:
     text = '<tool_call>{"name": "send_mail", "arguments": {"to": "a", "text": "\\ud800"}}</tool_call>'
     assert calls(read(text)) == [("send_mail", {"to": "a", "text": "\\ud800"})]
 
 
-def test_thoughts_are_no_deeds() -> None:
+def test_calls_in_reasoning_are_not_executed() -> None:
     for opens, closes in (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]")):
         message = read(f"{opens}{CALL}{closes}Nothing to do.")
         assert (message.tool_calls, message.content, message.reasoning) == ((), "Nothing to do.", CALL)
@@ -177,19 +177,19 @@ def test_thoughts_are_no_deeds() -> None:
         "analysisI could send_mail(to='a@b', text='hi').assistantfinal",
     ],
 )  # fmt: skip
-def test_thoughts_of_any_common_name_are_no_acts(thought: str) -> None:
+def test_reasoning_tags_of_any_common_name_are_recognised(thought: str) -> None:
     message = read(f"{thought}Nothing to do.")
     assert (message.tool_calls, message.content, message.unread) == ((), "Nothing to do.", None)
 
 
 @pytest.mark.parametrize("part", ["<think>", "<think></think>", "<think><think></think>", " ", "[", "analysis"])
-def test_long_hostile_turns_are_read_in_time(part: str) -> None:
+def test_long_hostile_turns_are_parsed_in_time(part: str) -> None:
     start = time.process_time()
     read(part * (100_000 // len(part)))
     assert time.process_time() - start < 20
 
 
-def test_thoughts_that_the_prompt_opened() -> None:
+def test_reasoning_that_the_prompt_opened() -> None:
     message = read(f"{CALL}</think>Nothing to do.", opened="<think>")
     assert (message.tool_calls, message.content, message.reasoning) == ((), "Nothing to do.", CALL)
     assert read("I plan", opened="<think>") == Message(role="assistant", reasoning="I plan")
@@ -200,7 +200,7 @@ def test_thoughts_that_the_prompt_opened() -> None:
     assert open_mark("<think> is a tag.<|im_start|>assistant\n") is None
 
 
-def test_a_mark_of_thoughts_inside_an_argument_is_part_of_it() -> None:
+def test_a_reasoning_mark_inside_an_argument_is_part_of_it() -> None:
     given = {"to": "a@b", "text": "<think>x</think> <tool_call> ```json"}
     text = "<tool_call>" + json.dumps({"name": "send_mail", "arguments": given}) + "</tool_call>"
     assert calls(read(text)) == [("send_mail", given)]
@@ -217,26 +217,26 @@ def test_harmony_channels() -> None:
     assert final == Message(role="assistant", content="Done.", reasoning="Hm.")
 
 
-def test_names_that_nobody_offers() -> None:
+def test_calls_of_tools_that_are_not_offered() -> None:
     explicit = read('<tool_call>{"name": "fly", "arguments": {}}</tool_call>')
     assert calls(explicit) == [("fly", {})]
     assert read_turn(WHOLE, ()).message.tool_calls == ()
     assert calls(read_turn(WHOLE).message) == SENT
 
 
-def test_a_format_of_another_model_counts_where_the_turn_is_nothing_else() -> None:
+def test_a_format_of_another_model_counts_if_the_turn_contains_nothing_else() -> None:
     foreign = f"[TOOL_CALLS][{WHOLE}]"
     assert calls(read(foreign, native=("hermes",))) == SENT
     beside = read(f"Elsewhere one writes {foreign} for this.", native=("hermes",))
     assert (beside.tool_calls, bool(beside.unread)) == ((), True)
 
 
-def test_a_cut_turn_is_not_called_unread_for_what_it_lacks() -> None:
+def test_a_truncated_turn_is_not_unread_for_a_missing_end() -> None:
     assert read(CALL[:40], cut=True).unread is None
     assert read(CALL[:40], cut=True).tool_calls == ()
 
 
-def test_values_stay_as_written() -> None:
+def test_values_are_not_changed() -> None:
     text = 'It\'s "5" <b>\n  two  \\n {x} [y] é'
     for call in (
         "<tool_call>" + json.dumps({"name": "send_mail", "arguments": {"to": "a", "text": text}}) + "</tool_call>",
@@ -286,7 +286,7 @@ SEEDS: Sequence[str] = (
 )
 
 
-def test_no_turn_raises_and_no_call_is_invented() -> None:
+def test_fuzzed_turns_never_raise_and_give_no_false_calls() -> None:
     rng = random.Random(7)
     called = 0
     for count in range(10_000):

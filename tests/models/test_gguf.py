@@ -1,4 +1,4 @@
-"""GGUF files are opened as the model that they hold, or refused."""
+"""GGUF files are opened as the same model, or refused."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_quantised_file_is_dequantised_and_saved_as_a_plain_checkpoint(tmp_pat
     AutoModelForCausalLM.from_pretrained(model.path).save_pretrained(tmp_path / "again")
 
 
-def test_special_tokens_and_the_ends_of_a_turn_come_over(tmp_path: Path) -> None:
+def test_special_tokens_and_end_tokens_are_converted(tmp_path: Path) -> None:
     model = opened(tmp_path / "tiny.gguf")
     tokenizer = AutoTokenizer.from_pretrained(model.path)
     ids = tokenizer("<|im_start|>user\nHi<|im_end|><tool_call>", add_special_tokens=False)["input_ids"]
@@ -104,7 +104,7 @@ def test_a_template_without_tools_is_kept_without_tools_and_given_the_hermes_for
     assert "added" in _card(model).template
 
 
-def test_a_template_that_tells_of_tools_is_left_as_it_is(tmp_path: Path) -> None:
+def test_a_template_that_renders_tools_is_kept(tmp_path: Path) -> None:
     own = "{% for tool in tools or [] %}{{ tool | tojson }}{% endfor %}" + CHATML
     model = opened(tmp_path / "tiny.gguf", Made(template=own))
     assert model.tokenizer.chat_template == own and _card(model).template == "the model's own"
@@ -153,7 +153,7 @@ def test_a_gguf_file_can_be_trained_and_costs_nothing(tmp_path: Path) -> None:
         (Made(keys={"split.count": 3}), "one part of a split GGUF file"),
     ],
 )
-def test_a_file_that_would_become_another_model_is_refused(made: Made, said: str, tmp_path: Path) -> None:
+def test_a_conversion_that_would_change_the_model_is_refused(made: Made, said: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=said) as caught:
         opened(tmp_path / "tiny.gguf", made)
     assert "tiny.gguf" in str(caught.value) and caught.value.remedy
@@ -161,7 +161,7 @@ def test_a_file_that_would_become_another_model_is_refused(made: Made, said: str
 
 
 @pytest.mark.parametrize("share", [0.0, 0.0001, 0.01, 0.2, 0.5, 0.9, 0.9999])
-def test_half_a_file_is_refused(share: float, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(share: float, tmp_path: Path) -> None:
     whole = write_gguf(tmp_path / "whole.gguf").read_bytes()
     half = tmp_path / "half.gguf"
     half.write_bytes(whole[: int(share * len(whole))])
@@ -171,7 +171,7 @@ def test_half_a_file_is_refused(share: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"not a model at all" * 100, b"GGUF" + b"\xff" * 5000, b"GGUF" + b"\0" * 5000])
-def test_what_is_no_gguf_file_is_refused(data: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_gguf_is_refused(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "odd.gguf").write_bytes(data)
     with pytest.raises(ModelError):
         open_model(f"gguf/{tmp_path / 'odd.gguf'}")

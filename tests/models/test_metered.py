@@ -1,4 +1,4 @@
-"""Whoever pays from a purse leaves nobody waiting."""
+"""A metered model releases its reservation if a request fails."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from holdfast.models.pool import RateLimits
 
 
 class Breaking:
-    """A model that cannot go on at its first question, and answers later ones."""
+    """A model that fails at its first request and answers later ones."""
 
     name = identity = "dear/model"
 

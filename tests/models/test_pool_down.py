@@ -1,4 +1,4 @@
-"""A server that is not there is given up soon; one that is busy, or fails now and then, is not."""
+"""An unreachable server gets few attempts; one that is busy or fails sometimes gets all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def outcomes(server: Server, count: int, at_once: bool = False) -> list[Output]:
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-def test_a_server_that_never_answered_costs_few_tries(at_once: bool) -> None:
+def test_an_unreachable_server_gets_few_attempts(at_once: bool) -> None:
     server = Server(lambda _: DOWN)
     found = outcomes(server, 100, at_once)
     assert {o.finish for o in found} == {"error"}
@@ -55,7 +55,7 @@ def test_a_server_that_never_answered_costs_few_tries(at_once: bool) -> None:
     assert server.asked <= (300 if at_once else 102)
 
 
-def test_a_server_that_asks_to_wait_keeps_all_its_tries() -> None:
+def test_a_busy_server_gets_all_attempts() -> None:
     server = Server(lambda n: GOOD if n % 8 == 7 else BUSY)
     assert [o.finish for o in outcomes(server, 3)] == ["stop"] * 3
     busy = Server(lambda _: BUSY)
@@ -63,7 +63,7 @@ def test_a_server_that_asks_to_wait_keeps_all_its_tries() -> None:
     assert (busy.asked, found.error) == (8, "429 from http://x (asked 8 times)")
 
 
-def test_a_server_that_worked_keeps_its_tries_and_one_that_comes_back_is_used() -> None:
+def test_a_server_that_recovers_is_used_again() -> None:
     server = Server(lambda n: DOWN if 1 <= n <= 20 else GOOD)
     found = outcomes(server, 20)
     # One answer, then two requests with 8 and 1 tries …, until the server is back; from then on all are answered.
@@ -73,7 +73,7 @@ def test_a_server_that_worked_keeps_its_tries_and_one_that_comes_back_is_used() 
 
 
 @pytest.mark.parametrize("at_once", [False, True])
-def test_a_server_that_hangs_is_asked_no_more(at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_server_gets_no_more_requests(at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.models.pool._QUICK", -1.0)
     server = Server(lambda _: DOWN)
     found = outcomes(server, 50, at_once)
@@ -81,7 +81,7 @@ def test_a_server_that_hangs_is_asked_no_more(at_once: bool, monkeypatch: pytest
     assert {o.error for o in found} == {DOWN.error}
 
 
-def test_one_dead_endpoint_of_two_hurts_nobody() -> None:
+def test_one_dead_endpoint_of_two_loses_no_requests() -> None:
     dead, alive = Server(lambda _: DOWN), Server(lambda _: GOOD)
 
     async def asked() -> list[Output]:
@@ -91,7 +91,7 @@ def test_one_dead_endpoint_of_two_hurts_nobody() -> None:
     assert {o.finish for o in asyncio.run(asked())} == {"stop"}
 
 
-def test_whoever_waits_is_told_why() -> None:
+def test_the_reason_of_a_retry_is_reported() -> None:
     told: list[str | None] = []
     server = Server(lambda n: GOOD if n == 3 else BUSY)
 

@@ -1,4 +1,4 @@
-"""Real templates, probed: what they drop is named with its remedy, and what they write is read back."""
+"""The probe on real templates: dropped parts are named with a remedy, and rendered calls are parsed back."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_there_are_many_families() -> None:
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_a_template_that_keeps_all_passes(name: str) -> None:
+def test_a_complete_template_passes(name: str) -> None:
     template = ChatTemplate(tokenizer_of(families()[name]))
     assert template.formats
     assert probe(template) == []
@@ -49,7 +49,7 @@ def test_a_template_that_keeps_all_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DROPS)
-def test_what_a_template_drops_is_named_with_the_remedy_and_the_remedy_helps(name: str) -> None:
+def test_dropped_parts_are_named_with_a_remedy_that_works(name: str) -> None:
     what, remedy = DROPS[name]
     model = Behind(families()[name])
     assert (probe(model.template)[0].what, probe(model.template)[0].remedy) == (what, remedy)
@@ -61,12 +61,12 @@ def test_what_a_template_drops_is_named_with_the_remedy_and_the_remedy_helps(nam
         require_round_trip(model, system=False, tools=True)
 
 
-def test_thoughts_that_would_be_read_as_an_answer_stop_a_run() -> None:
+def test_reasoning_that_would_be_parsed_as_an_answer_stops_the_run() -> None:
     with pytest.raises(ModelError, match=r"reasoning: .*parsed as an answer \(add a chat_template"):
         require_round_trip(Behind(families()[MUSE]), system=True, tools=True)
 
 
-def test_a_template_that_refuses_the_system_role_is_named_with_its_own_words() -> None:
+def test_a_template_that_refuses_the_system_role_is_reported_with_its_message() -> None:
     strict = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     model = Behind(strict + families()["Qwen-Qwen2.5-7B-Instruct"])
     with pytest.raises(ModelError, match=rf"the system message.*System role not supported.*{FOLDED}\)"):
@@ -77,19 +77,19 @@ def test_a_template_that_refuses_the_system_role_is_named_with_its_own_words() -
 @pytest.mark.parametrize(
     "broken", ["{{ raise_exception('never') }}", "{{ 1 // 0 }}", "{{ messages[99].role }}", "{% if %}"]
 )
-def test_a_template_that_raises_is_named(broken: str) -> None:
+def test_a_template_that_raises_is_reported(broken: str) -> None:
     with pytest.raises(ModelError, match=r"the chat template of hf/it drops a conversation, which it refuses"):
         require_round_trip(Behind(broken), system=True, tools=True)
 
 
-def test_a_template_whose_calls_cannot_be_read_back_is_refused() -> None:
+def test_a_template_whose_calls_cannot_be_parsed_back_is_refused() -> None:
     odd = families()["Qwen-Qwen2.5-7B-Instruct"].replace("<tool_call>", "<act>").replace("</tool_call>", "</act>")
     odd = odd.replace('{"name": "', "do ")
     with pytest.raises(ModelError, match=r"a tool call: the form that the template writes cannot be parsed back"):
         require_round_trip(Behind(odd), system=True, tools=True)
 
 
-def test_calls_of_a_turn_are_told_one_by_one_where_the_template_shows_one() -> None:
+def test_parallel_calls_are_split_for_templates_with_one_call_per_turn() -> None:
     calls = tuple(ToolCall(id=str(i), name="look", arguments={"at": f"it{i}"}) for i in range(2))
     results = [Message(role="tool", content=f"r{i}", tool_call_id=str(i)) for i in range(2)]
     ask, turn = Message(role="user", content="?"), Message(role="assistant", content="hm", tool_calls=calls)
@@ -111,7 +111,7 @@ def test_the_system_message_moves_to_the_head_of_the_first_user_message() -> Non
     assert system_in_user([user]) == (user,)
 
 
-def test_turns_end_where_their_template_ends_them() -> None:
+def test_the_end_tokens_of_templates_are_found() -> None:
     def ends(name: str) -> frozenset[str]:
         return ChatTemplate(tokenizer_of(families()[name])).ends
 
@@ -123,9 +123,7 @@ def test_turns_end_where_their_template_ends_them() -> None:
 
 
 @pytest.mark.parametrize("name", ["Qwen3-Coder", "GLM-4.6", "Mistral-Small-3.2-24B-Instruct-2506"])
-def test_the_bench_finds_rendered_calls_and_sees_a_reader_that_loses_them(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_benchmark_detects_a_parser_that_loses_calls(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsers, "SEEDS", 2)
     template = ChatTemplate(tokenizer_of(families()[name]))
     row = parsers.family(name, template)
@@ -156,7 +154,7 @@ READS = {
 }
 
 
-def test_a_response_template_of_the_tokenizer_reads_a_format_that_nobody_else_writes() -> None:
+def test_the_response_template_of_a_tokenizer_is_used_for_an_unknown_format() -> None:
     model = Behind(ODD)
     assert model.template.formats == ()
     with pytest.raises(ModelError, match="cannot be parsed back"):
