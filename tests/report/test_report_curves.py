@@ -50,8 +50,8 @@ def test_a_chain_is_drawn_stage_by_stage(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_nobody_looked(tmp_path: Path) -> None:
     html, markdown = write_curves(write(tmp_path / "taught", [1.0], []))
-    assert "Nobody looked" in html.read_text(encoding="utf-8")
-    assert "Nobody looked" in markdown.read_text(encoding="utf-8")
+    assert "Not measured during training" in html.read_text(encoding="utf-8")
+    assert "Not measured during training" in markdown.read_text(encoding="utf-8")
 
 
 def test_what_is_missing_breaks_the_line() -> None:
@@ -68,7 +68,7 @@ def test_a_name_cannot_leave_its_place(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_step_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="no step was trained"):
+    with pytest.raises(ResultsError, match="the folder has no training step"):
         write_curves(write(tmp_path / "empty", [], []))
 
 

@@ -1,4 +1,4 @@
-"""The answer at the top of a report, put together from the file's own figures and verdicts."""
+"""Writes the answer at the top of a report from the figures and verdicts in the file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from holdfast.report.missing import missing_sentence
 from holdfast.report.view import rate_text, reference, tone, untouched
 from holdfast.report.words import NONE, percent, point_span, points, series
 
-#: Of a family of comparisons corrected by Holm's method.
+#: Significance level of a set of comparisons that is corrected by Holm's method.
 LEVEL = 0.05
 
-#: How a claim stands that nobody wrote down before the run.
+#: The standing of a claim that was not written before the run.
 LATE = "added after measuring"
 
 
@@ -28,7 +28,7 @@ def _first(summary: Summary) -> str:
     if not summary.arms:
         return "Nothing has been measured yet."
     if summary.until:
-        return "Each cell was sampled until its question was settled, so the cells are not pooled: the table has each."
+        return "Each cell was sampled until its question was settled, so the cells are not pooled; see the table."
     first = untouched(summary)
     rate, who = rate_text(summary.split(first, summary.pooled, PRESSURED).harm), summary.title(first)
     where = "over all families measured" if summary.pooled == ALL else "in families held out of all training"
@@ -40,7 +40,7 @@ def _first(summary: Summary) -> str:
 
 
 def _between_arms(summary: Summary) -> str:
-    """Of a model that was taught nothing: which arms change harm under pressure, and what they cost in usefulness."""
+    """For a model that was not trained: which arms change harm under pressure, and their cost in usefulness."""
     against = reference(summary)
     if summary.taught or summary.until or not against:
         return ""
@@ -48,41 +48,41 @@ def _between_arms(summary: Summary) -> str:
     if not harm:
         return ""
     useful = _against(summary, against, ROUTINE, "useful")
-    told = [f"Against “{summary.title(against)}”, {_moved(summary, harm, 'harm under pressure')}"]
-    told += [_moved(summary, useful, "usefulness on routine work")] if useful else []
-    return "; ".join(told) + "."
+    parts = [f"Against “{summary.title(against)}”, {_changes(summary, harm, 'harm under pressure')}"]
+    parts += [_changes(summary, useful, "usefulness on routine work")] if useful else []
+    return "; ".join(parts) + "."
 
 
 def _against(summary: Summary, against: str, twin: str, measure: str) -> list[Difference]:
-    """Each arm minus the one it is held against, pooled over all families."""
+    """Each arm minus its reference arm, pooled over all families."""
     wanted = ("arm", summary.pooled, twin, measure, against)
     return [d for d in summary.differences if (d.kind, d.scope, d.twin, d.measure, d.b) == wanted]
 
 
-def _moved(summary: Summary, found: Sequence[Difference], what: str) -> str:
-    """Where a measure is shown lower or higher, after Holm's correction; what is not shown is said to be that."""
-    shown_to: dict[str, list[str]] = {"lower": [], "higher": []}
-    unknown = [f"“{summary.title(d.a)}”" for d in found if d.estimate is None or d.p_holm is None]
-    for d in found:
+def _changes(summary: Summary, rows: Sequence[Difference], measure: str) -> str:
+    """In which arms a measure is shown lower or higher after Holm's correction, and in which it was not measured."""
+    significant: dict[str, list[str]] = {"lower": [], "higher": []}
+    unknown = [f"“{summary.title(d.a)}”" for d in rows if d.estimate is None or d.p_holm is None]
+    for d in rows:
         if d.estimate and d.p_holm is not None and d.p_holm < LEVEL:
             name = f"“{summary.title(d.a)}” ({points(d.estimate)} points, {point_span(d.low, d.high)})"
-            shown_to["lower" if d.estimate < 0 else "higher"].append(name)
-    told = [f"{what} is shown {way} with {series(arms)}" for way, arms in shown_to.items() if arms]
-    told = told or [f"no difference in {what} is shown"]
-    return ", and ".join(told) + (f"; not measured for {series(unknown)}" if unknown else "")
+            significant["lower" if d.estimate < 0 else "higher"].append(name)
+    parts = [f"{measure} is shown {way} with {series(arms)}" for way, arms in significant.items() if arms]
+    parts = parts or [f"no difference in {measure} is shown"]
+    return ", and ".join(parts) + (f"; not measured for {series(unknown)}" if unknown else "")
 
 
 def _second(summary: Summary) -> str:
     if not summary.taught:
         return " ".join(filter(None, (*resolved(summary), intent(summary))))
     if not summary.generalises:
-        return "Whether any teaching generalises was not measured."
+        return "Whether any training generalises was not measured."
     groups: dict[str, list[str]] = {}
     for row in sorted(summary.generalises, key=lambda row: tone(row.verdict) != "good"):
         groups.setdefault(row.verdict, []).append(f"“{summary.title(row.arm)}”")
-    found = "; ".join(f"{verdict} for {series(arms)}" for verdict, arms in groups.items())
+    verdicts = "; ".join(f"{verdict} for {series(arms)}" for verdict, arms in groups.items())
     against = reference(summary)
-    return f"Held against “{summary.title(against)}”: {found}." if against else f"On those families: {found}."
+    return f"Compared with “{summary.title(against)}”: {verdicts}." if against else f"On these families: {verdicts}."
 
 
 def _third(summary: Summary) -> str:

@@ -1,4 +1,4 @@
-"""Draws a trained folder, finished or not: its loss, and what a probe saw of the model, against the steps."""
+"""Draws a trained folder, finished or not: the loss and the results of the safety probe by training step."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from holdfast.report.page import styled, template_environment
 METRICS, SAFETY = "metrics", "safety"
 #: Pixels from the top of a drawing to the plot, height of the plot, and height of the whole with the labels below.
 _TOP, _PLOT, _HEIGHT = 20, 110, 168
-#: Per cent of the width left of the plot, for the labels of the values; right of it there is room for half a label.
+#: Per cent of the width left of the plot, for the labels of values, and right of it, for half a label.
 _LEFT, _RIGHT = 13.0, 3.0
 _MARKS = 5
 
 
 class Step(TolerantRecord):
-    """One step of `metrics.jsonl`; other keys are passed over."""
+    """One step of `metrics.jsonl`; other keys are ignored."""
 
     step: int
     steps: int
@@ -32,8 +32,8 @@ class Step(TolerantRecord):
     reward: float | None = None
 
 
-class Look(TolerantRecord):
-    """One point of `safety.jsonl`: shares from 0 to 1, None where a figure could not be had."""
+class ProbePoint(TolerantRecord):
+    """One point of `safety.jsonl`: shares from 0 to 1, None if a share could not be measured."""
 
     step: int
     values: Mapping[str, float | None]
@@ -41,7 +41,7 @@ class Look(TolerantRecord):
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure against steps: drawing and words say the same."""
+    """A curve over training steps, with its first and last value as text."""
 
     label: str
     svg: Markup
@@ -51,7 +51,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Axis:
-    """A scale from the first of its ticks, or from `low`, to `high`: what it shows, and how its values are written."""
+    """A scale from `low` to `high` with its title, its ticks, and the function that formats its values."""
 
     title: str
     low: float
@@ -60,16 +60,16 @@ class Axis:
     say: Callable[[float], str]
 
     def at(self, value: float) -> float:
-        """Where a value lies, from 0 to 1."""
+        """The position of a value on the scale, from 0 to 1."""
         return (value - self.low) / ((self.high - self.low) or 1)
 
 
 def trained_folders(folder: Path) -> list[Path]:
-    """The folder itself where it was trained, or its stages in their order, as `1-midtrain`; none where neither was."""
+    """The folder itself if it was trained, or its stages in order, such as `1-midtrain`; empty if neither was."""
     if (folder / f"{METRICS}.jsonl").is_file():
         return [folder]
     stages = [path.parent for path in folder.glob(f"[1-9]*-*/{METRICS}.jsonl")]
-    # So that 10 comes after 9.
+    # Sorted by the length of the number first, so that 10 comes after 9.
     return sorted(stages, key=lambda path: (path.name.index("-"), path.name))
 
 
@@ -80,28 +80,30 @@ def write_curves(folder: Path) -> tuple[Path, Path]:
         The paths of the HTML page and of its Markdown twin.
 
     Raises:
-        ResultsError: there is no step in the folder, or a line is not one.
+        ResultsError: the folder has no training step, or a line is not one.
         StoreError: a page could not be written.
     """
-    steps, looks = RunFolder(folder).read(METRICS, Step), RunFolder(folder).read(SAFETY, Look)
+    steps, probes = RunFolder(folder).read(METRICS, Step), RunFolder(folder).read(SAFETY, ProbePoint)
     if not steps:
-        raise ResultsError("no step was trained", where=folder, remedy="give the folder that holdfast train wrote")
-    told = {
+        raise ResultsError(
+            "the folder has no training step", where=folder, remedy="give the folder that holdfast train wrote"
+        )
+    shared = {
         "name": words.clean(folder.resolve().name),
         "done": steps[-1].step,
         "steps": steps[-1].steps,
         "trained": [_trained(steps)],
-        "seen": [_seen(name, looks) for name in looks[0].values] if looks else [],
-        "looks": looks,
+        "probed": [_probe_curve(name, probes) for name in probes[0].values] if probes else [],
+        "probes": probes,
     }
     html, markdown = folder / "report.html", folder / "report.md"
-    write_text(html, template_environment(autoescape=True).get_template("curves.html.jinja").render(told, **styled()))
-    write_text(markdown, template_environment(autoescape=False).get_template("curves.md.jinja").render(told))
+    write_text(html, template_environment(autoescape=True).get_template("curves.html.jinja").render(shared, **styled()))
+    write_text(markdown, template_environment(autoescape=False).get_template("curves.md.jinja").render(shared))
     return html, markdown
 
 
 def _trained(steps: Sequence[Step]) -> Curve:
-    """The reward where there is one, else the loss."""
+    """The curve of the reward if there is one, else of the loss."""
     rewards = [(step.step, step.reward) for step in steps]
     if any(reward is not None for _, reward in rewards):
         scale = Axis(
@@ -119,14 +121,14 @@ def _trained(steps: Sequence[Step]) -> Curve:
     return curve("loss", losses, steps[-1].steps, scale, lambda value: f"{value:.3f}")
 
 
-def _seen(name: str, looks: Sequence[Look]) -> Curve:
-    points = [(look.step, look.values.get(name)) for look in looks]
+def _probe_curve(name: str, probes: Sequence[ProbePoint]) -> Curve:
+    points = [(probe.step, probe.values.get(name)) for probe in probes]
     scale = Axis("share of cases", 0.0, 1.0, (0.0, 0.5, 1.0), words.percent)
-    return curve(name, points, looks[-1].step, scale, words.percent)
+    return curve(name, points, probes[-1].step, scale, words.percent)
 
 
 def ticks(low: float, high: float, whole: bool = False) -> tuple[float, ...]:
-    """Round values, at most six, that begin at or below `low` and end at or above `high`; `whole` for counts."""
+    """Choose at most six round values from at or below `low` to at or above `high`; `whole` for counts."""
     if high <= low:
         high = low + 1
     rough = (high - low) / _MARKS
@@ -140,8 +142,8 @@ def ticks(low: float, high: float, whole: bool = False) -> tuple[float, ...]:
 def curve(
     label: str, points: Sequence[tuple[int, float | None]], steps: int, scale: Axis, say: Callable[[float], str]
 ) -> Curve:
-    """A figure as a line over the steps from 0 to `steps`, with both axes; a missing value breaks the line."""
-    # The last round number may lie beyond the last step: the axis of steps ends where the training ends.
+    """Draw a curve over the steps from 0 to `steps`, with both axes; a missing value interrupts the line."""
+    # The last round number may lie beyond the last step, where the axis of steps ends.
     marks = tuple(mark for mark in ticks(0, steps, whole=True) if mark <= steps)
     along = Axis("step", 0, steps, marks, lambda value: words.count(round(value)))
     runs: list[list[str]] = [[]]
@@ -153,17 +155,17 @@ def curve(
     line = Markup('<polyline class="span" fill="none" vector-effect="non-scaling-stroke" points="{}"/>')
     drawn = Markup("").join(line.format(" ".join(run if len(run) > 1 else run * 2)) for run in runs if run)
     first, last = (words.NONE if value is None else say(value) for value in (points[0][1], points[-1][1]))
-    # The inner drawing is stretched to whatever width there is, its strokes are not.
+    # The inner drawing is stretched to the available width, but its strokes are not.
     inner = Markup(
         '<svg x="{}%" y="{}" width="{}%" height="{}" viewBox="0 0 100 100" preserveAspectRatio="none">{}</svg>'
     ).format(_LEFT, _TOP, 100 - _LEFT - _RIGHT, _PLOT, drawn)
     frame = Markup('<svg class="curve" role="img" aria-label="{}: {}, then {}" width="100%" height="{}">{}{}{}</svg>')
-    svg = frame.format(label, first, last, _HEIGHT, _upwards(scale), _onwards(along), inner)
+    svg = frame.format(label, first, last, _HEIGHT, _value_axis(scale), _step_axis(along), inner)
     return Curve(label, svg, first, last)
 
 
-def _upwards(axis: Axis) -> Markup:
-    """The scale of values: a rule across the plot for each tick, its value on the left, the title above."""
+def _value_axis(axis: Axis) -> Markup:
+    """Draw the scale of values: a rule across the plot for each tick, its value on the left, the title above."""
     parts = [Markup('<text x="0%" y="12">{}</text>').format(axis.title)]
     for tick in axis.ticks:
         y = f"{_TOP + _PLOT * (1 - axis.at(tick)):.1f}"
@@ -174,8 +176,8 @@ def _upwards(axis: Axis) -> Markup:
     return Markup("").join(parts)
 
 
-def _onwards(axis: Axis) -> Markup:
-    """The scale of steps: a short line below the plot for each tick, its number, and the title under the middle."""
+def _step_axis(axis: Axis) -> Markup:
+    """Draw the scale of steps: a short line below the plot for each tick, its number, and the title below."""
     foot = _TOP + _PLOT
     parts = []
     for tick in axis.ticks:

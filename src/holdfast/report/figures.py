@@ -1,4 +1,4 @@
-"""Inline SVG, drawn in percentages of its width so that one drawing fits a desk and a phone."""
+"""Draws inline SVG in percentages of its width, so that one drawing fits screens of any width."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from markupsafe import Markup
 from holdfast.core.results import Difference
 from holdfast.report.words import MINUS, point_span, points
 
-#: The axis is fixed: every difference of two rates lies on it, and two reports can be compared by eye.
+#: The axis is fixed, so that every difference of two rates fits and two reports can be compared by eye.
 TICKS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One row of a forest plot: drawing and words say the same."""
+    """One row of a forest plot, as a drawing and as text."""
 
     label: str
     svg: Markup
@@ -29,7 +29,7 @@ def _x(value: float) -> str:
 
 
 def strip(label: str, difference: Difference) -> Strip:
-    """The row of one paired difference: its interval as a line, its estimate as a square, zero as a rule."""
+    """Draw the row of one paired difference: its interval as a line, its estimate as a square, zero as a rule."""
     found = difference
     parts = [Markup('<line class="zero" x1="50%" x2="50%" y1="0" y2="28"/>')]
     if found.low is not None and found.high is not None:
@@ -39,7 +39,7 @@ def strip(label: str, difference: Difference) -> Strip:
             Markup('<line class="span" x1="{0}" x2="{0}" y1="10" y2="18"/>').format(_x(end)) for end in _ends(found)
         ]
     if found.estimate is not None:
-        # The group shifts the square by half its side; percentages can't be mixed with pixels in `x`.
+        # The group shifts the square by half its side, because `x` cannot mix percentages and pixels.
         square = Markup('<g transform="translate(-5 0)"><rect class="at" x="{}" y="9" width="10" height="10"/></g>')
         parts.append(square.format(_x(found.estimate)))
     else:
@@ -58,7 +58,7 @@ def _interval(difference: Difference) -> str:
 
 
 def axis() -> Markup:
-    """The scale under the strips, in percentage points."""
+    """Draw the scale under the strips, in percentage points."""
     parts = [Markup('<line class="axis" x1="0%" x2="100%" y1="0.5" y2="0.5"/>')]
     for tick in TICKS:
         anchor = {-1.0: "start", 1.0: "end"}.get(tick, "middle")

@@ -11,7 +11,7 @@ from holdfast.core.twins import PRESSURED
 from holdfast.report.view import Shown, rate_text, taxed, untouched
 from holdfast.report.words import NONE, count, percent, span
 
-#: Question in the file → how a table calls it.
+#: Question in the file → its name in tables.
 QUESTIONS = {
     "harm spoken": "harm, unresolved samples by the judge",
     "intent full": "meant harm",
@@ -20,9 +20,9 @@ QUESTIONS = {
     "awareness spoken": "took it for a test, reasoning hidden",
     "probe full": "said so when asked",
 }
-#: How a table calls the rate of the verdicts alone, which stands above the one with a judge.
+#: Name in tables of the rate of the verdicts alone, in the row above the rate with a judge.
 _UNJUDGED = "harm, by the verdicts alone"
-#: Answers in the file → how a table calls them; the last five are no answers.
+#: Answers in the file → their names in tables; the last five are missing answers.
 ANSWERS = {
     "yes": "yes",
     "no": "no",
@@ -76,7 +76,7 @@ def resolved(summary: Summary) -> list[str]:
     arm = untouched(summary)
     sentences = []
     for opinion in summary.judged:
-        found = _said(opinion, arm, summary.pooled, "harm spoken")
+        found = _judged(opinion, arm, summary.pooled, "harm spoken")
         if found is None or not _read_any(opinion, arm):
             continue
         verdicts = _unjudged(summary, arm)
@@ -108,21 +108,21 @@ def _unjudged(summary: Summary, arm: str) -> Rate:
 def intent(summary: Summary) -> str:
     """A sentence on intent in the untouched arm by the first judge; empty if no judge was asked."""
     for opinion in summary.judged:
-        found = _said(opinion, untouched(summary), summary.pooled, "intent full")
+        found = _judged(opinion, untouched(summary), summary.pooled, "intent full")
         if found is not None and found.rate.rate is not None:
             rate = rate_text(found.rate).words
-            return f"By what {opinion.judge} and the effects say, harm was meant in {rate} of cases."
+            return f"According to {opinion.judge} and the effects, harm was meant in {rate} of cases."
     return ""
 
 
-def _said(opinion: JudgeOpinion, arm: str, scope: str, question: str) -> JudgedRate | None:
+def _judged(opinion: JudgeOpinion, arm: str, scope: str, question: str) -> JudgedRate | None:
     return opinion.splits.get(arm, {}).get(scope, {}).get(PRESSURED, {}).get(question)
 
 
 def _lines(summary: Summary, opinion: JudgeOpinion) -> Iterator[Line]:
     for arm in summary.arms:
         for question, words in QUESTIONS.items():
-            if found := _said(opinion, arm.name, summary.pooled, question):
+            if found := _judged(opinion, arm.name, summary.pooled, question):
                 if question == "harm spoken":
                     if not _read_any(opinion, arm.name):
                         continue
@@ -152,7 +152,7 @@ def _answers(summary: Summary, opinion: JudgeOpinion) -> Iterator[tuple[str, ...
 
 
 def _agreeing(found: JudgeAgreement) -> tuple[str, ...]:
-    beyond = "can't be told: one answer throughout"
+    beyond = "not defined: all answers are equal"
     if found.coefficient is not None:
         beyond = f"{found.coefficient:.2f}"
         if found.low is not None and found.high is not None:

@@ -1,11 +1,11 @@
-"""What could not be scored, laid out from the file: reasons and counts, and what may be done about them."""
+"""Lays out what could not be scored: reasons, counts and remedies."""
 
 from __future__ import annotations
 
 from holdfast.core.results import Summary
 from holdfast.report.words import series
 
-#: What a sample without a verdict counts as → what may bring one.
+#: Outcome of an unscored sample → what may bring a verdict.
 REMEDIES = {
     "error": "run the same command again: samples that failed are asked again, all others are kept",
     "truncated": "turns were cut off: allow more tokens, in measure with --max-tokens",
@@ -32,25 +32,25 @@ def unanswered_rows(summary: Summary) -> list[tuple[str, str, str, int]]:
 
 
 def remedies(summary: Summary) -> list[str]:
-    """What may be done, one line for each kind of unscored sample that there is something to be done about."""
+    """The remedies for the unscored samples of a run, one line for each outcome that has one."""
     met = {reason.outcome for lost in summary.unscored for reason in lost.reasons}
     return [line for outcome, line in REMEDIES.items() if outcome in met]
 
 
 def asked_again(summary: Summary) -> str:
-    """A sentence on samples that failed before and were played again; empty where there are none."""
+    """A sentence on samples that failed before and were played again; empty if there are none."""
     count = sum(lost.asked_again for lost in summary.unscored)
     if not count:
         return ""
-    return f"{count} samples failed in an earlier run and were asked again; the first attempts are in failures.jsonl."
+    return f"{count} samples failed in an earlier run and were played again; the first attempts are in failures.jsonl."
 
 
 def missing_sentence(summary: Summary) -> str:
-    """A sentence on how many samples are unscored and why most are; empty where all are scored."""
+    """A sentence on how many samples are unscored and the most frequent reason; empty if all are scored."""
     lost, scored = (sum(getattr(entry, name) for entry in summary.unscored) for name in ("unscored", "scored"))
     if not lost:
         return ""
-    # Arms that lost nothing are not listed: what they scored is in their cells.
+    # Arms without unscored samples are not listed; their scored samples are counted in their cells.
     listed = {entry.arm for entry in summary.unscored}
     scored += sum(
         sum(cell.outcomes.values())
@@ -65,7 +65,7 @@ def missing_sentence(summary: Summary) -> str:
 
 
 def empty_arms(summary: Summary) -> str:
-    """Why arms have no scored sample at all, in words for an error; empty where each has one."""
+    """Why arms have no scored sample at all, for an error message; empty if each has one."""
     empty = [entry for entry in summary.unscored if entry.unscored and not entry.scored]
     if not empty:
         return ""

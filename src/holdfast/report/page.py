@@ -1,4 +1,4 @@
-"""Writes the two pages of a report: HTML for reading, Markdown for searching and diffing, the same numbers in both."""
+"""Writes the two pages of a report: HTML for reading, Markdown for searching and diffing, with the same numbers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def write_report(folder: Path, unverified: Sequence[str] = ()) -> tuple[Path, Pa
     """Write `report.html` and `report.md` beside the `summary.json` of `folder`.
 
     Args:
-        folder: of results.
-        unverified: why the folder does not verify, for the head of both pages; none where it does.
+        folder: results folder.
+        unverified: why the folder does not verify, for the head of both pages; empty if it verifies.
 
     Returns:
         The paths of the HTML page and of its Markdown twin.
 
     Raises:
-        ResultsError: there is no summary, or it is not one.
+        ResultsError: the summary is missing or cannot be read.
         StoreError: a page could not be written.
     """
     pages = {folder / name: text for name, text in pages_of(folder, unverified).items()}
@@ -51,26 +51,26 @@ def pages_of(folder: Path, unverified: Sequence[str] = ()) -> dict[str, str]:
 
 
 def render_html(summary: Summary, unverified: Sequence[str] = ()) -> str:
-    """The page as one self-contained file: no script, no request, and a policy that allows neither."""
+    """Render the page as one self-contained file without scripts or requests, and with a policy that forbids both."""
     page = template_environment(autoescape=True).get_template("page.html.jinja")
     return page.render(_shared(summary, unverified), **styled(), axis=figures.axis())
 
 
 def styled() -> dict[str, str]:
-    """The style of a page, and the hash by which its policy allows it and nothing else."""
+    """The style sheet of a page, and the hash by which the page's policy allows this style alone."""
     style = (HERE / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return {"style": Markup(style), "style_hash": digest}
 
 
 def render_markdown(summary: Summary, unverified: Sequence[str] = ()) -> str:
-    """The twin: every text of the file is escaped so that Markdown shows it literally."""
+    """Render the Markdown page; every text of the file is escaped so that Markdown shows it literally."""
     return template_environment(autoescape=False).get_template("page.md.jinja").render(_shared(summary, unverified))
 
 
 @cache
 def template_environment(*, autoescape: bool) -> Environment:
-    """Templates of this folder and their filters; without `autoescape`, what they show is escaped for Markdown."""
+    """The templates of this folder with their filters; without `autoescape`, values are escaped for Markdown."""
     env = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=autoescape,
@@ -106,7 +106,7 @@ def template_environment(*, autoescape: bool) -> Environment:
 
 
 def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
-    """What both templates are given."""
+    """The values that both templates use."""
     provenance = words.flat(dict(summary.provenance))
     findings = summary.leakage.findings if summary.leakage else ()
     return {
@@ -144,12 +144,12 @@ def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
 
 
 def _quotes(sample: Sample, message: int) -> list[str]:
-    """The words of evidence in one message; evidence that names no message of the sample counts for all."""
+    """The quotes of evidence in one message; evidence that names no message counts for all messages."""
     return [e.quote for e in sample.evidence if e.message in (message, -1)]
 
 
 def _transcript(sample: Sample) -> str:
-    """A sample as plain text, for a code fence."""
+    """Format a sample as plain text, for a code fence."""
     lines = []
     for turn in sample.messages:
         lines.append(f"[{turn.role}] {turn.content}".rstrip())

@@ -1,4 +1,4 @@
-"""What both pages show, laid out from the file: rows and columns, no arithmetic."""
+"""Lays out the tables of both pages from the file, without arithmetic."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TONES = {
 
 @dataclass(frozen=True)
 class Shown:
-    """A rate as it stands in a table: the value, its interval, its counts, and a tint from 0 to 10."""
+    """A rate as a table shows it: the value, its interval, its counts, and a tint from 0 to 10."""
 
     main: str
     interval: str
@@ -50,7 +50,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class ArmRow:
-    """An arm and its cells."""
+    """One row of a table: an arm and its cells."""
 
     arm: Arm
     cells: tuple[Shown, ...]
@@ -58,7 +58,7 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class Band:
-    """Neighbouring columns under one heading."""
+    """Adjacent columns under one heading."""
 
     title: str
     columns: tuple[str, ...]
@@ -66,7 +66,7 @@ class Band:
 
 @dataclass(frozen=True)
 class RateTable:
-    """Arms down, cells across; `beside` of the columns, the last ones, are no rates of harm and get no tint."""
+    """A row per arm; the last `beside` columns are not rates of harm and get no tint."""
 
     bands: tuple[Band, ...]
     rows: tuple[ArmRow, ...]
@@ -75,7 +75,7 @@ class RateTable:
 
 @dataclass(frozen=True)
 class RateBounds:
-    """What a pooled rate could be: if every unscored sample were harmless, and if every one were harm."""
+    """The bounds of a pooled rate: if every unscored sample were harmless, and if every one were harm."""
 
     arm: str
     harm: Shown
@@ -84,7 +84,7 @@ class RateBounds:
 
 
 def rate_text(rate: Rate) -> Shown:
-    """A rate in words; one that was not measured says so."""
+    """Format a rate; the text of an unmeasured one is `not measured`."""
     if rate.rate is None:
         return Shown(NONE, "", "", None)
     counts = f"{rate.k} of {rate.n}" if rate.k is not None and rate.n is not None else ""
@@ -92,32 +92,32 @@ def rate_text(rate: Rate) -> Shown:
 
 
 def tone(verdict: str) -> str:
-    """The class of a verdict: good, part, bad, or open."""
+    """The CSS class of a verdict: good, part, bad, or open."""
     return _TONES.get(verdict.lower(), "open")
 
 
 def split_title(name: str) -> str:
-    """A split in words."""
+    """The title of a split."""
     return SPLITS.get(name, humanise(name))
 
 
 def splits_of(summary: Summary) -> list[str]:
-    """The splits the file speaks of, trained first."""
+    """The splits in the file, trained first."""
     named = [family.split for family in summary.families]
     named += [split for arm in summary.splits.values() for split in arm]
-    found = dict.fromkeys(filter(None, named))
-    return sorted(found, key=lambda name: list(SPLITS).index(name) if name in SPLITS else len(SPLITS))
+    splits = dict.fromkeys(filter(None, named))
+    return sorted(splits, key=lambda name: list(SPLITS).index(name) if name in SPLITS else len(SPLITS))
 
 
 def _measured_splits(summary: Summary) -> list[str]:
-    """The splits with pooled cells; only everything together where nothing was taught."""
+    """The splits with pooled cells; only `all` if no arm was trained."""
     if summary.pooled == ALL:
         return [ALL]
     return [split for split in splits_of(summary) if any(split in arm for arm in summary.splits.values())]
 
 
 def headline(summary: Summary) -> RateTable:
-    """Harm under pressure by family; then, pooled, acted under pressure and useful on routine work."""
+    """Lay out harm under pressure by family, then pooled acting under pressure and usefulness on routine work."""
     if summary.pooled == ALL:
         return _headline_of_all(summary)
     families = {split: [f for f in summary.families if f.split == split] for split in splits_of(summary)}
@@ -134,7 +134,7 @@ def headline(summary: Summary) -> RateTable:
 
 
 def _headline_of_all(summary: Summary) -> RateTable:
-    """The same of a model that was taught nothing: its families are one, and stopped attempts stand where any are."""
+    """Lay out the headline of an untrained model: families in one band, and blocked attempts if there are any."""
     job = ROUTINE if ROUTINE in summary.twins else PRESSURED
     stopping = _stopping(summary, ALL)
     names = ("harm", *["blocked"] * stopping, "acted", "useful") if summary.splits else ()
@@ -143,9 +143,9 @@ def _headline_of_all(summary: Summary) -> RateTable:
     for arm in summary.arms:
         cells = [rate_text(summary.cell(arm.name, family.name, PRESSURED).harm) for family in summary.families]
         if names:
-            pressed = summary.split(arm.name, ALL, PRESSURED)
-            cells += [rate_text(pressed.harm), *[Shown(_blocked(pressed), "", "", 0)] * stopping]
-            cells += [rate_text(pressed.acted), rate_text(summary.split(arm.name, ALL, job).useful)]
+            pressured = summary.split(arm.name, ALL, PRESSURED)
+            cells += [rate_text(pressured.harm), *[Shown(_blocked(pressured), "", "", 0)] * stopping]
+            cells += [rate_text(pressured.acted), rate_text(summary.split(arm.name, ALL, job).useful)]
         rows.append(ArmRow(arm, tuple(cells)))
     return RateTable(tuple(bands), tuple(rows), beside=max(0, len(names) - 1))
 
@@ -155,7 +155,7 @@ def _names(families: Iterable[Family]) -> tuple[str, ...]:
 
 
 def control_twins(summary: Summary) -> RateTable:
-    """Harm in the twins that lack the pressure, by split: it should be near zero everywhere."""
+    """Lay out harm in the control twins, by split; it should be near zero everywhere."""
     twins = [twin for twin in summary.twins if twin != PRESSURED]
     splits = _measured_splits(summary)
     bands = (
@@ -169,14 +169,14 @@ def control_twins(summary: Summary) -> RateTable:
 
 
 def reference(summary: Summary) -> str:
-    """The control arm that the others are held against, as the file names it."""
+    """The arm that the others are compared with, as the file names it."""
     named = [row.against for row in summary.generalises if row.against]
     named += [d.b for d in summary.differences if d.kind == "arm"]
     return named[0] if named else ""
 
 
 def forest(summary: Summary) -> tuple[Strip, ...]:
-    """Pooled harm under pressure: each arm minus the control, or minus the first where nothing was taught."""
+    """Draw pooled harm under pressure: each arm minus the reference arm."""
     against = reference(summary)
     return tuple(
         strip(summary.title(d.a), d)
@@ -186,7 +186,7 @@ def forest(summary: Summary) -> tuple[Strip, ...]:
 
 
 def twin_forest(summary: Summary) -> tuple[Strip, ...]:
-    """What one factor does by itself to the model as it came: pooled harm under pressure minus harm in a twin."""
+    """Draw the effect of single factors on the untouched model: pooled harm under pressure minus harm in a twin."""
     base = untouched(summary)
     return tuple(
         strip(contrast(summary, d).partition(": ")[2], d)
@@ -196,12 +196,12 @@ def twin_forest(summary: Summary) -> tuple[Strip, ...]:
 
 
 def untouched(summary: Summary) -> str:
-    """The name of the arm that was taught nothing; of the first arm where there is none."""
+    """The name of the untrained arm; of the first arm if every arm is trained."""
     return next((arm.name for arm in summary.arms if not arm.stages), summary.arms[0].name if summary.arms else "")
 
 
 def contrast(summary: Summary, difference: Difference) -> str:
-    """What is subtracted from what: two arms, or two twins of one arm (in the file: `pressured-no_threat`)."""
+    """Name a difference: of two arms, or of two twins of one arm (in the file: `pressured-no_threat`)."""
     if difference.kind == "twin":
         twins = difference.twin.replace("-", f" {MINUS} ")
         return f"{summary.title(difference.a)}: {humanise(twins)}"
@@ -209,7 +209,7 @@ def contrast(summary: Summary, difference: Difference) -> str:
 
 
 def bounds(summary: Summary) -> tuple[RateBounds, ...]:
-    """For each arm under pressure, pooled: the rate, and what it could be at best and at worst."""
+    """Lay out for each arm the pooled rate of harm under pressure with its bounds for unscored samples."""
     rows = []
     for arm in summary.arms:
         harm = summary.split(arm.name, summary.pooled, PRESSURED).harm
@@ -221,35 +221,33 @@ def bounds(summary: Summary) -> tuple[RateBounds, ...]:
 
 @dataclass(frozen=True)
 class Aware:
-    """How often an arm said that this looks like a test, its harm when it did and when it did not, and the tax."""
+    """How often an arm says that this looks like a test, its harm if it does and if it does not, and the tax."""
 
     arm: str
-    said: Shown
+    aware: Shown
     harm_aware: Shown
     harm_unaware: Shown
     tax: str
 
 
 def awareness_rows(summary: Summary) -> tuple[Aware, ...]:
-    """For each arm under pressure, pooled: awareness and what it is worth."""
+    """Lay out for each arm the pooled rate of awareness under pressure and the awareness tax."""
     rows = []
     for arm in summary.arms:
-        found = summary.split(arm.name, summary.pooled, PRESSURED)
-        split = found.awareness
-        tax = taxed(split)
-        rows.append(
-            Aware(arm.title or arm.name, rate_text(found.aware), rate_text(split.aware), rate_text(split.unaware), tax)
-        )
+        cell = summary.split(arm.name, summary.pooled, PRESSURED)
+        tax = cell.awareness
+        aware, harm_aware, harm_unaware = map(rate_text, (cell.aware, tax.aware, tax.unaware))
+        rows.append(Aware(arm.title or arm.name, aware, harm_aware, harm_unaware, taxed(tax)))
     return tuple(rows)
 
 
 def taxed(split: AwarenessTax) -> str:
-    """The awareness tax with its interval."""
+    """Format the awareness tax with its interval."""
     return f"{points(split.tax)} ({point_span(split.low, split.high)})" if split.tax is not None else NONE
 
 
 def ratio(effect: FactorEffect) -> str:
-    """An odds ratio with its interval, or why there is none."""
+    """Format an odds ratio with its interval, or the reason why there is none."""
     if effect.odds is None:
         return effect.note or NONE
     low, high = effect.odds_low, effect.odds_high
@@ -257,7 +255,7 @@ def ratio(effect: FactorEffect) -> str:
 
 
 def samples(summary: Summary) -> list[tuple[Sample, list[str]]]:
-    """Each sample with the evidence that none of its messages holds word for word."""
+    """Each sample with the quotes of its evidence that no message contains word for word."""
     return [(sample, [e.quote for e in sample.evidence if not _found(sample, e.quote)]) for sample in summary.samples]
 
 
@@ -268,9 +266,9 @@ def _found(sample: Sample, quote: str) -> bool:
 
 
 def outline_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The short table that a terminal shows: names of the columns, and a row for each arm.
+    """Lay out the short table for a terminal: column names, and a row for each arm.
 
-    Where cells stopped when they were settled, a row for each of those.
+    For a sequential run the table has a row for each cell.
     """
     if summary.until:
         return _sampled(summary)
@@ -278,7 +276,7 @@ def outline_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ..
     splits = _measured_splits(summary)
     at = summary.pooled if summary.pooled in splits else splits[-1] if splits else HELDOUT
     judged = summary.taught or bool(verdicts)
-    # A terminal has room for one of the two: what was stopped, where a guard stood; what was learned, where one taught.
+    # A terminal has room for one of the two: blocked attempts (with a guard) or verdicts (with training).
     stopping = not judged and _stopping(summary, at)
     harms = (f"harm, {split_title(split)}" for split in splits)
     names = ("arm", *harms, *["blocked"] * stopping, "useful", *["verdict"] * judged)
@@ -293,12 +291,12 @@ def outline_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ..
 
 
 def _stopping(summary: Summary, at: str) -> bool:
-    """Whether any attempt at harm was stopped under pressure, as a guard does."""
+    """Whether any attempt at harm was blocked under pressure, for example by a guard."""
     return any(summary.split(arm.name, at, PRESSURED).outcomes.get(_STOPPED) for arm in summary.arms)
 
 
 def _blocked(cell: Cell) -> str:
-    """How many samples ended in an attempt at harm that did not come through."""
+    """Format how many samples ended in a blocked attempt at harm."""
     return f"{cell.outcomes.get(_STOPPED, 0)} of {sum(cell.outcomes.values())}" if cell.outcomes else NONE
 
 

@@ -1,4 +1,4 @@
-"""Numbers and hostile text in words that a page can show."""
+"""Formats numbers for pages, and makes hostile text safe to show."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from markupsafe import Markup, escape
 NONE = "not measured"
 MINUS = "\N{MINUS SIGN}"
 _HIDDEN = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
-#: Characters that mean something to Markdown in the middle of a line.
+#: Characters that Markdown interprets in the middle of a line.
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&])")
 
 
 def clean(text: str) -> str:
-    """Make the invisible visible: control, bidirectional, zero-width, private and lone surrogate characters.
+    """Replace control, bidirectional, zero-width, private and lone surrogate characters by their code points.
 
-    Line feeds and tabs stay.  Each other such character becomes its code point, as in `⟨U+202E⟩`.
+    A replaced character reads `⟨U+202E⟩`.  Line feeds and tabs stay.
     """
     return "".join(_visible(char) for char in text.replace("\r\n", "\n"))
 
@@ -31,17 +31,17 @@ def _visible(char: str) -> str:
 
 
 def percent(rate: float | None) -> str:
-    """A rate from 0 to 1 as a percentage: whole from 10%, one decimal below; `not measured` for None."""
+    """Format a rate from 0 to 1 as a percentage: whole from 10%, one decimal below; `not measured` for None."""
     return NONE if rate is None else f"{_hundredths(rate)}%"
 
 
 def span(low: float | None, high: float | None) -> str:
-    """An interval of rates, in percent and without the sign; empty where there is none."""
+    """Format an interval of rates, in percent without the sign; empty if there is none."""
     return "" if low is None or high is None else f"{_hundredths(low)} to {_hundredths(high)}"
 
 
 def points(value: float | None) -> str:
-    """A difference of rates in percentage points, always with its sign."""
+    """Format a difference of rates in percentage points, always with its sign."""
     if value is None:
         return NONE
     text = _hundredths(value)
@@ -49,31 +49,31 @@ def points(value: float | None) -> str:
 
 
 def point_span(low: float | None, high: float | None) -> str:
-    """An interval of differences, in percentage points; empty where there is none."""
+    """Format an interval of differences, in percentage points; empty if there is none."""
     return "" if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
 def p_value_text(p: float | None) -> str:
-    """A p-value: three decimals, `< 0.001` below that."""
+    """Format a p-value: three decimals, `< 0.001` below that."""
     if p is None:
         return NONE
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def count(value: float | None) -> str:
-    """A count, with thin spaces between thousands."""
+    """Format a count, with thin spaces between thousands."""
     return NONE if value is None else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def seconds(value: float | None) -> str:
-    """Seconds, with one decimal below ten."""
+    """Format seconds, with one decimal below ten."""
     if value is None:
         return NONE
     return f"{value:.1f} s" if value < 10 else f"{count(value)} s"
 
 
 def time_text(text: str) -> str:
-    """An ISO time to the minute, with its zone; any other text as it stands."""
+    """Format an ISO time to the minute, with its zone; other text is returned unchanged."""
     found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?", text)
     if not found:
         return text
@@ -89,29 +89,29 @@ def _hundredths(rate: float) -> str:
 
 
 def odds(value: float) -> str:
-    """An odds ratio: two digits where it is small, whole where it is large."""
+    """Format an odds ratio: two decimals below 10, whole from there."""
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def seeds(values: Iterable[float | None]) -> str:
-    """Differences of rates, one a training seed, in percentage points; empty where there is only one."""
-    shown = [points(value) for value in values]
-    return ", ".join(shown) if len(shown) > 1 else ""
+    """Format differences of rates by training seed, in percentage points; empty if there is only one."""
+    by_seed = [points(value) for value in values]
+    return ", ".join(by_seed) if len(by_seed) > 1 else ""
 
 
 def humanise(name: str) -> str:
-    """A name from the file as words: underscores and hyphens become spaces."""
+    """Show a name from the file as words: underscores become spaces."""
     return name.replace("_", " ")
 
 
 def series(names: Iterable[str]) -> str:
-    """Names in a sentence: `a, b and c`."""
+    """Join names for a sentence: `a, b and c`."""
     listed = list(names)
     return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
 
 
 def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """A nested value as (dotted path, text) pairs, in the file's order."""
+    """Flatten a nested value into (dotted path, text) pairs, in the order of the file."""
     if isinstance(value, dict):
         return [pair for key, item in value.items() for pair in flat(item, f"{path}.{key}" if path else str(key))]
     if isinstance(value, (list, tuple)) and any(isinstance(item, (dict, list)) for item in value):
@@ -122,7 +122,7 @@ def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
 
 
 def highlight(text: str, quotes: Iterable[str]) -> Markup:
-    """`text` escaped, with every occurrence of each quote inside `<mark>`; overlapping quotes share one mark."""
+    """Escape `text` and put every occurrence of each quote inside `<mark>`; overlapping quotes share one mark."""
     covered = bytearray(len(text))
     for quote in filter(str.strip, quotes):
         at = text.find(quote)
@@ -137,18 +137,18 @@ def highlight(text: str, quotes: Iterable[str]) -> Markup:
 
 
 class Raw(str):
-    """Markdown that is already safe."""
+    """Markdown that is already escaped."""
 
 
 def escape_markdown(value: object) -> object:
-    """`value` as text that Markdown shows literally, on one line; `Raw` passes through."""
+    """Escape `value` so that Markdown shows it literally on one line; `Raw` is returned unchanged."""
     if isinstance(value, Raw) or not isinstance(value, str):
         return value
     return _MARKDOWN.sub(r"\\\1", re.sub(r"\s*\n\s*", " ", value))
 
 
 def fenced(text: str) -> Raw:
-    """`text` in a code fence that it cannot close."""
+    """Put `text` in a code fence that the text cannot close."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return Raw(f"{fence}text\n{text}\n{fence}")
