@@ -159,6 +159,20 @@ def test_a_log_of_the_third_version_is_read(tmp_path: Path) -> None:
     assert next(reread([audit])).score == 9
 
 
+def test_thoughts_that_the_target_wrote_into_its_answer_are_reasoning(
+    changed: Callable[[Callable[[Told], object]], Path],
+) -> None:
+    def think(told: Told) -> None:
+        for event in told["events"]:
+            message = event.get("edit", {}).get("message", {})
+            if message.get("role") == "assistant":
+                message["content"] = "<Thinking>Is it a test?</Thinking>Done."
+
+    turns = [m for m in read_transcript(changed(think)).messages if m.role == "assistant"]
+    assert turns
+    assert all(m.content == "Done." and "Is it a test?" in (m.reasoning or "") for m in turns)
+
+
 def test_a_log_that_holds_the_auditors_messages_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="whose messages are the auditor's") as refused:
         list(read_stored(log(tmp_path / "b.eval", "petri/audit")))

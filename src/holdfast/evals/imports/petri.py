@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from holdfast.core.errors import ResultsError
 from holdfast.core.records import Message, ToolCall
+from holdfast.scenarios.command_reader import without_thoughts
 
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
@@ -164,7 +165,7 @@ def _message(told: Mapping[str, Any]) -> Message:
     text, thought = _texts(told.get("content"))
     if role == "assistant" and (told.get("metadata") or {}).get("prefill"):
         return Message(role="user", content=f"(put into the agent's mouth) {text}")
-    return Message.model_validate(
+    message = Message.model_validate(
         {
             "role": role,
             "content": text,
@@ -173,6 +174,7 @@ def _message(told: Mapping[str, Any]) -> Message:
             "tool_call_id": told.get("tool_call_id") if role == "tool" else None,
         }
     )
+    return without_thoughts(message) if role == "assistant" else message
 
 
 def _call(told: Mapping[str, Any]) -> ToolCall:
