@@ -28,7 +28,7 @@ PLAN, CASES = "plan.json", "cases"
 FORMAT = 1
 #: The rooms whose source decides cases, verdicts, summaries and pages; a test checks that none is missing.
 ROOMS: Mapping[str, tuple[str, ...]] = {
-    "cases": ("core", "models", "scenarios"),
+    "cases": ("core", "detectors", "models", "scenarios"),
     "verdicts": ("core", "detectors", "evals"),
     "summary": ("core", "detectors", "evals", "models", "stats", "study"),
     "pages": ("core", "report"),
