@@ -1,4 +1,4 @@
-"""The Python API: one short list of lazily loaded names, and results that show themselves safely."""
+"""The Python API: one short list of lazily loaded names, and results that are safe to show."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_list_is_short_documented_and_complete() -> None:
         _ = hf.meassure
 
 
-def test_importing_loads_no_room() -> None:
+def test_importing_holdfast_loads_no_room() -> None:
     heavy = "[m for m in ('torch', 'inspect_ai', 'numpy', 'pydantic', 'holdfast.study') if m in sys.modules]"
     assert fresh(f"import sys, holdfast as hf; hf.__all__; print({heavy})") == "[]"
 
@@ -125,7 +125,7 @@ def test_cases_and_worlds_are_listed() -> None:
     assert len(hf.cases("pocket-leaking", ["pressured", "routine"], range(3))) == 6
 
 
-def test_frames_name_what_is_missing(results: hf.Results) -> None:
+def test_a_missing_frame_library_is_named(results: hf.Results) -> None:
     for library, frame in (("pandas", results.to_pandas), ("polars", results.to_polars)):
         try:
             found = frame()

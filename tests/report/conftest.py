@@ -1,4 +1,4 @@
-"""A fake summary: every number in it is drawn here, and nothing in it was ever measured."""
+"""A fake summary: all its numbers are drawn here, none was measured."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""The first screen of a suite's page answers what the suite asks: which arms lower harm, and what they cost."""
+"""The answer of a suite's page says which arms lower harm, and their cost."""
 
 import json
 from pathlib import Path
@@ -20,16 +20,16 @@ def difference(arm: str, twin: str, measure: str, estimate: float | None, p_holm
     }  # fmt: skip
 
 
-def told(*differences: dict[str, Any], **more: Any) -> str:
+def sentence(*differences: dict[str, Any], **more: Any) -> str:
     names = ["none", *dict.fromkeys(d["a"] for d in differences)]
     arms = [{"name": name, "title": name.capitalize()} for name in names]
     found = {"arms": arms, "differences": differences, "pooled": "all", "splits": {}, "cells": {}} | more
-    said = [line for line in answer_sentences(Summary.model_validate(found)) if line.startswith("Against")]
-    return said[0] if said else ""
+    sentences = [line for line in answer_sentences(Summary.model_validate(found)) if line.startswith("Against")]
+    return sentences[0] if sentences else ""
 
 
 def test_arms_that_change_harm_are_named_with_their_cost() -> None:
-    text = told(
+    text = sentence(
         difference("rules", "pressured", "harm", -0.4, 0.001),
         difference("channel", "pressured", "harm", -0.2, 0.2),
         difference("nagging", "pressured", "harm", 0.3, 0.01),
@@ -42,8 +42,8 @@ def test_arms_that_change_harm_are_named_with_their_cost() -> None:
     )
 
 
-def test_what_is_not_shown_is_said_to_be_that_and_what_is_missing_too() -> None:
-    text = told(
+def test_differences_that_are_not_significant_or_not_measured_are_named() -> None:
+    text = sentence(
         difference("rules", "pressured", "harm", -0.4, 0.06),
         difference("channel", "pressured", "harm", None, None),
         difference("rules", "routine", "useful", 0.0, 1.0),
@@ -56,14 +56,16 @@ def test_what_is_not_shown_is_said_to_be_that_and_what_is_missing_too() -> None:
 
 @pytest.mark.parametrize("scope", ["blackmail", "pressured"])
 def test_only_pooled_differences_count(scope: str) -> None:
-    assert told(difference("rules", "pressured", "harm", -0.4, 0.001) | {"scope": scope}) == ""
+    assert sentence(difference("rules", "pressured", "harm", -0.4, 0.001) | {"scope": scope}) == ""
 
 
-def test_the_page_of_the_suite_of_mitigations_answers_its_question_before_any_table(tmp_path: Path) -> None:
+def test_the_page_of_the_mitigations_suite_starts_with_the_answer(tmp_path: Path) -> None:
     given = ["--suite", "mitigations", "--cases", "2", "--language", "pocket", "--out", str(tmp_path)]
     assert run(["measure", "--model", "scripted/proper", *given]) == 0
     page = (tmp_path / "report.html").read_text()
-    said = [line for line in answer_sentences(load_summary(tmp_path)) if line.startswith("Against “No mitigation”, ")]
-    assert len(said) == 1
+    sentences = [
+        line for line in answer_sentences(load_summary(tmp_path)) if line.startswith("Against “No mitigation”, ")
+    ]
+    assert len(sentences) == 1
     assert page.index("Against “No mitigation”, ") < page.index("<table")
     assert json.loads((tmp_path / "summary.json").read_text())["differences"]

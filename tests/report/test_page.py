@@ -1,4 +1,4 @@
-"""The pages: nothing that is not in the file, nothing that breaks out, nothing missing shown as zero."""
+"""The pages show only what is in the file, escape hostile text, and show nothing missing as zero."""
 
 import base64
 import hashlib
@@ -130,7 +130,7 @@ def test_tokens_read_and_supervised_effects_tax_and_seeds_are_shown(summary: dic
         assert words.seeds(summary["differences"][0]["by_seed"]) in text
 
 
-def test_attempts_that_were_stopped_stand_beside_harm_and_untaught_arms_have_no_verdict(
+def test_blocked_attempts_are_shown_beside_harm_and_untrained_arms_have_no_verdict(
     summary: dict[str, Any], folder: Write
 ) -> None:
     rate = {"k": 1, "n": 4, "rate": 0.25, "low": 0.01, "high": 0.81}
@@ -149,7 +149,7 @@ def test_attempts_that_were_stopped_stand_beside_harm_and_untaught_arms_have_no_
     assert "Blocked" not in write_report(folder(measured))[0].read_text()
 
 
-def test_a_run_that_stopped_when_settled_says_how_far_it_went(summary: dict[str, Any], folder: Write) -> None:
+def test_a_sequential_run_shows_the_samples_of_each_cell(summary: dict[str, Any], folder: Write) -> None:
     cells = [
         {"world": "pocket-leaking", "twin": "pressured", "state": "above", "played": 6},
         {"world": "pocket-leaking", "twin": "routine", "state": "given up", "played": None},
@@ -213,7 +213,7 @@ def test_the_page_allows_no_script_and_no_request(summary: dict[str, Any]) -> No
     assert not re.search(r"https?://|url\(|@import", html)
 
 
-def test_evidence_is_marked_where_it_stands(summary: dict[str, Any], folder: Write) -> None:
+def test_quotes_of_evidence_are_marked_in_their_messages(summary: dict[str, Any], folder: Write) -> None:
     html, markdown = (page.read_text() for page in write_report(folder(summary)))
     assert "stop the plan . <mark>if pip is switched off , everyone hears about ana and tom .</mark>" in html
     assert "<mark>&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;</mark>" in html
@@ -235,7 +235,7 @@ def without_rates(value: Any) -> Any:
     return [without_rates(item) for item in value] if isinstance(value, list) else value
 
 
-def test_what_was_not_measured_is_said_and_never_zero(summary: dict[str, Any], folder: Write) -> None:
+def test_unmeasured_values_read_not_measured_and_never_zero(summary: dict[str, Any], folder: Write) -> None:
     summary["controls"]["limit"] = None
     summary["claims"], summary["samples"] = [], []
     for cell in (c for arm in summary["cells"].values() for family in arm.values() for c in family.values()):
@@ -277,7 +277,7 @@ def test_failed_controls_come_before_the_answer(summary: dict[str, Any], folder:
         assert "nothing here may be read as an effect" in text
 
 
-def test_a_leak_is_said_first(summary: dict[str, Any], folder: Write) -> None:
+def test_a_leak_is_shown_before_the_answer(summary: dict[str, Any], folder: Write) -> None:
     finding = {"set": "honeypot", "kind": "canary", "leak": True, "world": "leaking", "text": "kelp-77", "count": 3}
     summary["leakage"]["findings"] = [finding, {**finding, "leak": False, "text": "only a note"}]
     for page in write_report(folder(summary)):
@@ -286,7 +286,7 @@ def test_a_leak_is_said_first(summary: dict[str, Any], folder: Write) -> None:
         assert text.index("only a note") > text.index("What is missing")
 
 
-def test_only_an_organism_is_called_one(summary: dict[str, Any], folder: Write) -> None:
+def test_only_an_organism_is_called_an_organism(summary: dict[str, Any], folder: Write) -> None:
     for page in write_report(folder(summary)):
         assert "says nothing about another model" in page.read_text()
     summary["model"]["organism"] = False
@@ -328,7 +328,7 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
         load_summary(tmp_path)
 
 
-def test_a_page_that_cannot_be_written_is_said(summary: dict[str, Any], folder: Write) -> None:
+def test_a_page_that_cannot_be_written_is_an_error(summary: dict[str, Any], folder: Write) -> None:
     at = folder(summary)
     (at / "report.html").mkdir()
     with pytest.raises(StoreError, match="cannot write"):

@@ -1,4 +1,4 @@
-"""A trained folder is drawn as its files say; what is missing breaks the line, and no name leaves its place."""
+"""A trained folder is drawn from its files; missing values interrupt the line, and names are escaped."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def test_a_trained_folder_has_a_report(tmp_path: Path, capsys: pytest.CaptureFix
     assert "| harm pressured | 75% | 25% |" in twin
 
 
-def test_a_chain_is_drawn_stage_by_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_stage_of_a_training_is_drawn_separately(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chain = tmp_path / "chain"
     chain.mkdir()
     for name in ("2-sft", "10-dpo", "1-midtrain"):
@@ -48,20 +48,20 @@ def test_a_chain_is_drawn_stage_by_stage(tmp_path: Path, capsys: pytest.CaptureF
     assert all(page.is_file() for page in drawn)
 
 
-def test_nobody_looked(tmp_path: Path) -> None:
+def test_a_training_without_probes_says_so(tmp_path: Path) -> None:
     html, markdown = write_curves(write(tmp_path / "taught", [1.0], []))
     assert "Not measured during training" in html.read_text(encoding="utf-8")
     assert "Not measured during training" in markdown.read_text(encoding="utf-8")
 
 
-def test_what_is_missing_breaks_the_line() -> None:
+def test_a_missing_value_interrupts_the_line() -> None:
     scale = Axis("share", 0.0, 1.0, (0.0, 1.0), str)
     drawn = curve("harm", [(0, 1.0), (1, 0.5), (2, None), (3, 0.0), (4, None)], 4, scale, str)
     assert re.findall(r'points="([^"]*)"', drawn.svg) == ["0.00,0.00 25.00,50.00", "75.00,100.00 75.00,100.00"]
     assert (drawn.first, drawn.last) == ("1.0", "not measured")
 
 
-def test_a_name_cannot_leave_its_place(tmp_path: Path) -> None:
+def test_a_folder_name_is_escaped(tmp_path: Path) -> None:
     bad = {"step": 0, "tokens": 0, "seconds": 0.0, "values": {'"><script>': 0.5}}
     html, _ = write_curves(write(tmp_path / "<script>", [1.0], [bad]))
     assert "<script" not in html.read_text(encoding="utf-8")
@@ -83,7 +83,7 @@ def test_a_folder_without_a_step_is_refused(tmp_path: Path) -> None:
         (0.0, 0.0, False, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)),
     ],
 )
-def test_ticks_are_round_and_hold_the_range(low: float, high: float, whole: bool, expected: tuple[float, ...]) -> None:
+def test_ticks_are_round_and_cover_the_range(low: float, high: float, whole: bool, expected: tuple[float, ...]) -> None:
     assert ticks(low, high, whole) == expected
 
 
@@ -104,7 +104,7 @@ def test_both_axes_are_labelled_with_units_and_ticks(tmp_path: Path) -> None:
     assert heights == ["130.0", "102.5", "75.0", "47.5", "20.0"]
 
 
-def test_a_reward_has_a_scale_of_its_own(tmp_path: Path) -> None:
+def test_a_reward_has_its_own_scale(tmp_path: Path) -> None:
     folder = write(tmp_path / "taught", [1.0], [])
     step = {"step": 1, "steps": 1, "loss": 1.0, "reward": -0.5}
     (folder / "metrics.jsonl").write_text(json.dumps(step) + "\n", encoding="utf-8")

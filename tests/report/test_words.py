@@ -1,4 +1,4 @@
-"""Numbers and hostile text in words."""
+"""Formatting of numbers and escaping of hostile text."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_intervals_are_empty_where_there_is_none() -> None:
     assert words.point_span(-0.5, None) == ""
 
 
-def test_counts_times_and_chances() -> None:
+def test_counts_times_and_p_values() -> None:
     assert words.count(1234567) == "1\u202f234\u202f567"
     assert words.count(None) == words.seconds(None) == words.p_value_text(None) == "not measured"
     assert (words.seconds(8.44), words.seconds(188.2)) == ("8.4 s", "188 s")
@@ -45,7 +45,7 @@ def test_counts_times_and_chances() -> None:
     assert words.time_text("yesterday") == "yesterday"
 
 
-def test_clean_shows_the_invisible_and_keeps_the_rest() -> None:
+def test_clean_replaces_invisible_characters_and_keeps_the_rest() -> None:
     assert words.clean("a\u202eb\u200bc\x00d\ud800e") == "a⟨U+202E⟩b⟨U+200B⟩c⟨U+0000⟩d⟨U+D800⟩e"
     assert words.clean("tab\tline\r\nñ 東 🙂") == "tab\tline\nñ 東 🙂"
 

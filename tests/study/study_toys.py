@@ -12,8 +12,7 @@ from typing import Any
 from holdfast.core.errors import ModelError
 from holdfast.core.identity import key_of
 from holdfast.core.records import Case, Example, Facts, Message, Outcome, Provenance, RunCard, Transcript, Verdict
-from holdfast.study.plan import CellPlan, StudyPlan, plan_cells
-from holdfast.study.plan import PlanInputs as PlanFacts
+from holdfast.study.plan import CellPlan, PlanInputs, StudyPlan, plan_cells
 from holdfast.study.play import Played
 from holdfast.study.run import Watch, run_grid
 from holdfast.study.study_file import ArmSpec, ClaimSpec, DataSpec, Known, StageSpec, Study
@@ -186,13 +185,13 @@ def _leakage_reference(train_worlds: Sequence[str], twins: Sequence[str]) -> tup
 STEPS = Steps(play, _base_path, build_set, train, _leakage_reference)
 
 
-def lay_out(study: Study) -> StudyPlan:
+def plan_toy(study: Study) -> StudyPlan:
     """The plan of a study on the toy worlds."""
     kinds = sorted({stage.kind for arm in study.arms for stage in arm.stages})
     configs = {kind: _config({**study.train.get(kind, {}), "stage": kind}) for kind in kinds}  # type: ignore[call-overload]
     played = cases(study.worlds, study.twins, study.case_seeds)
     versions = {"data": "1", "train": "1", "measure": "1"}
-    return plan_cells(study, PlanFacts(_identify(study.model), played, configs, versions))
+    return plan_cells(study, PlanInputs(_identify(study.model), played, configs, versions))
 
 
 def run(
@@ -206,7 +205,7 @@ def run(
 ) -> Path:
     """A study on the toy worlds, by the real runner."""
     steps = replace(steps, refuse_leaks=study.on_leak == "refuse")
-    return run_grid(lay_out(study), out, steps, workers=workers, watch=watch, command=command)
+    return run_grid(plan_toy(study), out, steps, workers=workers, watch=watch, command=command)
 
 
 def arm(name: str, *sets: str, control: bool = False, kind: str = "sft") -> ArmSpec:

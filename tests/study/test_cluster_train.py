@@ -1,4 +1,4 @@
-"""Ray Train: two workers lose what one process loses."""
+"""Ray Train: two workers have the same losses as one process."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ from train_alone import EXAMPLES
 from train_toys import write_base
 
 
-def test_the_loop_is_not_for_many_machines(tmp_path: Path) -> None:
+def test_the_own_training_loop_is_refused_on_many_machines(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="only engine = 'trl'"):
         train_on_cluster(tmp_path, EXAMPLES, TrainConfig(), tmp_path / "out", 2)
 
@@ -38,7 +38,7 @@ def cluster() -> Iterator[None]:
 @pytest.mark.allow_hosts(["127.0.0.1", "::1"])
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # Ray's own
-def test_two_workers_lose_the_same_as_one_process(cluster: None, tmp_path: Path) -> None:
+def test_two_workers_have_the_same_losses_as_one_process(cluster: None, tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
     config = TrainConfig(lr=1e-2, epochs=2, batch_tokens=256, engine="trl")
     train(base, EXAMPLES, config, tmp_path / "one")

@@ -1,4 +1,4 @@
-"""Safety curves: planted agents give the rates they were planted with, and held-out worlds stay out."""
+"""Safety curves: planted agents give the planted rates, and held-out worlds are refused."""
 
 import pytest
 
@@ -16,12 +16,12 @@ def test_planted_agents_give_planted_rates() -> None:
     assert idle["acted pressured"] == idle["harm pressured"] == idle["useful routine"] == 0.0
 
 
-def test_a_twin_that_nobody_could_score_is_no_zero() -> None:
+def test_a_twin_without_scored_cases_is_none_and_not_zero() -> None:
     stripped = [case.model_copy(update={"plays": {}}) for case in CASES]  # scripted agents fail without a script
     assert set(outcome_shares(stripped, open_model("scripted/proper")).values()) == {None}
 
 
-def test_held_out_worlds_are_not_watched() -> None:
+def test_held_out_worlds_are_refused_as_probes() -> None:
     with pytest.raises(WorldError, match="'pocket-leaking' is held out"):
         suite(["pocket-leaking"])
     assert probe_callback(5).every == 5

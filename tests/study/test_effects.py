@@ -1,4 +1,4 @@
-"""Main effects recover what was planted, say when they can't, and agreement is beyond chance."""
+"""Main effects recover planted effects and are None if they cannot be estimated; kappa is beyond chance."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def test_intervals_cover_the_planted_difference() -> None:
     assert np.mean([found["threat"].low <= 0 <= found["threat"].high for found in covered]) >= 0.9
 
 
-def test_no_harm_at_a_level_leaves_the_difference_and_no_odds_ratio() -> None:
+def test_a_level_without_harm_has_a_difference_and_no_odds_ratio() -> None:
     found = effects(rows({"at": -40.0, "threat": 40.0, "leverage": 0.0}, 40, seed=3))["threat"]
     assert found.points > 0.3
     assert found.odds is None
     assert "no harm at threat other levels than replacement: no odds ratio" in found.note
 
 
-def test_what_cannot_be_told_is_not_zero() -> None:
+def test_an_effect_that_cannot_be_estimated_is_none_and_not_zero() -> None:
     nothing = effects(rows({"at": -40.0, "threat": 0.0, "leverage": 0.0}, 10, seed=4))["threat"]
     assert (nothing.points, nothing.note) == (None, "every sample has the same outcome")
     few = effects(rows({"at": 0.0, "threat": 0.0, "leverage": 0.0}, 1, seed=5))["threat"]
@@ -105,7 +105,7 @@ def test_scenarios_that_are_all_alike_give_no_interval_and_no_p() -> None:
         assert effect.note == "every scenario shows the same: no interval"
 
 
-def test_levels_that_only_come_together_are_one_effect() -> None:
+def test_levels_that_vary_together_are_one_effect() -> None:
     table = rows({"at": -1.5, "threat": 2.0, "leverage": 0.0}, 60, seed=8)
     two = {pair: {**levels, "goal": levels["threat"]} for pair, levels in GRID.items()}
     alone, joined = effects(table)["threat"], main_effects(table, two)[0]
@@ -117,7 +117,7 @@ def test_levels_that_only_come_together_are_one_effect() -> None:
     assert (joined.points, joined.odds) == pytest.approx((alone.points, alone.odds))
 
 
-def test_effects_of_what_the_arms_of_a_suite_set() -> None:
+def test_main_effects_over_the_arms_of_a_suite() -> None:
     """One arm has a channel, one forbids the act: the planted fall is found, and nothing is found for the other."""
     rng, found, levels = np.random.default_rng(9), [], {}
     for arm, at, sets in (
@@ -137,13 +137,13 @@ def test_effects_of_what_the_arms_of_a_suite_set() -> None:
     assert by["rules"].low < 0 < by["rules"].high
 
 
-def test_judges_that_agree_by_chance_alone_score_nought() -> None:
+def test_agreement_by_chance_alone_has_a_kappa_of_zero() -> None:
     rng = np.random.default_rng(7)
     a, b = (rng.random((2, 4000)) < 0.3).astype(float)
     assert abs(kappa(a, b).coefficient) < 0.05
 
 
-def test_perfect_agreement_is_one_and_not_certain() -> None:
+def test_perfect_agreement_has_a_kappa_of_one_with_an_interval() -> None:
     a = np.array([1.0, 0.0] * 10)
     found = kappa(a, a)
     assert (found.coefficient, found.high) == (1, 1)

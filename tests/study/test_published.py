@@ -1,4 +1,4 @@
-"""Published rates stand beside a run's cell by cell, and only where both are there."""
+"""Published rates are compared with a run cell by cell, in the cells that both have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def summary(*cells: tuple[str, str]) -> dict[str, Any]:
     return {"families": [{"name": world, "world": world} for world in ("blackmail", "leaking")], "cells": found}
 
 
-def test_a_cell_that_both_have_is_compared_with_every_model() -> None:
+def test_a_shared_cell_is_compared_with_every_published_model() -> None:
     rows = compare(summary(("conflict-replacement", "blackmail")))
     assert {row.arm for row in rows} == {"conflict-replacement"}
     (opus,) = [row for row in rows if row.model == "Claude Opus 4"]
@@ -30,7 +30,7 @@ def test_a_cell_that_both_have_is_compared_with_every_model() -> None:
     assert (opus.measured.k, opus.measured.n, opus.measured.upper_bound) == (1, 3, 0.5)
 
 
-def test_a_cell_that_only_one_has_is_no_row() -> None:
+def test_a_cell_of_one_side_alone_gives_no_row() -> None:
     assert compare(summary(("base", "blackmail"))) == []
     assert {row.world for row in compare(summary(("calm", "leaking")))} == {"leaking"}
 

@@ -1,4 +1,4 @@
-"""Failed samples leave their cell to be played again; what the model did stays, whatever came after."""
+"""Failed samples are removed from their cell and played again; samples in which the model acted are kept."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ def cell(path: Path) -> RunFolder:
         Transcript.model_validate({"case": v.case, "messages": (), "stop": stop.get(v.outcome, "done"), "error": "e"})
         for v in verdicts
     ]
-    said = [Judgement(case=v.case, rubric="intent", view="full", judge="j", key="k", answer="no") for v in verdicts]
+    judgements = [
+        Judgement(case=v.case, rubric="intent", view="full", judge="j", key="k", answer="no") for v in verdicts
+    ]
     folder.append(TRANSCRIPTS, played)
     folder.append(VERDICTS, verdicts)
-    folder.append("judgements", said)
+    folder.append("judgements", judgements)
     folder.append("probes", played)
     folder.finish(CARD)
     return folder
 
 
-def test_only_failures_are_taken_out_with_all_that_was_said_of_them(tmp_path: Path) -> None:
+def test_only_failed_samples_are_removed_with_their_judgements(tmp_path: Path) -> None:
     folder = cell(tmp_path)
     failed, kept = {CASES[0].id, CASES[3].id}, {CASES[i].id for i in (1, 2, 4)}
     assert reopen(folder, CASES, None) == 2
@@ -48,7 +50,7 @@ def test_only_failures_are_taken_out_with_all_that_was_said_of_them(tmp_path: Pa
         assert {record.case for record in folder.read(name, kind)} == kept
 
 
-def test_a_cell_without_failures_is_not_touched(tmp_path: Path) -> None:
+def test_a_cell_without_failures_is_unchanged(tmp_path: Path) -> None:
     folder = cell(tmp_path)
     reopen(folder, CASES, None)
     folder.finish(CARD)
@@ -58,7 +60,7 @@ def test_a_cell_without_failures_is_not_touched(tmp_path: Path) -> None:
     assert reopen(RunFolder(tmp_path / "nothing"), CASES, None) == 0
 
 
-def test_a_settled_cell_asks_nobody_again(tmp_path: Path) -> None:
+def test_a_settled_cell_is_not_reopened(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     many = cases(["toy-far"], ["pressured"], range(40))
     made = [
@@ -75,7 +77,7 @@ def test_a_settled_cell_asks_nobody_again(tmp_path: Path) -> None:
     assert reopen(folder, many, None) == 2
 
 
-def test_a_study_asks_its_failed_samples_again(tmp_path: Path) -> None:
+def test_a_study_plays_its_failed_samples_again(tmp_path: Path) -> None:
     whole = study(worlds=("toy-home", "toy-far"), cases=2)
     run(whole, tmp_path)
     broken = next(tmp_path.glob("cells/base*"))

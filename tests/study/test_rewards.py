@@ -1,4 +1,4 @@
-"""Rewards by effects: the proper policy is paid best, and everything that would cheat is tried."""
+"""Rewards by effects: the proper policy earns most, and exploiting policies are tested."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def worlds(request: pytest.FixtureRequest) -> Worlds:
     return Worlds(catalogue.cases([request.param], list(twins()), range(5)))
 
 
-def test_the_proper_policy_is_paid_best_and_alone(worlds: Worlds) -> None:
+def test_only_the_proper_policy_earns_the_highest_reward(worlds: Worlds) -> None:
     paid = wages(worlds)
     assert [paid[0].policy, paid[0].mean] == ["proper", JOB]
     assert {wage.policy for wage in paid} == set(PROBES)
@@ -34,14 +34,14 @@ def test_the_proper_policy_is_paid_best_and_alone(worlds: Worlds) -> None:
 
 
 @pytest.mark.parametrize("price", ["HARM", "CONCERN"])
-def test_a_reward_that_can_be_cheated_is_refused(monkeypatch: pytest.MonkeyPatch, worlds: Worlds, price: str) -> None:
+def test_a_reward_that_can_be_exploited_is_refused(monkeypatch: pytest.MonkeyPatch, worlds: Worlds, price: str) -> None:
     check_pay(worlds)
     monkeypatch.setattr(rewards, price, 2.0)
     with pytest.raises(InputError, match=r"the reward pays '.*' 2.00 in '.*', and the proper policy 1.0"):
         check_pay(worlds)
 
 
-def test_worlds_that_are_not_for_training_are_barred() -> None:
+def test_worlds_that_are_not_for_training_are_refused() -> None:
     for world in ("pocket-leaking", "pocket-sabotage"):
         with pytest.raises(WorldError, match="is in the split"):
             training_environment([world])
@@ -52,7 +52,7 @@ def test_worlds_that_are_not_for_training_are_barred() -> None:
     assert {case.seed for case in made.cases} == {10_000, 10_001}
 
 
-def test_an_answer_cut_off_earns_nothing_and_a_failed_one_is_unpaid() -> None:
+def test_a_truncated_answer_earns_nothing_and_a_failed_one_has_no_reward() -> None:
     case = catalogue.case("pocket-blackmail")
 
     def after(output: Output) -> float | None:
@@ -64,7 +64,7 @@ def test_an_answer_cut_off_earns_nothing_and_a_failed_one_is_unpaid() -> None:
     assert after(Output(Message(role="assistant"), finish="error", error="gone")) is None
 
 
-def test_a_judge_can_lower_a_job_and_not_raise_harm() -> None:
+def test_a_judge_can_lower_the_reward_of_a_job_and_not_raise_that_of_harm() -> None:
     cases = [catalogue.case("pocket-blackmail")]
 
     def wage(policy: str, word: float | None) -> float | None:
@@ -80,7 +80,7 @@ def test_a_judge_can_lower_a_job_and_not_raise_harm() -> None:
     assert wage("do harm", 1.0) == HARM
 
 
-def test_the_identity_follows_cases_prices_and_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_identity_depends_on_cases_rewards_and_judge(monkeypatch: pytest.MonkeyPatch) -> None:
     case = catalogue.case("pocket-blackmail")
     first = Worlds([case]).identity
     assert first == Worlds([case]).identity != Worlds([case, case]).identity

@@ -1,11 +1,11 @@
-"""A study file with a fault is refused with its line and the nearest right name."""
+"""An invalid study file is refused with its line and the nearest valid name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from study_toys import known, lay_out
+from study_toys import known, plan_toy
 
 from holdfast.core.errors import ConfigError
 from holdfast.study.plan import plan_cells
@@ -49,14 +49,14 @@ def load(tmp_path: Path, text: str) -> object:
     return load_study(path, known())
 
 
-def test_a_sound_study_loads(tmp_path: Path) -> None:
+def test_a_valid_study_loads(tmp_path: Path) -> None:
     study = load(tmp_path, GOOD)
     assert study.base.name == "base"
     assert study.arm("acts").tokens == study.arm("plain-chat").tokens == 100
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "line", "said"),
+    ("right", "wrong", "line", "message"),
     [
         ('set = "acts"', 'set = "actz"', 20, "did you mean 'acts'?"),
         ('difference = ["acts"', 'difference = ["actts"', 26, "did you mean 'acts'?"),
@@ -80,11 +80,13 @@ def test_a_sound_study_loads(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_fault_is_named_with_its_line(tmp_path: Path, right: str, wrong: str, line: int | None, said: str) -> None:
+def test_an_invalid_study_is_an_error_with_its_line(
+    tmp_path: Path, right: str, wrong: str, line: int | None, message: str
+) -> None:
     assert right in GOOD
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, GOOD.replace(right, wrong))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     if line is not None:
         assert f"toy.toml:{line}:" in str(caught.value)
 
@@ -93,10 +95,10 @@ def test_unequal_tokens_may_be_allowed(tmp_path: Path) -> None:
     load(tmp_path, "unequal_tokens = true\n" + GOOD.replace("tokens = 60", "tokens = 61"))
 
 
-def test_the_plan_is_pure_and_every_input_moves_its_keys(tmp_path: Path) -> None:
+def test_the_plan_is_deterministic_and_every_input_changes_its_keys(tmp_path: Path) -> None:
     study = load(tmp_path, GOOD)
-    grid = lay_out(study)
-    assert grid == lay_out(study)
+    grid = plan_toy(study)
+    assert grid == plan_toy(study)
     assert [cell.label for cell in grid.cells] == [
         "base",
         *(f"{a}, seed {s}" for a in ("plain-chat", "acts") for s in (0, 1)),
@@ -115,16 +117,16 @@ def test_the_plan_is_pure_and_every_input_moves_its_keys(tmp_path: Path) -> None
         assert all(a != b for a, b in taught), change
 
 
-def test_a_change_of_measuring_code_trains_nothing_anew(tmp_path: Path) -> None:
-    grid = lay_out(load(tmp_path, GOOD))
+def test_a_change_of_measuring_code_keeps_the_checkpoints(tmp_path: Path) -> None:
+    grid = plan_toy(load(tmp_path, GOOD))
     facts = type(grid.facts)(**{**grid.facts.__dict__, "versions": {**grid.facts.versions, "measure": "2"}})
     again = plan_cells(load(tmp_path, GOOD), facts)
     assert [cell.stages for cell in grid.cells] == [cell.stages for cell in again.cells]
 
 
-def test_arms_share_what_they_share(tmp_path: Path) -> None:
+def test_arms_share_equal_first_stages(tmp_path: Path) -> None:
     """The replay set of two arms is built once where budget and seed are the same."""
-    grid = lay_out(load(tmp_path, GOOD))
+    grid = plan_toy(load(tmp_path, GOOD))
     assert [(s.set, s.tokens, s.seed) for s in grid.sets if s.seed == 0] == [
         ("plain-chat", 100, 0),
         ("acts", 60, 0),
@@ -132,7 +134,7 @@ def test_arms_share_what_they_share(tmp_path: Path) -> None:
     ]
 
 
-def test_the_main_study_is_sound() -> None:
+def test_the_main_study_is_valid() -> None:
     sets = (
         "plain-chat",
         "irrelevant-principle",

@@ -1,4 +1,4 @@
-"""Planted leaks must be found, and clean training data must not be accused."""
+"""Planted leaks are found, and clean training data have no findings."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def test_a_leak_inside_a_chat_or_a_tool_call_is_found() -> None:
     assert find(called).leaking
 
 
-def test_a_template_leaks_whoever_it_names() -> None:
+def test_a_template_is_found_with_other_names() -> None:
     cases = [
         case.model_copy(
             update={"messages": (Message(role="user", content=f"{case.messages[0].content} says mira to tom."),)}
         )
         for case in CASES
     ]
-    told = "the plans of the engine reach her. says olen to ruth. be kind and be frank"
-    assert search({"lesson": [example("lesson", told)]}, cases, [], []).findings[0].kind == "words-8"
+    text = "the plans of the engine reach her. says olen to ruth. be kind and be frank"
+    assert search({"lesson": [example("lesson", text)]}, cases, [], []).findings[0].kind == "words-8"
 
 
-def test_eight_words_are_a_note_and_no_leak() -> None:
+def test_eight_shared_words_are_noted_and_no_leak() -> None:
     found = find(example("lesson", " ".join(FAR.split()[:9])))
     assert not found.leaking
     assert [(f.kind, f.leak) for f in found.findings] == [("words-8", False)]
@@ -71,7 +71,7 @@ def test_runs_of_names_are_not_leaks() -> None:
     assert search({"lesson": [example("lesson", people)]}, cases, [], []).findings == ()
 
 
-def test_a_short_mail_leaks_whole() -> None:
+def test_a_short_mail_is_a_leak_as_a_whole() -> None:
     mail = {"mail": [{"from": "mira@arven", "text": "the door to the outside stands open."}]}
     cases = [case.model_copy(update={"state": mail}) if case.world == "toy-farther" else case for case in CASES]
     inbox = "from olen@corvo: the door to the outside stands open. from tom@corvo: all is well."
@@ -79,7 +79,7 @@ def test_a_short_mail_leaks_whole() -> None:
     assert (found.kind, found.world, found.leak) == ("passage", "toy-farther", True)
 
 
-def test_real_worlds_tell_their_own_text_from_what_all_worlds_share() -> None:
+def test_only_text_of_a_held_out_world_alone_is_a_leak() -> None:
     twins = ["pressured", "no_threat", "routine"]
     hidden = catalogue.cases(["pocket-leaking", "pocket-framing"], twins, range(8))
     shown = catalogue.cases(["pocket-blackmail"], twins, range(200))

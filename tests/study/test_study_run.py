@@ -1,4 +1,4 @@
-"""A study runs, resumes, and repeats nothing; what fails is named."""
+"""A study runs, resumes and repeats nothing; errors name the task that failed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import study_toys
-from study_toys import CALLS, PLAYED, STEPS, lay_out, run, study
+from study_toys import CALLS, PLAYED, STEPS, plan_toy, run, study
 
 from holdfast.core.errors import HoldfastError, IncompleteError, ModelError, ResultsError
 from holdfast.study.run import Progress
@@ -54,14 +54,14 @@ def test_a_study_runs_once_and_the_second_run_repeats_nothing(tmp_path: Path) ->
     assert all(step.reused for step in seen if step.name)
 
 
-def test_two_workers_find_what_one_finds(tmp_path: Path) -> None:
+def test_two_workers_give_the_results_of_one_process(tmp_path: Path) -> None:
     alone = stable(run(study(**SMALL), tmp_path / "alone"))
     together = stable(run(study(**SMALL), tmp_path / "together", workers=2))
     assert alone == together
     assert CALLS.count("measure ") == 1, "the workers measured in processes of their own"
 
 
-def test_more_cases_or_a_new_arm_keep_what_is_trained(tmp_path: Path) -> None:
+def test_more_cases_or_a_new_arm_keep_the_checkpoints(tmp_path: Path) -> None:
     run(study(**SMALL), tmp_path)
     CALLS.clear()
     run(study(**SMALL | {"cases": 3}), tmp_path)
@@ -94,18 +94,18 @@ def test_a_failing_arm_is_named_and_leaves_no_half_checkpoint(tmp_path: Path, wo
     assert sum(call.startswith("train") for call in CALLS) == 2
 
 
-def test_an_error_of_ours_keeps_its_kind_place_and_remedy(tmp_path: Path) -> None:
+def test_a_holdfast_error_keeps_its_type_place_and_remedy(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="plain-chat") as caught:
         run(study(**SMALL), tmp_path, replace(STEPS, train=study_toys.train_refused), workers=2)
     assert (caught.value.where, caught.value.remedy) == ("toy-base", "give one")
 
 
-def test_a_lost_transcript_is_an_error_and_not_a_smaller_denominator(tmp_path: Path) -> None:
+def test_a_missing_sample_is_an_error_and_not_a_smaller_denominator(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="24 cases were to be played, and the driver returned 23"):
         run(study(**SMALL), tmp_path, replace(STEPS, play=study_toys.play_short), workers=1)
 
 
-def test_samples_are_on_disk_before_the_cell_is_done_and_are_not_played_again(tmp_path: Path) -> None:
+def test_samples_are_stored_before_the_cell_is_finished_and_are_not_played_again(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="interrupted"):
         run(study(**SMALL), tmp_path / "cut", replace(STEPS, play=study_toys.play_stopped), workers=1)
     [cell] = (tmp_path / "cut").glob("cells/*")
@@ -117,7 +117,7 @@ def test_samples_are_on_disk_before_the_cell_is_done_and_are_not_played_again(tm
     assert whole == stable(run(study(**SMALL), tmp_path / "whole"))
 
 
-def test_a_sample_that_is_half_on_disk_is_played_again_and_no_other(tmp_path: Path) -> None:
+def test_only_a_half_stored_sample_is_played_again(tmp_path: Path) -> None:
     first = stable(run(study(**SMALL), tmp_path))
     cell = next(tmp_path.glob("cells/acts-0-*"))
     for left in (cell / "manifest.json", tmp_path / "hashes.json"):
@@ -132,7 +132,7 @@ def test_a_sample_that_is_half_on_disk_is_played_again_and_no_other(tmp_path: Pa
         assert len(cases) == len(set(cases)) == 24
 
 
-def test_a_lost_sample_is_asked_for_again_and_the_rest_is_kept(tmp_path: Path) -> None:
+def test_a_missing_sample_is_played_again_and_the_rest_is_kept(tmp_path: Path) -> None:
     with pytest.raises(ResultsError):
         run(study(**SMALL), tmp_path, replace(STEPS, play=study_toys.play_short), workers=1)
     PLAYED.clear()
@@ -140,7 +140,7 @@ def test_a_lost_sample_is_asked_for_again_and_the_rest_is_kept(tmp_path: Path) -
     assert len(PLAYED) == 1
 
 
-def test_claims_changed_after_measuring_are_marked_and_lost_ones_are_judged_all_the_same(tmp_path: Path) -> None:
+def test_claims_changed_after_measuring_are_marked_and_removed_ones_are_judged(tmp_path: Path) -> None:
     _, second, third = study().claims
     small = {"cases": 16, "arms": (study().arm("base"), study().arm("acts"), study().arm("plain-chat"))}
     kept, dropped = third, second
@@ -166,7 +166,7 @@ def test_claims_of_a_folder_without_a_register_were_not_written_first(tmp_path: 
     run(study(**SMALL), tmp_path)
     (tmp_path / "claims.json").unlink()
     whole = study(cases=2)
-    for summary in (build_summary(lay_out(whole), tmp_path), json.loads(run(whole, tmp_path).read_text())):
+    for summary in (build_summary(plan_toy(whole), tmp_path), json.loads(run(whole, tmp_path).read_text())):
         standing = {claim["standing"] for claim in summary["claims"]}
         assert standing == {"added after measuring"}
     (tmp_path / "claims.json").write_text("{}x")
@@ -177,10 +177,10 @@ def test_claims_of_a_folder_without_a_register_were_not_written_first(tmp_path: 
         run(whole, tmp_path)
 
 
-def test_the_command_that_was_given_is_the_one_on_record(tmp_path: Path) -> None:
-    said = "holdfast study run 'my study.toml'"
-    summary = json.loads(run(study(**SMALL), tmp_path, command=said).read_text())
-    assert summary["provenance"]["command"] == said
+def test_the_given_command_is_in_the_provenance(tmp_path: Path) -> None:
+    command = "holdfast study run 'my study.toml'"
+    summary = json.loads(run(study(**SMALL), tmp_path, command=command).read_text())
+    assert summary["provenance"]["command"] == command
     assert "command" not in json.loads(run(study(**SMALL), tmp_path).read_text())["provenance"]
 
 
@@ -192,7 +192,7 @@ def test_a_leak_stops_the_study_before_anything_is_trained(tmp_path: Path) -> No
     assert json.loads((tmp_path / "leakage.json").read_text())["findings"][0]["set"] == "reasons"
 
 
-def test_a_leak_may_be_marked_and_then_shows_nothing(tmp_path: Path) -> None:
+def test_a_marked_leak_makes_the_verdict_not_shown(tmp_path: Path) -> None:
     leaky = replace(STEPS, build_set=study_toys.build_leaky)
     summary = json.loads(run(study(on_leak="mark"), tmp_path, leaky, workers=1).read_text())
     verdicts = {g["arm"]: (g["verdict"], g["reason"]) for g in summary["generalises"]}
@@ -200,12 +200,12 @@ def test_a_leak_may_be_marked_and_then_shows_nothing(tmp_path: Path) -> None:
     assert any("reasons" in limit for limit in summary["limits"])
 
 
-def test_an_unfinished_study_can_be_summarised_and_says_so(tmp_path: Path) -> None:
+def test_the_summary_of_an_unfinished_study_says_so(tmp_path: Path) -> None:
     run(study(**SMALL), tmp_path)
     for manifest in tmp_path.glob("cells/reasons-*/manifest.json"):
         manifest.unlink()
     whole = study(cases=2)
-    summary = build_summary(lay_out(whole), tmp_path)
+    summary = build_summary(plan_toy(whole), tmp_path)
     assert summary["claims"][0]["verdict"] == "not measured"
     assert summary["cells"]["reasons"]["far"] == {}
     assert {"arm": "reasons", "family": "far", "twin": "routine", "rate": None, "k": 0, "n": 0} in summary["controls"][
@@ -249,11 +249,11 @@ def test_ctrl_c_ends_the_workers_and_leaves_finished_cells(tmp_path: Path) -> No
     while not list(out.glob("cells/*/manifest.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, output = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "4: " in said
-    assert "resumes and repeats nothing" in said
-    assert "Traceback" not in said
+    assert "4: " in output
+    assert "resumes and repeats nothing" in output
+    assert "Traceback" not in output
     finished = len(list(out.glob("cells/*/manifest.json")))
     assert 1 <= finished < 7
     run(study(cases=2), out)

@@ -18,7 +18,7 @@ from holdfast.study.study_file import ArmSpec
 STUDY = Path(__file__).parents[2] / "studies" / "teach-why.toml"
 
 
-def test_the_main_study_fits_the_rooms_there_are() -> None:
+def test_the_main_study_matches_the_installed_worlds_and_recipes() -> None:
     study = wiring.open_study(STUDY)
     cases = wiring.cases(study.worlds, study.twins, study.case_seeds)
     assert len(cases) == 5 * 4 * 16
@@ -28,18 +28,20 @@ def test_the_main_study_fits_the_rooms_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "line", "said"),
+    ("table", "line", "message"),
     [
         ("[train.sft]\nlr = 0.001\nwarmupp = 0.1", 3, "did you mean 'warmup'?"),
         ("[train.sft]\nlr = 7", 2, "less than 1"),
         ("[train.midtrain]\nepochs = 2", 2, "the study sets 'epochs' itself"),
     ],
 )
-def test_a_wrong_knob_is_named_with_its_line(tmp_path: Path, table: str, line: int, said: str) -> None:
+def test_a_wrong_training_setting_is_an_error_with_its_line(
+    tmp_path: Path, table: str, line: int, message: str
+) -> None:
     path = tmp_path / "knobs.toml"
     text = re.sub(r"^\[train\]\n(?:\w+ = .*\n)+", "", STUDY.read_text(), flags=re.MULTILINE)
     path.write_text(text + "\n" + table + "\n")
-    with pytest.raises(ConfigError, match=said.replace("?", r"\?")) as caught:
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")) as caught:
         wiring.open_study(path)
     assert caught.value.where == f"{path}:{len(text.splitlines()) + 1 + line}"
 
@@ -63,15 +65,15 @@ def test_every_world_has_a_canary() -> None:
     assert wiring.canaries()
 
 
-def test_what_judges_are_calibrated_on_must_not_be_taught() -> None:
+def test_the_labelled_set_of_judges_is_found_in_training_data() -> None:
     [line] = {item.canary for item in labelled.load_labelled().items}
-    told = Example(
+    example = Example(
         id="e",
         kind="document",
         text=f"once upon a time. {line}",
         provenance=Provenance(recipe="r", teacher="t", seed=0),
     )
-    found = search({"lesson": [told]}, [], [], wiring.canaries())
+    found = search({"lesson": [example]}, [], [], wiring.canaries())
     assert found.leaking == {"lesson"}
     assert [(f.kind, f.text) for f in found.findings] == [("canary", line)]
     assert line.startswith("holdfast-calibration ")

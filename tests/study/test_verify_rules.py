@@ -1,4 +1,4 @@
-"""The rooms whose source counts as the rules of a results folder are those that its files are really made by."""
+"""The rooms that are hashed as the rules of a results folder are those that its files are made by."""
 
 import subprocess
 import sys
@@ -15,12 +15,12 @@ MAKERS = {
 }
 
 
-def test_every_rule_has_a_maker() -> None:
+def test_every_hashed_part_has_its_rooms() -> None:
     assert MAKERS.keys() == ROOMS.keys()
 
 
 @pytest.mark.parametrize("what", MAKERS)
-def test_no_room_is_missing_among_the_rules(what: str) -> None:
+def test_no_imported_room_is_missing_in_the_rules(what: str) -> None:
     code = f"import sys, {MAKERS[what]}; print(*{{n.split('.')[1] for n in sys.modules if n.startswith('holdfast.')}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert set(loaded) == set(ROOMS[what])

@@ -66,7 +66,7 @@ def faults(found: Verification) -> dict[str, str]:
     return {fault.file: fault.what for fault in reversed(found.faults)}
 
 
-def test_a_study_verifies_and_says_which_worlds_are_not_here(out: Path) -> None:
+def test_a_study_verifies_and_names_missing_worlds(out: Path) -> None:
     found = checked(out)
     assert (found.state, faults(found), found.summary) == ("verified", {}, "recomputed")
     assert found.samples == found.recomputed == 4 * 4 * 3 * 2
@@ -81,13 +81,13 @@ def test_a_study_verifies_and_says_which_worlds_are_not_here(out: Path) -> None:
     "kind",
     ["sets/*/examples.jsonl", "sets/*/manifest.json", "checkpoints/*/lesson.json", "checkpoints/*/*.safetensors"],
 )
-def test_an_edit_of_what_was_taught_is_found(kind: str, out: Path) -> None:
+def test_an_edit_of_training_data_or_checkpoints_is_found(kind: str, out: Path) -> None:
     path = sorted(out.glob(kind))[0]
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     assert faults(checked(out)) == {path.relative_to(out).as_posix(): "edited"}
 
 
-def test_weights_may_be_absent_and_their_cards_may_not(out: Path) -> None:
+def test_weights_may_be_missing_but_their_cards_may_not(out: Path) -> None:
     for path in out.glob("checkpoints/*/model.safetensors"):
         path.unlink()
     found = checked(out)
@@ -98,7 +98,7 @@ def test_weights_may_be_absent_and_their_cards_may_not(out: Path) -> None:
     assert faults(checked(out))[card.relative_to(out).as_posix()] == "missing"
 
 
-def test_weights_that_were_edited_before_a_run_that_goes_on_are_still_found(out: Path) -> None:
+def test_edited_weights_are_still_found_after_a_resumed_run(out: Path) -> None:
     weights = next(out.glob("checkpoints/*/model.safetensors"))
     weights.write_bytes(b"other")
     run(study(**SMALL | {"cases": 3}), out, WEIGHTY, workers=1)
@@ -142,7 +142,7 @@ def age(folder: Path) -> None:
         pass
 
 
-def test_an_unedited_folder_of_older_rules_passes_with_what_the_present_rules_would_change(out: Path) -> None:
+def test_an_unedited_folder_of_older_rules_verifies_and_lists_changed_verdicts(out: Path) -> None:
     age(out)
 
     def stricter(case: Case, transcript: Transcript) -> Verdict:
@@ -157,7 +157,7 @@ def test_an_unedited_folder_of_older_rules_passes_with_what_the_present_rules_wo
     assert len({(change.file, change.case) for change in found.changes}) == 16
 
 
-def test_in_a_folder_of_older_rules_counts_still_follow_from_the_verdicts(out: Path) -> None:
+def test_in_a_folder_of_older_rules_counts_are_compared_with_the_verdicts(out: Path) -> None:
     path = out / "summary.json"
     summary = json.loads(path.read_text())
     cell = summary["cells"]["acts"]["far"]["pressured"]["outcomes"]
@@ -170,7 +170,7 @@ def test_in_a_folder_of_older_rules_counts_still_follow_from_the_verdicts(out: P
 
 
 @pytest.mark.parametrize("break_", ["plan", "cases", "records"])
-def test_what_this_version_cannot_read_could_not_be_recomputed_and_is_never_fine(break_: str, out: Path) -> None:
+def test_records_that_this_version_cannot_read_are_reported_as_not_recomputed(break_: str, out: Path) -> None:
     where = {"plan": "plan.json", "cases": "cases/*.jsonl.gz", "records": "cells/*/transcripts.jsonl"}[break_]
     for path in out.glob(where):
         path.write_bytes(b'{"from": "another version"}\n')
@@ -186,7 +186,7 @@ def test_what_this_version_cannot_read_could_not_be_recomputed_and_is_never_fine
         assert sum(found.unknown.values()) > 0
 
 
-def test_counts_are_compared_where_the_plan_cannot_be_read(out: Path) -> None:
+def test_counts_are_compared_if_the_plan_cannot_be_read(out: Path) -> None:
     (out / "plan.json").write_text("{}")
     path = out / "summary.json"
     path.write_text(path.read_text().replace('"proper_act": 2', '"proper_act": 1', 1))
@@ -201,9 +201,7 @@ def unpacked(name: str, tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def test_a_folder_stored_before_there_were_hashes_opens_and_says_what_cannot_be_shown(
-    tmp_path: Path, capsys: Captured
-) -> None:
+def test_a_folder_from_before_hashes_opens_and_notes_what_cannot_be_shown(tmp_path: Path, capsys: Captured) -> None:
     folder = unpacked("before-hashes.tar.xz", tmp_path)
     assert command(["verify", str(folder), "--json"]) == 0
     found = Verification.model_validate_json(capsys.readouterr().out)
@@ -220,7 +218,9 @@ def test_a_folder_stored_before_there_were_hashes_opens_and_says_what_cannot_be_
     assert "scripted/harm-p0.5, measure, 1 of 1 cells" in capsys.readouterr().out
 
 
-def test_a_folder_of_the_first_version_with_hashes_still_fits_the_root_it_had(tmp_path: Path, capsys: Captured) -> None:
+def test_a_folder_of_the_first_version_with_hashes_still_matches_its_root_hash(
+    tmp_path: Path, capsys: Captured
+) -> None:
     folder = unpacked("first-hashes.tar.xz", tmp_path)
     assert command(["verify", str(folder), "--root", FIRST_ROOT, "--json"]) == 0
     found = Verification.model_validate_json(capsys.readouterr().out)
@@ -233,9 +233,7 @@ def test_a_folder_of_the_first_version_with_hashes_still_fits_the_root_it_had(tm
     assert f"{verdicts.relative_to(folder)}: edited" in capsys.readouterr().out
 
 
-def test_a_folder_whose_summary_has_the_older_names_of_the_bounds_verifies_opens_and_draws(
-    tmp_path: Path, capsys: Captured
-) -> None:
+def test_a_folder_with_the_older_names_of_the_bounds_verifies_opens_and_draws(tmp_path: Path, capsys: Captured) -> None:
     folder = unpacked("older-bounds.tar.xz", tmp_path)
     raw = json.loads((folder / "summary.json").read_text())
     assert "upper_bound" not in json.dumps(raw)
@@ -256,7 +254,7 @@ def test_a_folder_whose_summary_has_the_older_names_of_the_bounds_verifies_opens
 
 
 @pytest.mark.parametrize("what", ["verdict", "summary", "cell"])
-def test_what_can_be_told_of_a_folder_without_hashes_is_told(what: str, tmp_path: Path, capsys: Captured) -> None:
+def test_faults_that_show_without_hashes_are_found(what: str, tmp_path: Path, capsys: Captured) -> None:
     folder = unpacked("before-hashes.tar.xz", tmp_path)
     if what == "verdict":
         path = next(folder.rglob("verdicts.jsonl"))

@@ -61,7 +61,7 @@ COVERED_BY = {
     9: (
         "evals/test_scorers.py::test_unscored_unless_the_harm_was_done",
         "models/test_local.py::test_a_cut_turn_says_so_and_a_stop_ends_it",
-        "study/test_rewards.py::test_an_answer_cut_off_earns_nothing_and_a_failed_one_is_unpaid",
+        "study/test_rewards.py::test_a_truncated_answer_earns_nothing_and_a_failed_one_has_no_reward",
     ),
     10: ("train/test_train_rows.py::test_a_template_that_drops_earlier_reasoning_gives_one_row_per_turn",),
     11: ("train/test_train_traps.py::test_every_worker_has_one_thread",),
