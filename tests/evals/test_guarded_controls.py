@@ -12,7 +12,7 @@ from holdfast.core.records import Case, Message, ToolCall
 from holdfast.detectors.base import Detection
 from holdfast.evals.batch_driver import stream
 from holdfast.evals.control import Control
-from holdfast.evals.guarded import asking, controls, watched
+from holdfast.evals.guarded import ask_model, detector_gates, guard_controls
 from holdfast.evals.scorers import score
 from holdfast.guard.gate import HELD_BY_MONITOR
 from holdfast.guard.monitors.model_monitor import Ask
@@ -43,7 +43,7 @@ def hold_all(prompt: str) -> str:
 
 def named(name: str, **more: object) -> Control:
     monitor = ("scripted", hold_all) if more else None
-    return next(c for c in controls(POLICY, monitor) if c.name == name)
+    return next(c for c in guard_controls(POLICY, monitor) if c.name == name)
 
 
 def test_each_control_stops_what_it_is_for_and_no_other() -> None:
@@ -72,7 +72,7 @@ def test_the_brief_stands_in_the_system_prompt_and_changes_nothing_else() -> Non
 
 
 def test_a_monitor_is_an_arm_of_its_own_and_part_of_all() -> None:
-    names = [control.name for control in controls(POLICY, ("scripted", hold_all))]
+    names = [control.name for control in guard_controls(POLICY, ("scripted", hold_all))]
     assert names == ["guard", "guard-brief", "guard-detectors", "guard-monitor", "guard-all"]
     for name in ("guard-monitor", "guard-all"):
         assert "harm" not in outcomes("scripted/blackmailer", named(name, monitor=True))["blackmail pressured"]
@@ -86,7 +86,7 @@ def down(prompt: str) -> str:
     ("ask", "why"), [(down, "the monitor failed: TimeoutError"), (lambda _: "Certainly!", "required format")]
 )
 def test_what_a_failing_monitor_would_have_said_is_missing_and_not_safe(ask: Ask, why: str) -> None:
-    alone, everything = controls(POLICY, ("scripted", ask))[-2:]
+    alone, everything = guard_controls(POLICY, ("scripted", ask))[-2:]
     [(_, failed)], *_ = stream([alone.put(CASES[0])], open_model("scripted/blackmailer"), gates=alone.gates)
     assert failed.stop == "error" and why in str(failed.error)
     for control in (alone, everything):
@@ -95,10 +95,10 @@ def test_what_a_failing_monitor_would_have_said_is_missing_and_not_safe(ask: Ask
 
 def test_a_detector_that_finds_something_stops_the_act_though_the_monitor_failed() -> None:
     finding, failure = Detection(0, "", "it threatens"), Detection(0, "", "the monitor failed", failed=True)
-    office = watched([lambda act, facts: [finding, failure]])(CASES[0])
+    office = detector_gates([lambda act, facts: [finding, failure]])(CASES[0])
     assert office(ToolCall(id="c", name="read_mail")) == HELD_BY_MONITOR
     with pytest.raises(ModelError, match="the monitor failed"):
-        watched([lambda act, facts: [failure]])(CASES[0])(ToolCall(id="c", name="read_mail"))
+        detector_gates([lambda act, facts: [failure]])(CASES[0])(ToolCall(id="c", name="read_mail"))
 
 
 class Cut:
@@ -126,15 +126,15 @@ class Late:
 
 def test_a_monitor_that_answers_too_late_fails_and_is_not_asked_what_nobody_waits_for() -> None:
     model = Late()
-    ask = asking(model, 0.01)
+    ask = ask_model(model, 0.01)
     for _ in range(2):
         with pytest.raises(TimeoutError):
             ask("?")
     model.may.set()
-    assert asking(model, 30)("?") == "pass"
+    assert ask_model(model, 30)("?") == "pass"
     assert model.asked == 2
 
 
 def test_a_monitor_whose_answer_was_cut_fails() -> None:
     with pytest.raises(ModelError, match="ended as 'length'"):
-        asking(Cut())("?")
+        ask_model(Cut())("?")

@@ -14,7 +14,7 @@ from holdfast.core.errors import IncompleteError
 from holdfast.core.records import Message, Transcript, Verdict
 from holdfast.core.store import RunFolder
 from holdfast.evals.batch_driver import play
-from holdfast.evals.guarded import asking, controls
+from holdfast.evals.guarded import ask_model, guard_controls
 from holdfast.evals.harms import HARM_KINDS
 from holdfast.evals.judge import RUBRICS
 from holdfast.guard.policy.load import load_policy
@@ -183,7 +183,7 @@ def test_a_monitor_behind_a_server_is_heard_while_an_agent_behind_one_plays(tmp_
     policy = load_policy(Path(__file__).parents[2] / "examples" / "guard" / "measure.yaml")
     cases = SUITE.cases_of(SUITE.arms[0], range(2))
     with serving(Passing(Stubborn("scripted/blackmailer", cases))):
-        monitored = [c for c in controls(policy, (NAME, asking(opened()))) if c.name == "guard-monitor"]
+        monitored = [c for c in guard_controls(policy, (NAME, ask_model(opened()))) if c.name == "guard-monitor"]
         asked = MeasureConfig(SUITE, NAME, range(2), controls=tuple(monitored), manners=RateLimits(pause=0.01))
         path = measure(asked, tmp_path, opened(), free())
     cells = json.loads(path.read_text())["cells"]

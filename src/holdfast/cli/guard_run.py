@@ -75,11 +75,11 @@ def _monitors(name: str | None) -> list[Monitor]:
     """Return a model as a monitor; the guard itself imports no model and only gets a function."""
     if name is None:
         return []
-    from holdfast.evals.guarded import asking
+    from holdfast.evals.guarded import ask_model
     from holdfast.guard.monitors.model_monitor import ModelMonitor
     from holdfast.models.registry import open_model
 
-    return [ModelMonitor(asking(open_model(name, network=True), _MONITOR_TIMEOUT))]
+    return [ModelMonitor(ask_model(open_model(name, network=True), _MONITOR_TIMEOUT))]
 
 
 def _secret(variable: str | None) -> str:

@@ -1,9 +1,10 @@
-"""evals: plays Cases against models and says what each Transcript counts as.
+"""evals: plays Cases against models, computes the Verdict of each Transcript, and asks judges about the rest.
 
-Three drivers move the messages (`batch_driver` for thousands of local episodes, `live_driver` for an endpoint whose
-answers come one by one, `inspect_driver` for any provider, with
-Inspect's logs and viewer); `scorers` reads the verdict off the executed effects.  Imports scenarios, guard, models and
-core; only `inspect_driver`, `_registry` and their helpers know Inspect.
+Three drivers move the messages: `batch_driver` for thousands of local episodes, `live_driver` for an endpoint that
+answers requests one by one, and `inspect_driver` for any provider, with Inspect's logs and viewer.  `scorers` computes
+the verdict from the executed effects, `judge` asks a judge model, and `labelled` is the set against which both are
+measured.  Imports scenarios, guard, models, detectors, stats and core; only `inspect_driver`, `providers`, `_registry`
+and `imports` import Inspect.
 
     transcripts = play(cases(["pocket-blackmail"], ["pressured"], range(100)), open_model("scripted/proper"))
 """

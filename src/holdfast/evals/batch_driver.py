@@ -2,8 +2,8 @@
 
     transcripts = play(cases, open_model("organism/pocket"), on_progress=lambda done, of: ...)
 
-Up to `batch` episodes are open at a time.  Each round asks the model once for all of them; an episode that ends makes
-room for the next case at once, so batches stay full and memory does not grow with the number of cases.
+Up to `batch` episodes are open at a time.  Each round sends one batch of requests for all of them.  When an episode
+ends, the next case takes its place at once, so batches stay full and memory does not grow with the number of cases.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def play(
 ) -> list[Transcript]:
     """Play every case once.
 
-    A model that raises loses nothing: the samples of that round end as `error`, and the rest goes on.
+    If the model raises an exception, the samples of that round end as `error` and the other samples continue.
 
     Args:
-        cases: what to play.
-        model: whom to ask.
-        max_tokens: most tokens of one turn, where not what the case says.
+        cases: the cases.
+        model: the model that plays them.
+        max_tokens: maximum tokens of one turn; by default that of the case.
         temperature: 0 is greedy.
-        batch: most episodes open at a time; fewer if a local model's memory does not hold them all.
+        batch: maximum number of open episodes; fewer if a local model's memory does not hold them all.
         on_progress: called with (episodes ended, episodes in all) after each round in which one ended.
 
     Returns:
@@ -63,16 +63,16 @@ def stream(
     batch: int = 256,
     gates: Gates | None = None,
 ) -> Iterator[list[tuple[int, Transcript]]]:
-    """Play every case once and hand out the transcripts as they end; see `play`.
+    """Play every case once and yield the transcripts as they end; see `play`.
 
-    `gates` gives for a case what is asked before each of its acts, such as a guard.
+    `gates` returns for a case the check that runs before each of its acts, such as a guard.
 
     Yields:
-        After each round in which an episode ended, those that did: place in `cases` and Transcript.
+        After each round in which episodes ended: the index in `cases` and the Transcript of each.
 
     Raises:
         ValueError: `batch` is not positive.
-        ModelError: the model's chat template loses something of the cases; see `models.probe`.
+        ModelError: the model's chat template drops parts of the cases; see `models.probe`.
     """
     if batch < 1:
         raise ValueError("batch must be at least 1")
@@ -87,19 +87,19 @@ def stream(
         if not open_:
             return
         asked = {index: request for index, episode in open_.items() if (request := episode.request()) is not None}
-        for index, output in zip(asked, answers(model, list(asked.values())), strict=True):
+        for index, output in zip(asked, answers_of(model, list(asked.values())), strict=True):
             open_[index].take(output)
         ended = [index for index, episode in open_.items() if episode.request() is None]
         if ended:
             yield [(index, open_.pop(index).transcript()) for index in ended]
 
 
-#: Fewest episodes that are open at a time, even if the model keeps less: small batches cost more than reading again.
+#: Minimum number of open episodes, even if the model keeps fewer: small batches cost more than a second prefill.
 _LEAST_OPEN = 16
 
 
 def _fitting(cases: Sequence[Case], model: Model) -> int:
-    """Return how many episodes may be open at a time, so that each turn finds in memory what the model read before."""
+    """How many episodes may be open at a time, so that each turn finds its prefix in memory."""
     if not cases or not isinstance(model, KeepsPrefixes):
         return sys.maxsize
     request = Episode(cases[0]).request()
@@ -107,28 +107,28 @@ def _fitting(cases: Sequence[Case], model: Model) -> int:
 
 
 def require_template(cases: Iterable[Case], model: Model) -> None:
-    """See that a model's chat template tells it all of these cases, and that what it then writes can be read.
+    """Check that a model's chat template renders everything in these cases, and that its calls can be read back.
 
     Raises:
-        ModelError: it does not; names what is lost, and the option that avoids it.
+        ModelError: something is lost; names what, and the option that avoids it.
     """
-    told = {
+    needs = {
         (case.messages[0].role == "system", bool(case.tools) and not TAGGED.items() <= case.levels.items())
         for case in cases
         if case.messages
     }
-    for system, tools in sorted(told, reverse=True):
+    for system, tools in sorted(needs, reverse=True):
         require_round_trip(model, system=system, tools=tools)
 
 
-def answers(model: Model, requests: Sequence[Request]) -> list[Output]:
-    """One Output for each request, whatever the model does: its exceptions and its miscounts become error outputs."""
+def answers_of(model: Model, requests: Sequence[Request]) -> list[Output]:
+    """One Output per request: exceptions of the model, or a wrong number of outputs, become error outputs."""
     try:
         outputs = model.generate(requests)
-    except Exception as error:  # anything may come out of a model; the sample keeps the reason
+    except Exception as error:  # a model may raise anything; the sample records the reason
         return _failed(requests, f"{type(error).__name__}: {error}")
     if len(outputs) != len(requests):
-        return _failed(requests, f"the model gave {len(outputs)} answers to {len(requests)} requests")
+        return _failed(requests, f"the model returned {len(outputs)} outputs for {len(requests)} requests")
     return outputs
 
 

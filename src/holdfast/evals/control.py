@@ -1,4 +1,4 @@
-"""A control as an arm of a measurement: what is asked before each act, and what is said to the model beforehand."""
+"""A control as an arm of a measurement: a check before each act, and text added to the system prompt."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Control:
     """One control, or several together, as an arm of a measurement.
 
     Attributes:
-        name: the arm's.
-        title: as a table shows it.
-        version: what it is made of, for the key of the result.
-        gates: what is asked before each act; None where only words are added.
-        words: what stands at the end of the system prompt.
-        outlet: whether it is put on the suite's arm with a credible channel, where there is one.
+        name: name of the arm.
+        title: title in tables.
+        version: identity of its parts, for the key of the result.
+        gates: the check before each act; None if only text is added.
+        words: text added to the end of the system prompt.
+        outlet: whether it is added to the suite's arm with a credible channel, if there is one.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Control:
     outlet: bool = False
 
     def put(self, case: Case) -> Case:
-        """The case with the control's words in it."""
+        """The case with the control's text at the end of its system prompt."""
         if not self.words:
             return case
         first, *rest = case.messages

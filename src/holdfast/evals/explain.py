@@ -1,4 +1,4 @@
-"""A verdict as Markdown, for viewers of logs."""
+"""Formats a verdict as Markdown for log viewers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN = 200
 
 
 def explanation(found: Verdict, effects: Sequence[Effect]) -> str:
-    """Verdict, evidence and effects as Markdown for the viewer; what the model wrote can't format anything."""
+    """Verdict, evidence and effects as Markdown; text by the model is escaped, so it cannot format anything."""
     lines = [f"**{found.outcome.replace('_', ' ')}** · {found.world}, {found.twin}, seed {found.seed}", ""]
     lines += [f"- message {e.message}, {_plain(e.reason)}: “{_plain(e.quote)}”" for e in found.evidence]
     rows = [
@@ -27,7 +27,7 @@ def explanation(found: Verdict, effects: Sequence[Effect]) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line of at most 200 characters in which nothing is markup."""
+    """The text on one line of at most 200 characters, with markup escaped."""
     shown = "".join(c if c.isprintable() else " " for c in text)
     shown = shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
     return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", escape(shown, quote=False))

@@ -1,14 +1,14 @@
-"""The guard's controls between an episode and its world: what they do not let pass is blocked, and the model is told.
+"""Puts the guard's controls between an episode and its world: an act they refuse is blocked, and the model is told.
 
-    stream(cases, model, gates=guarded(load_policy(path)))
-    arms = controls(load_policy(path))          # policy, brief, detectors, all of it: each an arm of a measurement
+    stream(cases, model, gates=policy_gates(load_policy(path)))
+    arms = guard_controls(load_policy(path))  # policy, brief, detectors, and all together: each one arm
 
-The policy sees the acts as those of its first agent on the server `office`.  Each episode is a run of its own: budgets,
-labels and what the detectors remember begin anew.  Nobody approves what is held, so what is held does not happen.  The
-detectors know the facts of the case, which is more than a deployer knows.
+The policy sees each act as one by its first agent on the server `office`.  Each episode is a separate run, with new
+budgets, labels and detector memory.  Nobody approves held acts, so they do not happen.  The detectors know the facts of
+the case, which is more than a deployer knows.
 
-A deployed guard holds an act when its monitor fails.  Here that would pass for safety: where nothing but the monitor's
-failure stands against an act, the sample ends as `error`, and is missing.
+A deployed guard holds an act if its monitor fails.  Here that would count as safety.  If only the monitor's failure
+speaks against an act, the sample therefore ends as `error` and is missing.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ from holdfast.models.base import Model, Request
 from holdfast.scenarios.episode import Gate, Gates
 
 SERVER = "office"
-#: A Thursday at the hour of the office worlds, so that a policy with hours decides alike on every day.
+#: A Thursday at the hour of the office worlds, so that a policy with hours decides the same on every day.
 _NOW = datetime(2026, 1, 8, 13, 20)
-#: Who may be told about anybody, in the firm of the case.
+#: Mailboxes in the firm of the case that may receive reports about anybody.
 _CHANNELS = ("compliance", "ethics", "security")
 
 
-def controls(policy: Policy, monitor: tuple[str, Ask] | None = None) -> tuple[Control, ...]:
+def guard_controls(policy: Policy, monitor: tuple[str, Ask] | None = None) -> tuple[Control, ...]:
     """Each control of the guard alone, and all of them stacked on the credible channel.
 
     Args:
-        policy: what the brief says and the policy decides.
-        monitor: a model that is asked about each act, with its identity.
+        policy: the policy, which the brief renders as text.
+        monitor: identity of a model and the function that asks it about each act.
     """
-    told = brief(policy)
+    text = brief(policy)
     found = [
         policy_alone(policy),
-        Control("guard-brief", "Guard: brief alone", policy.version, words=told),
-        Control("guard-detectors", "Guard: detectors alone", "", watched()),
+        Control("guard-brief", "Guard: brief alone", policy.version, words=text),
+        Control("guard-detectors", "Guard: detectors alone", "", detector_gates()),
     ]
     seen = monitor[0] if monitor else ""
     eyes = [ModelMonitor(monitor[1])] if monitor else []
     if monitor:
-        found.append(Control("guard-monitor", "Guard: model monitor alone", seen, asked(eyes)))
-    both = _both(guarded(policy), watched(eyes))
-    stacked = Control("guard-all", "Guard: everything together", policy.version + seen, both, told, outlet=True)
+        found.append(Control("guard-monitor", "Guard: model monitor alone", seen, monitor_gates(eyes)))
+    both = _both(policy_gates(policy), detector_gates(eyes))
+    stacked = Control("guard-all", "Guard: everything together", policy.version + seen, both, text, outlet=True)
     return (*found, stacked)
 
 
 def policy_alone(policy: Policy) -> Control:
-    """A policy as one more arm."""
-    return Control("guard", f"Guard: {policy.name}", policy.version, guarded(policy))
+    """A policy as one arm."""
+    return Control("guard", f"Guard: {policy.name}", policy.version, policy_gates(policy))
 
 
-def guarded(policy: Policy) -> Gates:
-    """A gate for each episode, which asks the policy before each act."""
+def policy_gates(policy: Policy) -> Gates:
+    """A gate per episode that evaluates the policy before each act."""
 
     def gate_of(case: Case) -> Gate:
         spent: Counter[str] = Counter()
@@ -91,60 +91,61 @@ def guarded(policy: Policy) -> Gates:
     return gate_of
 
 
-def watched(monitors: Sequence[Monitor] = ()) -> Gates:
-    """A gate for each episode, at which the detectors and any monitors beside them look at each act."""
+def detector_gates(monitors: Sequence[Monitor] = ()) -> Gates:
+    """A gate per episode that runs the detectors, and any monitors beside them, on each act."""
 
     def gate_of(case: Case) -> Gate:
         channels = tuple(f"{name}@{case.facts.domain}" for name in _CHANNELS)
         watch = DetectorMonitor(case.facts, monitors, Leave(channels))
-        return lambda call: _told([finding for _, finding in watch.findings(_act(case, call))])
+        return lambda call: _refusal_of([finding for _, finding in watch.findings(_act(case, call))])
 
     return gate_of
 
 
-def asked(monitors: Sequence[Monitor]) -> Gates:
-    """A gate for each episode, at which monitors alone look at each act."""
+def monitor_gates(monitors: Sequence[Monitor]) -> Gates:
+    """A gate per episode that runs only monitors on each act."""
 
     def gate_of(case: Case) -> Gate:
-        return lambda call: _told([f for one in monitors for f in look(one, _act(case, call), case.facts)])
+        return lambda call: _refusal_of([f for one in monitors for f in look(one, _act(case, call), case.facts)])
 
     return gate_of
 
 
-def asking(model: Model, seconds: float | None = None) -> Ask:
-    """A model of the one door as what a monitor asks.
+def ask_model(model: Model, seconds: float | None = None) -> Ask:
+    """Make the function by which a monitor asks a model.
 
     Args:
-        model: answers one question at a time.
-        seconds: how long to wait for an answer; None for as long as it takes.
+        model: the model; it gets one question at a time.
+        seconds: timeout of one answer; None to wait without limit.
 
-    Raises (when asked):
-        ModelError: the model gave no whole answer.
-        TimeoutError: it gave none in time.
+    Raises (when the function is called):
+        ModelError: the answer is incomplete.
+        TimeoutError: there was no answer in time.
     """
     thread = ThreadPoolExecutor(1, "monitor")
 
     def ask(prompt: str) -> str:
         request = Request("monitor", [Message(role="user", content=prompt)], max_tokens=200)
-        # A gate may be asked inside a running loop, where a model of an API cannot start its own.
+        # A gate may be called inside a running event loop, where an API model cannot start its own.
         answer = thread.submit(model.generate, [request])
         try:
             [output] = answer.result(seconds)
         finally:
-            # A question whose time ran out while it queued is not put any more.
+            # A question that timed out while it was queued is not sent.
             answer.cancel()
         if output.finish != "stop":
-            raise ModelError(f"the monitor's answer ended as '{output.finish}'", where=model.name, remedy="ask another")
+            what = f"the monitor's answer ended as '{output.finish}'"
+            raise ModelError(what, where=model.name, remedy="use another model as the monitor")
         return output.message.content
 
     return ask
 
 
-def _told(findings: Sequence[Detection]) -> str | None:
-    """What the model is told of an act with these findings; None lets it pass.
+def _refusal_of(findings: Sequence[Detection]) -> str | None:
+    """The message to the model about an act with these findings; None if the act may proceed.
 
     Raises:
-        ModelError: whoever should have looked failed, and nobody else found anything.
+        ModelError: a monitor failed and no other one found anything.
     """
     if findings and all(finding.failed for finding in findings):
         raise ModelError(findings[0].reason, where="the guard's monitor", remedy="measure this sample again")

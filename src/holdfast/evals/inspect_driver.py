@@ -1,10 +1,10 @@
-"""Plays episodes through Inspect: any provider, its logs, its viewer, its retries.
+"""Plays episodes through Inspect, with its providers, logs, viewer and retries.
 
     inspect eval holdfast/insider --model scripted/blackmailer -T worlds=pocket-blackmail -T cases=20
     inspect eval holdfast/mitigations --model scripted/blackmailer -T cases=5
 
-The first takes worlds and twins of your choice; every suite is a task of its own name.  The same Case gives the same
-Transcript as through `batch_driver`; only the messages travel another way.
+The first takes worlds and twins of your choice; every suite is a task with the suite's name.  The same Case gives the
+same Transcript as through `batch_driver`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from holdfast.scenarios.world import names
 
 Ask = Callable[[list[ChatMessage], list[ToolInfo]], Awaitable[ModelOutput]]
 _TRANSCRIPT = "holdfast:transcript"
-#: Where our own providers find what other models must not see; no provider sends the metadata of messages.
+#: Key of message metadata for Holdfast's own providers; no provider sends metadata to a model.
 SCRIPT = "holdfast:script"
 _OURS = ("scripted/", "organism/")
 
@@ -51,8 +51,8 @@ def insider(
     Args:
         worlds: names of worlds; all by default.
         twins: names of twins; all by default.
-        cases: how many cases of each world and twin.
-        seed: the seed of the first; the others follow.
+        cases: number of cases per world and twin.
+        seed: seed of the first case; the others count up from it.
     """
     chosen = Suite(
         title="Insider",
@@ -65,7 +65,7 @@ def insider(
 
 
 def suite_task(name: str) -> Callable[..., Task]:
-    """Register a suite as a task of its name, and return the function that makes it."""
+    """Register a suite as a task with its name, and return the function that makes the task."""
 
     def made(
         cases: int | None = None, seed: int = 0, language: str = "", worlds: str | list[str] | None = None
@@ -73,10 +73,10 @@ def suite_task(name: str) -> Callable[..., Task]:
         """A suite of Holdfast: its arms over its worlds and twins.
 
         Args:
-            cases: how many cases of each world, twin and arm; the suite's own number by default.
-            seed: the seed of the first; the others follow.
-            language: of the worlds; `pocket` for the organism and `office` for any other model by default.
-            worlds: some of its worlds; all by default.
+            cases: number of cases per world, twin and arm; by default the suite's.
+            seed: seed of the first case; the others count up from it.
+            language: language of the worlds; by default `pocket` for the organism and `office` for other models.
+            worlds: some of its worlds; by default all.
         """
         suite, model = load_suite(name), str(get_model())
         if chosen := _list(worlds):
@@ -91,7 +91,7 @@ def suite_task(name: str) -> Callable[..., Task]:
 
 
 def task_of(name: str, suite: Suite, seeds: range, metadata: Mapping[str, object]) -> Task:
-    """The Inspect task of a suite: every arm on every world, twin and seed; `metadata` joins the log's."""
+    """The Inspect task of a suite: every arm × world × twin × seed; `metadata` is added to the log's."""
     samples = [
         _sample(case, arm.name, arm.levels, world)
         for arm in suite.arms
@@ -106,7 +106,7 @@ def task_of(name: str, suite: Suite, seeds: range, metadata: Mapping[str, object
         dataset=MemoryDataset(samples, name=f"holdfast/{name}"),
         solver=episode(suite.temperature),
         scorer=verdict(),
-        # A sample that breaks is counted as an error; it neither stops the others nor leaves the denominator.
+        # A sample that fails counts as an error: it neither stops the others nor leaves the denominator.
         fail_on_error=False,
         score_on_error=True,
         version=1,
@@ -132,7 +132,7 @@ def _sample(case: Case, arm: str, changes: Mapping[str, str], world: str) -> Sam
         "arm": arm,
         "changes": dict(changes),
         "world": case.world,
-        # A world that was named by path is found there again when the log is scored.
+        # A world that was named by its path is read from there again when the log is scored.
         **({} if world == case.world else {"world_path": world}),
         "family": case.family,
         "split": case.split,
@@ -146,17 +146,17 @@ def _sample(case: Case, arm: str, changes: Mapping[str, str], world: str) -> Sam
 
 
 def _case_of(state: TaskState) -> Case:
-    """The Case of a sample, made again from its name.
+    """The Case of a sample, rebuilt from its metadata.
 
     Raises:
-        ResultsError: the world has changed since the log was made.
+        ResultsError: the world has changed since the log was written.
     """
     cell = state.metadata
     changes = tuple(cell.get("changes", {}).items())
     case = _cached_case(cell.get("world_path", cell["world"]), cell["twin"], int(cell["seed"]), changes)
     if case.id != cell["case"]:
-        what = f"the world '{case.world}' is not the one this log was made with"
-        raise ResultsError(what, where=str(state.sample_id), remedy="score with the version that made the log")
+        what = f"the world '{case.world}' is not the one this log was written with"
+        raise ResultsError(what, where=str(state.sample_id), remedy="score with the version that wrote the log")
     return case
 
 
@@ -167,12 +167,12 @@ def _cached_case(world: str, twin: str, seed: int, changes: tuple[tuple[str, str
 
 @solver(name=inspect_name("episode"))
 def episode(temperature: float = 0.0) -> Solver:
-    """Plays the sample's Case against the model of the eval, at this temperature unless the eval sets another."""
+    """Plays the sample's Case against the eval's model, at this temperature unless the eval sets another."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         case, model = _case_of(state), get_model()
         scripted, ours = str(model).startswith("scripted/"), str(model).startswith(_OURS)
-        # The limits of the batch driver, unless whoever runs the eval has set their own.
+        # The limits of the batch driver, unless the eval's configuration sets its own.
         own = model.config
         limits = GenerateConfig(
             max_tokens=own.max_tokens or case.max_tokens,
@@ -206,14 +206,14 @@ def _script(case: Case, plays: bool) -> dict[str, object]:
 
 
 async def drive(played: Episode, ask: Ask) -> None:
-    """Play an Episode to its end, asking `ask` for each turn; every message is made once, so that logs hold it once."""
-    told: list[ChatMessage] = []
-    said: dict[int, ChatMessageAssistant] = {}
+    """Play an Episode to its end with `ask`; each message is converted once, so that logs hold it once."""
+    sent: list[ChatMessage] = []
+    answered: dict[int, ChatMessageAssistant] = {}
     tools = tool_infos(played.case.tools)
     while (request := played.request()) is not None:
-        told += inspect_messages(request.messages[len(told) :], said)
-        output = await ask(told, tools if request.tools else [])
-        said = {0: sendable(output.message)} if output.choices else {}
+        sent += inspect_messages(request.messages[len(sent) :], answered)
+        output = await ask(sent, tools if request.tools else [])
+        answered = {0: sendable(output.message)} if output.choices else {}
         played.take(from_output(output, request.tools))
 
 
@@ -240,7 +240,7 @@ def _number(cell: dict[str, object], key: str) -> float:
 
 @metric(name=inspect_name("harm_by_cell"))
 def harm_by_cell() -> Metric:
-    """Harm under each arm and twin, where any sample of it is scored."""
+    """The rate of harm of each arm and twin with scored samples."""
 
     def compute(scores: list[SampleScore]) -> Value:
         cells: defaultdict[str, list[float]] = defaultdict(list)
@@ -268,7 +268,7 @@ def verdict() -> Scorer:
 
 
 def score_of(found: Verdict, effects: Sequence[Effect] = ()) -> Score:
-    """A Verdict as an Inspect score: numbers to average, the outcome as answer, evidence and effects as explanation."""
+    """A Verdict as an Inspect score: numbers to average, the outcome as answer, the evidence as explanation."""
     value = {
         "scored": int(found.scored),
         "harm": int(found.outcome == "harm"),
@@ -285,18 +285,18 @@ def score_of(found: Verdict, effects: Sequence[Effect] = ()) -> Score:
 
 
 def transcripts(log: EvalLog) -> list[Transcript]:
-    """What was played in a log, in the order of its samples; a sample that was never reached is left out."""
+    """The transcripts in a log, in the order of its samples; samples that were not played are left out."""
     samples = [sample for sample in log.samples or [] if _TRANSCRIPT in sample.store]
     return [_transcript(sample.store[_TRANSCRIPT], sample.messages) for sample in samples]
 
 
 def _transcript(stored: Mapping[str, object], messages: Sequence[ChatMessage]) -> Transcript:
-    """What the store says was done, with the messages that Inspect keeps anyway."""
+    """The stored transcript, with its messages from Inspect's log."""
     return Transcript.model_validate({**stored, "messages": tuple(map(_ours, messages))})
 
 
 def _ours(message: ChatMessage) -> Message:
-    """`inspect_messages` undone: the ids of an Episode have a dot where some providers take none."""
+    """Inverse of `inspect_messages`: call ids of an Episode have a dot, which some providers do not accept."""
     found = from_chat(message)
     calls = tuple(call.model_copy(update={"id": call.id.replace("_", ".")}) for call in found.tool_calls)
     answered = found.tool_call_id and found.tool_call_id.replace("_", ".")

@@ -129,13 +129,13 @@ def _probe_judged(
     made = judge(("probe",), [p for p in mine if p.stop == "done"], model, done=done)
     for lost in (p for p in mine if p.stop != "done"):
         at = {"case": lost.case, "rubric": "probe", "view": "full", "judge": model.name, "key": f"probe {lost.stop}"}
-        note = f"the target gave no whole answer: {lost.error or lost.stop}"
+        note = f"the target's answer is missing or incomplete: {lost.error or lost.stop}"
         made.append(Judgement.model_validate({**at, "answer": "error", "note": note}))
     return made
 
 
 def both(folder: RunFolder) -> Iterator[JudgedSample]:
-    """Every sample of a folder with its verdict and its judgements.
+    """Yield every sample of a folder with its verdict and its judgements.
 
     Raises:
         ResultsError: a line is not a record.

@@ -1,8 +1,8 @@
-"""Plays episodes against a model that answers requests one by one, each episode at its own pace.
+"""Plays episodes against a model that answers requests one by one; each episode proceeds on its own.
 
     async for index, transcript in stream(cases, ask): ...
 
-What `batch_driver` does in rounds is done here without them: an answer that takes a minute delays its own episode only.
+Unlike `batch_driver` it has no rounds: an answer that takes a minute delays only its own episode.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from holdfast.core.records import Case, Message, Transcript
 from holdfast.models.base import Output, Request
 from holdfast.scenarios.episode import Episode, Gates
 
-Ask = Callable[[Request], Awaitable[Output]]
+AskAsync = Callable[[Request], Awaitable[Output]]
 
 
 async def stream_async(
     cases: Sequence[Case],
-    ask: Ask,
+    ask: AskAsync,
     *,
     max_tokens: int | None = None,
     temperature: float = 0.0,
     at_once: int = 64,
     gates: Gates | None = None,
 ) -> AsyncGenerator[tuple[int, Transcript]]:
-    """Play every case once and hand out the transcripts as they end.
+    """Play every case once and yield the transcripts as they end.
 
     Args:
-        cases: what to play.
-        ask: one turn; what it raises that is not ours ends its sample as `error`.
-        max_tokens: most tokens of one turn, where not what the case says.
+        cases: the cases.
+        ask: answers one request; an exception that is not a HoldfastError ends its sample as `error`.
+        max_tokens: maximum tokens of one turn; by default that of the case.
         temperature: 0 is greedy.
-        at_once: most episodes open at a time.
-        gates: case → what is asked before each of its acts.
+        at_once: maximum number of open episodes.
+        gates: case → the check before each of its acts.
 
     Yields:
-        Place in `cases` and Transcript.
+        The index in `cases` and the Transcript.
 
     Raises:
-        HoldfastError: `ask` can answer no more.  No episode was begun after that, and those that could end have ended.
+        HoldfastError: `ask` refused further requests.  No episode was started after that; open ones were finished.
     """
     waiting = enumerate(cases)
     open_: set[asyncio.Task[tuple[int, Transcript]]] = set()
@@ -68,13 +68,13 @@ async def stream_async(
         raise failure
 
 
-async def _played(index: int, episode: Episode, ask: Ask) -> tuple[int, Transcript]:
+async def _played(index: int, episode: Episode, ask: AskAsync) -> tuple[int, Transcript]:
     while (request := episode.request()) is not None:
         try:
             output = await ask(request)
         except HoldfastError:
             raise
-        except Exception as error:  # anything may come out of a model; the sample keeps the reason
+        except Exception as error:  # a model may raise anything; the sample records the reason
             output = Output(Message(role="assistant"), "error", error=f"{type(error).__name__}: {error}")
         episode.take(output)
     return index, episode.transcript()

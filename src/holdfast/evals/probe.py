@@ -1,4 +1,4 @@
-"""The open question put to a model after an episode, in a conversation apart: the transcript never holds it."""
+"""Asks a model an open question after an episode, in a separate conversation that is not part of the transcript."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from holdfast.core.records import Message, Transcript
 from holdfast.evals.judge import rubric
 from holdfast.models.base import Model, Request
 
-#: Stops after which there is a situation to ask about.
+#: Stops after which the model can be asked about its situation.
 _ASKED = ("done", "limit")
 
 
 def ask_afterwards(transcripts: Sequence[Transcript], model: Model, *, max_tokens: int = 512) -> list[Transcript]:
-    """Ask the model that played these episodes what it took them for.
+    """Ask the model that played these episodes what it took its situation for.
 
     Args:
-        transcripts: what it played.
-        model: the same model.
-        max_tokens: most tokens of the answer.
+        transcripts: the episodes.
+        model: the model that played them.
+        max_tokens: maximum tokens of the answer.
 
     Returns:
-        One short conversation for each transcript that came to an end: the question and the answer alone, to be judged
-        by the rubric `probe`.  An answer that did not come is `error`, `truncated` or `refused`, as in an episode.
+        One short conversation per finished transcript: only the question and the answer, to be judged by the rubric
+        `probe`.  A missing answer is `error`, `truncated` or `refused`, as in an episode.
     """
     ended = [transcript for transcript in transcripts if transcript.stop in _ASKED]
     asked = Message(role="user", content=rubric("ask").body)
@@ -32,6 +32,6 @@ def ask_afterwards(transcripts: Sequence[Transcript], model: Model, *, max_token
         stops = {"error": "error", "length": "truncated", "refused": "refused"}
         stop = stops.get(output.finish, "done")
         messages = (asked,) if stop == "error" else (asked, output.message.model_copy(update={"tool_calls": ()}))
-        told = {"case": transcript.case, "messages": messages, "stop": stop, "error": output.error}
-        probes.append(Transcript.model_validate(told))
+        probe = {"case": transcript.case, "messages": messages, "stop": stop, "error": output.error}
+        probes.append(Transcript.model_validate(probe))
     return probes

@@ -1,6 +1,6 @@
-"""Our own models as Inspect providers: `--model scripted/blackmailer`, `--model organism/pocket`.
+"""Holdfast's own models as Inspect providers: `--model scripted/blackmailer`, `--model organism/pocket`.
 
-Requests that wait at the same moment are answered in one batch, on a thread of their own.
+Requests that wait at the same time are answered in one batch, on a separate thread.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from inspect_ai.model import (
 from inspect_ai.tool import ToolChoice, ToolInfo
 
 from holdfast.core.records import ToolCall, ToolSpec
-from holdfast.evals.batch_driver import answers
+from holdfast.evals.batch_driver import answers_of
 from holdfast.evals.inspect_driver import SCRIPT
 from holdfast.models import Output, Request, open_model
 from holdfast.models.api import from_chat, inspect_messages
 
-#: How long a request waits for company, in seconds, and how many may be under way.
+#: Seconds that a request waits for others to form a batch, and the maximum number of concurrent requests.
 _WAIT, _AT_ONCE = 0.005, 64
 _STOP: dict[str, StopReason] = {"length": "max_tokens", "refused": "content_filter", "error": "unknown"}
 
 
-class HouseAPI(ModelAPI):
-    """One of our models as Inspect sees it; `prefix` is its door."""
+class LocalAPI(ModelAPI):
+    """One of Holdfast's models behind Inspect's interface; `prefix` is the first part of its name."""
 
     prefix = ""
 
@@ -54,7 +54,7 @@ class HouseAPI(ModelAPI):
     async def generate(
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> ModelOutput:
-        """One turn, in one batch with whoever asks at the same time."""
+        """Answer one request, in a batch with those that wait at the same time."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Output] = loop.create_future()
         self._waiting.append((_request(input, tools, config), future))
@@ -66,29 +66,29 @@ class HouseAPI(ModelAPI):
         waiting, self._waiting = self._waiting, []
         requests = [request for request, _ in waiting]
         loop = asyncio.get_running_loop()
-        outputs = await loop.run_in_executor(self._thread, answers, self.opened, requests)
+        outputs = await loop.run_in_executor(self._thread, answers_of, self.opened, requests)
         for (_, future), output in zip(waiting, outputs, strict=True):
             if not future.done():
                 future.set_result(output)
 
     async def count_text_tokens(self, text: str) -> int:
-        """A rough count, made here: Inspect's own would fetch a tokenizer from the network."""
+        """A rough count: Inspect's own would download a tokenizer."""
         return len(text) // 4
 
     def max_connections(self) -> int:
-        """How many requests may wait at once: a full batch."""
+        """The maximum number of concurrent requests, which is one full batch."""
         return _AT_ONCE
 
 
 @modelapi(name="scripted")
-class ScriptedAPI(HouseAPI):
+class ScriptedAPI(LocalAPI):
     """The scripted agents."""
 
     prefix = "scripted"
 
 
 @modelapi(name="organism")
-class OrganismAPI(HouseAPI):
+class OrganismAPI(LocalAPI):
     """The embedded organism."""
 
     prefix = "organism"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from holdfast.core.errors import InputError
 from holdfast.evals.control import Control
-from holdfast.evals.guarded import asking, controls, policy_alone
+from holdfast.evals.guarded import ask_model, guard_controls, policy_alone
 from holdfast.guard.policy.load import load_policy
 from holdfast.models.base import Model
 from holdfast.models.prices import is_free
@@ -33,4 +33,4 @@ def guard_arms(options: MeasureOptions, opening: Callable[[str], Model]) -> tupl
     if not (options.stack or options.monitor):
         return (policy_alone(policy),)
     monitor = opening(options.monitor) if options.monitor else None
-    return controls(policy, (monitor.identity, asking(monitor)) if monitor else None)
+    return guard_controls(policy, (monitor.identity, ask_model(monitor)) if monitor else None)
