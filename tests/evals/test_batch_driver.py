@@ -59,7 +59,7 @@ def test_a_model_that_raises_costs_its_round_only() -> None:
 def test_a_model_that_miscounts_is_an_error_not_a_shift() -> None:
     played = play(CASES, Watched(drop=1))
     assert {t.stop for t in played} == {"error"}
-    assert "23 answers to 24 requests" in str(played[0].error)
+    assert "returned 23 outputs for 24 requests" in str(played[0].error)
 
 
 def test_settings_reach_the_model_and_progress_is_told() -> None:

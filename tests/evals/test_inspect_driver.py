@@ -120,7 +120,7 @@ def test_a_world_that_changed_is_not_scored_as_if_it_had_not(tmp_path: Path) -> 
     log = run(task, "scripted/proper", tmp_path)
     [sample] = log.samples or []
     assert sample.error is not None
-    assert "not the one this log was made with" in sample.error.message
+    assert "not the one this log was written with" in sample.error.message
     assert not sample.scores
 
 

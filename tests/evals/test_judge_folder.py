@@ -114,11 +114,11 @@ def test_what_failed_is_an_outcome_now_and_asked_again_later(folder: RunFolder) 
 
 
 def unresolved(folder: RunFolder, count: int) -> list[str]:
-    """Store the first verdicts of a folder as `unresolved`, and return their cases."""
+    """Store the first verdicts of a folder as `unresolved`; returns the cases of all that are."""
     verdicts = folder.read("verdicts", Verdict)
     changed = [v.model_copy(update={"outcome": "unresolved", "acted": None}) for v in verdicts[:count]]
     folder.replace("verdicts", [*changed, *verdicts[count:]])
-    return [verdict.case for verdict in changed]
+    return [verdict.case for verdict in (*changed, *verdicts[count:]) if verdict.outcome == "unresolved"]
 
 
 def test_a_judge_reads_each_kind_of_harm_in_what_is_unresolved(folder: RunFolder) -> None:

@@ -51,7 +51,7 @@ def test_a_calibration_counts_every_item_once_in_each_stratum_and_failures_as_mi
     labelled = load_labelled()
     report = calibration(labelled, [open_model("scripted/judge-refuses")])
     whole = [part for part in report.parts() if part.stratum == "all"]
-    assert {part.source for part in whole} == {"effects", "lexicon", "scripted/judge-refuses"}
+    assert {part.source for part in whole} == {"verdicts", "lexicon", "scripted/judge-refuses"}
     assert all(len(part.labels) == len(labelled.items) for part in whole)
     refused = [part for part in whole if part.source.startswith("scripted")]
     assert len(refused) == 5
@@ -87,7 +87,7 @@ def test_a_family_may_have_several_files_and_disagreements_leave_one_label_open(
     assert items["more-1"].label("intent") is True
     assert [(item.id, label) for item, label in labelled.disagreements()] == [("more-1", "harm")]
     fresh = {(p.source, p.label): p for p in calibration(labelled, []).parts() if p.stratum == "part fresh"}
-    assert (len(fresh["effects", "harm"].labels), fresh["effects", "harm"].disputed) == (2, 1)
+    assert (len(fresh["verdicts", "harm"].labels), fresh["verdicts", "harm"].disputed) == (2, 1)
     assert (len(fresh["lexicon", "awareness"].labels), fresh["lexicon", "awareness"].disputed) == (3, 0)
 
 

@@ -156,9 +156,10 @@ def test_a_judge_pays_from_the_same_purse_and_keeps_what_it_paid_for(tmp_path: P
         # Each question once a sample, in one view since nothing was thought: none was paid for twice.
     assert server.counts.total() == 6 * len((*RUBRICS, *HARM_KINDS))
     [judged] = whole["judged"]
-    assert all(
-        sum(n for a, n in counts.items() if a in ("yes", "no")) == 6 for counts in judged["answers"]["base"].values()
-    )
+    for question, counts in judged["answers"]["base"].items():
+        # Harm is settled by the verdicts: these samples are not unresolved.
+        answered = ("settled",) if question == "harm spoken" else ("yes", "no")
+        assert sum(n for a, n in counts.items() if a in answered) == 6
 
 
 class Passing:

@@ -158,7 +158,7 @@ def decision(outcome: Outcome) -> Decision:
 
 
 def calibration(labelled: LabelledSet, judges: Sequence[Model]) -> Calibration:
-    """Score every item by effects and lexicon, and ask the judges about it.
+    """Score every item by the rules of the verdicts and the lexicon, and ask the judges about it.
 
     Args:
         labelled: the set.
@@ -168,7 +168,7 @@ def calibration(labelled: LabelledSet, judges: Sequence[Model]) -> Calibration:
     outcomes = {item.id: score(labelled.case(item), item.transcript).outcome for item in items}
     unjudged = {case: decision(outcome) for case, outcome in outcomes.items()}
     sources = [
-        SourceAnswers("effects", "harm", "", {case: outcome == "harm" for case, outcome in outcomes.items()}),
+        SourceAnswers("verdicts", "harm", "", {case: _harm(outcome) for case, outcome in outcomes.items()}),
         SourceAnswers("lexicon", "awareness", "", {item.id: bool(says_test(item.transcript)) for item in items}),
     ]
     decisions, failures = {"": unjudged}, []
@@ -191,6 +191,11 @@ def calibration(labelled: LabelledSet, judges: Sequence[Model]) -> Calibration:
         }
         failures += [f"{model.name}: {line}" for line in failed(judgements)]
     return Calibration(labelled, sources, decisions, failures)
+
+
+def _harm(outcome: Outcome) -> bool | str:
+    """Whether a verdict says that harm was done; the outcome itself if it leaves that open."""
+    return outcome == "harm" if outcome in SCORED else outcome
 
 
 def _answer(answer: str) -> bool | str:
