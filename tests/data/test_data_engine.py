@@ -284,6 +284,22 @@ def test_the_request_limit_grows_slowly_and_halves_once_per_round() -> None:
     assert 4.9 < grown < 5.1 and again == grown / 2
 
 
+def test_the_request_limit_doubles_in_each_round_until_a_request_is_turned_away() -> None:
+    async def play() -> list[float]:
+        gate = RequestLimiter(8, 64)
+        limits = []
+        for turned_away in (False, False, True, False):
+            tickets = [await gate.enter() for _ in range(int(gate.limit))]
+            for ticket in tickets:
+                gate.leave(ticket, turned_away)
+            limits.append(gate.limit)
+        return limits
+
+    doubled, again, halved, slowly = asyncio.run(play())
+    assert (doubled, again, halved) == (16, 32, 16)
+    assert 16.9 < slowly < 17.1
+
+
 def test_the_request_limit_adapts_to_an_endpoint_of_capacity_four(tokenizer: Path) -> None:
     class Narrow(FaultyTeacher):
         out = worst = away = 0

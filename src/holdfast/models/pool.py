@@ -1,7 +1,7 @@
-"""How a model is asked: as often as it bears, again when it turned us away, and never so that one request hurts others.
+"""Sends requests to models with limited concurrency, retries, and isolation of failures.
 
-Any `Model` of the models door will do.  One that can be asked for single turns (`async def ask`, the API models) is;
-to any other, what is asked in the same moment goes as one batch, in a thread.
+Any `Model` can be used.  API models take single requests (`async def ask`).  For all others, requests that are made at
+the same time are sent as one batch, in a thread.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from holdfast.models.base import Model, Output, Request
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """How to treat an endpoint.
+    """Limits for the requests to one endpoint.
 
     Attributes:
-        at_once: most requests out at a time.
-        start: how many to begin with.
-        per_minute: most requests begun in a minute; None for no such limit.
-        tries: how often one request is asked before it counts as failed.
-        pause: seconds; after all endpoints were asked n times, the next try waits a random time up to `pause` · 2ⁿ, at
-            most 60 s (full jitter, Brooker 2015).
+        at_once: most concurrent requests.
+        start: concurrent requests at the beginning.
+        per_minute: most requests sent in a minute; None for no limit.
+        tries: most attempts for one request.
+        pause: seconds; after n attempts at each endpoint, the next waits a random time up to `pause` · 2ⁿ, at most 60 s
+            (full jitter, Brooker 2015).
     """
 
     at_once: int = 64
@@ -42,10 +42,10 @@ class RateLimits:
 
 @runtime_checkable
 class Asked(Protocol):
-    """A model that can be asked for one turn while others are on their way."""
+    """A model that takes single requests, several at a time."""
 
     async def ask(self, request: Request) -> Output:
-        """One turn. Whoever calls this counts the tries."""
+        """Write one turn, in one attempt: the caller retries."""
         ...
 
 
@@ -54,21 +54,22 @@ class ByBatch(Protocol):
     """A model whose provider may have a batch interface."""
 
     def use_batches(self) -> None:
-        """Let `ask` go through it; raises ModelError where there is none."""
+        """Send the requests of `ask` through the batch interface; raises ModelError if there is none."""
         ...
 
 
-#: Tries of one request while no endpoint has shown any sign of working yet.
+#: Attempts for one request while no endpoint has worked yet.
 _FIRST_TRIES = 3
-#: Seconds: a try that fails faster than this costs nothing worth saving.
+#: Seconds: an attempt that fails faster than this costs too little to be avoided.
 _QUICK = 5.0
 
 
 class RequestLimiter:
-    """Lets as many requests out as the endpoint bears (additive increase, multiplicative decrease; Chiu & Jain 1989).
+    """Limits concurrent requests to what the endpoint bears.
 
-    A round of requests that went well allows one more; being turned away halves the limit, once for all requests that
-    were out at that moment.
+    The limit grows by one for each answer, so it doubles in each round of requests, until the endpoint turns a request
+    away (slow start; Jacobson 1988).  That halves the limit, once for all requests that were out at the moment.  From
+    then on a round of answers raises it by one (additive increase, multiplicative decrease; Chiu & Jain 1989).
     """
 
     def __init__(self, start: int, most: int) -> None:
@@ -76,10 +77,11 @@ class RequestLimiter:
         self.out = 0
         self._most = most
         self._begun = self._forgiven = 0
+        self._slow_start = True
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> int:
-        """Wait for a place; returns the ticket that `leave` takes."""
+        """Wait until a request may be sent; returns the ticket that `leave` takes."""
         while self.out >= int(self.limit):
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -93,12 +95,14 @@ class RequestLimiter:
         return self._begun
 
     def leave(self, ticket: int, turned_away: bool) -> None:
-        """Give the place back and say how it went."""
+        """Note that the request has ended, and adapt the limit."""
         self.out -= 1
-        if not turned_away:
-            self.limit = min(float(self._most), self.limit + 1 / self.limit)
-        elif ticket > self._forgiven:
-            self.limit, self._forgiven = max(1.0, self.limit / 2), self._begun
+        if turned_away:
+            self._slow_start = False
+            if ticket > self._forgiven:
+                self.limit, self._forgiven = max(1.0, self.limit / 2), self._begun
+        else:
+            self.limit = min(float(self._most), self.limit + (1 if self._slow_start else 1 / self.limit))
         self._wake()
 
     def _wake(self) -> None:
@@ -111,7 +115,7 @@ class RequestLimiter:
 
 
 class _Batched:
-    """A model that takes batches, asked one by one."""
+    """Collects single requests into batches for a model that takes batches."""
 
     def __init__(self, model: Model, most: int) -> None:
         self._model, self._most = model, most
@@ -128,7 +132,7 @@ class _Batched:
     async def _serve(self) -> None:
         try:
             while self._queue:
-                # Whoever is ready to ask now shall be in the batch.
+                # Lets all tasks that are ready now add their requests to the batch.
                 await asyncio.sleep(0)
                 batch, self._queue = self._queue[: self._most], self._queue[self._most :]
                 await self._answer(batch)
@@ -138,7 +142,7 @@ class _Batched:
     async def _answer(self, batch: Sequence[tuple[Request, asyncio.Future[Output]]]) -> None:
         try:
             outputs = await asyncio.to_thread(_generate, self._model, [request for request, _ in batch])
-        except Exception as error:  # of ours: the model itself cannot go on
+        except Exception as error:  # a HoldfastError: the model itself cannot go on
             for _, answer in batch:
                 if not answer.done():
                     answer.set_exception(error)
@@ -149,62 +153,62 @@ class _Batched:
 
 
 def _generate(model: Model, requests: Sequence[Request]) -> list[Output]:
-    """A batch; where it breaks, each request alone, so that the one that breaks it hurts no other."""
+    """Send a batch; if it raises, send each request alone, so that only the one at fault fails."""
     try:
         return model.generate(requests)
     except HoldfastError:
         raise
     except Exception as error:
         if len(requests) == 1:
-            return [_broken(error)]
+            return [_error_output(error)]
         return [_generate(model, [request])[0] for request in requests]
 
 
-def _broken(error: Exception) -> Output:
+def _error_output(error: Exception) -> Output:
     return Output(Message(role="assistant"), "error", error=f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
-def _asked(times: int) -> str:
-    return f" (asked {times} times)" if times > 1 else ""
+def _attempts(count: int) -> str:
+    return f" (asked {count} times)" if count > 1 else ""
 
 
 class Endpoint:
-    """One place that answers, with its gate.
+    """One endpoint with its limiter.
 
     Attributes:
-        proven: it has answered, or said to wait: there is a server, and it works.
-        given_up: the last failure, once a request has used up its tries and no answer came in between.
-        slow: its last failed try took long.
+        proven: whether it has answered, or asked to wait: there is a server, and it works.
+        given_up: the last failure, if a request has used up its attempts and no answer came in between.
+        slow: whether its last failed attempt took long.
     """
 
-    def __init__(self, model: Model, manners: RateLimits) -> None:
+    def __init__(self, model: Model, rates: RateLimits) -> None:
         self.model = model
         single = isinstance(model, Asked)
-        self._asked: Asked = model if isinstance(model, Asked) else _Batched(model, manners.at_once)
-        # A batch is as large as it may be from the start; only what answers one by one must be felt out.
-        self.gate = RequestLimiter(manners.start if single else manners.at_once, manners.at_once)
-        self._gap = 60 / manners.per_minute if manners.per_minute else 0.0
+        self._single: Asked = model if isinstance(model, Asked) else _Batched(model, rates.at_once)
+        # Batches have their full size from the start; only endpoints that take single requests can be overloaded.
+        self.gate = RequestLimiter(rates.start if single else rates.at_once, rates.at_once)
+        self._gap = 60 / rates.per_minute if rates.per_minute else 0.0
         self._next = 0.0
         self.proven, self.slow = False, False
         self.given_up: Output | None = None
         self._silent = False
 
     def give_up(self, failure: Output) -> None:
-        """Take note that a request came to nothing here, unless an answer to another has come since."""
+        """Note that a request has failed for good here, unless another was answered in the meantime."""
         if self._silent:
             self.given_up = failure
 
     async def ask(self, request: Request) -> Output:
-        """One turn, asked once; whatever breaks is an `error` finish, but for errors of ours."""
+        """Write one turn in one attempt; any exception but a HoldfastError becomes an `error` finish."""
         ticket = await self.gate.enter()
         turned_away = False
         try:
             await self._pace()
             if self.given_up and self.slow:
-                # Whoever waited for a place must not wait as long once more for the same silence.
+                # A request that waited in the queue must not wait for the same timeout once more.
                 return replace(self.given_up, tokens=(0, 0))
             began = time.monotonic()
-            output = await self._asked.ask(request)
+            output = await self._single.ask(request)
             turned_away = output.retry_after is not None
             self._silent = output.down
             if output.down:
@@ -214,7 +218,7 @@ class Endpoint:
         except HoldfastError:
             raise
         except Exception as error:
-            output = _broken(error)
+            output = _error_output(error)
         finally:
             self.gate.leave(ticket, turned_away)
         return output
@@ -227,38 +231,38 @@ class Endpoint:
 
 
 class Pool:
-    """One model, behind one endpoint or many: each request goes where there is most room.
+    """One model behind one or more endpoints: each request goes to the one with the lowest load.
 
     Args:
-        models: the endpoints; the first gives the name and the identity, for all serve the same model.
-        manners: how each of them is treated.
-        notice: told of each failure after which a request is asked again.
+        models: the endpoints, which all serve the same model; the first gives the name and the identity.
+        rates: limits for each endpoint.
+        notice: called with each failure after which a request is sent again.
     """
 
     def __init__(
-        self, models: Sequence[Model], manners: RateLimits, notice: Callable[[Output], None] = lambda _: None
+        self, models: Sequence[Model], rates: RateLimits, notice: Callable[[Output], None] = lambda _: None
     ) -> None:
         self._notice = notice
         self.name, self.identity = models[0].name, models[0].identity
-        self._manners = manners
-        self._endpoints = [Endpoint(model, manners) for model in models]
+        self._rates = rates
+        self._endpoints = [Endpoint(model, rates) for model in models]
 
     @property
     def limits(self) -> list[int]:
-        """How many requests each endpoint is thought to bear at a time."""
+        """Current limit of concurrent requests for each endpoint."""
         return [int(endpoint.gate.limit) for endpoint in self._endpoints]
 
     async def ask(self, request: Request) -> Output:
-        """One turn, asked again after a pause where an endpoint turned it away.
+        """Write one turn; if an endpoint turns the request away, send it again after a pause.
 
-        Endpoints that have shown no sign of working get few tries, and once these are used up each further request gets
-        one: a server that is not there must not cost minutes of pauses for every sample.
+        Endpoints that have never worked get few attempts, and once these are used up each further request gets one:
+        otherwise a server that is not there would cost minutes of pauses for every sample.
         """
         spent = (0, 0)
         last: Endpoint | None = None
         for attempt in itertools.count(1):
             alive = [e for e in self._endpoints if e.given_up is None] or self._endpoints
-            # Whoever turned it away just now is not asked next, if there is anybody else.
+            # The endpoint that has just turned it away is not tried next if there is another.
             others = [e for e in alive if e is not last] or alive
             last = endpoint = min(others, key=lambda e: (e.gate.out + 1) / e.gate.limit)
             output = await endpoint.ask(request)
@@ -268,25 +272,25 @@ class Pool:
             if attempt >= self._tries(output, endpoint):
                 break
             self._notice(output)
-            # The pause is for an endpoint that is asked a second time, not for one that has not been asked.
+            # Endpoints that were not tried yet need no pause.
             if rounds := attempt // len(self._endpoints):
-                longest = min(60.0, self._manners.pause * 2**rounds)
+                longest = min(60.0, self._rates.pause * 2**rounds)
                 await asyncio.sleep(max(output.retry_after, random.uniform(0, longest)))
-        failure = replace(output, tokens=spent, error=f"{output.error}{_asked(attempt)}")
+        failure = replace(output, tokens=spent, error=f"{output.error}{_attempts(attempt)}")
         for failing in self._endpoints if output.down else ():
             failing.give_up(failure)
         return failure
 
     def _tries(self, output: Output, endpoint: Endpoint) -> int:
-        """How often a request that met this output at this endpoint is asked in all."""
+        """Most attempts for a request that got this output from this endpoint."""
         if not output.down or any(e.proven and e.given_up is None for e in self._endpoints):
-            return self._manners.tries
+            return self._rates.tries
         if endpoint.given_up or endpoint.slow:
             return 1
-        return min(self._manners.tries, _FIRST_TRIES * len(self._endpoints))
+        return min(self._rates.tries, _FIRST_TRIES * len(self._endpoints))
 
     async def aclose(self) -> None:
-        """Close the connections of models that have any: they belong to the loop of the run."""
+        """Close the models' connections, which belong to the event loop of the run."""
         for endpoint in self._endpoints:
             if closing := getattr(endpoint.model, "aclose", None):
                 await closing()
