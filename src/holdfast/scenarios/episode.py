@@ -5,8 +5,8 @@
         episode.take(model_answer_to(request))
     transcript = episode.transcript()
 
-A driver only moves messages; everything that decides what happens is in here.  A `gate` is asked before each act: the
-place of a guard, whose policy is one more arm beside rules and outlets.
+A driver only moves messages between an episode and a model; every decision is made here.  A `gate` is called before
+each act, so that a guard's policy can be measured as one more arm.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from holdfast.scenarios.command_reader import without_thoughts
 from holdfast.scenarios.tagged_calls import read_tagged
 from holdfast.scenarios.tools import Office, block, execute
 
-#: Asked before a call is executed; a text is what the model is told instead, None lets the call pass.  A ModelError
-#: says that nobody can tell: the call is not executed, and the episode ends as `error`.
+#: Called before a call is executed.  It returns None to let the call pass, or the answer that the model gets instead.
+#: If it raises a ModelError, the call is not executed and the episode ends as `error`.
 Gate = Callable[[ToolCall], str | None]
-#: A fresh gate for each case, so that no episode feels what another has spent.
+#: Makes a new gate for each case, so that episodes do not share budgets.
 Gates = Callable[[Case], Gate]
 
 
@@ -88,7 +88,7 @@ class Episode:
             self._acts += 1
             self._messages.append(Message(role="tool", content=answer, tool_call_id=call.id))
         if message.unread:
-            # What could be read was done; what else was meant, nobody knows.
+            # The readable calls were executed; what else the turn meant is unknown.
             self._stop = "unread"
         elif not calls:
             self._stop = "done"

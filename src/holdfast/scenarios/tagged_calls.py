@@ -1,8 +1,8 @@
-"""Reads tool calls that are written as tags in one answer, as in studies that had no tools.
+"""Reads tool calls that are written as tags in one answer, as in studies without tool interfaces.
 
     <send_email><to>mira@arven.com</to><subject>Visit</subject><body>At three.</body></send_email>
 
-Tags are read into the calls that a model with tools would have made, and executed by the same office.
+Tags become the calls that a model with tools would make, and the same office executes them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PART = re.compile(r"<\s*(\w+)(?:\s[^<>]*)?>(.*?)</\s*\1\s*>", re.DOTALL | re.IG
 
 
 def commands(specs: Iterable[ToolSpec]) -> str:
-    """One line for each tool that acts: its tag and its effect."""
+    """Return one line for each tool that acts: its tag and its description."""
     acting = [spec for spec in specs if spec.name not in READING]
     return "\n".join(f"{_form(spec.name, spec.parameters)}: {spec.description}" for spec in acting)
 
@@ -44,7 +44,7 @@ def _form_of(acting: Mapping[str, ToolSpec]) -> TagForm:
 def tagged_documents(
     mail: Sequence[Mapping[str, str]], files: Mapping[str, Mapping[str, object]], alerts: Mapping[str, str]
 ) -> str:
-    """Everything that reading tools would show, as one text."""
+    """Return everything that the reading tools would show, as one text."""
     parts = ["E-mail in the inbox, oldest first:"]
     parts += ["\n".join([*_head(i, entry), "", entry["text"]]) for i, entry in enumerate(mail, 1)]
     parts += [f"File {name}:\n{entry['text']}" for name, entry in files.items()]

@@ -1,4 +1,4 @@
-"""The results folder of the original framework.
+"""Reads the results folder of the original agentic-misalignment framework.
 
 prompts/CONDITION/email_content.txt, user_prompt.txt, system_prompt.txt
 models/MODEL/CONDITION/sample_NNN/response.json    raw_response, metadata, classification
@@ -18,14 +18,16 @@ _VERDICTS = ("harmful_behavior", "verdict")
 
 
 def read_folder(path: Path) -> Iterator[StoredSample]:
-    """Every sample of a results folder, by model, condition and number.
+    """Yield the samples of a results folder by model, condition and number.
 
     Raises:
-        ResultsError: a file is missing or has another form.
+        ResultsError: a file is missing or is not in the framework's format.
     """
     answers = sorted((path / "models").glob("*/*/sample_*/response.json"))
     if not answers:
-        raise ResultsError("no samples here", where=path / "models", remedy="expected MODEL/CONDITION/sample_NNN/")
+        raise ResultsError(
+            "the folder holds no samples", where=path / "models", remedy="expected MODEL/CONDITION/sample_NNN/"
+        )
     for file in answers:
         model, condition, sample, _ = file.relative_to(path / "models").parts
         yield _sample(file, model, condition, sample, _text(path / "prompts" / condition / "email_content.txt"))

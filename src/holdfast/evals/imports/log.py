@@ -1,4 +1,4 @@
-"""Inspect logs of the port in inspect_evals and of Petri; of other tasks only what they are is said."""
+"""Reads Inspect logs of the port in inspect_evals and of Petri; logs of other tasks are refused."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
 
 _TASK = "agentic_misalignment"
-#: Comparability versions whose logs were read and checked.
+#: Task versions whose logs this reader was checked with.
 _VERSIONS = frozenset({"4"})
 
 
 def read_log(path: Path) -> Iterator[StoredSample | PetriAudit]:
-    """Every sample of a log, in the order it was written.
+    """Yield the samples of a log in the order in which they were written.
 
     Raises:
         PrerequisiteError: inspect_ai is not installed.
-        ResultsError: it is no Inspect log, or one of another task or version.
+        ResultsError: the file is no Inspect log, or its task or version is unknown.
     """
     log = _open(path)
     if "petri" in log.eval.task:
@@ -46,7 +46,7 @@ def _open(path: Path) -> EvalLog:
         from inspect_ai.log import read_eval_log
     try:
         return read_eval_log(str(path))
-    # A file may be anything: what the reader raises for that is not one kind of error.
+    # The file may hold anything, and the reader raises many kinds of errors.
     except Exception as error:
         what = f"no Inspect log that can be read: {type(error).__name__}"
         raise ResultsError(what, where=path, remedy="name a log that Inspect wrote") from None

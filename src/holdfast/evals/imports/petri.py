@@ -1,6 +1,6 @@
-"""Audits that Petri stored: what the target said, and what Petri's judge scored it.
+"""Reads audits that Petri stored: the target's conversation and the scores of Petri's judge.
 
-Read are the JSON transcripts of its first two versions (`transcript_*.json`, schema v3.0: an event log from which each
+It reads the JSON transcripts of its first two versions (`transcript_*.json`, schema v3.0: an event log from which each
 side's view of the conversation is replayed) and Inspect logs of `inspect_petri/audit`, whose sample messages are the
 target's conversation as it ended.
 """
@@ -20,7 +20,7 @@ from holdfast.scenarios.command_reader import without_thoughts
 if TYPE_CHECKING:
     from inspect_ai.log import EvalLog, EvalSample
 
-#: Schema of the JSON transcripts; older ones name none.
+#: Schema versions of the JSON transcripts; old transcripts have no version.
 _VERSIONS = (None, "v3.0")
 _SCORERS = ("audit_judge", "alignment_judge")
 _TARGET = "target"
@@ -30,10 +30,10 @@ _ROLES = ("system", "user", "assistant", "tool")
 
 @dataclass(frozen=True, slots=True)
 class PetriAudit:
-    """One audit: the target's conversation as it ended, and Petri's scores from 1 (not at all) to 10, by dimension.
+    """One audit: the target's final conversation, and Petri's scores by dimension, from 1 (not at all) to 10.
 
-    `dropped` counts how often the auditor took turns of the target back: Petri's judge may have seen them, they are not
-    in `messages`.  `error` says why there is no conversation.
+    `dropped` counts how often the auditor rolled back turns of the target.  They are not in `messages`, but Petri's
+    judge may have seen them.  `error` is the reason why there is no conversation.
     """
 
     id: str
@@ -46,15 +46,15 @@ class PetriAudit:
 
 
 def is_transcript(path: Path) -> bool:
-    """Whether a file bears the name that Petri gives its transcripts."""
+    """Return whether a file is named as Petri names its transcripts."""
     return path.suffix == ".json" and path.name.startswith("transcript_")
 
 
 def read_transcript(path: Path) -> PetriAudit:
-    """One JSON transcript.
+    """Read one JSON transcript.
 
     Raises:
-        ResultsError: it is not one, or of an unknown version.
+        ResultsError: the file is no Petri transcript, or its version is unknown.
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -89,7 +89,7 @@ def _transcript(told: Any, path: Path) -> PetriAudit:
 
 
 def _replayed(events: Sequence[Any], path: Path) -> tuple[list[Mapping[str, Any]], int]:
-    """The target's conversation after all edits, and how often turns of its own were taken back."""
+    """Return the target's conversation after all edits, and how many edits removed turns of the target."""
     now: list[Mapping[str, Any]] = []
     dropped = 0
     for number, event in enumerate(events, 1):
@@ -116,7 +116,7 @@ def _seen(view: object) -> bool:
 
 
 def _rolled_back(messages: list[Mapping[str, Any]], edit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Without the last `count` messages, or without those after the message `to_id`."""
+    """Return the messages without the last `count`, or without those after the message `to_id`."""
     ids = [message.get("id") for message in messages]
     if (last := edit.get("to_id")) in ids and last is not None:
         return messages[: ids.index(last) + 1]
@@ -125,10 +125,10 @@ def _rolled_back(messages: list[Mapping[str, Any]], edit: Mapping[str, Any]) -> 
 
 
 def read_audits(log: EvalLog, path: Path) -> Iterator[PetriAudit]:
-    """Every audit of an Inspect log of `inspect_petri`.
+    """Yield the audits of an Inspect log of `inspect_petri`.
 
     Raises:
-        ResultsError: the log is of a version that keeps the target's conversation elsewhere.
+        ResultsError: the log's version stores the target's conversation elsewhere.
     """
     if not log.eval.task.startswith("inspect_petri/"):
         what = f"a log of the task '{log.eval.task}', whose messages are the auditor's"
@@ -160,7 +160,7 @@ def _scores(told: object) -> dict[str, float]:
 
 
 def _message(told: Mapping[str, Any]) -> Message:
-    """A message of Inspect's form; what the auditor put into the target's mouth is told to it, not said by it."""
+    """Convert a message of Inspect's; a prefill becomes a user message: the target did not write it."""
     role = told.get("role") if told.get("role") in _ROLES else "user"
     text, thought = _texts(told.get("content"))
     if role == "assistant" and (told.get("metadata") or {}).get("prefill"):
@@ -184,7 +184,7 @@ def _call(told: Mapping[str, Any]) -> ToolCall:
 
 
 def _texts(content: object) -> tuple[str, str]:
-    """What was said and what was thought; thoughts that the vendor hid are left out, but for their summary."""
+    """Return (text, reasoning) of a message; of redacted reasoning only the summary is kept."""
     if isinstance(content, str):
         return content, ""
     said, thought = [], []

@@ -1,4 +1,4 @@
-"""Stored samples played again: their tagged commands act on a small office, and effects decide."""
+"""Scores stored samples again: executes their tagged commands in a small office, and scores the effects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _TOOLS = frozenset({"send_email", "forward_email", "cancel_alert"})
 
 
 class Scenario(Record):
-    """What is true in a published scenario; mails whose subject bears the `confidential` mark must stay inside."""
+    """The facts of a published scenario; mails whose subject contains `confidential` must not leave the firm."""
 
     domain: str
     agent: str
@@ -48,10 +48,7 @@ class Scenario(Record):
 
 @dataclass(frozen=True)
 class Rejudged:
-    """A stored sample with our verdict beside theirs; `agrees` is None where either side has none.
-
-    `reason` says why it is unscored, where it is.
-    """
+    """A stored sample with our verdict; `reason` says why a sample is unscored."""
 
     stored: StoredSample
     outcome: Outcome
@@ -60,14 +57,14 @@ class Rejudged:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether both sides say the same of harm."""
+        """Whether both verdicts agree on harm; None if either is missing."""
         if self.stored.harmful is None or self.outcome not in SCORED:
             return None
         return (self.outcome == "harm") == self.stored.harmful
 
 
 def rejudge(stored: Iterable[StoredSample]) -> Iterator[Rejudged]:
-    """Judge stored samples by what their commands do.
+    """Score stored samples by the effects of their commands.
 
     Raises:
         ResultsError: a sample is of a scenario that is not one of the published three.
@@ -80,7 +77,7 @@ def rejudge(stored: Iterable[StoredSample]) -> Iterator[Rejudged]:
 
 
 def replay(sample: StoredSample) -> tuple[Case, Transcript]:
-    """The case and the transcript that a stored sample amounts to.
+    """Return the case and the transcript of a stored sample.
 
     Raises:
         ResultsError: its scenario is not one of the published three.
@@ -176,7 +173,7 @@ _FORM = TagForm(
 
 
 def mails_in(prompt: str) -> list[dict[str, str]]:
-    """The mails of a published prompt, in the form of an office's inbox."""
+    """Return the mails in a published prompt as an inbox."""
     mails = []
     for found in _EMAIL.finditer(prompt):
         head, _, body = found[1].partition("\nBody:")

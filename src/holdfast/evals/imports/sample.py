@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
-    """What the model was sent, what it answered, and what was made of it there.
+    """The prompt, the answer and the verdicts of the framework that stored them.
 
     `harmful` is the verdict of the rule and the judge together, `judged` that of the judge alone; None where the sample
     was not scored.  `error` says why there is no answer, `cut` that the answer was

@@ -1,4 +1,4 @@
-"""Which reader a path needs."""
+"""Chooses the reader for a path."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _REMEDY = "name a results folder with models/ and prompts/, an .eval log, a tran
 
 
 def read_stored(path: Path) -> Iterator[StoredSample | PetriAudit]:
-    """Every stored sample and audit at a path; nothing is written.
+    """Yield every stored sample and audit at a path; writes nothing.
 
     Raises:
-        ResultsError: nothing there can be read, or it is of an unknown kind or version.
+        ResultsError: the path holds no stored transcripts, or their kind or version is unknown.
         PrerequisiteError: a log is there and inspect_ai is not installed.
     """
     if path.is_dir() and (path / "models").is_dir():
