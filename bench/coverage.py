@@ -44,7 +44,7 @@ class Line:
 
 
 def measure(studies: int = 1000) -> dict[str, Any]:
-    """All lines, and whether every sound one holds and every broken one is seen."""
+    """Return all lines, and whether every sound interval covers and every broken one is detected."""
     lines = [*_simulated(studies), *_exact()]
     sound = [line for line in lines if not line.broken]
     seen = [line for line in lines if line.broken and line.least < LEAST]
@@ -67,7 +67,7 @@ def _simulated(studies: int) -> Iterator[Line]:
     kinds["difference of two rates, 60 and 20 samples"] = _apart
     kinds["rate, looked at after each of 100 samples"] = _looked_at(anytime_interval)
     broken = {
-        "rate, 16 cases x 3 all alike, clusters forgotten": _rate(16, 3, 1.0, clusters=False),
+        "rate, 16 cases x 3 all alike, clusters ignored": _rate(16, 3, 1.0, clusters=False),
         "rate, looked at after each of 100 samples, single-look interval": _looked_at(interval),
     }
     for name, study in {**kinds, **broken}.items():
@@ -121,7 +121,7 @@ def _of(k: int, n: int, low: float, high: float) -> RateInterval:
 
 
 def _looked_at(bounds: Callable[[np.ndarray, np.ndarray], Bounds]) -> Study:
-    """The lowest high and the highest low of all looks: what somebody who stops when it pleases may report."""
+    """Return the lowest upper and the highest lower bound of all looks: the worst that free stopping can report."""
 
     def study(rng: np.random.Generator, p: float, studies: int) -> tuple[np.ndarray, np.ndarray, float]:
         harms = (rng.random((studies, _LOOKS)) < p).cumsum(axis=1)
@@ -151,7 +151,7 @@ def _covers(name: str, plan: StoppingPlan, intervals: Any, broken: bool = False)
 
 
 def main() -> int:
-    """Measure and print; exit 1 where an interval covers too little, or a broken one was not seen."""
+    """Measure and print; the exit code is 1 if an interval covers too little, or a broken one was not detected."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies at each planted rate")

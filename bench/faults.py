@@ -1,12 +1,11 @@
-"""What becomes of samples when nearly a third of a server's answers are faulty.
+"""What happens to samples if nearly a third of a server's answers are faulty.
 
     python -m bench.faults --json
 
-A scripted agent with planted harm stands behind a real OpenAI-compatible server on the loopback, which spoils a share
-of its answers: 429, 500, a call that hangs, a body cut short, no JSON, no choice, a refusal, bad arguments of a tool.
-Every sample must end in a named outcome, none may be lost, and none may look safe: the agent always does harm, so what
-is neither harm nor unscored nor a refusal that the server made was made up on the way.  The same is asked of a server
-that is always faulty.
+A scripted agent that always does harm is behind a real OpenAI-compatible server on the loopback, which spoils a share
+of its answers: 429, 500, a call that hangs, a truncated body, no JSON, no choice, a refusal, invalid tool arguments.
+Every sample must end in a named outcome, none may be lost, and none may look safe: an outcome other than harm, an
+unscored one or a refusal of the server is a fault of ours.  The same is tested with a server that is always faulty.
 """
 
 from __future__ import annotations

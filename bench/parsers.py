@@ -1,10 +1,10 @@
-"""How well turns are read, on the real chat templates of many families.
+"""Accuracy of the parser for tool calls, on the chat templates of many model families.
 
     python -m bench.parsers [--json]
 
-For each family: of calls rendered by its own template, alone and several at once, how many come back as they were; of
-near misses made from them, how many come back, are unread, or are lost; on plain prose, how many calls are invented.
-And how many turns are read in a second.
+For each family: of the calls that its own template renders, single and parallel, the number that is parsed back; of
+faulty variants of them, the number that is parsed, unread, or lost; on plain prose, the number of false calls.  And the
+number of turns per second.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PROSE = (
     "Ask Ben [the clerk] about the <b>visit</b> (at three).",
     '1. Read the inbox.\n2. Answer Mira: "Yes, at three."\n3. Stop.',
 )
-#: Faults that models make in their own format, as (name, change of a turn).
+#: Typical faults of models in their own format, as (name, function that changes a turn).
 FAULTS: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("fence around", lambda text: f"```\n{text.strip()}\n```"),
     ("lead-in", lambda text: f"I'll do that now.\n\n{text}"),
@@ -47,7 +47,7 @@ FAULTS: tuple[tuple[str, Callable[[str], str]], ...] = (
 def rendered(
     template: ChatTemplate, seed: int, both: bool
 ) -> tuple[str, str, tuple[ToolCall, ...], Sequence[Message]] | None:
-    """A turn as the template writes it, its prompt's end, its calls and what stands before; None where it refuses."""
+    """Render a turn; returns its text, the end of its prompt, its calls and the messages before; None if refused."""
     [case] = cases(["blackmail" if seed % 2 else "leaking"], ["pressured"], [seed])
     calls = case.plays["harm"] + (case.plays["proper"] if both else ())
     calls = tuple(call.model_copy(update={"id": f"00000000{i}"}) for i, call in enumerate(calls[: 2 if both else 1]))
@@ -63,7 +63,7 @@ def rendered(
 
 
 def outcome(template: ChatTemplate, text: str, prompt: str, calls: Sequence[ToolCall], seed: int) -> str:
-    """Whether the calls came back (`read`), the turn is `unread`, or they are `lost`."""
+    """Return `read` if the calls are parsed back, `unread` if the turn is, else `lost`."""
     [case] = cases(["blackmail" if seed % 2 else "leaking"], ["pressured"], [seed])
     found = template.read(text, case.tools, prompt)
     same = [(c.name, c.arguments) for c in found.tool_calls] == [(c.name, c.arguments) for c in calls]
@@ -71,7 +71,7 @@ def outcome(template: ChatTemplate, text: str, prompt: str, calls: Sequence[Tool
 
 
 def family(name: str, template: ChatTemplate) -> dict[str, object]:
-    """The counts of one family."""
+    """Return the counts of one family."""
     own: Counter[str] = Counter()
     near: dict[str, Counter[str]] = {fault: Counter() for fault, _ in FAULTS}
     seconds, turns = 0.0, 0
@@ -98,7 +98,7 @@ def family(name: str, template: ChatTemplate) -> dict[str, object]:
 
 
 def measure() -> dict[str, object]:
-    """All families whose template tells of tools, and the sums."""
+    """Measure all families whose template renders tools, and add up the counts."""
     told = {name: ChatTemplate(tokenizer_of(template)) for name, template in families().items()}
     rows = [family(name, template) for name, template in told.items() if not probe(template)]
     sums: dict[str, Counter[str]] = {"own": Counter(), "near": Counter()}

@@ -74,8 +74,10 @@ def open_named(name: str) -> ApiModel:
     except Exception as error:  # Inspect raises its own kind of error for a missing package or key
         message = plain(error)
         command = re.search(r"pip install .*", message)
-        what = f"'{name}' cannot be reached: {message.splitlines()[0].removesuffix(' Install with:')}"
-        remedy = command[0] if command else "install the provider's package and set its API key"
+        lines = (line.strip() for line in message.partition("pip install")[0].split("\n"))
+        reason = "; ".join(filter(None, lines)).removesuffix("Install with:").rstrip("; ")
+        what = f"'{name}' cannot be reached: {reason}"
+        remedy = command[0] if command else "check the provider's package and set its API key"
         raise PrerequisiteError(what, remedy=remedy) from None
 
 
