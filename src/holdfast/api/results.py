@@ -1,6 +1,6 @@
-"""What the API returns: results with a table, samples as rows, and transcripts that show themselves in a notebook.
+"""The results that the API returns: a table, samples as rows, and transcripts with a view for notebooks.
 
-Everything that a model wrote is escaped before it is shown.
+Text that a model wrote is escaped before it is shown.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True)
 class PlayedSample:
-    """One case as it was played: the arm and training seed of its checkpoint, its verdict, and its transcript."""
+    """One played case: the arm and training seed of its checkpoint, its verdict, and its transcript."""
 
     arm: str
     seed: int | None
@@ -102,7 +102,7 @@ class Results:
         """Every number of the report.
 
         Raises:
-            ResultsError: the folder holds no summary, or one that cannot be read.
+            ResultsError: the folder has no summary, or its summary cannot be read.
         """
         return load_summary(self.folder)
 
@@ -114,7 +114,7 @@ class Results:
 
     @property
     def unscored(self) -> Table:
-        """Why samples have no verdict, with counts; no rows if all are scored."""
+        """The reasons why samples are unscored, with counts; no rows if all are scored."""
         return Table(
             ("arm", "not scored because", "samples"), tuple(tuple(map(str, row)) for row in unscored_rows(self.summary))
         )
