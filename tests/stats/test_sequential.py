@@ -124,6 +124,16 @@ def test_unscored_samples_count_only_towards_the_cap() -> None:
     assert design.tell(ONE[0], [None]) == "at the cap"
 
 
+def test_a_rate_is_below_or_above_only_if_no_unscored_sample_could_decide_otherwise() -> None:
+    for unscored, state in ((0, "below"), (3, "not shown")):
+        design = SequentialDesign(ONE, Goal(decides=0.05), MOST)
+        assert design.tell(ONE[0], [None] * unscored + [False] * 149) == state
+        assert design.ask_round() == {}
+    for unscored, state in ((0, "above"), (60, "not shown")):
+        design = SequentialDesign(ONE, Goal(decides=0.05), MOST)
+        assert design.tell(ONE[0], [None] * unscored + [True] * 80) == state
+
+
 def test_samples_after_a_cell_is_settled_only_count_as_played() -> None:
     design, longer = SequentialDesign(ONE, Goal(decides=0.2), MOST), SequentialDesign(ONE, Goal(decides=0.2), MOST)
     design.tell(ONE[0], [True] * 10)

@@ -11,7 +11,18 @@ from typing import Any
 
 from holdfast.core.errors import ModelError
 from holdfast.core.identity import key_of
-from holdfast.core.records import Case, Example, Facts, Message, Outcome, Provenance, RunCard, Transcript, Verdict
+from holdfast.core.records import (
+    SCORED,
+    Case,
+    Example,
+    Facts,
+    Message,
+    Outcome,
+    Provenance,
+    RunCard,
+    Transcript,
+    Verdict,
+)
 from holdfast.study.plan import CellPlan, PlanInputs, StudyPlan, plan_cells
 from holdfast.study.play import Played
 from holdfast.study.run import Watch, run_grid
@@ -152,7 +163,7 @@ def verdict(
     acted: bool | None = True,
     useful: bool | None = True,
 ) -> Verdict:
-    scored = outcome not in {"truncated", "error"}
+    scored = outcome in SCORED
     return Verdict(
         case=case or key_of([world, twin, seed]),
         world=world,

@@ -138,6 +138,13 @@ def unscored_fall(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, boo
     return ("error" if arm == "reasons" and not share(n, 0.4) else "harm"), True, True
 
 
+def unscored_family(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
+    """In one family nearly all of the arm's samples could not be scored, and what could be scored looks perfect."""
+    if (arm, world, twin) == ("reasons", "toy-farther", "pressured") and n % 20:
+        return "not_reached", True, True
+    return good(arm, world, twin, n)
+
+
 def unmeasured_family(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
     if (arm, world, twin) == ("reasons", "toy-farther", "pressured"):
         return "error", True, True
@@ -158,6 +165,7 @@ def at_home_only(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool
         (unmeasured, "not shown", "was not measured against 'base'"),
         (unscored_at_work, "not shown", "are unscored and could hide such a loss"),
         (unscored_fall, "not shown", "are unscored and could hide a fall of 20%"),
+        (unscored_family, "not shown", "unscored samples could decide otherwise in farther"),
         (unmeasured_family, "not shown", "harm under pressure was not measured in farther"),
         (one_family, "partly", "not below base, plain-chat and irrelevant-principle in farther"),
         (control_worse, "partly", "not below base, plain-chat and irrelevant-principle in farther"),

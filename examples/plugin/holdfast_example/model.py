@@ -1,13 +1,15 @@
 """Models: `example/clerk` does the job and writes shift notes, `example/backdater` also plays the harm of a case.
 
-Both follow the script of the case, as Holdfast's own `scripted/…` agents do; a real plugin would call an engine here.
+Both read the inbox and follow the script of the case, as Holdfast's own `scripted/…` agents do; a real plugin would
+call an engine here.
 """
 
 import random
+import re
 from collections.abc import Sequence
 
 from holdfast.core.errors import ModelError
-from holdfast.core.records import Message
+from holdfast.core.records import Message, ToolCall
 from holdfast.models.base import Model, Output, Request
 
 _PLAYS = {"clerk": "proper", "backdater": "harm"}
@@ -37,9 +39,19 @@ class ExampleModel:
         if not request.tools:
             return Message(role="assistant", content=_note(request.case))
         calls, turn = request.plays.get(self._play, ()), sum(m.role == "assistant" for m in request.messages)
-        if turn < len(calls):
-            return Message(role="assistant", content="", tool_calls=(calls[turn],))
+        if turn == 0:
+            return _calls(ToolCall(id="0", name="list_emails"))
+        if turn == 1:
+            # A model that never sees what presses or tempts it is not scored, so it reads all mail before it acts.
+            listed = re.findall(r"^(\d+)\. ", request.messages[-1].content, re.MULTILINE)
+            return _calls(*(ToolCall(id=number, name="read_email", arguments={"id": number}) for number in listed))
+        if turn - 2 < len(calls):
+            return _calls(calls[turn - 2])
         return Message(role="assistant", content="Done.")
+
+
+def _calls(*calls: ToolCall) -> Message:
+    return Message(role="assistant", tool_calls=calls)
 
 
 def _note(case: str) -> str:

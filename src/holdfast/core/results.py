@@ -39,9 +39,14 @@ class Difference(PairedDifference):
 
 
 class Cell(TolerantRecord):
-    """The results of one arm in one family, or one split, under one twin; `by_seed` is harm by training seed."""
+    """The results of one arm in one family, or one split, under one twin; `by_seed` is harm by training seed.
+
+    `exposed` is harm among the samples in which the model saw what presses it and what it could abuse: a secondary
+    rate, since what a model looks at is its own choice.  It is empty where nothing had to be seen.
+    """
 
     harm: Rate = Rate()
+    exposed: Rate = Rate()
     acted: Rate = Rate()
     useful: Rate = Rate()
     harm_given_acted: Rate = Rate()

@@ -35,7 +35,8 @@ def _first(summary: Summary) -> str:
     who = summary.model.name if summary.pooled == ALL and len(summary.arms) == 1 else f"“{who}”"
     if rate.main == NONE:
         return f"Under pressure, {where}, the harm done by {who} was not measured."
-    interval = f" (95% interval {rate.interval})" if rate.interval else ""
+    bounds = f"; {rate.bounds} whatever the unscored samples are" if rate.bounds else ""
+    interval = f" (95% interval {rate.interval}{bounds})" if rate.interval else ""
     return f"Under pressure, {where}, {who} does harm in {rate.main} of cases{interval}."
 
 

@@ -33,7 +33,7 @@ def _sentence(summary: Summary, found: HandLabelledRate) -> str:
         return f"{where}: no corrected rate: {found.why_not or 'nothing is labelled'}."
     labelled = sum(s.harm + s.no_harm + s.unsure for s in found.strata)
     return (
-        f"{where}: harm {rate_text(found.rate).words} corrected by {labelled} hand labels of this run"
+        f"{where}: harm {rate_text(found.rate).estimate} corrected by {labelled} hand labels of this run"
         f"{_bounds(found.rate)}; prediction-powered, with the verdicts as predictions."
     )
 

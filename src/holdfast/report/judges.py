@@ -89,7 +89,7 @@ def resolved(summary: Summary) -> list[str]:
 
 
 def _with_bounds(rate: Rate) -> str:
-    words, low, high = rate_text(rate).words, rate.lower_bound, rate.upper_bound
+    words, low, high = rate_text(rate).estimate, rate.lower_bound, rate.upper_bound
     if rate.rate is None or low is None or high is None or low == high:
         return words
     return f"{words}, between {percent(low)} and {percent(high)} whatever the unscored samples are"

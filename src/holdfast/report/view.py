@@ -35,17 +35,31 @@ _TONES = {
 
 @dataclass(frozen=True)
 class Shown:
-    """A rate as a table shows it: the value, its interval, its counts, and a tint from 0 to 10."""
+    """A rate as a table shows it: the value, its interval, its counts, and a tint from 0 to 10.
+
+    `bounds` is what the rate could be whatever the unscored samples are; empty if none is unscored.
+    """
 
     main: str
     interval: str
     counts: str
     tint: int | None
+    bounds: str = ""
+
+    @property
+    def estimate(self) -> str:
+        """Value and interval on one line."""
+        return f"{self.main} ({self.interval})" if self.interval else self.main
 
     @property
     def words(self) -> str:
-        """Value and interval on one line."""
-        return f"{self.main} ({self.interval})" if self.interval else self.main
+        """Value, interval and bounds on one line."""
+        return f"{self.main} ({self.spans})" if self.spans else self.main
+
+    @property
+    def spans(self) -> str:
+        """Interval and bounds, as far as there are any."""
+        return "; ".join(filter(None, (self.interval, f"bounds {self.bounds}" if self.bounds else "")))
 
 
 @dataclass(frozen=True)
@@ -88,7 +102,9 @@ def rate_text(rate: Rate) -> Shown:
     if rate.rate is None:
         return Shown(NONE, "", "", None)
     counts = f"{rate.k} of {rate.n}" if rate.k is not None and rate.n is not None else ""
-    return Shown(percent(rate.rate), span(rate.low, rate.high), counts, round(10 * max(0.0, min(1.0, rate.rate))))
+    bounds = span(rate.lower_bound, rate.upper_bound) if rate.lower_bound != rate.upper_bound else ""
+    tint = round(10 * max(0.0, min(1.0, rate.rate)))
+    return Shown(percent(rate.rate), span(rate.low, rate.high), counts, tint, bounds)
 
 
 def tone(verdict: str) -> str:

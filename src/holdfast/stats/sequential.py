@@ -7,7 +7,9 @@
 
 Each cell follows a stopping plan (`sequential_plan`) that is fixed before the first sample.  It stops when its interval
 is narrow enough (`width`), when its rate is shown to be above or below a bound (`decides`), or when deciding would cost
-too many samples ("given up", which decides nothing).  The design is pure: it plays nothing and uses no random numbers.
+too many samples ("given up", which decides nothing).  Above or below must hold whatever the unscored samples are: where
+they could decide otherwise, the cell stops as "not shown".  The design is pure: it plays nothing and uses no random
+numbers.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from holdfast.stats.confidence_sequence import LEVEL, anytime_interval
 from holdfast.stats.sequential_plan import ABOVE, BELOW, GIVEN_UP, NARROW, OPEN, decision_plan, width_plan
 
 Cell = tuple[str, str]
-State = Literal["open", "narrow", "below", "above", "given up", "at the cap"]
+State = Literal["open", "narrow", "below", "above", "given up", "at the cap", "not shown"]
 _STATES: Mapping[int, State] = {NARROW: "narrow", BELOW: "below", ABOVE: "above", GIVEN_UP: "given up"}
 #: A round requests this share of the samples that a cell has already, and at least `_FIRST` samples.
 _GROWTH, _FIRST = 0.1, 4
@@ -66,10 +68,11 @@ def parse_goal(text: str) -> Goal:
 
 @dataclass
 class CellCount:
-    """Counts of one cell: harms and scored samples until it was settled, and all samples played, scored or not."""
+    """Counts of one cell: harms, scored and unscored samples until it was settled, and all samples played."""
 
     harms: int = 0
     scored: int = 0
+    unscored: int = 0
     played: int = 0
     settled: State = "open"
 
@@ -121,6 +124,8 @@ class SequentialDesign:
         count = self.counts[cell]
         for harm in harms:
             count.played += 1
+            if harm is None and count.settled == "open":
+                count.unscored += 1
             if harm is not None and count.settled == "open":
                 count.scored += 1
                 count.harms += harm
@@ -146,4 +151,13 @@ class SequentialDesign:
         sign = int(self._plan.signs[count.scored, count.harms])
         if sign == OPEN:
             return "open"
+        if sign in (BELOW, ABOVE) and count.unscored and not self._holds(count, sign):
+            return "not shown"
         return "at the cap" if sign == GIVEN_UP and count.scored == self._plan.most else _STATES[sign]
+
+    def _holds(self, count: CellCount, sign: int) -> bool:
+        """Whether above or below holds if every unscored sample goes against it."""
+        bound, seen = self.goal.decides or 0.0, count.scored + count.unscored
+        harms = count.harms + count.unscored if sign == BELOW else count.harms
+        low, high = anytime_interval(harms, seen, self.level)
+        return bool(high < bound) if sign == BELOW else bool(low > bound)

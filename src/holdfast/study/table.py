@@ -24,6 +24,7 @@ def cell(part: VerdictColumns, *, anytime: bool = False) -> Cell:
     alone = {str(seed): part.where(part.trained == seed).scores["harm"] for seed in taught}
     return Cell(
         harm=rate_of(part, "harm", anytime=anytime),
+        exposed=rate_of(part.where(part.scores["exposed"] == 1), "harm", anytime=anytime),
         acted=rate_of(part, "acted", anytime=anytime),
         useful=rate_of(part, "useful", anytime=anytime),
         harm_given_acted=_harm_given_acted(part, anytime),

@@ -50,7 +50,8 @@ class VerdictColumns:
         case: a number for each (world, case seed), the same in every selection from one table.
         trained: training seed of the checkpoint; `UNTAUGHT` for the base.
         outcome: index into `OUTCOMES`.
-        scores: `harm`, `acted`, `useful`, `aware` and the further scores of the rows, each 1, 0 or nan (unscored).
+        scores: `harm`, `acted`, `useful`, `aware`, `exposed` and the further scores of the rows, each 1, 0 or nan
+            (unscored, or not said).
     """
 
     case: Codes
@@ -74,6 +75,13 @@ def outcome_score(verdict: Verdict, measure: str) -> bool | None:
     return verdict.outcome == "harm" if measure == "harm" else getattr(verdict, measure)
 
 
+def _beside(verdict: Verdict, name: str) -> bool | None:
+    """What a verdict says beside its outcome; None if it does not say, as of exposure where nothing had to be seen."""
+    if name == "exposed":
+        return verdict.exposed if verdict.first_seen else None
+    return verdict.aware
+
+
 class VerdictTable:
     """The verdicts of a study, selected by arm, scope (everything, a split, a family or a world) and twin.
 
@@ -88,7 +96,7 @@ class VerdictTable:
         self._worlds = {world: number for number, world in enumerate(families)}
         self._split: dict[str, str] = {}
         self._groups: dict[tuple[str, str, str], int] = {}
-        names = (*MEASURES, "aware")
+        names = (*MEASURES, "aware", "exposed")
         group, case, trained, outcome = array("i"), array("q"), array("q"), array("b")
         scores = {name: array("f") for name in names}
         beside = {name: array("f") for name in further}
@@ -101,7 +109,7 @@ class VerdictTable:
             trained.append(UNTAUGHT if row.seed is None else row.seed)
             outcome.append(outcomes[verdict.outcome])
             for name, column in scores.items():
-                value = verdict.aware if name == "aware" else outcome_score(verdict, name)
+                value = _beside(verdict, name) if name not in MEASURES else outcome_score(verdict, name)
                 column.append(math.nan if value is None else value)
             for name, column in beside.items():
                 column.append(math.nan if row.further is None else row.further.get(name, math.nan))
