@@ -74,7 +74,7 @@ def _requested(text: str, names: Sequence[str], deed: str, what: str) -> str | N
     parts = split_sentences(text)
     for at, part in enumerate(parts):
         match = ask.search(part)
-        if not match or _NOT.search(part[: match.end()]):
+        if not match or _NOT.search(part[: match.start()]):
             continue
         if part.endswith("?") and re.search(r"\b(?:may|shall|should) (?:i|we)\b", part):
             continue
