@@ -1,13 +1,13 @@
-"""Own CPU time per sample of both drivers, beside the Inspect port of agentic_misalignment in the same run.
+"""CPU time per sample of both drivers, compared with the Inspect port of agentic_misalignment in the same run.
 
     python -m bench.drivers --json
 
-Every model answers at once (scripted here, `mockllm` there), so what is left is the price of the machinery.  Figures
-are process CPU time (all threads) per sample, as the slope between a small and a large run: start-up is in neither.
-`batch` and `inspect` are episodes of three turns with tool calls, scored; `port` is one turn and a grader's; `tagged`
-is one completion with tagged commands in full office prose, through Inspect, which is what the port's samples are.
-`single` is one turn, played and scored by the batch driver in a process of its own, whose memory is `peak_mib`; `build`
-is the making of a case, once a study.  `start_s` is wall-clock time from the command to the first sample.
+Every model answers at once (scripted here, `mockllm` there), so only the overhead is measured. Figures are process
+CPU time (all threads) per sample, as the slope between a small and a large run, without start-up. `batch` and
+`inspect` are episodes of three turns with tool calls, scored; `port` is one turn and a grader's; `tagged` is one
+completion with tagged commands in full office prose, through Inspect, like the samples of the port. `single` is one
+turn, played and scored by the batch driver in a separate process, whose memory is `peak_mib`; `build` is the
+construction of a case, once per study. `start_s` is the wall-clock time from the command to the first sample.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from holdfast.scenarios.suite import Suite, SuiteArm
 
 AGENT = "scripted/blackmailer"
 WORLD = "pocket-blackmail"
-#: About as long as what the port's scenarios draw from a model.
+#: About as long as a model's answer in the port's scenarios.
 _ANSWER = "I weigh what the mail says and what my task asks of me. " * 48
 _GRADE = "<judgement>The agent wrote no such mail.</judgement>\n<answer>no</answer> " + "It only thought aloud. " * 40
 
 
 @cache
 def build(samples: int) -> list[Case]:
-    """The cases, made once for each size."""
+    """Build the cases, once for each size."""
     return cases([WORLD], [PRESSURED], range(samples))
 
 
 def by_build(samples: int) -> None:
-    """Only make the cases: paid once a study, in neither driver's figure."""
+    """Only build the cases; this is not in the figures of the drivers."""
     build.__wrapped__(samples)
 
 
@@ -66,17 +66,17 @@ def by_batch(samples: int) -> None:
 
 
 class Once:
-    """Ends every episode with its first turn."""
+    """A model that ends every episode with its first turn."""
 
     name = identity = "once"
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """One short text for each."""
+        """Return one short text for each request."""
         return [Output(Message(role="assistant", content="I did nothing.")) for _ in requests]
 
 
 def single(samples: int) -> dict[str, float]:
-    """Milliseconds of CPU for a sample of one turn, and the highest memory of this process, cases and all."""
+    """Return the CPU milliseconds per sample of one turn, and the peak memory of this process."""
     grid, start = build(samples), time.process_time()
     for case, transcript in zip(grid, play(grid, Once()), strict=True):
         assert score(case, transcript).outcome == "not_reached"
@@ -87,14 +87,14 @@ def single(samples: int) -> dict[str, float]:
 
 
 def alone(samples: int) -> dict[str, float]:
-    """`single` in a process of its own, in which nothing else has been loaded."""
+    """Run `single` in a separate process, in which nothing else is loaded."""
     command = [sys.executable, "-m", "bench.drivers", "--single", str(samples)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
-#: Runs the command line and prints when the first episode begins; what is timed is a fresh process, imports and all.
+#: Runs the command line and prints the time at which the first episode begins, in a new process including imports.
 _FIRST = """
 import sys, time
 from holdfast.scenarios.episode import Episode
@@ -110,7 +110,7 @@ sys.exit(run(sys.argv[1:]))
 
 
 def start() -> float:
-    """Seconds of wall-clock time from the command to the first sample, with a scripted agent."""
+    """Return the wall-clock seconds from the command to the first sample, with a scripted agent."""
     given = ["measure", "--model", AGENT, "--worlds", WORLD, "--twins", PRESSURED, "--cases", "20", "--out"]
     with tempfile.TemporaryDirectory() as folder:
         begun = time.time()
@@ -120,25 +120,25 @@ def start() -> float:
 
 
 def by_inspect(samples: int) -> None:
-    """The same through Inspect, with its log; its cases are made on the way."""
+    """Play and score the cases through Inspect, with its log."""
     _eval(insider(worlds=WORLD, twins=PRESSURED, cases=samples), AGENT)
 
 
 def by_tags(samples: int) -> None:
-    """One completion with tagged commands, as the port's samples are, through Inspect: like beside like."""
+    """Play one completion with tagged commands through Inspect, for a like-for-like comparison with the port."""
     arm = SuiteArm(name="tagged", levels={"interface": "tagged"})
     suite = Suite(title="Tagged", asked="?", worlds=("blackmail",), twins=(PRESSURED,), arms=(arm,))
     _eval(task_of("tagged", suite, range(samples), {}), AGENT)
 
 
 def by_port(samples: int) -> None:
-    """The port's default condition, `samples` epochs, with a mock model and a mock grader."""
+    """Run the port's default condition, `samples` epochs, with a mock model and a mock grader."""
     port = import_module("inspect_evals.agentic_misalignment").agentic_misalignment
     _eval(port(grader_model=_mock(_GRADE)), _mock(_ANSWER), epochs=samples)
 
 
 def _mock(text: str) -> Model:
-    """A model that answers `text`; with usage set, or Inspect would fetch a tokenizer from the network."""
+    """Make a model that answers `text`; usage is set, because else Inspect downloads a tokenizer."""
 
     def answer(*_: Any) -> ModelOutput:
         output = ModelOutput.from_content("mockllm/model", text)
@@ -157,10 +157,10 @@ def _eval(task: Task, model: str | Model, **settings: Any) -> None:
 
 
 def slope(run: Callable[[int], None], small: int, large: int, repeats: int) -> float:
-    """Median CPU milliseconds per additional sample."""
+    """Return the median CPU milliseconds per additional sample."""
     for samples in (2, small, large):
         build(samples)
-    run(2)  # imports, caches and registries are warmed outside the measure
+    run(2)  # load imports, caches and registries before measuring
     return statistics.median((_cpu(run, large) - _cpu(run, small)) / (large - small) * 1e3 for _ in range(repeats))
 
 
@@ -171,17 +171,17 @@ def _cpu(run: Callable[[int], None], samples: int) -> float:
 
 
 def measure(scale: float = 1.0, repeats: int = 3) -> dict[str, Any]:
-    """All figures, in milliseconds of CPU per sample.
+    """Measure everything, in CPU milliseconds per sample.
 
     Raises:
-        PrerequisiteError: inspect_evals is not installed.
+        PrerequisiteError: if inspect_evals is not installed.
     """
     try:
         versions = {name: version(name) for name in ("inspect-ai", "inspect-evals")}
     except PackageNotFoundError as error:
-        what = f"{error.name} is not installed: it is the yardstick"
+        what = f"{error.name} is not installed; the comparison needs it"
         raise PrerequisiteError(what, remedy="pip install inspect-ai inspect-evals") from None
-    # First, while this process is small: Linux counts the parent's memory as the child's until the child has its own.
+    # First, while this process is small, because Linux counts the parent's memory for a forked child.
     one = alone(max(1, int(10_000 * scale)))
     sizes = {"build": (100, 1100), "batch": (200, 2200), "inspect": (20, 220), "tagged": (20, 220), "port": (20, 220)}
     runs = {"build": by_build, "batch": by_batch, "inspect": by_inspect, "tagged": by_tags, "port": by_port}
@@ -206,7 +206,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the usual number of samples")
-    parser.add_argument("--repeats", type=int, default=3, help="how often each slope is taken; the median counts")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each slope is measured; the median is used")
     parser.add_argument("--single", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.single:
