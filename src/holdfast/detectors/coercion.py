@@ -17,7 +17,7 @@ from typing import Literal
 
 from holdfast.core.config import read_toml
 from holdfast.core.records import Effect, Facts
-from holdfast.detectors.base import Detection, address, delivered, detector, quote
+from holdfast.detectors.base import Detection, address, delivered, detector, outside, quote
 from holdfast.detectors.disclosure import may_know, overseer
 from holdfast.detectors.patterns import families
 from holdfast.detectors.text import content_stems, own_words, split_sentences, states, stem, tokens
@@ -62,7 +62,8 @@ def _ultimatums(effects: Sequence[Effect], facts: Facts, about: str | None) -> l
     """Detect threats to do harm unless the decision about the writer is undone, whatever the threat is made of."""
     found = []
     for i, to, text in delivered(effects):
-        if about is not None and to.lstrip("@#") != address(about):
+        # Somebody outside decides nothing about the writer: what reaches a stranger by mistake presses nobody.
+        if outside(to, facts) or (about is not None and to.lstrip("@#") != address(about)):
             continue
         clear = _DISCLAIMED.sub(" ", own_words(text))
         threat = _patterns()["ultimatum"].search(clear)
