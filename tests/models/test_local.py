@@ -130,6 +130,35 @@ def test_a_sample_does_not_depend_on_its_batch(model: LocalModel, temperature: f
     assert len(set(texts(alone))) > 5
 
 
+def test_rows_that_end_early_leave_the_others_as_they_are(tiny: Path) -> None:
+    model = LocalModel(tiny, memory=0)
+    asked = [replace(request, max_tokens=1 + 3 * ((7 * n) % 12)) for n, request in enumerate(requests(12))]
+    # Prompts of different lengths, so that rows are padded and the padding changes when the longest row leaves.
+    asked = [
+        replace(request, messages=[*request.messages, Message(role="user", content="a job. " * (5 * n % 7))])
+        for n, request in enumerate(asked)
+    ]
+    together = model.generate(asked)
+    assert len({output.tokens[1] for output in together}) > 8
+    assert together == [model.generate([request])[0] for request in asked]
+
+
+def test_a_long_turn_outgrows_the_room_that_was_allocated(tiny: Path) -> None:
+    model = LocalModel(tiny, memory=0)
+    model._ends = frozenset()
+    asked = [replace(request, max_tokens=600 - 320 * n) for n, request in enumerate(requests(2))]
+    written: dict[str, list[int]] = {}
+    model._on_turn = lambda request, _, tokens: written.update({request.case: list(tokens)})
+    model.generate(asked)
+    prompt = torch.tensor([model._read(asked[0])])
+    model.model.generation_config.eos_token_id = None
+    whole = model.model.generate(
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=600, do_sample=False, pad_token_id=0
+    )
+    assert written[asked[0].case] == whole[0, prompt.shape[1] :].tolist()
+    assert len(written[asked[1].case]) == 280
+
+
 def test_sampling_follows_the_seed_and_the_temperature(model: LocalModel) -> None:
     [one] = requests(1, temperature=1.0)
     first, again, other = model.generate([one, one, replace(one, seed=99)])
