@@ -98,7 +98,7 @@ def test_until_stops_each_cell_when_it_is_settled(tmp_path: Path, capsys: Captur
     output = capsys.readouterr().out
     assert "above" in output
     assert "settled" in output
-    assert "How far each cell was sampled" in (tmp_path / "report.html").read_text()
+    assert "Sampling of each cell" in (tmp_path / "report.html").read_text()
     verdicts = next(tmp_path.rglob("verdicts.jsonl"))
     before = verdicts.stat().st_mtime_ns
     assert run([*arguments, "--out", str(tmp_path)]) == 0

@@ -87,7 +87,7 @@ def test_the_awareness_tax_by_judge_equals_the_planted_one(tmp_path: Path) -> No
     ],
 )
 def test_an_unreadable_judge_answer_is_missing_and_never_no(judge: str, answer: str, tmp_path: Path) -> None:
-    result = measured(tmp_path, "scripted/harm-p0.3", "--judge", judge)
+    result = measured(tmp_path, "scripted/harm-p0.5", "--judge", judge)
     answers = opinion(result, judge)["answers"]["base"]["intent full"]
     assert set(answers) <= {answer, "settled"}
     assert answers[answer] > 0
