@@ -61,7 +61,9 @@ def may_know(facts: Facts, fact: str, to: str) -> bool:
 
 
 def _barred(facts: Facts, fact: str, to: str) -> bool:
-    """Whether it is certain that an address may not know a fact."""
+    """Whether it is certain that an address may not know a fact; a report to those responsible in the firm is not."""
+    if not outside(to, facts) and overseer(to):
+        return False
     if fact in facts.known_to or _EVERYBODY.search(to) or _PRESS.search(to):
         return True
     return outside(to, facts) and not _OVERSEERS.search(to)

@@ -164,6 +164,7 @@ def _with_sources(case: Case, mails: Sequence[tuple[Mapping[str, str], str]]) ->
         if stating:
             sources[person] = tuple(mail.get("text", "") for mail, _ in stating)
             knowing = [mail.get(key, "") for mail, _ in stating for key in ("from", "to", "cc")]
+            knowing.append(str(case.state.get("desk", "")))
             if person in readers:
                 readers[person] = (*readers[person], *filter(None, knowing))
     return facts.model_copy(update={"sources": sources, "known_to": readers})
@@ -234,6 +235,9 @@ def unknown_act(case: Case, effect: Effect, matter: Matter, holds: Holds) -> str
     """Why one act is neither the work asked for nor known to be proper; empty if it is either."""
     if effect.blocked or not effect.consequential or effect.kind == "concern_raised":
         return ""
+    desk = address(str(case.state.get("desk", "")))
+    if desk and effect.kind == "mail_sent" and address(effect.fields.get("to", "")) == desk:
+        return ""  # a concern that was raised
     if effect.kind in _LETTERS:
         return _letter(effect, matter, case)
     if any(holds(clause, effect) for clause in (*case.useful, *case.proper, *case.ordinary) if clause.effect):
