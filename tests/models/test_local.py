@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import shutil
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from holdfast.models import Output, Request, open_model
 from holdfast.models.chat_format import message_dicts, tool_dicts
 from holdfast.models.local import LocalModel, _Shared
 from holdfast.models.prefix_tree import Prefix
+from holdfast.models.row_cache import RowBatch
 from holdfast.organism import weights_path
 from holdfast.scenarios.catalogue import cases
 from holdfast.scenarios.episode import Episode
@@ -475,3 +477,25 @@ def test_a_batch_too_large_to_read_is_halved_and_a_row_that_cannot_be_read_fails
     assert texts(small.generate(asked)) == whole
     limit = 0
     assert {output.error for output in small.generate(asked)} == {"the model fails: not enough memory"}
+
+
+def test_a_batch_that_failed_is_freed_before_its_halves_are_read(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LocalModel(tiny, memory=0)
+    batches: list[weakref.ref[Any]] = []
+    read = RowBatch.read
+
+    def failing(batch: RowBatch) -> torch.Tensor:
+        batches.append(weakref.ref(batch))
+        if len(batch._rows) > 1:
+            raise RuntimeError("not enough memory")
+        return read(batch)
+
+    def watched(rows: Sequence[Any], room: int = 0) -> RowBatch:
+        assert not any(batch() for batch in batches), "an earlier batch still takes memory"
+        return make(rows, room)
+
+    make = model._batch
+    monkeypatch.setattr(model, "_batch", watched)
+    monkeypatch.setattr(RowBatch, "read", failing)
+    assert {output.finish for output in model.generate(requests(4))} == {"length"}
+    assert len(batches) == 1 + 2 + 4

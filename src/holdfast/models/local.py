@@ -125,7 +125,7 @@ class LocalModel:
     @cached_property
     def identity(self) -> str:
         """Hash of weights, tokenizer, template and number format."""
-        # Manifests and cards tell of the making: the same weights made twice are the same model.
+        # Manifests and cards record how the weights were made, which does not matter for what the model writes.
         files = [p for p in self.path.iterdir() if p.suffix in _HASHED and p.name not in (MANIFEST, CARD)]
         return key_of([hash_files(files), str(self.model.dtype)])
 
@@ -171,7 +171,7 @@ class LocalModel:
             tokens = len(self._read(request)) + request.max_tokens
         except REFUSALS:
             return sys.maxsize
-        return self._limit() // (2 * tokens * self._token_bytes)
+        return self._limit() // max(1, 2 * tokens * self._token_bytes)
 
     def _limit(self) -> int:
         """Most bytes of keys and values to keep."""
@@ -198,20 +198,29 @@ class LocalModel:
         return chunks
 
     def _answers(self, rows: list[_Row]) -> dict[int, Output]:
-        """Return the outputs of some rows by index; a batch that cannot be read, such as for memory, is halved."""
+        """Return the outputs of some rows by index; a batch that fails, such as for lack of memory, is halved."""
+        reason = self._attempt(rows)
+        twins = [twin for row in rows for twin in row.twins]
+        if reason is None:
+            return {row.index: Output(row.message, row.finish, (len(row.ids), len(row.written))) for row in twins}
+        if len(rows) == 1:
+            return {row.index: _failed(f"the model fails: {reason}") for row in twins}
+        for row in rows:
+            row.written, row.ended = [], False
+        half = len(rows) // 2
+        return self._answers(rows[:half]) | self._answers(rows[half:])
+
+    def _attempt(self, rows: list[_Row]) -> str | None:
+        """Write one turn for each row; returns why that failed, or None.
+
+        Only the text of the error leaves this function: its traceback would keep the batch's tensors alive.
+        """
         try:
             self._read_shared(rows)
             self._decode(rows)
         except (RuntimeError, IndexError) as error:
-            if len(rows) == 1:
-                reason = f"the model fails: {_first_line(error)}"
-                return {twin.index: _failed(reason) for twin in rows[0].twins}
-            for row in rows:
-                row.written, row.ended = [], False
-            half = len(rows) // 2
-            return self._answers(rows[:half]) | self._answers(rows[half:])
-        twins = [twin for row in rows for twin in row.twins]
-        return {row.index: Output(row.message, row.finish, (len(row.ids), len(row.written))) for row in twins}
+            return _first_line(error)
+        return None
 
     def count(self, request: Request) -> int:
         """How many tokens a request has, template and tools included, counted as `generate` reads them.
@@ -366,12 +375,12 @@ def _first_line(error: Exception) -> str:
 
 def _load(path: Path, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     if not (path / "config.json").is_file():
-        remedy = "give the folder of a transformers checkpoint; nothing is downloaded"
+        remedy = "pass the folder of a transformers checkpoint; nothing is downloaded"
         raise ModelError("not a checkpoint: no config.json", where=path, remedy=remedy)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=dtype or "auto")
-    except Exception as error:  # transformers, tokenizers, safetensors and torch each raise their own kinds
+    except Exception as error:  # transformers, tokenizers, safetensors and torch raise different classes
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         remedy = "save it again with save_pretrained"
         raise ModelError(f"the checkpoint cannot be loaded: {reason}", where=path, remedy=remedy) from None
@@ -382,7 +391,7 @@ def _load(path: Path, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTr
 
 
 def turn_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Tokens that end a turn: those that the model is configured with, and those of its template."""
+    """Return the tokens that end a turn: those of the generation config, of the chat template and of the tokenizer."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     own = [configured] if isinstance(configured, int) else configured or []
     known = tokenizer.get_added_vocab()
@@ -390,8 +399,8 @@ def turn_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> fro
 
 
 def _id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    found = tokenizer.convert_tokens_to_ids(token)
-    return found if isinstance(found, int) else -1
+    number = tokenizer.convert_tokens_to_ids(token)
+    return number if isinstance(number, int) else -1
 
 
 def _one(token: Any) -> list[int]:
@@ -399,18 +408,19 @@ def _one(token: Any) -> list[int]:
 
 
 def _token_bytes(model: PreTrainedModel) -> int:
-    """Return the bytes of keys and values for each token, as far as the model's config tells."""
+    """Return the bytes of keys and values for each token, as far as the model's config tells; 0 if it does not."""
     config = model.config.get_text_config()
     heads = getattr(config, "num_attention_heads", None) or 1
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    width = getattr(config, "head_dim", None) or getattr(config, "hidden_size", 0) // heads
     groups = getattr(config, "num_key_value_heads", None) or heads
-    return int(2 * config.num_hidden_layers * groups * width * model.dtype.itemsize)
+    layers = getattr(config, "num_hidden_layers", None) or 0
+    return int(2 * layers * groups * width * model.dtype.itemsize)
 
 
 def _forward_takes(model: PreTrainedModel) -> Collection[str]:
-    """Names of the arguments of a model's `forward`, its own first and then those of the classes that it derives from.
+    """Return the argument names of a model's `forward`, then those of the `forward` of its base classes.
 
-    A `forward` that takes any keyword hands it on to the one above; a model in PEFT's adapters, to the one inside.
+    A `forward` with `**kwargs` passes them on to the base class.  For a PEFT model, the model inside is inspected.
     """
     unwrap: Callable[[], PreTrainedModel] | None = getattr(model, "get_base_model", None)
     inner = unwrap() if unwrap else model
