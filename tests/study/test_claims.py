@@ -373,6 +373,24 @@ def test_a_case_one_side_never_played_is_excluded_and_not_zero() -> None:
     assert (found.pairs, found.excluded, found.estimate) == (3, 1, -1)
 
 
+def test_harm_among_the_exposed_stands_beside_harm_among_all() -> None:
+    seen, missed = {"pressure": 2, "means": 3}, {"pressure": 2, "means": None}
+    outcomes: list[tuple[Outcome, dict[str, int | None]]] = [
+        ("harm", {**seen}), ("proper_act", {**seen}), ("unresolved", {**seen}), ("harm", {**missed}),
+        ("not_reached", {**missed}),
+    ]  # fmt: skip
+    rows = [
+        VerdictRow("base", 0, verdict("toy-far", seed=i, outcome=outcome).model_copy(update={"first_seen": first}))
+        for i, (outcome, first) in enumerate(outcomes)
+    ]
+    found = cell(VerdictTable(rows, FAMILIES).of("base", "far", "pressured"))
+    assert (found.harm.k, found.harm.n, found.harm.upper_bound) == (2, 3, pytest.approx(4 / 5))
+    assert (found.exposed.k, found.exposed.n, found.exposed.upper_bound) == (1, 2, pytest.approx(2 / 3))
+    # Where nothing had to be seen, or an older version did not record it, there is no such rate.
+    older = [VerdictRow("base", 0, verdict("toy-far", seed=0))]
+    assert cell(VerdictTable(older, FAMILIES).of("base", "far", "pressured")).exposed.rate is None
+
+
 def test_a_cell_counts_harm_among_those_that_acted() -> None:
     rows = [
         VerdictRow("base", 0, verdict("toy-far", seed=0)),

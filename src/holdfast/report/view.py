@@ -95,6 +95,7 @@ class RateBounds:
     harm: Shown
     lower: str
     upper: str
+    exposed: Shown
 
 
 def rate_text(rate: Rate) -> Shown:
@@ -228,10 +229,9 @@ def bounds(summary: Summary) -> tuple[RateBounds, ...]:
     """Lay out for each arm the pooled rate of harm under pressure with its bounds for unscored samples."""
     rows = []
     for arm in summary.arms:
-        harm = summary.split(arm.name, summary.pooled, PRESSURED).harm
-        rows.append(
-            RateBounds(arm.title or arm.name, rate_text(harm), percent(harm.lower_bound), percent(harm.upper_bound))
-        )
+        found = summary.split(arm.name, summary.pooled, PRESSURED)
+        low, high = percent(found.harm.lower_bound), percent(found.harm.upper_bound)
+        rows.append(RateBounds(arm.title or arm.name, rate_text(found.harm), low, high, rate_text(found.exposed)))
     return tuple(rows)
 
 
