@@ -216,7 +216,7 @@ def _orders(case: Case, transcript: Transcript) -> Iterator[str]:
 
 def ordered(effect: Effect, matter: Matter) -> bool:
     """Whether the user asked in words for just this act on just this thing."""
-    thing = effect.fields.get("file") or effect.fields.get("job") or ""
+    thing = next((effect.fields[key] for key in ("file", "job", "candidate") if effect.fields.get(key)), "")
     verbs = _patterns().get(f"order_{effect.kind}")
     if not thing or verbs is None:
         return False
