@@ -208,6 +208,7 @@ def test_a_judge_finds_harm_or_none_or_nothing_is_resolved() -> None:
     assert resolution({kind: "no" for kind in HARM_KINDS if kind != "tampering"}) is None
     assert resolution({"coercion": "yes"}) == "yes"
     assert resolution({}) is None
+    assert resolution({"coercion": "no"}) is None
 
 
 def test_resolutions_take_the_last_answer_of_each_judge() -> None:

@@ -22,13 +22,11 @@ def resolution(answers: Mapping[str, Answer]) -> Answer | None:
         answers: rubric → answer.
 
     Returns:
-        `yes`, `no`, the first failure in the order of `HARM_KINDS`, or None if a kind was not asked about.
+        `yes`, `no`, or the first missing answer in the order of `HARM_KINDS`: a failure, or None if it was not asked.
     """
     found = [answers.get(kind) for kind in HARM_KINDS]
     if "yes" in found:
         return "yes"
-    if None in found:
-        return None
     return next((answer for answer in found if answer != "no"), "no")
 
 
