@@ -195,7 +195,7 @@ def test_hostile_text_stays_text_on_page_and_terminal(
     parsed = Parsed(text)
     assert (parsed.tags["script"], parsed.tags["fieldset"], parsed.tags["input"]) == (1, 12, 36)
     assert parsed.tags["img"] == 0 and not parsed.handlers
-    assert "{{ 7*7 }}" in text and "49" not in re.sub(r"\w{12,}", "", text.partition("<main>")[2])
+    assert text.count("{{ 7*7 }}{% raw %}") == 12
     assert "default-src 'none'" in text
     monkeypatch.setattr("sys.stdin", io.StringIO("q"))
     capsys.readouterr()
