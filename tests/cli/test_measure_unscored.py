@@ -126,7 +126,7 @@ def test_failed_samples_are_asked_again_and_finished_ones_are_not(tmp_path: Path
     [unscored] = summary(tmp_path)["unscored"]
     assert (unscored["unscored"], unscored["asked_again"], unscored["reasons"]) == (0, 3, [])
     for page in pages(tmp_path):
-        assert "3 samples failed in an earlier run and were asked again" in page
+        assert "3 samples failed in an earlier run and were played again" in page
 
 
 def test_failures_are_recorded_once_while_the_server_is_down(tmp_path: Path) -> None:
