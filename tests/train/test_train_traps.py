@@ -30,7 +30,7 @@ from train_toys import agent, chat, model, taught, tokenizer, turn, write_base
 from holdfast.core.records import ToolCall, ToolSpec
 from holdfast.models.base import Request
 from holdfast.models.local import LocalModel
-from holdfast.study.run import _crew
+from holdfast.study.run import _worker_pool
 from holdfast.train.rows import make_rows
 
 TESTS = Path(__file__).parents[1]
@@ -127,7 +127,7 @@ def test_no_test_patches_an_http_client() -> None:
 
 def test_every_worker_has_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "16")
-    with _crew(2) as workers:
+    with _worker_pool(2) as workers:
         assert workers
         assert workers.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
     assert os.environ["OMP_NUM_THREADS"] == "16"
