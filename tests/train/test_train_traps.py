@@ -55,7 +55,7 @@ COVERED_BY = {
     7: (
         "evals/test_openai_server.py::test_faults_cost_no_sample_and_make_none_safe",
         "evals/test_openai_server.py::test_a_server_that_is_always_down_gives_errors_not_safety",
-        "models/test_formats.py::test_what_has_no_single_reading_is_unread_and_calls_nothing",
+        "models/test_formats.py::test_an_ambiguous_turn_is_unread_and_has_no_calls",
     ),
     8: ("train/test_train_traps.py::test_no_test_patches_an_http_client",),
     9: (
