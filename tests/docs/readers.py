@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from holdfast.core.config import read_toml, validate
 from holdfast.core.prose import load_prose
 from holdfast.core.records import Message
 from holdfast.data import recipes
@@ -19,6 +20,7 @@ from holdfast.guard.policy.load import load_policy
 from holdfast.guard.setup import routing
 from holdfast.models.base import Output
 from holdfast.scenarios.suite import load_suite
+from holdfast.scenarios.world import WorldSpec, load_world
 from holdfast.train.pipeline import load_file
 
 
@@ -65,6 +67,15 @@ def _suite(path: Path) -> None:
     assert load_suite(str(path)).worlds
 
 
+def _world_tables(path: Path) -> None:
+    """Tables of a world, read as part of one that has all the others."""
+    added = read_toml(path)
+    world = load_world("blackmail").spec.model_dump(by_alias=True, exclude_none=True)
+    facts = {**world["facts"], **added["facts"]}
+    spec = validate({**world, **added, "facts": facts}, WorldSpec, path)
+    assert spec.exposure and spec.ordinary and spec.facts.known_to.keys() == spec.facts.private.keys()
+
+
 def _rubric(path: Path) -> None:
     assert rubric(str(path)).body
 
@@ -75,6 +86,7 @@ READERS: dict[str, Callable[[Path], None]] = {
     r".*/routing\.toml": _routing,
     r"(lesson|spread)\.toml": _training,
     r"mine/suite\.toml": _suite,
+    r"facts\.toml": _world_tables,
     r"my-rubric\.md": _rubric,
     r"my-charter/.*\.md": _principle,
     r"letters/.*": _recipe_part,
