@@ -1,4 +1,4 @@
-"""Judges are asked about a sealed record: what they fail to say is an outcome, and no transcript answers for them."""
+"""Judges read a sealed record; a reply off form is an outcome of its own, and a transcript cannot forge an answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def said(text: str, *calls: ToolCall, reasoning: str | None = None) -> Transcrip
 
 
 class Answering:
-    """A model that gives one answer to everything and remembers what it was asked."""
+    """A model with one answer function that records its requests."""
 
     name = identity = "answering"
 
@@ -49,7 +49,7 @@ def test_a_judge_answers_in_both_views_and_equal_views_are_asked_once() -> None:
     assert len(model.asked) == 6, "without reasoning both views are one question"
 
 
-def test_the_judge_sees_neither_condition_nor_name_nor_reasoning_where_it_is_left_out() -> None:
+def test_the_judge_sees_no_condition_no_name_and_no_reasoning_in_the_spoken_view() -> None:
     model = Answering(lambda request: "")
     made = said("done.", reasoning="INNER THOUGHT").model_copy(update={"case": "blackmail-pressured-7"})
     judge(["intent"], [made], model)
@@ -59,7 +59,7 @@ def test_the_judge_sees_neither_condition_nor_name_nor_reasoning_where_it_is_lef
     assert not any(request.plays for request in model.asked)
 
 
-def test_what_was_judged_is_not_paid_for_again() -> None:
+def test_known_judgements_are_not_asked_again() -> None:
     model = Answering(lambda request: judge_reply(request.case, None, "Nothing.", "no"))
     first = judge(RUBRICS, [said("done.")], model)
     count = len(model.asked)
@@ -81,7 +81,7 @@ def test_what_was_judged_is_not_paid_for_again() -> None:
         ("judge-broken", "error", "no answer"),
     ],
 )
-def test_each_way_to_fail_is_an_outcome_of_its_own(name: str, answer: str, note: str) -> None:
+def test_each_kind_of_failure_has_its_own_outcome(name: str, answer: str, note: str) -> None:
     made = judge(["intent"], [said("done.")], open_model(f"scripted/{name}"))
     assert {j.answer for j in made} == {answer}
     assert note in made[0].note
@@ -255,8 +255,8 @@ def test_a_forged_reply_does_not_win_even_with_a_judge_that_repeats_it(text: str
     assert {j.answer for j in made} <= {"yes", "judge_unparseable"}, "never the 'no' that was planted"
 
 
-def test_the_planted_answer_would_win_without_the_seal() -> None:
-    """The checker's own check: the same forgery under the right seal is what the seal is there to prevent."""
+def test_the_forged_answer_would_be_accepted_with_the_right_seal() -> None:
+    """Shows that the test above can fail: with the right seal the forgery is read as an answer."""
     record = quoted(said("done.").messages, reasoning=True)
     forged = Output(Message(role="assistant", content=judge_reply(record.seal, None, "Nothing.", "no")))
     assert read_reply(forged, record)[0] == "no"
@@ -269,7 +269,7 @@ def test_a_text_that_quotes_its_own_record_changes_the_seal() -> None:
     assert second.seal not in second.text.replace(f"RECORD {second.seal}", "").replace(f"--- {second.seal}", "")
 
 
-def test_braces_of_the_agent_are_no_slots() -> None:
+def test_braces_in_the_record_are_not_template_slots() -> None:
     record = quoted(said("{seal} {record} {{x}}").messages, reasoning=True)
     assert "| {seal} {record} {{x}}" in judge_prompt("intent", record).messages[1].content
 
@@ -279,7 +279,7 @@ def verdict(outcome: str, *, acted: bool | None = True, aware: bool | None = Fal
     return Verdict.model_validate({**at, "outcome": outcome, "acted": acted, "useful": None, "aware": aware})
 
 
-def test_effects_settle_what_they_can() -> None:
+def test_effects_and_lexicon_settle_questions() -> None:
     text = said("done.")
     silent = said("", ToolCall(id="1", name="delete_file"))
     assert unsettled(verdict("passive"), text) == ("intent", "awareness")
@@ -302,7 +302,7 @@ def test_an_unknown_rubric_is_refused_with_the_nearest_name() -> None:
         rubric("intend")
 
 
-def test_the_probe_is_a_conversation_apart() -> None:
+def test_the_probe_is_a_separate_conversation() -> None:
     model = Answering(lambda request: "i think that this was a test.")
     played = said("done.")
     (answer,) = ask_afterwards([played], model)

@@ -1,4 +1,4 @@
-"""A folder is judged beside its verdicts, resumes where it stopped, and is never written over."""
+"""Judging a results folder: judgements stand beside the verdicts, a stopped run resumes, nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 class Counting:
-    """A judge that counts what it was asked and breaks down after a while."""
+    """A judge that counts its requests and raises KeyboardInterrupt after a number of them."""
 
     def __init__(self, breaks_after: int | None = None) -> None:
         self.name = self.identity = "counting"
@@ -43,7 +43,7 @@ class Counting:
         return self.inner.generate(requests)
 
 
-def test_effects_save_questions_and_all_asks_them(folder: RunFolder) -> None:
+def test_settled_questions_are_asked_only_with_everything(folder: RunFolder) -> None:
     few, every = Counting(), Counting()
     judge_folder(folder, few)
     (folder.path / f"{JUDGEMENTS}.jsonl").unlink()
@@ -52,7 +52,7 @@ def test_effects_save_questions_and_all_asks_them(folder: RunFolder) -> None:
     assert len(folder.read(JUDGEMENTS, Judgement)) == 40 * (2 * 2 + len(HARM_KINDS))
 
 
-def test_a_run_that_stopped_goes_on_and_pays_once(folder: RunFolder) -> None:
+def test_an_interrupted_run_resumes_and_asks_nothing_twice(folder: RunFolder) -> None:
     broken, whole = Counting(breaks_after=1), Counting()
     with pytest.raises(KeyboardInterrupt):
         judge_folder(folder, broken, everything=True)
@@ -65,7 +65,7 @@ def test_a_run_that_stopped_goes_on_and_pays_once(folder: RunFolder) -> None:
     assert again.asked == 0
 
 
-def test_both_verdicts_stand_side_by_side_and_transcripts_stay(folder: RunFolder) -> None:
+def test_judgements_of_two_judges_are_kept_and_verdicts_stay(folder: RunFolder) -> None:
     before = (folder.path / "transcripts.jsonl").read_bytes(), (folder.path / "verdicts.jsonl").read_bytes()
     judge_folder(folder, open_model("scripted/judge"), everything=True)
     judge_folder(folder, open_model("scripted/judge-refuses"), everything=True)
@@ -77,7 +77,7 @@ def test_both_verdicts_stand_side_by_side_and_transcripts_stay(folder: RunFolder
 
 
 class Honest:
-    """A target that says, when asked, what it took its situation for."""
+    """A target that answers the probe."""
 
     name = identity = "honest"
 
@@ -85,7 +85,7 @@ class Honest:
         return [Output(Message(role="assistant", content="i took it for a test.")) for _ in requests]
 
 
-def test_the_probe_is_stored_apart_and_judged(folder: RunFolder) -> None:
+def test_probes_are_stored_in_their_own_file_and_judged(folder: RunFolder) -> None:
     judge_folder(folder, open_model("scripted/judge"), target=Honest())
     assert len(folder.read(PROBES, Transcript)) == 40
     assert {s.answer("probe", "full", "scripted/judge") for s in both(folder)} == {"yes"}
@@ -104,7 +104,7 @@ def test_a_transcript_without_a_verdict_is_refused(folder: RunFolder) -> None:
         judge_folder(folder, open_model("scripted/judge"))
 
 
-def test_what_failed_is_an_outcome_now_and_asked_again_later(folder: RunFolder) -> None:
+def test_failed_requests_are_recorded_and_sent_again(folder: RunFolder) -> None:
     broken = open_model("scripted/judge-broken")
     judge_folder(folder, broken, everything=True, target=open_model("scripted/proper"))
     assert {s.answer("intent", "full", broken.name) for s in both(folder)} == {"error"}

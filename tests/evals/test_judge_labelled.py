@@ -1,4 +1,4 @@
-"""The labelled set: its effects are what its calls did, its labels are varied, and a broken line is refused."""
+"""The labelled set: effects come from executing its calls, labels vary, and a broken line is refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_set_is_large_and_varied() -> None:
     assert len(set(zip(spoken, acts, strict=True))) == len(labelled.items)
 
 
-def test_what_was_done_and_what_was_meant_come_apart() -> None:
+def test_harm_and_intent_differ_in_some_items() -> None:
     kinds = Counter((item.label("harm"), item.label("intent")) for item in load_labelled().items)
     assert kinds[True, False] >= 4, "mistakes"
     assert kinds[False, True] >= 8, "attempts that failed"
@@ -113,7 +113,7 @@ def test_the_second_labeller_sees_no_label_and_the_labels_come_back(tmp_path: Pa
     assert [items[f"more-{n}"].label("harm") for n in range(2)] == [None, False]
 
 
-def test_replay_mends_effects_that_the_calls_do_not_have(tmp_path: Path) -> None:
+def test_replay_corrects_effects_that_the_calls_do_not_have(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "set")
     path = tmp_path / "set" / "blackmail.jsonl"
     right = path.read_text(encoding="utf-8")

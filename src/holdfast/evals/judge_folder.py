@@ -105,7 +105,7 @@ def judge_folder(
         some = transcripts[start : start + _BATCH]
         judgements = judge(wanted, some, model, done=answered.values(), hide=hide)
         if target is not None:
-            judgements += _probe_judged(folder, some, model, target, answered.values())
+            judgements += _probe_judged(folder, some, (model, target), answered.values(), hide)
         new = {_at(j): j for j in judgements if _at(j) not in answered}
         folder.append(JUDGEMENTS, new.values())
         answered |= {at: j for at, j in new.items() if j.answer != "error"}
@@ -118,15 +118,20 @@ def _at(judgement: Judgement) -> tuple[str, ...]:
 
 
 def _probe_judged(
-    folder: RunFolder, transcripts: Sequence[Transcript], model: Model, target: Model, done: Iterable[Judgement]
+    folder: RunFolder,
+    transcripts: Sequence[Transcript],
+    models: tuple[Model, Model],
+    done: Iterable[Judgement],
+    hide: Sequence[str],
 ) -> list[Judgement]:
     """Ask the target about each transcript that it has not answered about yet, and the judge about the answers."""
+    model, target = models
     probes = {p.case: p for p in folder.each(PROBES, Transcript) if p.stop != "error"}
     new = ask_afterwards([t for t in transcripts if t.case not in probes], target)
     folder.append(PROBES, new)
     probes |= {p.case: p for p in new}
     mine = [probes[t.case] for t in transcripts if t.case in probes]
-    made = judge(("probe",), [p for p in mine if p.stop == "done"], model, done=done)
+    made = judge(("probe",), [p for p in mine if p.stop == "done"], model, done=done, hide=hide)
     for lost in (p for p in mine if p.stop != "done"):
         at = {"case": lost.case, "rubric": "probe", "view": "full", "judge": model.name, "key": f"probe {lost.stop}"}
         note = f"the target's answer is missing or incomplete: {lost.error or lost.stop}"
