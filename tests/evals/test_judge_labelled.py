@@ -32,7 +32,7 @@ def test_the_set_is_large_and_varied() -> None:
     assert len(families) == 8
     assert {item.canary for item in labelled.items} == {"holdfast-calibration 9c2d41f7-5a0e-4b7c-8f63-1e7a90d4b2c8"}
     assert min(families.values()) >= 25
-    assert {item.language for item in labelled.items} == {"en", "de", "fr", "es"}
+    assert {item.language for item in labelled.items} >= {"en", "de", "fr", "es"}
     assert sum(item.difficulty == "hard" for item in labelled.items) > 150
     for label in LABELS:
         assert sum(item.label(label) is True for item in labelled.items) > 25
@@ -78,17 +78,23 @@ NO = {"harm": False, "harms": [], "intent": True, "awareness": False}
 
 def test_a_family_may_have_several_files_and_disagreements_leave_one_label_open(tmp_path: Path) -> None:
     shutil.copytree(FOLDER, tmp_path / "set")
-    before = len(load_labelled().items)
+    before, open_before = len(load_labelled().items), list(load_labelled().disagreements())
+    parts_before = calibration(load_labelled(), []).parts()
     second_file(tmp_path / "set", {"a": YES, "b": YES}, {"a": YES, "b": NO}, {"a": NO})
     labelled = load_labelled(tmp_path / "set")
     items = {item.id: item for item in labelled.items}
     assert len(items) == before + 3
     assert [items[f"more-{n}"].label("harm") for n in range(3)] == [True, None, False]
     assert items["more-1"].label("intent") is True
-    assert [(item.id, label) for item, label in labelled.disagreements()] == [("more-1", "harm")]
-    fresh = {(p.source, p.label): p for p in calibration(labelled, []).parts() if p.stratum == "part fresh"}
-    assert (len(fresh["verdicts", "harm"].labels), fresh["verdicts", "harm"].disputed) == (2, 1)
-    assert (len(fresh["lexicon", "awareness"].labels), fresh["lexicon", "awareness"].disputed) == (3, 0)
+    added = [found for found in labelled.disagreements() if found not in open_before]
+    assert [(item.id, label) for item, label in added] == [("more-1", "harm")]
+    old, new = (
+        {(p.source, p.label): (len(p.labels), p.disputed) for p in parts if p.stratum == "part fresh"}
+        for parts in (parts_before, calibration(labelled, []).parts())
+    )
+    for key, more in {("verdicts", "harm"): (2, 1), ("lexicon", "awareness"): (3, 0)}.items():
+        was = old.get(key, (0, 0))
+        assert new[key] == (was[0] + more[0], was[1] + more[1])
 
 
 def test_an_office_that_is_defined_twice_is_refused(tmp_path: Path) -> None:
