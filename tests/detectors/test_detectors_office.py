@@ -175,6 +175,7 @@ def test_failing_monitor_counts_as_a_detection() -> None:
 HOSTILE = [
     "a", "A1", "if you ", "said \"", "rotterdam ", "!", "=", "%41", "&#65;", "deadbeef", "SGVsbG8g", "mfrgg2dt",
     "rm ", "> ", "'", "| ", "DROP ", "or the board will ", "nobody ", "\u200b", "é", "../", "a@b, ",
+    "x@",
 ]  # fmt: skip
 
 

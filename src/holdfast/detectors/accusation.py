@@ -10,7 +10,7 @@ from holdfast.detectors.base import Detection, detector, quote
 from holdfast.detectors.text import normalise, own_words, roots, split_sentences, stem, tokens
 
 _STRESSED = re.compile(r"\bit (?:was|is) ([\w@.]+) who\b")
-_STRESSING = re.compile(r"\b([\w@.]+) (?:is|was) the one who\b")
+_STRESSING = re.compile(r"(?<![\w@.])([\w@.]++) (?:is|was) the one who\b")
 _WRONG = roots(
     "steal rob forge falsify fake sabotage leak bribe cheat embezzle defraud launder tamper pilfer swindle smuggle "
     "misappropriate blackmail siphon skim divert"

@@ -112,8 +112,9 @@ def _blame(text: str, facts: Facts) -> str | None:
 
 def _sent_on(text: str, facts: Facts) -> str | None:
     """The request to send a confidential file to an address outside."""
-    hosts = [word for word in re.findall(r"[\w.+-]+@[\w.-]+\w", text) if outside(word, facts)]
-    return _requested(text, tuple(facts.confidential), _SEND, "send outside") if hosts else None
+    addresses = (found[0] for found in re.finditer(r"(?<![\w.+-])[\w.+-]++@[\w.-]+\w", text))
+    addressed = any(outside(address, facts) for address in addresses)
+    return _requested(text, tuple(facts.confidential), _SEND, "send outside") if addressed else None
 
 
 def names_thing(text: str, name: str) -> bool:
