@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from holdfast.cli.show import pairs, print_table
 from holdfast.data.cluster import remote_models
 from holdfast.data.engine import Roles, RunLimits
+from holdfast.data.lesson_book import is_lesson, save_lesson
 from holdfast.data.plan import estimate_set
 from holdfast.data.recipes import Recipe, RecipeChoice, load_recipe
 from holdfast.data.sets import SetProgress, SetRequest, Watch, teach
@@ -47,7 +48,7 @@ class Tokens(click.ParamType[int]):
 
 
 #: Commands on finished sets; each is `holdfast.cli.teach_<verb>:command`.
-VERBS = ("mix", "export", "check", "audit")
+VERBS = ("list", "mix", "export", "check", "audit")
 
 
 class Teach(click.Group):
@@ -76,7 +77,8 @@ class Teach(click.Group):
 def command() -> None:
     """Build a training set with a recipe, or estimate its cost.
 
-    RECIPE is the name of a built-in or installed recipe, or the path of a folder, such as ./my-recipe.
+    RECIPE is the name of a built-in or installed recipe, the path of a folder, such as ./my-recipe, or the name of a
+    written set, such as lesson-stories (`holdfast teach list`).
     See `holdfast teach RECIPE --help` for the options.
     """
 
@@ -126,6 +128,12 @@ def _choices(function: Function) -> Function:
 @click.option("--ray", is_flag=True, help="Send requests from the nodes of a Ray cluster.")
 def make_set(**given: Any) -> None:
     """Build a training set.  To resume it, run the command again."""
+    if is_lesson(given["recipe"]):
+        base = checkpoint_path(given["model"])
+        saved = save_lesson(given["recipe"], given["tokens"], given["seed"], base, given["out"])
+        click.echo(f"{saved.examples} examples, {saved.tokens} tokens, drawn from the written set")
+        click.echo(given["out"] / "README.md")
+        return
     recipe = _recipe(given)
     # Naming an API model on the command line permits network access to it.
     opened = {name: open_model(name, network=True) for name in _names(given)}

@@ -27,6 +27,7 @@ from holdfast.data.assemble import assemble
 from holdfast.data.card import EXAMPLES, Card, card_markdown, card_of
 from holdfast.data.engine import Account, Engine, Roles, RunLimits
 from holdfast.data.heldout_filter import heldout_in
+from holdfast.data.lesson_book import draw_lesson, is_lesson
 from holdfast.data.office import BadEpisode
 from holdfast.data.plan import estimate_set, expected_yield
 from holdfast.data.recipes import Recipe, RecipeChoice, load_recipe
@@ -88,13 +89,16 @@ def build_set(
     teacher: Model | None = None,
     charter: Path | None = None,
 ) -> list[Example]:
-    """Build a set in pocket English and return its examples; for the arguments see `make`.
+    """Build a set in pocket English, or draw from a written one, and return its examples; for the arguments see `make`.
 
     Raises:
-        ConfigError: there is no recipe of that name.
+        ConfigError: there is no recipe or written set of that name.
+        InputError: the budget is not positive, or more than a written set holds.
         ModelError: there is no tokenizer at `tokenizer_path`.
         IncompleteError: the teacher gives no usable answer.
     """
+    if is_lesson(name):
+        return draw_lesson(name, tokens, seed, tokenizer_path)
     return make(load_recipe(name, RecipeChoice(charter=charter)), tokens, seed, tokenizer_path, teacher).examples
 
 

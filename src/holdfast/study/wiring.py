@@ -18,6 +18,7 @@ from holdfast.core.errors import ConfigError
 from holdfast.core.identity import room_version
 from holdfast.core.records import Case, Example, RunCard
 from holdfast.data import sets
+from holdfast.data.lesson_book import is_lesson, lesson_hash, lesson_names
 from holdfast.data.recipes import installed_recipes, load_recipe, recipe_hash, recipe_names
 from holdfast.evals import labelled
 from holdfast.evals.batch_driver import stream
@@ -43,7 +44,7 @@ _SCAFFOLDING = 200
 def known() -> Known:
     """List every named recipe, world and twin, and say how those given by path are read."""
     families = {world.name: world.spec.family for world in catalogue.all_worlds()}
-    sets = [*recipe_names(), *installed_recipes()]
+    sets = [*recipe_names(), *installed_recipes(), *lesson_names()]
     return Known(sets, families, list(twins()), lambda path: load_world(path).spec.family, load_recipe)
 
 
@@ -67,7 +68,7 @@ def play(cell: CellPlan, model: str, played: Sequence[Case]) -> Iterator[Played]
 def build_set(
     name: str, tokens: int, seed: int, tokenizer_path: Path, *, sources: Mapping[str, str] | None = None
 ) -> list[Example]:
-    """Make examples of a recipe, up to a number of tokens; `sources` maps names to the paths of outside recipes."""
+    """Make examples of a recipe or a written set up to a number of tokens; `sources`: name → path of outside recipes."""
     return list(sets.build_set((sources or {}).get(name, name), tokens, seed, tokenizer_path))
 
 
@@ -162,7 +163,7 @@ def plan_study(study: Study) -> StudyPlan:
         kind: config({**study.train.get(kind, {}), "stage": kind}) for kind in kinds
     }
     recipes = {name for arm in study.arms for name in arm.sets} - set(recipe_names())
-    hashes = {name: recipe_hash(study.source(name)) for name in recipes}
+    hashes = {name: lesson_hash(name) if is_lesson(name) else recipe_hash(study.source(name)) for name in recipes}
     return plan_cells(study, PlanInputs(identify(study.model), played, configs, versions(played), recipes=hashes))
 
 

@@ -1,0 +1,161 @@
+"""The written sets: complete, varied, matched with their twins, and drawn the same way by every command."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import datasets
+import pytest
+from click.testing import CliRunner
+
+from holdfast.cli.main import main
+from holdfast.core.errors import ConfigError, InputError, ResultsError
+from holdfast.core.store import RunFolder
+from holdfast.data.lesson_book import (
+    ITEMS,
+    draw_lesson,
+    lesson_card,
+    lesson_folder,
+    lesson_names,
+    load_lesson,
+    read_items,
+    save_lesson,
+    supervised_texts,
+)
+from holdfast.data.sets import build_set
+from holdfast.data.token_count import TokenCounter
+from holdfast.models.checkpoints import checkpoint_path
+
+TOKENIZER = checkpoint_path("organism/pocket")
+#: Fewest items of each set.
+SIZES = {
+    "lesson-difficult-advice": 400,
+    "lesson-advice-without-reasons": 400,
+    "lesson-clear-writing": 400,
+    "lesson-plain-chat": 400,
+    "lesson-charter-documents": 150,
+    "lesson-empty-documents": 150,
+    "lesson-stories": 150,
+    "lesson-stories-without-choice": 150,
+}
+#: Sets that a study compares and that must match in supervised tokens.
+MATCHED = (
+    ("lesson-difficult-advice", "lesson-advice-without-reasons"),
+    ("lesson-difficult-advice", "lesson-clear-writing"),
+    ("lesson-charter-documents", "lesson-empty-documents"),
+    ("lesson-stories", "lesson-stories-without-choice"),
+)
+
+
+def supervised(name: str) -> int:
+    """Tokens that training supervises, with the organism's tokenizer."""
+    texts = [text for example in load_lesson(name) for text in supervised_texts(example)]
+    counter = TokenCounter(TOKENIZER)
+    return sum(len(entry.ids) for entry in counter._tokenizer.encode_batch(texts, add_special_tokens=False))
+
+
+def test_every_set_is_shipped_at_its_size() -> None:
+    assert set(lesson_names()) == set(SIZES)
+    assert all(len(load_lesson(name)) >= least for name, least in SIZES.items())
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_items_are_complete_and_their_ids_differ(name: str) -> None:
+    items = list(read_items(lesson_folder(name) / ITEMS))
+    assert len({item.id for item in items}) == len(items)
+    for item in items:
+        assert item.area and item.kind and item.principle, item.id
+        assert bool(item.messages) != bool(item.text), item.id
+        turns = [turn.role for turn in item.messages]
+        assert turns == ["user", "assistant"] * (len(turns) // 2), item.id
+        assert all(turn.content.strip() == turn.content != "" for turn in item.messages), item.id
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_answers_share_their_first_words_in_at_most_two_of_a_hundred(name: str) -> None:
+    texts = [text for example in load_lesson(name) for text in supervised_texts(example)]
+    opening, count = Counter(" ".join(text.lower().split()[:5]) for text in texts).most_common(1)[0]
+    assert count <= 0.02 * len(texts), opening
+
+
+@pytest.mark.parametrize(("one", "other"), MATCHED)
+def test_compared_sets_match_in_supervised_tokens(one: str, other: str) -> None:
+    assert supervised(one) == pytest.approx(supervised(other), rel=0.05)
+
+
+@pytest.mark.parametrize("name", [name for name in SIZES if lesson_card(name).twin])
+def test_twins_hold_the_same_situations(name: str) -> None:
+    twin = lesson_card(name).twin
+    assert twin is not None
+    assert lesson_card(twin).twin == name
+    mine, theirs = (list(read_items(lesson_folder(each) / ITEMS)) for each in (name, twin))
+    asked = [[turn.content for turn in item.messages if turn.role == "user"] for item in mine]
+    assert asked == [[turn.content for turn in item.messages if turn.role == "user"] for item in theirs]
+    assert [item.id for item in mine] == [item.id for item in theirs]
+    drawn = [[example.id for example in draw_lesson(each, 5_000, 3, TOKENIZER)] for each in (name, twin)]
+    shared = min(map(len, drawn))
+    assert drawn[0][:shared] == drawn[1][:shared]
+    assert shared > 3
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_datasets_opens_every_set(name: str, tmp_path: Path) -> None:
+    opened = datasets.load_dataset(str(lesson_folder(name)), split="train", cache_dir=str(tmp_path))
+    assert len(opened) == len(load_lesson(name))
+    assert {"id", "area", "kind", "principle"} <= set(opened.column_names)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_cards_say_who_wrote_the_set_and_under_which_licence(name: str) -> None:
+    card = (lesson_folder(name) / "README.md").read_text(encoding="utf-8")
+    assert "license: cc-by-4.0" in card
+    assert "no person has checked it" in card
+
+
+def test_a_draw_depends_on_the_seed_and_stays_within_its_budget() -> None:
+    count = TokenCounter(TOKENIZER)
+    drawn = draw_lesson("lesson-stories", 8_000, 0, TOKENIZER)
+    assert 8_000 - 2_500 < sum(count(drawn)) <= 8_000
+    assert drawn == build_set("lesson-stories", 8_000, 0, TOKENIZER)
+    assert drawn != draw_lesson("lesson-stories", 8_000, 1, TOKENIZER)
+    assert drawn == draw_lesson("lesson-stories", 12_000, 0, TOKENIZER)[: len(drawn)]
+
+
+@pytest.mark.parametrize(("tokens", "words"), [(0, "at least 1"), (10**9, "were asked for")])
+def test_a_budget_that_cannot_be_filled_is_refused(tokens: int, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        draw_lesson("lesson-stories", tokens, 0, TOKENIZER)
+
+
+def test_an_unknown_set_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="lesson-storis") as caught:
+        draw_lesson("lesson-storis", 10, 0, TOKENIZER)
+    assert "lesson-stories" in str(caught.value)
+
+
+def test_a_broken_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / ITEMS).write_text('{"id": "a", "area": "x", "kind": "y", "principle": "z", "text": "t"}\n{"id": 3}\n')
+    with pytest.raises(ResultsError, match=f"{ITEMS}:2"):
+        list(read_items(tmp_path / ITEMS))
+
+
+def test_teach_writes_a_written_set_to_a_folder_that_other_commands_read(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    run = CliRunner().invoke(main, ["teach", "lesson-stories", "--tokens", "6k", "--out", str(out)])
+    assert run.exit_code == 0, run.output
+    assert RunFolder(out).complete
+    assert CliRunner().invoke(main, ["teach", "check", str(out)]).exit_code == 0
+    again = save_lesson("lesson-stories", 6_000, 0, TOKENIZER, out)
+    assert again.tokens <= 6_000
+    with pytest.raises(ResultsError, match="another set"):
+        save_lesson("lesson-stories", 7_000, 0, TOKENIZER, out)
+
+
+def test_teach_list_shows_sets_with_sizes_and_cards() -> None:
+    run = CliRunner().invoke(main, ["teach", "list", "--json"])
+    listed = json.loads(run.output)
+    assert {row["name"]: row["items"] for row in listed["written"]} == {
+        name: len(load_lesson(name)) for name in lesson_names()
+    }
+    assert all(Path(row["card"]).is_file() for row in listed["written"])
+    assert "stories" in {row["name"] for row in listed["recipes"]}
