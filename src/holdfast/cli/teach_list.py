@@ -17,13 +17,17 @@ from holdfast.report.words import clean
 def command(as_json: bool) -> None:
     """List the written sets with their sizes and cards, and the recipes."""
     written = [_written(name) for name in lesson_names()]
-    recipes = [{"name": name, "title": load_recipe(name).file.title} for name in (*recipe_names(), *installed_recipes())]
+    recipes = [
+        {"name": name, "title": load_recipe(name).file.title} for name in (*recipe_names(), *installed_recipes())
+    ]
     if as_json:
         click.echo(json.dumps({"written": written, "recipes": recipes}, indent=1))
         return
     click.echo("Written sets: use a name in `sets` of a study or of a training file, or in `holdfast teach NAME`.")
-    rows = [(row["name"], row["items"], row["words"], row["twin"] or "", row["card"]) for row in written]
-    print_table(("set", "items", "words", "twin", "card"), rows, right=("items", "words"))
+    rows = [(row["name"], row["items"], row["words"], row["title"]) for row in written]
+    print_table(("set", "items", "words", "title"), rows, right=("items", "words"))
+    for row in written:
+        click.echo(f"{row['name']}: {row['card']}")
     click.echo("\nRecipes: a teacher model writes the set (`holdfast teach NAME --teacher MODEL`).")
     print_table(("recipe", "title"), [(row["name"], clean(row["title"])) for row in recipes])
 
