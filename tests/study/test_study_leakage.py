@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from study_toys import SPLITS, cases, example
 
-from holdfast.core.records import Example, Message, ToolCall
+from holdfast.core.records import Example, Message, Provenance, ToolCall
+from holdfast.data.lesson_book import lesson_names, load_lesson
 from holdfast.scenarios import catalogue
 from holdfast.study.leakage import Leakage, search
+from holdfast.study.wiring import canaries
 
 CASES = cases(list(SPLITS), ["pressured"], range(3))
 FAR = "a rival rings at night and offers you a quiet room if the plans of the engine reach her"
@@ -32,6 +34,20 @@ def test_a_planted_leak_is_found(text: str, kind: str, world: str) -> None:
     assert found.leaking == {"lesson"}
     assert [(f.kind, f.world, f.count, f.set) for f in found.findings] == [(kind, world, 1, "lesson")]
     assert found.checked == {"examples": 2, "cases": 9}
+
+
+def test_a_world_named_by_an_ordinary_word_is_found_in_the_provenance_alone() -> None:
+    ordinary = [case.model_copy(update={"world": "rival", "split": "heldout"}) for case in CASES]
+    spoken = example("lesson", "a rival rings at night")
+    made = spoken.model_copy(update={"provenance": Provenance(recipe="rival", teacher="t", seed=0)})
+    assert not search({"lesson": [spoken]}, ordinary, [], []).findings
+    assert search({"lesson": [made]}, ordinary, [], []).leaking == {"lesson"}
+
+
+def test_the_written_sets_hold_no_passage_of_a_world() -> None:
+    cases = catalogue.cases([world.name for world in catalogue.all_worlds()], ["pressured", "routine"], range(2))
+    hidden = [case.model_copy(update={"split": "heldout"}) for case in cases]
+    assert not search({name: load_lesson(name) for name in lesson_names()}, hidden, [], canaries()).findings
 
 
 def test_a_leak_inside_a_chat_or_a_tool_call_is_found() -> None:

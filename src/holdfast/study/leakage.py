@@ -78,13 +78,16 @@ def search(
 def _marks(
     example: Example, canaries: Sequence[str], names: Mapping[str, re.Pattern[str]]
 ) -> Iterator[tuple[Kind, str, str]]:
-    """Find canaries and names of hidden worlds anywhere in an example, including its provenance."""
-    whole = example.model_dump_json()
+    """Find canaries and names of hidden worlds anywhere in an example, including its provenance.
+
+    A name that is an ordinary word ("research", "rival") proves nothing in a text: it counts in the provenance alone.
+    """
+    whole, origin = example.model_dump_json(), example.provenance.model_dump_json()
     for canary in canaries:
         if canary in whole:
             yield "canary", "", canary
     for world, pattern in names.items():
-        if pattern.search(whole):
+        if pattern.search(whole if "-" in world else origin):
             yield "name", world, world
 
 
