@@ -252,7 +252,7 @@ def _card(name: str, examples: Sequence[Example], budget: int, seed: int, tokeni
         off=(),
         drafts=1,
         spent=0.0,
-        limits=("Language models wrote and graded every item; no person has checked it.",),
+        limits=("Language models wrote every item; no person has checked it. Its card in the lesson book says who graded it.",),
     )
 
 
