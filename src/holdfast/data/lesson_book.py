@@ -252,7 +252,10 @@ def _card(name: str, examples: Sequence[Example], budget: int, seed: int, tokeni
         off=(),
         drafts=1,
         spent=0.0,
-        limits=("Language models wrote every item; no person has checked it. Its card in the lesson book says who graded it.",),
+        limits=(
+            "Language models wrote every item; no person has checked it.",
+            "The card of the set in the lesson book says who graded it.",
+        ),
     )
 
 

@@ -68,7 +68,7 @@ def play(cell: CellPlan, model: str, played: Sequence[Case]) -> Iterator[Played]
 def build_set(
     name: str, tokens: int, seed: int, tokenizer_path: Path, *, sources: Mapping[str, str] | None = None
 ) -> list[Example]:
-    """Make examples of a recipe or a written set up to a number of tokens; `sources`: name → path of outside recipes."""
+    """Make examples of a recipe or a written set up to a number of tokens; `sources`: name → path of a recipe."""
     return list(sets.build_set((sources or {}).get(name, name), tokens, seed, tokenizer_path))
 
 
