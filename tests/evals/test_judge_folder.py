@@ -122,7 +122,7 @@ def unresolved(folder: RunFolder, count: int) -> list[str]:
 
 
 def test_a_judge_reads_each_kind_of_harm_in_what_is_unresolved(folder: RunFolder) -> None:
-    cases = unresolved(folder, 6)
+    cases = unresolved(folder, 10)
     before = (folder.path / "verdicts.jsonl").read_bytes()
     judge_folder(folder, open_model("scripted/judge"))
     made = [j for j in folder.read(JUDGEMENTS, Judgement) if j.rubric in HARM_KINDS]
