@@ -165,8 +165,8 @@ def peer_texts(path: Path) -> list[str]:
     """Answers of a public set."""
     raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     texts = []
-    for line in raw.decode("utf-8").splitlines():
-        row = json.loads(line)
+    for line in raw.decode("utf-8").split("\n"):
+        row = json.loads(line or "{}")
         text = row.get("chosen") or row.get("output") or row.get("text") or ""
         text = text.rpartition("\n\nAssistant:")[2].strip()
         if len(text.split()) >= 5:

@@ -135,6 +135,12 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
         list(read_items(tmp_path / ITEMS))
 
 
+def test_a_text_may_hold_any_line_break(tmp_path: Path) -> None:
+    item = {"id": "a", "area": "x", "kind": "y", "principle": "z", "text": "one\u2028two\x85three"}
+    (tmp_path / ITEMS).write_text(json.dumps(item, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert [read.text for read in read_items(tmp_path / ITEMS)] == [item["text"]]
+
+
 def test_teach_writes_a_written_set_to_a_folder_that_other_commands_read(tmp_path: Path) -> None:
     out = tmp_path / "set"
     assert run(["teach", "lesson-stories", "--tokens", "6k", "--out", str(out)]) == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import Field
 
-from holdfast.core.identity import hash_files
-from holdfast.core.records import Record
+import holdfast
+from holdfast.core.identity import hash_files, room_version
+from holdfast.core.records import Record, RunCard
 from holdfast.data.engine import Roles
 from holdfast.data.readme import front_matter, table_section
 from holdfast.data.recipes import Recipe
@@ -149,3 +151,16 @@ def _provenance(card: Card) -> dict[str, object]:
         "stages off": ", ".join(card.off) or "none",
     }
     return rows | {f"prompt of '{stage}'": hash_ for stage, hash_ in card.stages.items()}
+
+
+def set_manifest(key: str, card: Card) -> RunCard:
+    """Return the manifest of a finished set; `key` is the hash of everything that determines the set."""
+    return RunCard(
+        key=key,
+        kind="data",
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        holdfast=holdfast.__version__,
+        code=room_version("data"),
+        inputs={"name": card.name, "seed": card.seed, "teacher": card.teacher, "charter": card.charter},
+        counts={"examples": card.examples, "tokens": card.tokens, "dropped": sum(card.dropped.values())},
+    )

@@ -13,22 +13,21 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Literal
 
 import yaml
 from pydantic import ValidationError
 
-import holdfast
 from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError, InputError, ResultsError
 from holdfast.core.identity import hash_files, key_of, room_version
-from holdfast.core.records import Example, Message, Provenance, Record, RunCard
+from holdfast.core.records import Example, Message, Provenance, Record
 from holdfast.core.store import RunFolder, write_json, write_text
 from holdfast.core.text import Text
-from holdfast.data.card import EXAMPLES, Card, card_markdown
+from holdfast.data.card import EXAMPLES, Card, card_markdown, set_manifest
 from holdfast.data.set_builder import DistinctNGrams
 from holdfast.data.token_count import TokenCounter
 
@@ -122,7 +121,8 @@ def read_items(path: Path) -> Iterator[LessonItem]:
     Raises:
         ResultsError: a line is not an item; the error names the file and the line.
     """
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # Not `splitlines`: a text may hold other line breaks, which JSON leaves as they are.
+    for number, line in enumerate(StringIO(path.read_text(encoding="utf-8"), newline="\n"), 1):
         try:
             yield LessonItem.model_validate_json(line)
         except ValidationError as error:
@@ -204,20 +204,7 @@ def save_lesson(name: str, tokens: int, seed: int, tokenizer_path: Path, out: Pa
     write_text(out / f"{EXAMPLES}.jsonl", lines)
     write_json(out / "card.json", card.model_dump(mode="json"))
     write_text(out / "README.md", card_markdown(card))
-    made = datetime.now(UTC).isoformat(timespec="seconds")
-    counts = {"examples": card.examples, "tokens": card.tokens}
-    inputs = {"name": name, "seed": seed, "items": card.teacher_identity}
-    run.finish(
-        RunCard(
-            key=key,
-            kind="data",
-            made=made,
-            holdfast=holdfast.__version__,
-            code=room_version("data"),
-            inputs=inputs,
-            counts=counts,
-        )
-    )
+    run.finish(set_manifest(key, card))
     return card
 
 

@@ -14,17 +14,15 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import holdfast
 from holdfast.core.errors import IncompleteError, InputError
 from holdfast.core.identity import hash_files, key_of, room_version
-from holdfast.core.records import Example, Provenance, RunCard
+from holdfast.core.records import Example, Provenance
 from holdfast.core.store import RunFolder, write_json, write_text, writing
 from holdfast.data.assemble import assemble
-from holdfast.data.card import EXAMPLES, Card, card_markdown, card_of
+from holdfast.data.card import EXAMPLES, Card, card_markdown, card_of, set_manifest
 from holdfast.data.engine import Account, Engine, Roles, RunLimits
 from holdfast.data.heldout_filter import heldout_in
 from holdfast.data.lesson_book import draw_lesson, is_lesson
@@ -175,7 +173,7 @@ def teach(
             part.replace(out / f"{EXAMPLES}.jsonl")
         write_json(out / "card.json", card.model_dump(mode="json"))
         write_text(out / "README.md", card_markdown(card))
-        run.finish(_manifest(key, card))
+        run.finish(set_manifest(key, card))
     return card
 
 
@@ -295,16 +293,4 @@ def _key(request: SetRequest, roles: Roles) -> str:
             [request.tokens, request.seed, hash_files([file]) if file.is_file() else None],
             room_version("data"),
         ]
-    )
-
-
-def _manifest(key: str, card: Card) -> RunCard:
-    return RunCard(
-        key=key,
-        kind="data",
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
-        holdfast=holdfast.__version__,
-        code=room_version("data"),
-        inputs={"name": card.name, "seed": card.seed, "teacher": card.teacher, "charter": card.charter},
-        counts={"examples": card.examples, "tokens": card.tokens, "dropped": sum(card.dropped.values())},
     )

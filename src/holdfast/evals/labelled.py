@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -197,7 +198,7 @@ def load_labelled(folder: Path = _FOLDER) -> LabelledSet:
 def _each(files: list[Path], kind: type[R]) -> Iterator[tuple[str, R]]:
     """Every line of JSONL files as a record, with its place (file:line)."""
     for file in files:
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(StringIO(file.read_text(encoding="utf-8"), newline="\n"), 1):
             where = f"{file}:{number}"
             try:
                 yield where, kind.model_validate_json(line)
