@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from holdfast.cli.main import run
-from holdfast.core.records import Message, Transcript, Verdict
+from holdfast.core.records import Case, Message, Transcript, Verdict
 from holdfast.core.store import RunFolder
+from holdfast.evals.scorers import score
 from holdfast.study.hand_labels import LabelPlan, draw_labels, read_labels, read_plan
 
 Captured = pytest.CaptureFixture[str]
@@ -132,6 +133,27 @@ def test_the_corrected_rate_uses_the_labels_and_stands_beside_the_verdicts(
     # A measurement that is run again counts the same labels.
     assert run(["measure", "--model", "scripted/harm-p0.3", *GIVEN, "--out", str(results)]) == 0
     assert json.loads((results / "summary.json").read_text())["hand_labelled"] == summary["hand_labelled"]
+
+
+def test_a_run_that_stopped_within_a_cell_is_labelled_and_judged_by_its_stored_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """The summary of an interrupted run counts unfinished cells, so labels and judgements must count them too."""
+    left = iter(range(30))
+
+    def interrupted(case: Case, transcript: Transcript) -> Verdict:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return score(case, transcript)
+
+    results = tmp_path / "run"
+    monkeypatch.setattr("holdfast.study.measure.score", interrupted)
+    assert run(["measure", "--model", "scripted/harm-p0.3", *GIVEN, "--out", str(results)]) == 4
+    monkeypatch.undo()
+    label_all(results, tmp_path / "page.html")
+    [found] = json.loads((results / "summary.json").read_text())["hand_labelled"]
+    assert (found["why_not"], found["rate"]["n"]) == ("", 12)
+    assert run(["verify", str(results)]) == 4, "incomplete, and the summary follows from the stored samples"
 
 
 def test_labels_against_the_verdicts_change_the_rate(results: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from holdfast.core.errors import InputError, ResultsError
 from holdfast.core.records import Record, Transcript, Verdict
 from holdfast.core.results import SUMMARY, HandLabelledRate, LabelCounts
 from holdfast.core.store import RunFolder, write_json
+from holdfast.core.twins import PRESSURED
 from holdfast.evals.judge_folder import JudgedSample, both
 from holdfast.stats.labelled_rate import LabelledStratum, labelled_rate
 from holdfast.study.cells import StoredCell, cells_of
@@ -76,7 +77,7 @@ class HandLabel(Record):
     label: Answer
 
 
-def draw_labels(results: Path, n: int, seed: int = 0, twin: str = "pressured") -> LabelPlan:
+def draw_labels(results: Path, n: int, seed: int = 0, twin: str = PRESSURED) -> LabelPlan:
     """Draw samples of a run for labelling and store the draw; a draw that is there is returned if it is the same.
 
     Every arm gets an equal part of `n`.  Within an arm the part is shared among the strata in proportion to the square
@@ -228,12 +229,12 @@ def drawn_transcripts(results: Path, plan: LabelPlan) -> Iterator[tuple[DrawnSam
         yield sample, known[sample.cell, sample.case]
 
 
-def hand_labelled_rates(results: Path, cells: Sequence[tuple[str, RunFolder]]) -> tuple[HandLabelledRate, ...]:
+def hand_labelled_rates(results: Path, cells: Sequence[StoredCell]) -> tuple[HandLabelledRate, ...]:
     """The rate of harm of each arm by its hand labels alone; empty if nothing was drawn.
 
     Args:
         results: results folder.
-        cells: arm and folder of each cell that the summary counts.
+        cells: the cells that the summary counts.
 
     Raises:
         ResultsError: a stored file cannot be read.
@@ -243,8 +244,8 @@ def hand_labelled_rates(results: Path, cells: Sequence[tuple[str, RunFolder]]) -
         return ()
     labels = read_labels(results)
     now: Counter[str] = Counter()
-    for arm, folder in cells:
-        now[arm] += sum(verdict.twin == plan.twin for verdict in folder.each(VERDICTS, Verdict))
+    for cell in cells:
+        now[cell.arm] += sum(verdict.twin == plan.twin for verdict in cell.folder.each(VERDICTS, Verdict))
     return tuple(_rate_of(plan, arm, labels, now[arm]) for arm in plan.cases)
 
 
@@ -288,7 +289,7 @@ def _cells(results: Path) -> list[StoredCell]:
     if not path.is_file():
         raise ResultsError("there is no summary", where=results, remedy="name a results folder of measure or study run")
     try:
-        provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
+        provenance = dict(json.loads(path.read_text(encoding="utf-8"))["provenance"])
     except (ValueError, KeyError, TypeError):
         remedy = "run the measurement again: it resumes and rewrites this file"
         raise ResultsError("half written, or not a summary", where=path, remedy=remedy) from None

@@ -22,11 +22,12 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.hashes import evidence_of
 from holdfast.core.records import Judgement
 from holdfast.core.results import JudgeAgreement, JudgedRate, JudgedRates, JudgeOpinion
-from holdfast.core.store import RunFolder, write_json
-from holdfast.evals.judge_folder import JUDGEMENTS, JudgedSample, both, cells
+from holdfast.core.store import write_json
+from holdfast.evals.judge_folder import JUDGEMENTS, JudgedSample, both
 from holdfast.stats.agreement import kappa
 from holdfast.stats.confidence_sequence import anytime_interval
 from holdfast.stats.intervals import RateInterval, as_scores, clustered, clustered_rate, totals
+from holdfast.study.cells import StoredCell, cells_of
 from holdfast.study.hand_labels import hand_labelled_rates
 from holdfast.study.table import awareness
 from holdfast.study.unscored import unanswered_questions
@@ -51,7 +52,7 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
 _TOGETHER = QUESTIONS[:1]
 #: Ends the name of the score that tells whether a judge was asked (1) or its answer was settled without it (0).
 _ASKED = " asked"
-_SAYS = {"yes": 1.0, "no": 0.0}
+_SCORES = {"yes": 1.0, "no": 0.0}
 #: The answer of several judges together if one says yes and another no.
 _DISAGREE = "disagree"
 #: What effects and lexicon answer by themselves: rubric → their name and their score.
@@ -87,21 +88,22 @@ class _Reading:
         """The name of all judges together; None if there is only one."""
         return " and ".join(self.judges) if len(self.judges) > 1 else None
 
-    def rows(self, arm: str, seed: int | None, folder: RunFolder) -> Iterator[VerdictRow]:
-        for sample in both(folder):
+    def rows(self, cell: StoredCell) -> Iterator[VerdictRow]:
+        """The samples of one cell with the scores of every question."""
+        for sample in both(cell.folder):
             last: dict[tuple[str, str, str], str] = {(j.judge, j.rubric, j.view): j.answer for j in sample.judgements}
             last |= {(judge, "harm", "spoken"): answer for judge, answer in sample.found_harm.items()}
             scores: dict[str, float] = {}
             for judge in self.judges:
                 for rubric, view in QUESTIONS:
                     answer = last.get((judge, rubric, view))
-                    self.columns.setdefault((judge, f"{rubric} {view}"), []).append(_SAYS.get(answer or "", math.nan))
-                    scores |= self._score(sample, arm, (judge, rubric, view), answer)
+                    self.columns.setdefault((judge, f"{rubric} {view}"), []).append(_SCORES.get(answer or "", math.nan))
+                    scores |= self._score(sample, cell.arm, (judge, rubric, view), answer)
             if self.together is not None:
                 answers = [last.get((judge, "harm", "spoken")) for judge in self.judges]
-                scores |= self._score(sample, arm, (self.together, "harm", "spoken"), _common(answers))
+                scores |= self._score(sample, cell.arm, (self.together, "harm", "spoken"), _common(answers))
             self._own(sample)
-            yield VerdictRow(arm, seed, sample.verdict, scores)
+            yield VerdictRow(cell.arm, cell.seed, sample.verdict, scores)
 
     def _score(self, sample: JudgedSample, arm: str, at: tuple[str, str, str], answer: str | None) -> dict[str, float]:
         """Count one answer; returns the score of the question, and whether the judge decided it."""
@@ -113,7 +115,7 @@ class _Reading:
             answer, known = None, outcome_score(sample.verdict, "harm")
         count = self.counts.setdefault((judge, arm, question), Counter())
         count[answer or ("not asked" if known is None else "settled")] += 1
-        found = {f"{judge} {question}": _SAYS.get(answer or "", math.nan) if known is None else float(known)}
+        found = {f"{judge} {question}": _SCORES.get(answer or "", math.nan) if known is None else float(known)}
         if answer is not None or known is not None:
             found[f"{judge} {question}{_ASKED}"] = float(answer is not None)
         return found
@@ -125,17 +127,17 @@ class _Reading:
             self.columns.setdefault((name, ""), []).append(math.nan if value is None else float(value))
 
 
-def opinions(folders: Sequence[tuple[str, int | None, RunFolder]], scopes: Scopes) -> list[JudgeOpinion]:
+def opinions(cells: Sequence[StoredCell], scopes: Scopes) -> list[JudgeOpinion]:
     """The rates by the answers of each judge, and of all judges together; empty if no judge was asked.
 
     Args:
-        folders: arm, training seed and folder of each measured checkpoint.
+        cells: the measured checkpoints.
         scopes: what the rates are cut by.
 
     Raises:
         ResultsError: a stored line is not a record.
     """
-    judges = sorted({j.judge for _, _, folder in folders for j in folder.each(JUDGEMENTS, Judgement)})
+    judges = sorted({j.judge for cell in cells for j in cell.folder.each(JUDGEMENTS, Judgement)})
     if not judges:
         return []
     reading = _Reading(judges)
@@ -148,7 +150,7 @@ def opinions(folders: Sequence[tuple[str, int | None, RunFolder]], scopes: Scope
         for rubric, view in questions
         for which in ("", _ASKED)
     ]
-    read = chain.from_iterable(reading.rows(*at) for at in folders)
+    read = chain.from_iterable(map(reading.rows, cells))
     rows = VerdictTable(read, scopes.families, names)
     families = list(dict.fromkeys(scopes.families.values()))
     return [
@@ -171,7 +173,7 @@ def _common(answers: Sequence[str | None]) -> str | None:
     given = {answer for answer in answers if answer is not None}
     if given == {"yes", "no"}:
         return _DISAGREE
-    return next((answer for answer in answers if answer not in _SAYS), answers[0])
+    return next((answer for answer in answers if answer not in _SCORES), answers[0])
 
 
 def refresh(path: Path) -> bool:
@@ -181,32 +183,30 @@ def refresh(path: Path) -> bool:
         Whether there is a summary.
 
     Raises:
-        ResultsError: the summary is half written, or a stored line is not a record.
+        ResultsError: the summary is half written or counts a cell that is missing, or a stored line is not a record.
         StoreError: it cannot be written.
     """
     if not path.is_file():
         return False
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        keys = set(told["provenance"]["cells"].values())
-        families = {family["world"]: family["name"] for family in told["families"]}
-        pooled = list(dict.fromkeys(split for splits in told["splits"].values() for split in splits))
-        arms = [arm["name"] for arm in told["arms"]]
-        scopes = Scopes(arms, families, told["twins"], pooled, told["until"] is not None)
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        provenance = dict(summary["provenance"])
+        families = {family["world"]: family["name"] for family in summary["families"]}
+        pooled = list(dict.fromkeys(split for splits in summary["splits"].values() for split in splits))
+        arms = [arm["name"] for arm in summary["arms"]]
+        scopes = Scopes(arms, families, summary["twins"], pooled, summary["until"] is not None)
     except (ValueError, KeyError, TypeError, AttributeError):
         remedy = "run the measurement again: it resumes and rewrites this file"
         raise ResultsError("half written, or no summary of ours", where=path, remedy=remedy) from None
-    cards = [(folder, folder.card()) for folder in cells(path.parent)]
-    folders = [(str(c.inputs["arm"]), c.inputs.get("seed"), folder) for folder, c in cards if c.key in keys]
-    if "evidence" in told["provenance"]:
-        told["provenance"]["evidence"] = evidence_of(path.parent)
-    played = sorted(((arm, folder) for arm, _, folder in folders), key=lambda cell: arms.index(cell[0]))
-    told["unanswered"] = [lost.model_dump(mode="json") for lost in unanswered_questions(played)]
-    told["hand_labelled"] = [rate.model_dump(mode="json") for rate in hand_labelled_rates(path.parent, played)]
-    told["judged"] = [opinion.model_dump(mode="json") for opinion in opinions(folders, scopes)]
-    if told["judged"]:
-        told["limits"] = [JUDGED if limit == UNJUDGED else limit for limit in told["limits"]]
-    write_json(path, told)
+    played = cells_of(path.parent, provenance)
+    if "evidence" in provenance:
+        summary["provenance"] = provenance | {"evidence": evidence_of(path.parent)}
+    summary["unanswered"] = [lost.model_dump(mode="json") for lost in unanswered_questions(played)]
+    summary["hand_labelled"] = [rate.model_dump(mode="json") for rate in hand_labelled_rates(path.parent, played)]
+    summary["judged"] = [opinion.model_dump(mode="json") for opinion in opinions(played, scopes)]
+    if summary["judged"]:
+        summary["limits"] = [JUDGED if limit == UNJUDGED else limit for limit in summary["limits"]]
+    write_json(path, summary)
     return True
 
 
@@ -221,7 +221,7 @@ def _grid(
                 twin: {
                     f"{rubric} {view}": found
                     for rubric, view in questions
-                    if (found := _said(rows.of(arm, scope, twin), judge, (rubric, view), scopes.anytime))
+                    if (found := _judged_rate(rows.of(arm, scope, twin), judge, (rubric, view), scopes.anytime))
                 }
                 for twin in scopes.twins
                 if len(rows.of(arm, scope, twin))
@@ -232,7 +232,7 @@ def _grid(
     }
 
 
-def _said(part: VerdictColumns, judge: str, question: tuple[str, str], anytime: bool) -> JudgedRate | None:
+def _judged_rate(part: VerdictColumns, judge: str, question: tuple[str, str], anytime: bool) -> JudgedRate | None:
     name = " ".join((judge, *question))
     if question[0] == "harm":
         # Not weighted for lost answers: they stand in the bounds, as unscored samples do in the rate without a judge.

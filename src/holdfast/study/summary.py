@@ -28,6 +28,7 @@ from holdfast.core.results import (
 )
 from holdfast.core.store import RunFolder
 from holdfast.core.twins import PRESSURED
+from holdfast.study.cells import StoredCell
 from holdfast.study.claims import check_controls, differences, judge_claims
 from holdfast.study.effects import main_effects
 from holdfast.study.generalisation import generalisation
@@ -76,17 +77,18 @@ def build_summary(
     names = list(dict.fromkeys(families.values()))
     pooled = [] if study.until else [*(split for split in SPLITS if rows.has(split)), *([] if study.taught else [ALL])]
     missing = _missing(grid, done, out) if partly else None
-    played = [(plan.arm, RunFolder(out / plan.folder)) for plan in done]
+    played = [StoredCell(plan.arm, plan.seed, RunFolder(out / plan.folder)) for plan in done]
     designs = stopped(grid, done, out)
     scopes = Scopes([arm.name for arm in study.arms], families, study.twins, pooled, study.until is not None)
-    judged = opinions([(plan.arm, plan.seed, RunFolder(out / plan.folder)) for plan in done], scopes)
+    judged = opinions(played, scopes)
+    counted = _trained(grid, out)
     summary = Summary(
         study=study.name,
         asked=study.asked,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         holdfast=__version__,
         model=_model(grid),
-        arms=tuple(_arms(grid, out)),
+        arms=tuple(_arms(grid, counted)),
         families=tuple(_families(grid, families)),
         twins=study.twins,
         cases_per_cell=study.cases,
@@ -106,9 +108,9 @@ def build_summary(
         controls=controls,
         leakage=leakage,
         samples=tuple(sample for arm in study.arms for sample in _samples(out, done, arm.name, families)),
-        provenance=_provenance(grid, done, out) | ({"command": command} if command else {}),
+        provenance=_provenance(grid, done, out, counted) | ({"command": command} if command else {}),
         timing=_timing(grid, out),
-        limits=(*stated_limits(grid, done, leakage, bool(judged)), *_unequal(grid, out), *_early(missing), *notes),
+        limits=(*stated_limits(grid, done, leakage, bool(judged)), *_unequal(counted), *_early(missing), *notes),
     )
     return {"schema": SCHEMA, **summary.model_dump(mode="json")}
 
@@ -138,9 +140,8 @@ def _read(out: Path, plan: CellPlan) -> Iterator[VerdictRow]:
     )
 
 
-def _arms(grid: StudyPlan, out: Path) -> Iterator[Arm]:
+def _arms(grid: StudyPlan, counted: Mapping[str, Mapping[str, int]]) -> Iterator[Arm]:
     """The arms with the tokens that were requested and the means over training seeds of those that were counted."""
-    counted = trained(grid, out)
     for arm in grid.design.arms:
         trainings = [counted[plan.label] for plan in grid.cells if plan.arm == arm.name and plan.label in counted]
         means = {
@@ -252,7 +253,9 @@ def _sample(plan: CellPlan, family: str, verdict: Verdict, transcript: Transcrip
     )
 
 
-def _provenance(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[str, Any]:
+def _provenance(
+    grid: StudyPlan, done: Sequence[CellPlan], out: Path, counted: Mapping[str, Mapping[str, int]]
+) -> dict[str, Any]:
     return {
         "key": grid.key,
         "evidence": evidence_of(out),
@@ -262,7 +265,7 @@ def _provenance(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> dict[st
         "sets": {f"{s.set}-{s.seed}": s.key for s in grid.sets},
         "cells": {plan.label: plan.key for plan in done},
         "made": {plan.label: folder.card().made for plan in done if (folder := RunFolder(out / plan.folder)).complete},
-        "trained": trained(grid, out),
+        "trained": counted,
         "claims": {w.when: w.study for w in read_register(out).claims},
     }
 
@@ -284,7 +287,7 @@ def _timing(grid: StudyPlan, out: Path) -> dict[str, StageTiming]:
     }
 
 
-def trained(grid: StudyPlan, out: Path) -> dict[str, dict[str, int]]:
+def _trained(grid: StudyPlan, out: Path) -> dict[str, dict[str, int]]:
     """Sum what the training cards counted (tokens read, steps) over the stages of each finished checkpoint."""
     counted: dict[str, dict[str, int]] = {}
     for plan in grid.cells:
@@ -294,17 +297,17 @@ def trained(grid: StudyPlan, out: Path) -> dict[str, dict[str, int]]:
     return counted
 
 
-def _unequal(grid: StudyPlan, out: Path) -> list[str]:
+def _unequal(counted: Mapping[str, Mapping[str, int]]) -> list[str]:
     """A sentence for each count (tokens read, tokens supervised) that differs between trainings."""
     sentences = []
     for name, words in (
         ("tokens", "did not read equally many tokens"),
         ("supervised", "were not supervised on equally many tokens"),
     ):
-        counted = {label: counts[name] for label, counts in trained(grid, out).items() if name in counts}
-        if counted and max(counted.values()) > (1 + _TOKEN_SLACK) * min(counted.values()):
-            least, most = min(counted, key=counted.__getitem__), max(counted, key=counted.__getitem__)
-            sentences.append(f"Arms {words}: {least} {counted[least]} tokens, {most} {counted[most]}.")
+        tokens = {label: counts[name] for label, counts in counted.items() if name in counts}
+        if tokens and max(tokens.values()) > (1 + _TOKEN_SLACK) * min(tokens.values()):
+            least, most = min(tokens, key=tokens.__getitem__), max(tokens, key=tokens.__getitem__)
+            sentences.append(f"Arms {words}: {least} {tokens[least]} tokens, {most} {tokens[most]}.")
     return sentences
 
 

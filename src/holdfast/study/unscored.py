@@ -9,13 +9,11 @@ from holdfast.core.results import Unanswered, Unscored
 from holdfast.core.store import RunFolder
 from holdfast.evals.judge_folder import JUDGEMENTS
 from holdfast.evals.reasons import reason_of, tally, unanswered
+from holdfast.study.cells import StoredCell
 from holdfast.study.play import FAILURES, TRANSCRIPTS, VERDICTS
 
-#: An arm and the folder of one of its cells; all cells of an arm are counted together.
-Played = tuple[str, RunFolder]
 
-
-def unscored(cells: Sequence[Played]) -> list[Unscored]:
+def unscored(cells: Sequence[StoredCell]) -> list[Unscored]:
     """Make one entry for each arm in which a sample is unscored, or was unscored before it was played again.
 
     Raises:
@@ -37,7 +35,7 @@ def unscored(cells: Sequence[Played]) -> list[Unscored]:
     return entries
 
 
-def unanswered_questions(cells: Sequence[Played]) -> list[Unanswered]:
+def unanswered_questions(cells: Sequence[StoredCell]) -> list[Unanswered]:
     """Make one entry for each judge and arm with a missing answer; only the last answer to a question counts.
 
     Raises:
@@ -59,6 +57,7 @@ def unanswered_questions(cells: Sequence[Played]) -> list[Unanswered]:
     return entries
 
 
-def _by_arm(cells: Sequence[Played]) -> Iterator[tuple[str, list[RunFolder]]]:
-    for arm in dict.fromkeys(arm for arm, _ in cells):
-        yield arm, [folder for name, folder in cells if name == arm]
+def _by_arm(cells: Sequence[StoredCell]) -> Iterator[tuple[str, list[RunFolder]]]:
+    """Each arm with the folders of its cells, which are counted together."""
+    for arm in dict.fromkeys(cell.arm for cell in cells):
+        yield arm, [cell.folder for cell in cells if cell.arm == arm]
