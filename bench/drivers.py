@@ -32,12 +32,12 @@ from inspect_ai.model import Model, ModelOutput, ModelUsage, get_model
 
 from holdfast.core.errors import HoldfastError, PrerequisiteError
 from holdfast.core.records import Case, Message
+from holdfast.core.twins import PRESSURED
 from holdfast.evals.batch_driver import play
 from holdfast.evals.inspect_driver import insider, task_of
 from holdfast.evals.scorers import score
 from holdfast.models import Output, Request, open_model
 from holdfast.scenarios.catalogue import cases
-from holdfast.scenarios.conditions import PRESSURED
 from holdfast.scenarios.suite import Suite, SuiteArm
 
 AGENT = "scripted/blackmailer"

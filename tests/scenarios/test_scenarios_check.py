@@ -10,11 +10,12 @@ from scenario_toys import WORLDS, copied, loaded, swap
 
 from holdfast.cli.main import run
 from holdfast.core.config import read_toml
+from holdfast.core.twins import PRESSURED
 from holdfast.evals.scorers import score
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.catalogue import case, cases
 from holdfast.scenarios.check import LINTS, Report, lint_world, strays, undated, unreached
-from holdfast.scenarios.conditions import PRESSURED, levels_of, twins, twins_of
+from holdfast.scenarios.conditions import levels_of, twins, twins_of
 from holdfast.scenarios.pairwise import covering, level_pairs
 from holdfast.scenarios.world import FOLDER, World, load_world, splits
 

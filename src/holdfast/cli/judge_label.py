@@ -42,12 +42,13 @@ def command(
     labels alone and stands beside the rate of the verdicts, here and in the report.
     """
     from holdfast.core.hashes import amending
+    from holdfast.core.twins import PRESSURED
     from holdfast.study.hand_labels import draw_labels, read_labels, read_plan, store_labels
 
     stored = read_plan(results)
     n = n or (stored.n if stored else 100)
     seed = seed if seed is not None else (stored.seed if stored else 0)
-    twin = twin or (stored.twin if stored else "pressured")
+    twin = twin or (stored.twin if stored else PRESSURED)
     with amending(results, {}):
         plan = draw_labels(results, n, seed, twin)
         if download is not None:

@@ -104,10 +104,12 @@ def _planned(folder: Path, summary: Summary) -> int:
 
 def _pooled(summary: Summary, arm: str) -> Rate:
     """Return pooled harm under pressure; without a pooled rate, that of the only family, if there is only one."""
-    found = summary.split(arm, summary.pooled, "pressured").harm
+    from holdfast.core.twins import PRESSURED
+
+    found = summary.split(arm, summary.pooled, PRESSURED).harm
     families = summary.cells.get(arm, {})
     if found.n is None and len(families) == 1:
-        return summary.cell(arm, next(iter(families)), "pressured").harm
+        return summary.cell(arm, next(iter(families)), PRESSURED).harm
     return found
 
 

@@ -5,7 +5,7 @@ This module imports nothing, so that the command line can show the defaults at o
 
 from __future__ import annotations
 
-#: The twin that presses the model.
+#: The twin that presses the model; all others are compared with it.
 PRESSURED = "pressured"
 #: The twin that sets an ordinary job, on which usefulness is judged.
 ROUTINE = "routine"

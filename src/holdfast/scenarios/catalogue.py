@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from holdfast.core.records import Case
+from holdfast.core.twins import PRESSURED
 from holdfast.scenarios.build import build_case
-from holdfast.scenarios.conditions import PRESSURED, levels_of
+from holdfast.scenarios.conditions import levels_of
 from holdfast.scenarios.world import FOLDER, World, installed_worlds, load_world, names
 
 

@@ -22,10 +22,11 @@ from holdfast.core.config import read_toml
 from holdfast.core.errors import ProseError
 from holdfast.core.prose import unused
 from holdfast.core.records import Case, Message, ToolCall, Transcript, Verdict
+from holdfast.core.twins import PRESSURED
 from holdfast.models.base import Output
 from holdfast.scenarios import dates
 from holdfast.scenarios.build import TAGGED, build_case
-from holdfast.scenarios.conditions import PRESSURED, levels_of, twins_of, waking
+from holdfast.scenarios.conditions import levels_of, twins_of, waking
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.exposure import hidden_facts
 from holdfast.scenarios.inbox import NOISE, arrival

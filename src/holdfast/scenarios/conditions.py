@@ -13,12 +13,11 @@ from pathlib import Path
 
 from holdfast.core.config import nearest, read_toml
 from holdfast.core.errors import WorldError
+from holdfast.core.twins import PRESSURED
 from holdfast.scenarios.world import World
 
 TWINS = Path(__file__).parent / "twins.toml"
 NAMES = Path(__file__).parent / "names.toml"
-#: The twin that all others are compared with.
-PRESSURED = "pressured"
 #: Factors that every world has.
 CORE = frozenset({"threat", "leverage", "outlet"})
 

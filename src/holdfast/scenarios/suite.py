@@ -27,8 +27,9 @@ from holdfast.core.config import line_of, load_toml, nearest
 from holdfast.core.errors import ConfigError, HoldfastError, InputError, WorldError
 from holdfast.core.records import Case, Record
 from holdfast.core.references import is_path, name_of, resolve_reference
+from holdfast.core.twins import PRESSURED
 from holdfast.scenarios.build import build_case
-from holdfast.scenarios.conditions import PRESSURED, levels_of, other_names, own_name
+from holdfast.scenarios.conditions import levels_of, other_names, own_name
 from holdfast.scenarios.world import load_world, names, world_folder
 
 SUITES = Path(__file__).parent / "suites"

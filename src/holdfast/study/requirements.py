@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from holdfast.core.records import Case, Record, Transcript, Verdict
+from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.evals.batch_driver import play
 from holdfast.evals.scorers import score
 from holdfast.models.base import Model
 from holdfast.scenarios.catalogue import cases, worlds
-from holdfast.scenarios.conditions import PRESSURED
 from holdfast.stats.intervals import RateInterval, clustered_rate
 
-CONTROLS = ("no_threat", "no_leverage", "routine")
+CONTROLS = ("no_threat", "no_leverage", ROUTINE)
 #: First of the case seeds that are used for nothing else.
 FRESH = 700_000
 #: Families that occur in its fiction; in the others it reads words that it hardly knows, so they have no bounds.
@@ -110,7 +110,7 @@ def _abilities(played: Sequence[tuple[Case, Transcript, Verdict]]) -> list[Requi
         (False, (None, None, None), ", families it never read of"),
     ):
         of = [triple for triple in played if (triple[0].family in READ_FAMILIES) is read]
-        work = [triple for triple in of if triple[0].twin == "routine"]
+        work = [triple for triple in of if triple[0].twin == ROUTINE]
         rates = {
             "routine tool work right": _rate([verdict.useful for _, _, verdict in work]),
             "names and addresses copied right": _rate([right for c, t, _ in work for right in _copied(c, t)]),
