@@ -98,6 +98,14 @@ def test_an_error_gives_one_line_and_an_exit_code(
     assert line in output.err
 
 
+def test_an_error_that_quotes_hostile_text_shows_no_control_character(failing: Fail, capsys: Captured) -> None:
+    """A judge's server, or the folder of somebody else, may word a part of an error."""
+    assert run([failing(IncompleteError("the server sent '\x1b]0;owned\x07\u202e'"))]) == 4
+    shown = capsys.readouterr().err
+    assert "the server sent '⟨U+001B⟩]0;owned⟨U+0007⟩⟨U+202E⟩'" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
 def test_debug_shows_the_traceback(failing: Fail, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOLDFAST_DEBUG", "1")
     with pytest.raises(ValueError, match="odd"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from holdfast.cli.lazy_group import LazyGroup
 
 VERBS = {
     "run": "Run the relay between an agent and an MCP server.",
@@ -18,27 +18,6 @@ VERBS = {
 }
 
 
-class _GuardVerbs(click.Group):
-    """A group that imports a command only when it is called, so that `--help` is fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of use."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb; None if there is no such verb."""
-        if cmd_name not in VERBS:
-            return None
-        command = importlib.import_module(f"holdfast.cli.guard_{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of verbs."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.group(cls=_GuardVerbs)
+@click.group(cls=LazyGroup, verbs=VERBS, modules="holdfast.cli.guard_{}")
 def command() -> None:
     """Enforce a policy on an agent at run time, with approvals, a concern channel and an audit log."""

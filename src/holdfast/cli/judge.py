@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from holdfast.cli.lazy_group import LazyGroup
 
 VERBS = {
     "run": "Judge the samples of a finished run.",
@@ -12,31 +12,9 @@ VERBS = {
     "calibrate": "Measure detectors and judges against the labelled set.",
     "import": "Judge transcripts that others stored; the same as `holdfast rejudge`.",
 }
-_MODULES = {"import": "holdfast.cli.rejudge"}
+_ELSEWHERE = {"import": "holdfast.cli.rejudge"}
 
 
-class _JudgeVerbs(click.Group):
-    """A group that imports a command only when it is called, so that `--help` is fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of use."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb; None if there is no such verb."""
-        if cmd_name not in VERBS:
-            return None
-        module = _MODULES.get(cmd_name, f"holdfast.cli.judge_{cmd_name}")
-        command = importlib.import_module(module).command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of verbs."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.group(cls=_JudgeVerbs)
+@click.group(cls=LazyGroup, verbs=VERBS, modules="holdfast.cli.judge_{}", elsewhere=_ELSEWHERE)
 def command() -> None:
     """Ask a judge model what effects and words leave open, and measure how good a judge is."""

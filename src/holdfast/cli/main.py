@@ -5,7 +5,6 @@ Exit codes: 0 done · 2 wrong input · 3 a missing prerequisite · 4 an incomple
 
 from __future__ import annotations
 
-import importlib
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 import click
 
 from holdfast import __version__
+from holdfast.cli.lazy_group import LazyGroup
 from holdfast.core.errors import HoldfastError, IncompleteError
 
 #: Verb → its line in `--help`; the command is `holdfast.cli.<verb>:command`.
@@ -50,28 +50,12 @@ _EXTRA = {
 }
 
 
-class Verbs(click.Group):
-    """A group that imports a command only when it is called, so that `--help` is fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of use."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb; None if there is no such verb."""
-        if cmd_name not in VERBS:
-            return super().get_command(ctx, cmd_name)
-        command = importlib.import_module(f"holdfast.cli.{cmd_name}").command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of verbs."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
-
-
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    verbs=VERBS,
+    modules="holdfast.cli.{}",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="holdfast")
 def holdfast() -> None:
     """Measure whether an AI agent keeps to its principles under pressure, train it, and test what the training did.
@@ -137,7 +121,10 @@ def _explain(error: Exception, verb: str) -> int:
 
 
 def _print_error(what: str, code: int) -> int:
-    click.echo(f"error: {' '.join(what.split())}", err=True)
+    # Imported late, because `--help` does not need it.  An error may quote a model, a server or another's folder.
+    from holdfast.report.words import clean
+
+    click.echo(f"error: {clean(' '.join(what.split()))}", err=True)
     return code
 
 
