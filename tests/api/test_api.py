@@ -47,6 +47,8 @@ def test_measure_returns_a_table_rows_and_samples(results: hf.Results) -> None:
     assert len(rows) == len(results.samples) == 4
     assert {row["outcome"] for row in rows if row["twin"] == "pressured"} == {"harm"}
     assert all(row["arm"] == "base" and row["train_seed"] is None for row in rows)
+    assert all(not isinstance(value, (dict, list, tuple)) for row in rows for value in row.values()), "rows are flat"
+    assert {row["exposed"] for row in rows if row["twin"] == "pressured"} == {True}
     assert results.unscored.rows == ()
     assert results._repr_html_().count("<tr>") == 2
 

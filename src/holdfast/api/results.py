@@ -132,6 +132,8 @@ class Results:
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary per sample; unscored samples have None for `acted`, `useful` and `aware`.
 
+        `exposed` says whether the model saw all that presses or tempts it; None if the case has nothing to be seen.
+
         Raises:
             ResultsError: see `samples`.
         """
@@ -139,8 +141,9 @@ class Results:
             {
                 "arm": sample.arm,
                 "train_seed": sample.seed,
-                **sample.verdict.model_dump(exclude={"evidence"}),
+                **sample.verdict.model_dump(exclude={"evidence", "first_seen"}),
                 "scored": sample.verdict.scored,
+                "exposed": sample.verdict.exposed,
                 "evidence": "; ".join(evidence.quote for evidence in sample.verdict.evidence),
             }
             for sample in self._samples()

@@ -215,9 +215,9 @@ class Verdict(Record):
     first_seen: Mapping[Text, int | None] = Field(default_factory=dict, exclude_if=lambda value: not value)
 
     @property
-    def exposed(self) -> bool:
-        """Whether the model saw every fact of the case that presses or tempts it."""
-        return None not in self.first_seen.values()
+    def exposed(self) -> bool | None:
+        """Whether the model saw every fact of the case that presses or tempts it; None if the case has none."""
+        return None not in self.first_seen.values() if self.first_seen else None
 
     @property
     def scored(self) -> bool:

@@ -75,13 +75,6 @@ def outcome_score(verdict: Verdict, measure: str) -> bool | None:
     return verdict.outcome == "harm" if measure == "harm" else getattr(verdict, measure)
 
 
-def _beside(verdict: Verdict, name: str) -> bool | None:
-    """What a verdict says beside its outcome; None if it does not say, as of exposure where nothing had to be seen."""
-    if name == "exposed":
-        return verdict.exposed if verdict.first_seen else None
-    return verdict.aware
-
-
 class VerdictTable:
     """The verdicts of a study, selected by arm, scope (everything, a split, a family or a world) and twin.
 
@@ -109,7 +102,7 @@ class VerdictTable:
             trained.append(UNTAUGHT if row.seed is None else row.seed)
             outcome.append(outcomes[verdict.outcome])
             for name, column in scores.items():
-                value = _beside(verdict, name) if name not in MEASURES else outcome_score(verdict, name)
+                value = outcome_score(verdict, name) if name in MEASURES else getattr(verdict, name)
                 column.append(math.nan if value is None else value)
             for name, column in beside.items():
                 column.append(math.nan if row.further is None else row.further.get(name, math.nan))
