@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from holdfast.core.rates import Agreement
-from holdfast.stats.intervals import Array, Codes, clustered, totals
+from holdfast.stats.intervals import Array, clustered, codes_of, totals
 
 
-def kappa(a: Array, b: Array, clusters: Sequence[Hashable] | None = None) -> Agreement:
+def kappa(a: Array, b: Array, clusters: Sequence[Hashable]) -> Agreement:
     """Compute Cohen's (1960) kappa of two raters.
 
     The interval of the coefficient is the exact interval of the observed agreement, clustered by scenario and rescaled
@@ -21,7 +20,7 @@ def kappa(a: Array, b: Array, clusters: Sequence[Hashable] | None = None) -> Agr
     Args:
         a: one label per unit as a number, nan if there is none; shape (units,).
         b: the labels of the other rater for the same units.
-        clusters: the scenario of each unit; None if each unit is its own cluster.
+        clusters: the scenario of each unit.
 
     Returns:
         The agreement over the units that both raters labelled; the coefficient is None if all labels are equal, because
@@ -38,16 +37,7 @@ def kappa(a: Array, b: Array, clusters: Sequence[Hashable] | None = None) -> Agr
     agreement = Agreement(units=len(agreeing), observed=observed, chance=chance)
     if chance >= 1:
         return agreement
-    codes = _codes_of(clusters, both)
+    codes = np.unique(codes_of(clusters)[both], return_inverse=True)[1]
     bounds = clustered(totals(codes, agreeing), totals(codes))
     coefficient, low, high = ((float(share) - chance) / (1 - chance) for share in (observed, *bounds))
     return agreement.model_copy(update={"coefficient": coefficient, "low": low, "high": high})
-
-
-def _codes_of(clusters: Sequence[Hashable] | None, selected: npt.NDArray[np.bool_]) -> Codes:
-    """The clusters of the selected units as numbers from 0."""
-    names = list(range(len(selected))) if clusters is None else list(clusters)
-    numbers: dict[Hashable, int] = {}
-    return np.array(
-        [numbers.setdefault(name, len(numbers)) for name, keep in zip(names, selected, strict=True) if keep], dtype=int
-    )

@@ -56,7 +56,7 @@ def clustered_rate(
     k = int(scores[scored].sum())
     if n == 0:
         return RateInterval(k=0, n=0)
-    inverse = np.unique(_codes(clusters)[scored], return_inverse=True)[1]
+    inverse = np.unique(codes_of(clusters)[scored], return_inverse=True)[1]
     hits, sizes = totals(inverse, scores[scored]), totals(inverse)
     if anytime:
         low, high = anytime_interval(float((hits / sizes).sum()), len(sizes))
@@ -197,7 +197,8 @@ def as_scores(values: Sequence[float | bool | None] | Array) -> Array:
     return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)
 
 
-def _codes(labels: Sequence[Hashable] | Codes) -> Codes:
+def codes_of(labels: Sequence[Hashable] | Codes) -> Codes:
+    """Number labels from 0 in the order in which they occur; numbers are returned as they are."""
     if isinstance(labels, np.ndarray):
         return labels
     numbers: dict[Hashable, int] = {}
