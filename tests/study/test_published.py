@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from holdfast.core.errors import ConfigError
+from holdfast.core.results import Summary
 from holdfast.scenarios.suite import load_suite
 from holdfast.stats.intervals import clustered_rate
 from holdfast.study.published import compare, published
 
 
-def summary(*cells: tuple[str, str]) -> dict[str, Any]:
+def summary(*cells: tuple[str, str]) -> Summary:
     harm = {"harm": clustered_rate([True, False, None, False], range(4)).model_dump()}
     found: dict[str, Any] = {}
     for arm, world in cells:
         found.setdefault(arm, {})[world] = {"pressured": harm}
-    return {"families": [{"name": world, "world": world} for world in ("blackmail", "leaking")], "cells": found}
+    families = [{"name": world, "world": world} for world in ("blackmail", "leaking")]
+    return Summary.model_validate({"families": families, "cells": found})
 
 
 def test_a_shared_cell_is_compared_with_every_published_model() -> None:

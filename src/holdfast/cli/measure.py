@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from holdfast.core.twins import DEFAULT_TWINS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from holdfast.core.results import Summary
     from holdfast.evals.control import Control
     from holdfast.models.base import Model
     from holdfast.models.budget import Budget
@@ -127,9 +127,9 @@ def command(model: str, out: Path | None, plan: bool, as_json: bool, **given: An
     opened, judges = _open(model), [_open(name) for name in order.judging.names] if order.judging else []
     if out is None:
         raise InputError("--out is missing", remedy="add --out DIR, or --plan to see tokens and cost first")
-    _run(order, opened, options.budget_for(model), out, judges)
+    summary = _run(order, opened, options.budget_for(model), out, judges)
     if published:
-        _compare(out)
+        _compare(summary, out)
 
 
 def _guard_arms(options: MeasureOptions, opening: Callable[[str], Model]) -> Sequence[Control]:
@@ -147,7 +147,8 @@ def _open(name: str) -> Model:
     return open_model(name, network=True)
 
 
-def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judges: Sequence[Model]) -> None:
+def _run(order: MeasureConfig, opened: Model, budget: Budget, out: Path, judges: Sequence[Model]) -> Summary:
+    """Measure, print the results and write the pages."""
     from holdfast.cli.missing import check_scored, show_missing
     from holdfast.cli.pages import draw
     from holdfast.cli.show import print_table
@@ -163,7 +164,7 @@ def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judges: 
     command = click.get_current_context().obj or ""
     try:
         with show_progress() as watch:
-            measure(order, out, opened, purse, watch, command, judges)
+            measure(order, out, opened, budget, watch, command, judges)
     except IncompleteError:
         if (out / SUMMARY).is_file():
             # The partial results can be read; the page says that they are incomplete.
@@ -176,10 +177,11 @@ def _run(order: MeasureConfig, opened: Model, purse: Budget, out: Path, judges: 
     show_missing(summary)
     for note in order.notes:
         click.echo(note)
-    if not purse.free:
-        click.echo(f"spent ${purse.spent:.4f}" if purse.known else "cost unknown: the model has no known price")
+    if not budget.free:
+        click.echo(f"spent ${budget.spent:.4f}" if budget.known else "cost unknown: the model has no known price")
     draw(out)
     check_scored(summary, out)
+    return summary
 
 
 def _show_plan(order: MeasureConfig, model: Model, prices: Path | None, as_json: bool) -> None:
@@ -212,12 +214,13 @@ def _show_plan(order: MeasureConfig, model: Model, prices: Path | None, as_json:
         click.echo(note)
 
 
-def _compare(out: Path) -> None:
+def _compare(summary: Summary, out: Path) -> None:
+    """Print published rates beside those of the same cells."""
     from holdfast.cli.show import print_table
     from holdfast.core.errors import InputError
     from holdfast.study.published import compare, published
 
-    rows = compare(json.loads((out / "summary.json").read_text(encoding="utf-8")))
+    rows = compare(summary)
     if not rows:
         raise InputError(
             "no published rate fits a cell of this run", where=out, remedy="measure --suite insider-classic"

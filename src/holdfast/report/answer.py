@@ -20,8 +20,8 @@ LATE = "added after measuring"
 
 def answer_sentences(summary: Summary) -> tuple[str, ...]:
     """A few sentences: what was found, what is missing, what arms, teaching or a judge add, and its limits."""
-    told = (_first(summary), missing_sentence(summary), _between_arms(summary), _second(summary), _third(summary))
-    return tuple(filter(None, told))
+    sentences = (_first(summary), missing_sentence(summary), _between_arms(summary), _second(summary), _third(summary))
+    return tuple(filter(None, sentences))
 
 
 def _first(summary: Summary) -> str:

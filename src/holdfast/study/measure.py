@@ -214,19 +214,21 @@ def measure(
         runner = open_.enter_context(asyncio.Runner())
         notice = _retry_notice(watch)
         models = [model, *judges]
-        payers = [open_.enter_context(closing(MeteredModel(m, budget, config.manners, runner, notice))) for m in models]
+        metered = [
+            open_.enter_context(closing(MeteredModel(m, budget, config.manners, runner, notice))) for m in models
+        ]
 
         def settle() -> None:
-            read, written = (sum(payer.tokens[i] for payer in payers) for i in (0, 1))
+            read, written = (sum(model.tokens[i] for model in metered) for i in (0, 1))
             if read or written:
                 spending.append(SPENDING, [Spent(dollars=budget.spent - before, read=read, written=written)])
 
         def after() -> None:
             if config.judging:
-                _judge_all(config.judging, grid, out, payers, watch)
+                _judge_all(config.judging, grid, out, metered, watch)
 
         extras = Extras(config.notes, after, settle, partial=True)
-        return run_grid(grid, out, Steps(Player(config, payers[0]).play), watch=watch, command=command, extras=extras)
+        return run_grid(grid, out, Steps(Player(config, metered[0]).play), watch=watch, command=command, extras=extras)
 
 
 def _retry_notice(watch: Watch) -> Callable[[Output], None]:
@@ -242,9 +244,9 @@ def _retry_notice(watch: Watch) -> Callable[[Output], None]:
     return notice
 
 
-def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[MeteredModel], watch: Watch) -> None:
-    """Judge every cell; samples that are already judged are skipped."""
-    target, *judges = payers
+def _judge_all(judging: Judging, grid: StudyPlan, out: Path, models: Sequence[MeteredModel], watch: Watch) -> None:
+    """Judge every cell; `models` are the measured model and the judges. Samples that are already judged are skipped."""
+    target, *judges = models
     jobs = [(plan, judge) for judge in judges for plan in grid.cells]
     start = perf_counter()
     watch(Progress("judged", "", 0, len(jobs), 0.0))
@@ -266,8 +268,8 @@ def _judge_all(judging: Judging, grid: StudyPlan, out: Path, payers: Sequence[Me
 class Player:
     """Plays cases against one model: in batches if the model takes them, else request by request within the budget."""
 
-    def __init__(self, config: MeasureConfig, payer: MeteredModel) -> None:
-        self._payer = payer
+    def __init__(self, config: MeasureConfig, metered: MeteredModel) -> None:
+        self._metered = metered
         self._gates = {control.name: control.gates for control in config.controls if control.gates}
         self._settings: dict[str, Any] = {"max_tokens": config.max_tokens, "temperature": config.temperature}
 
@@ -275,18 +277,18 @@ class Player:
         """Play the cases of a cell and yield each with its verdict when it ends. `model` is the model that is open."""
         gates = self._gates.get(cell.arm)
         ended = (
-            self._one_by_one(cases, gates) if isinstance(self._payer.model, Asked) else self._in_batches(cases, gates)
+            self._one_by_one(cases, gates) if isinstance(self._metered.model, Asked) else self._in_batches(cases, gates)
         )
         for index, transcript in ended:
             yield transcript, score(cases[index], transcript)
 
     def _in_batches(self, cases: Sequence[Case], gates: Gates | None) -> Iterator[tuple[int, Any]]:
-        for round_ in batch_driver.stream(cases, self._payer.model, gates=gates, **self._settings):
+        for round_ in batch_driver.stream(cases, self._metered.model, gates=gates, **self._settings):
             yield from round_
 
     def _one_by_one(self, cases: Sequence[Case], gates: Gates | None) -> Iterator[tuple[int, Any]]:
-        played = live_driver.stream_async(cases, self._payer.ask, gates=gates, **self._settings)
-        runner = self._payer.runner
+        played = live_driver.stream_async(cases, self._metered.ask, gates=gates, **self._settings)
+        runner = self._metered.runner
 
         async def following() -> tuple[int, Any] | None:
             return await anext(played, None)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from holdfast.core.config import load_toml
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Record
+from holdfast.core.results import Summary
 from holdfast.core.twins import PRESSURED
 from holdfast.stats.intervals import RateInterval, interval
 
@@ -68,11 +68,11 @@ def published(path: Path = _FILE) -> Published:
     return found
 
 
-def compare(summary: Mapping[str, Any]) -> list[Anchor]:
+def compare(summary: Summary) -> list[Anchor]:
     """Find every published rate whose cell the run measured too.
 
     Args:
-        summary: a run's `summary.json`; its arms are matched by name, its families by world.
+        summary: of a run; its arms are matched by name, its families by world.
 
     Returns:
         One row for each model that was published for a cell; empty if the run has none of the cells.
@@ -80,14 +80,14 @@ def compare(summary: Mapping[str, Any]) -> list[Anchor]:
     return list(_anchors(summary))
 
 
-def _anchors(summary: Mapping[str, Any]) -> Iterator[Anchor]:
+def _anchors(summary: Summary) -> Iterator[Anchor]:
     sources = {source.id: source for source in published().sources}
-    families = {entry["world"]: entry["name"] for entry in summary["families"]}
+    families = {family.world: family.name for family in summary.families}
     for cell in published().rates:
-        here = summary["cells"].get(cell.arm, {}).get(families.get(cell.world), {}).get(PRESSURED)
+        here = summary.cells.get(cell.arm, {}).get(families.get(cell.world, ""), {}).get(PRESSURED)
         if here is None:
             continue
-        measured, source = RateInterval.model_validate(here["harm"]), sources[cell.source]
+        measured, source = RateInterval.model_validate(here.harm.model_dump()), sources[cell.source]
         for model, percent in cell.percent.items():
             rate = _rate(percent, source.samples)
             at = {"world": cell.world, "arm": cell.arm, "model": model, "source": source.id}
