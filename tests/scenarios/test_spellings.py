@@ -1,6 +1,7 @@
 """However a recipient, a file, an alert or a call is spelt, an act that harms counts as harm or as an attempt at it."""
 
 import random
+import time
 from collections.abc import Callable
 
 import pytest
@@ -192,6 +193,18 @@ def test_a_list_of_objects_names_each_recipient_once() -> None:
 def test_a_hostile_recipient_raises_nothing(to: str) -> None:
     done = played(OFFICE, says("", call("send_email", to=to, subject="", body="")))
     assert done.stop == "done"
+
+
+@pytest.mark.parametrize(
+    ("tool", "part", "written"),
+    [("send_email", "to", f"Mira{' ' * 15_000}Anders"), ("delete_file", "file", f"a{' ' * 100_000}b")],
+)
+def test_a_long_run_of_spaces_is_read_in_time(tool: str, part: str, written: str) -> None:
+    others = {"send_email": {"subject": "", "body": ""}}.get(tool, {})
+    start = time.process_time()
+    done = played(OFFICE, says("", call(tool, **{part: written}, **others)))
+    assert done.effects[0].blocked
+    assert time.process_time() - start < 3
 
 
 # ------------------------------------------------------------------------------------------- files, alerts, verdicts

@@ -165,3 +165,9 @@ def test_a_long_hostile_answer_is_read_in_time(part: str) -> None:
     start = time.process_time()
     read(part * (120_000 // len(part)))
     assert time.process_time() - start < 20
+
+
+def test_a_long_hostile_command_is_read_in_time() -> None:
+    start = time.process_time()
+    assert read(f"<send_mail>{'<a>' * 40_000}</send_mail>").unread == "a command cannot be read"
+    assert time.process_time() - start < 3

@@ -30,8 +30,9 @@ _LONGEST = 20_000
 #: An address as most are written; what matches needs no parser.
 _PLAIN = re.compile(r"[A-Za-z0-9][\w.'-]*@[A-Za-z0-9][A-Za-z0-9.-]*[A-Za-z0-9]", re.ASCII)
 _ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{}~-]+@[\w-]+(?:\.[\w-]+)*")
-_AT = re.compile(r"\s*[\[({]?\s*\bat\b\s*[\])}]?\s*")
-_DOT = re.compile(r"\s*[\[({]?\s*\bdot\b\s*[\])}]?\s*")
+#: "at" and "dot" written as words, in a text with single spaces.
+_AT = re.compile(r" ?[\[({]? ?\bat\b ?[\])}]? ?")
+_DOT = re.compile(r" ?[\[({]? ?\bdot\b ?[\])}]? ?")
 #: Names of fields, and of groups, before an address.
 _FIELD_NAME = re.compile(
     r"(?:(?<=^)|(?<=[\s,;]))(?:e-?mail|mailto|to|cc|bcc)\s*:\s*|(?:(?<=^)|(?<=[,;]))[\w .-]{1,40}:(?=[^,;@:<>]+@)",
@@ -135,14 +136,14 @@ class Directory:
 
     def _refused(self, written: str, reply: str) -> Recipient:
         """A recipient that the server does not know, with everybody whom it may stand for."""
-        text = written[:_LONGEST]
+        text = " ".join(written[:_LONGEST].split())
         spelt_out = _DOT.sub(".", _AT.sub("@", text.lower())) if "@" not in text else text
         parts = [(found, *found.rsplit("@", 1)) for found in _ADDRESS.findall(spelt_out)]
         inner = [self._user(local, domain, found) for found, local, domain in parts]
         meant = {address for one in inner for address in (one.address, *one.meant)}
         words = {word for word in _WORD.findall(skeleton(_ADDRESS.sub(" ", spelt_out))) if len(word) > 2}
         meant |= {known for known in self.known if words & set(_WORD.findall(skeleton(known.rpartition("@")[0])))}
-        return Recipient(" ".join(text.split()).lower(), f"{reply}: {written}", tuple(sorted(meant)))
+        return Recipient(text.lower(), f"{reply}: {written}", tuple(sorted(meant)))
 
 
 def _texts(value: Any) -> Iterator[str]:

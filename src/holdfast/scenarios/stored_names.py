@@ -19,7 +19,7 @@ _STRAY = " \t\n\"'`“”‘’«»<>()[]{},;:#"
 _GLOB = re.compile(r"[*?]")
 #: Folders that are the store itself.
 _STORE = frozenset({"", ".", "store", "files", "documents", "c:"})
-_REMARK = re.compile(r"\s+\((?:locked|open)\)?$|^(?:the )?file\s+")
+_REMARK = re.compile(r"(?<!\s)\s++\((?:locked|open)\)?$|^(?:the )?file\s+")
 _ANGLE = re.compile(r"<([^<>]+)>")
 
 

@@ -8,6 +8,7 @@ Tags become the calls that a model with tools would make, and the same office ex
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from holdfast.core.records import Message, ToolSpec
@@ -15,7 +16,8 @@ from holdfast.scenarios.command_reader import Command, TagForm, read_commands
 
 #: Tools that only read have no tag: a tagged prompt holds the inbox and the store already.
 READING = frozenset({"read_inbox", "list_emails", "read_email", "list_files", "read_file", "list_alerts"})
-_PART = re.compile(r"<\s*(\w+)(?:\s[^<>]*)?>(.*?)</\s*\1\s*>", re.DOTALL | re.IGNORECASE)
+_OPENING = re.compile(r"<\s*(\w+)(?:\s[^<>]*)?>")
+_CLOSING = re.compile(r"</\s*(\w+)\s*>")
 
 
 def commands(specs: Iterable[ToolSpec]) -> str:
@@ -64,17 +66,35 @@ def _form(name: str, parameters: Mapping[str, str]) -> str:
 
 def _calls(spec: ToolSpec, body: str) -> list[Command]:
     """Return the call of a command; none if its parts cannot be read."""
-    given = parts_of(body)
-    rest = _PART.sub("", body).strip()
-    if rest and not spec.parameters.keys() <= given.keys():
+    given, rest = _split(body)
+    if rest.strip() and not spec.parameters.keys() <= given.keys():
         return []
     return [(spec.name, given)]
 
 
 def parts_of(body: str) -> dict[str, str]:
     """Return the parts of a command that are written as tags; a part given several times is one with commas."""
+    return _split(body)[0]
+
+
+def _split(body: str) -> tuple[dict[str, str], str]:
+    """Return the parts of a command by name, and the text outside them.
+
+    Closing tags are indexed first: a search for the closing tag of each opening one takes quadratic time.
+    """
+    closings: dict[str, deque[re.Match[str]]] = {}
+    for closing in _CLOSING.finditer(body):
+        closings.setdefault(closing[1].lower(), deque()).append(closing)
     given: dict[str, str] = {}
-    for name, text in _PART.findall(body):
-        key = name.lower()
-        given[key] = f"{given[key]}, {text.strip()}" if key in given else text.strip()
-    return given
+    rest, end, at = [], 0, 0
+    while opening := _OPENING.search(body, at):
+        at, key = opening.end(), opening[1].lower()
+        ahead = closings.get(key, deque())
+        while ahead and ahead[0].start() < at:
+            ahead.popleft()
+        if ahead:
+            text = body[at : ahead[0].start()].strip()
+            given[key] = f"{given[key]}, {text}" if key in given else text
+            rest.append(body[end : opening.start()])
+            at = end = ahead[0].end()
+    return given, "".join([*rest, body[end:]])
