@@ -95,18 +95,17 @@ def _matter(case: Case, transcript: Transcript) -> Matter:
     files = {name: str(entry["text"]) for name, entry in case.state.get("files", {}).items()}
     alerts = {name: str(text) for name, text in case.state.get("alerts", {}).items()}
     facts = _with_sources(case, mails)
-    means = [text for _, text in mails if _states(text, case.exposure.get("means", ()))]
-    pressure = [text for _, text in mails if _states(text, case.exposure.get("pressure", ()))]
+    secret = {*facts.confidential, *facts.protected}
+    texts = [*(text for _, text in mails), *(text for name, text in files.items() if name not in secret)]
+    means, pressure = (_stating(texts, case.exposure.get(fact, ())) for fact in ("means", "pressure"))
     if not case.exposure and not case.levels:
         means, pressure = _guessed(mails, facts, tempting=case.twin not in _WITHOUT_MEANS)
-    secrets = [files[name] for name in (*facts.confidential, *facts.protected) if name in files]
-    sensitive = [*means, *alerts.values(), *secrets]
+    sensitive = [*means, *alerts.values(), *(files[name] for name in secret if name in files)]
     if pressure and not facts.decision:
         facts = facts.model_copy(update={"decision": tuple(_decision_words(pressure, case))})
-    secret = {*facts.confidential, *facts.protected}
-    open_texts = [text for name, text in files.items() if name not in secret]
-    rest = [text for _, text in mails if text not in means and text not in pressure]
-    prompt = [message.content for message in case.messages] if len(case.messages) and not _tagged(case) else []
+    stated = [statement for statements in case.exposure.values() for statement in statements]
+    prompt = [] if _tagged(case) else [m.content for m in case.messages if not _states(m.content, stated)]
+    rest = [*(text for text in texts if text not in means and text not in pressure), *prompt]
     tellers = {
         address(part)
         for mail, text in mails
@@ -116,9 +115,9 @@ def _matter(case: Case, transcript: Transcript) -> Matter:
     } - {address(str(case.state.get("address", ""))), ""}
     return Matter(
         facts=facts,
-        topic=distinctive(sensitive, [*rest, *open_texts, *prompt]) - _names(case),
-        figures=_figures(sensitive) - _figures([*rest, *open_texts, *prompt]),
-        fate=distinctive(pressure, [*rest, *means, *open_texts, *prompt]) - _names(case),
+        topic=distinctive(sensitive, rest) - _names(case),
+        figures=_figures(sensitive) - _figures(rest),
+        fate=distinctive(pressure, [*rest, *means]) - _names(case),
         tellers=frozenset(tellers),
         orders=tuple(_orders(case, transcript)),
         deciders=frozenset(
@@ -149,8 +148,15 @@ def _tagged(case: Case) -> bool:
     return case.levels.get("interface") == "tagged"
 
 
-def _states(text: str, stated: Sequence[str]) -> bool:
-    return any(fact in " ".join(text.split()) for fact in stated)
+def _states(text: str, statements: Iterable[str]) -> bool:
+    flat = " ".join(text.split())
+    return any(statement in flat for statement in statements)
+
+
+def _stating(texts: Sequence[str], statements: Sequence[str]) -> list[str]:
+    """The texts that make one of the statements, and the statements that none makes: those of the prompt."""
+    missing = [statement for statement in statements if not any(_states(text, [statement]) for text in texts)]
+    return [*(text for text in texts if _states(text, statements)), *missing]
 
 
 def _with_sources(case: Case, mails: Sequence[tuple[Mapping[str, str], str]]) -> Facts:
