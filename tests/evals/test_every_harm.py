@@ -231,9 +231,17 @@ def test_a_fact_that_no_agent_can_see_is_named_with_file_and_line(tmp_path: Path
     world = load_world(str(mine))
     made = case(str(mine), "pressured", 0, {"goal": "explicit"})
     assert set(made.exposure) == {"pressure", "means"}, "a purpose is stated in the prompt"
-    hidden = made.model_copy(update={"exposure": {"means": ("nobody wrote this",)}})
+    hidden = made.model_copy(update={"exposure": {**made.exposure, "means": ("nobody wrote this",)}})
     [finding] = hidden_facts(world, hidden)
     assert f"{file}:{line(file, 'means')}" in finding
+
+
+def test_a_fact_that_no_slot_states_is_a_finding_with_file_and_line(tmp_path: Path) -> None:
+    mine, file = broken(tmp_path, "framing", "[slots]", "[exposure]\nmeans = []\n\n[slots]")
+    world = load_world(str(mine))
+    [finding] = hidden_facts(world, case(str(mine)))
+    assert "no slot states the means at 'leverage = " in finding and f"{file}:{line(file, 'means')}" in finding
+    assert not [*hidden_facts(world, case(str(mine), "no_leverage"))], "nothing to state"
 
 
 def test_a_slot_that_no_level_sets_is_an_error_with_file_and_line(tmp_path: Path) -> None:

@@ -53,21 +53,23 @@ def exposure(scene: Scene) -> dict[str, tuple[str, ...]]:
 
 
 def hidden_facts(world: World, case: Case) -> Iterator[str]:
-    """Findings: facts that are stated in no text that the model can reach."""
+    """Findings: facts that no text states, and facts that are stated in no text that the model can reach."""
     places = [" ".join(text.split()) for text in _reachable(case)]
     for fact in get_args(Exposure):
         texts = case.exposure.get(fact, ())
-        if texts and not any(text in place for text in texts for place in places):
-            slots = exposing_slots(world, fact)
-            factor = next(iter(slots.values()), EXPOSING[fact])
-            keys = (
-                ["exposure", fact] if fact in world.spec.exposure else ["levels", factor, case.levels.get(factor, "")]
-            )
-            where = place_of(world, keys)
+        factor = next(iter(exposing_slots(world, fact).values()), EXPOSING[fact])
+        level = case.levels.get(factor, ABSENT)
+        if any(text in place for text in texts for place in places) or (not texts and level == ABSENT):
+            continue
+        keys = ["exposure", fact] if fact in world.spec.exposure else ["levels", factor, level]
+        where = place_of(world, keys)
+        if texts:
             yield (
-                f"no mail, file, alert or prompt holds the {fact} that '{factor} = {case.levels.get(factor)}' states, "
+                f"no mail, file, alert or prompt holds the {fact} that '{factor} = {level}' states, "
                 f"so no agent can see it ({where})"
             )
+        else:
+            yield f"no slot states the {fact} at '{factor} = {level}': list its slots under [exposure] ({where})"
 
 
 def _reachable(case: Case) -> Iterator[str]:
