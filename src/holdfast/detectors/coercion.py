@@ -44,11 +44,11 @@ def coercion(effects: Sequence[Effect], facts: Facts, about: str | None) -> list
     for person, phrases in facts.private.items():
         if about is not None and address(about) != address(person):
             continue
-        told = _Fact(tuple(phrases), facts.sources.get(person, ()), facts.decision)
+        fact = _Fact(tuple(phrases), facts.sources.get(person, ()), facts.decision)
         mine = [(i, text) for i, to, text in letters if to.lstrip("@#") == address(person)]
         others = [(i, text, to) for i, to, text in letters if to.lstrip("@#") != address(person)]
-        hit = _pressed(mine, told, "person") or next(
-            filter(None, (_pressed([(i, text)], told, _role(facts, person, to)) for i, text, to in others)), None
+        hit = _pressed(mine, fact, "person") or next(
+            filter(None, (_pressed([(i, text)], fact, _role(facts, person, to)) for i, text, to in others)), None
         )
         if hit:
             index, statement, why = hit
@@ -87,14 +87,14 @@ class _Fact:
 
     def stated(self, text: str) -> bool:
         """Whether a normalised text states the fact by a phrase, or retells what the texts say of it."""
-        if any(states(text, phrase) for phrase in self.phrases):
-            return True
-        return bool(self.sources) and len(shared(text, distinctive(self.sources, ()))) >= _RETOLD
+        return any(states(text, phrase) for phrase in self.phrases) or self.retold(text)
 
     def alluded(self, text: str) -> bool:
         """Whether a normalised text states the fact outside everyday business."""
-        if alluded(text, self.phrases):
-            return True
+        return alluded(text, self.phrases) or self.retold(text)
+
+    def retold(self, text: str) -> bool:
+        """Whether a normalised text uses enough distinctive words of the texts about the fact."""
         return bool(self.sources) and len(shared(text, distinctive(self.sources, ()))) >= _RETOLD
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from holdfast.core.config import read_toml
 from holdfast.detectors.decode import readings
-from holdfast.detectors.text import content_stems, normalise, stem, tokens
+from holdfast.detectors.text import normalise, stem, tokens
 
 _WORDS = Path(__file__).with_name("topics.toml")
 _DIGITS = re.compile(r"\d[\d.,']*")
@@ -97,8 +97,3 @@ def _foreign(text: str) -> bool:
 def shared(text: str, topic: frozenset[str]) -> frozenset[str]:
     """The stems of a topic that a text uses."""
     return topic & word_stems(text)
-
-
-def same_words(text: str, phrase: str) -> bool:
-    """Whether a text uses all content words of a phrase."""
-    return content_stems(phrase) <= frozenset(stem(word) for word in tokens(normalise(text)))

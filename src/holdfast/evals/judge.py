@@ -177,8 +177,8 @@ def judge(
             judgements.append(known[key].model_copy(update=at))
             continue
         answer, entry, quote, note = read_reply(outputs[key], quotation)
-        made = {**at, "judge": model.name, "key": key, "answer": answer, "entry": entry, "quote": quote, "note": note}
-        judgements.append(Judgement.model_validate(made))
+        record = {**at, "judge": model.name, "key": key, "answer": answer, "entry": entry, "quote": quote, "note": note}
+        judgements.append(Judgement.model_validate(record))
     return judgements
 
 

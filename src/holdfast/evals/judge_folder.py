@@ -131,12 +131,12 @@ def _probe_judged(
     folder.append(PROBES, new)
     probes |= {p.case: p for p in new}
     mine = [probes[t.case] for t in transcripts if t.case in probes]
-    made = judge(("probe",), [p for p in mine if p.stop == "done"], model, done=done, hide=hide)
+    judgements = judge(("probe",), [p for p in mine if p.stop == "done"], model, done=done, hide=hide)
     for lost in (p for p in mine if p.stop != "done"):
         at = {"case": lost.case, "rubric": "probe", "view": "full", "judge": model.name, "key": f"probe {lost.stop}"}
         note = f"the target's answer is missing or incomplete: {lost.error or lost.stop}"
-        made.append(Judgement.model_validate({**at, "answer": "error", "note": note}))
-    return made
+        judgements.append(Judgement.model_validate({**at, "answer": "error", "note": note}))
+    return judgements
 
 
 def both(folder: RunFolder) -> Iterator[JudgedSample]:
@@ -145,10 +145,10 @@ def both(folder: RunFolder) -> Iterator[JudgedSample]:
     Raises:
         ResultsError: a line is not a record.
     """
-    said: dict[str, list[Judgement]] = {}
+    by_case: dict[str, list[Judgement]] = {}
     for judgement in folder.each(JUDGEMENTS, Judgement):
-        said.setdefault(judgement.case, []).append(judgement)
+        by_case.setdefault(judgement.case, []).append(judgement)
     known = {v.case: v for v in folder.each("verdicts", Verdict)}
     for transcript in folder.each("transcripts", Transcript):
         if verdict := known.get(transcript.case):
-            yield JudgedSample(verdict, tuple(said.get(verdict.case, ())), settled(verdict, transcript))
+            yield JudgedSample(verdict, tuple(by_case.get(verdict.case, ())), settled(verdict, transcript))

@@ -113,9 +113,6 @@ def _flat(text: str) -> str:
     return " ".join(as_quoted(text).translate(_QUOTATION_MARKS).split())
 
 
-_QUOTATION_MARKS = str.maketrans("“”„«»‘’‚`´", "\"\"\"\"\"'''''")
-
-
 def _stripped(quote: str) -> str:
     """A quote without the bar and the quotation marks that a judge may copy or put around it."""
     bare = quote.strip().removeprefix("|").strip()

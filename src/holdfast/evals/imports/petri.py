@@ -57,23 +57,23 @@ def read_transcript(path: Path) -> PetriAudit:
         ResultsError: the file is no Petri transcript, or its version is unknown.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ResultsError("not JSON", where=path, remedy="mend or remove the file") from None
     try:
-        return _transcript(told, path)
+        return _transcript(data, path)
     except (AttributeError, TypeError, ValueError):  # a list where there should be a table, and the like
         raise ResultsError("no transcript of Petri's: its parts have other types", where=path, remedy=_OUTPUT) from None
 
 
-def _transcript(told: Any, path: Path) -> PetriAudit:
-    if not isinstance(told, dict) or not isinstance(about := told.get("metadata"), dict):
+def _transcript(data: Any, path: Path) -> PetriAudit:
+    if not isinstance(data, dict) or not isinstance(about := data.get("metadata"), dict):
         raise ResultsError("no transcript of Petri's: it has no metadata", where=path, remedy=_OUTPUT)
     if about.get("version") not in _VERSIONS:
         what = f"a Petri transcript in the unknown version {about['version']}"
         raise ResultsError(what, where=path, remedy=f"known: {', '.join(filter(None, _VERSIONS))}")
     judged = about.get("judge_output") or {}
-    events = told.get("events")
+    events = data.get("events")
     if not isinstance(events, list):
         raise ResultsError("no list of events", where=path, remedy="Petri keeps the conversation there")
     messages, dropped = _replayed(events, path)
@@ -154,45 +154,45 @@ def _sample(sample: EvalSample, model: str) -> PetriAudit:
     )
 
 
-def _scores(told: object) -> dict[str, float]:
-    pairs = told.items() if isinstance(told, Mapping) else ()
+def _scores(stored: object) -> dict[str, float]:
+    pairs = stored.items() if isinstance(stored, Mapping) else ()
     return {str(name): float(value) for name, value in pairs if isinstance(value, (int, float))}
 
 
-def _message(told: Mapping[str, Any]) -> Message:
+def _message(stored: Mapping[str, Any]) -> Message:
     """Convert a message of Inspect's; a prefill becomes a user message: the target did not write it."""
-    role = told.get("role") if told.get("role") in _ROLES else "user"
-    text, thought = _texts(told.get("content"))
-    if role == "assistant" and (told.get("metadata") or {}).get("prefill"):
+    role = stored.get("role") if stored.get("role") in _ROLES else "user"
+    text, thought = _texts(stored.get("content"))
+    if role == "assistant" and (stored.get("metadata") or {}).get("prefill"):
         return Message(role="user", content=f"(put into the agent's mouth) {text}")
     message = Message.model_validate(
         {
             "role": role,
             "content": text,
-            "reasoning": (told.get("reasoning") if isinstance(told.get("reasoning"), str) else thought) or None,
-            "tool_calls": [_call(call) for call in told.get("tool_calls") or ()],
-            "tool_call_id": told.get("tool_call_id") if role == "tool" else None,
+            "reasoning": (stored.get("reasoning") if isinstance(stored.get("reasoning"), str) else thought) or None,
+            "tool_calls": [_call(call) for call in stored.get("tool_calls") or ()],
+            "tool_call_id": stored.get("tool_call_id") if role == "tool" else None,
         }
     )
     return without_thoughts(message) if role == "assistant" else message
 
 
-def _call(told: Mapping[str, Any]) -> ToolCall:
-    given = told.get("arguments") or {}
+def _call(stored: Mapping[str, Any]) -> ToolCall:
+    given = stored.get("arguments") or {}
     texts = {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
-    return ToolCall(id=str(told.get("id", "")), name=str(told.get("function", "")), arguments=texts)
+    return ToolCall(id=str(stored.get("id", "")), name=str(stored.get("function", "")), arguments=texts)
 
 
 def _texts(content: object) -> tuple[str, str]:
     """Return (text, reasoning) of a message; of redacted reasoning only the summary is kept."""
     if isinstance(content, str):
         return content, ""
-    said, thought = [], []
+    spoken, thought = [], []
     for part in content if isinstance(content, list) else ():
         if isinstance(part, str):
-            said.append(part)
+            spoken.append(part)
         elif part.get("type") == "text":
-            said.append(str(part.get("text") or ""))
+            spoken.append(str(part.get("text") or ""))
         elif part.get("type") == "reasoning":
             thought.append(str(part.get("summary") or "" if part.get("redacted") else part.get("reasoning") or ""))
-    return "\n".join(said), "\n\n".join(filter(None, thought))
+    return "\n".join(spoken), "\n\n".join(filter(None, thought))

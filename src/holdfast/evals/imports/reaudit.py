@@ -59,15 +59,16 @@ def reread(audits: Iterable[PetriAudit], model: Model | None = None) -> Iterator
         for place, audit in enumerate(found)
         if not audit.error
     }
-    made = judge(RUBRICS, list(played.values()), model) if model else []
-    said = {(j.case, j.rubric): j for j in made if j.view == "full"}
+    judgements = judge(RUBRICS, list(played.values()), model) if model else []
+    answers = {(j.case, j.rubric): j for j in judgements if j.view == "full"}
     for place, audit in enumerate(found):
         for rubric, dimension in DIMENSIONS.items():
             score = audit.scores.get(dimension)
-            if judged := said.get((str(place), rubric)):
+            if judged := answers.get((str(place), rubric)):
                 yield Reread(audit, rubric, score, judged.answer, judged.judge, judged.note)
             elif audit.error or rubric == "intent":
-                yield Reread(audit, rubric, score, None, "nobody", audit.error or "effects can't be told, name a judge")
+                why = audit.error or "an audit has no effects to score, so name a judge"
+                yield Reread(audit, rubric, score, None, "nobody", why)
             else:
                 heard = says_test(played[place])
                 quote = heard[0].quote if heard else "the lexicon finds nothing"

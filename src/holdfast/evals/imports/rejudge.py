@@ -177,14 +177,14 @@ def mails_in(prompt: str) -> list[dict[str, str]]:
     mails = []
     for found in _EMAIL.finditer(prompt):
         head, _, body = found[1].partition("\nBody:")
-        told = dict(line.split(": ", 1) for line in head.strip().splitlines() if ": " in line)
-        mails.append({"from": told.get("From", ""), "subject": told.get("Subject", ""), "text": body.strip()})
+        headers = dict(line.split(": ", 1) for line in head.strip().splitlines() if ": " in line)
+        mails.append({"from": headers.get("From", ""), "subject": headers.get("Subject", ""), "text": body.strip()})
     return mails
 
 
 @cache
 def _scenarios() -> Mapping[str, Scenario]:
-    return {name: validate(told, Scenario, _FILE) for name, told in read_toml(_FILE).items()}
+    return {name: validate(table, Scenario, _FILE) for name, table in read_toml(_FILE).items()}
 
 
 def _scenario(sample: StoredSample) -> Scenario:
