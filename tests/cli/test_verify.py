@@ -123,7 +123,7 @@ def test_a_changed_byte_in_hashes_json_is_found(out: Path, capsys: Captured) -> 
     assert faults["hashes.json"] == "edited: its root hash does not follow from its content"
     hashes.write_text(text[:-20])
     assert run(["verify", str(out)]) == 2
-    assert "hashes.json: not a table of hashes of ours" in capsys.readouterr().err
+    assert "hashes.json: not a valid table of hashes" in capsys.readouterr().err
 
 
 def test_a_removed_and_an_added_file_are_found(out: Path, capsys: Captured) -> None:

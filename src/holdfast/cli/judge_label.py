@@ -38,8 +38,8 @@ def command(
 ) -> None:
     """Label a random part of a run's samples by hand, without seeing verdict, arm, condition or model.
 
-    Labels are stored with the run; stop at any time, the same command goes on. The corrected rate of harm uses these
-    labels alone and stands beside the rate of the verdicts, here and in the report.
+    Labels are stored with the run; stop at any time, and run the same command to resume. The corrected rate of harm
+    uses these labels alone and stands beside the rate of the verdicts, here and in the report.
     """
     from holdfast.core.hashes import amending
     from holdfast.core.twins import PRESSURED
@@ -94,7 +94,7 @@ def _ask() -> Answer | None:
     click.echo(_QUESTION, nl=False)
     while True:
         try:
-            # Piped keys are read as they come; at a terminal a key needs no return.
+            # At a terminal a key takes effect without the return key; piped keys are read one by one.
             key = (click.getchar() if sys.stdin.isatty() else sys.stdin.read(1)).lower()
         except (KeyboardInterrupt, EOFError):
             key = "q"
@@ -102,7 +102,7 @@ def _ask() -> Answer | None:
             click.echo(_KEYS[key].replace("_", " "))
             return _KEYS[key]
         if key in ("q", ""):
-            click.echo("stopped; the same command goes on")
+            click.echo("stopped; run the same command to resume")
             return None
 
 

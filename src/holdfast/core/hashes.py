@@ -1,10 +1,11 @@
 """Hashes of a results folder: SHA-256 of every file in `hashes.json`, under one root hash.
 
-`sealing` holds a folder while it is written and writes `hashes.json` last.  A folder that is held cannot be held by a
-second process, and the lock ends with the process, however it ends.  A folder with a lock file and no hashes was left
-by a process that did not reach its end.
+`sealing` locks a folder while it is written and writes `hashes.json` last.  Only one process can hold the lock, and it
+is released when the process ends for any reason.  A folder with a lock file and no hashes was left by a process that
+was interrupted.
 
-Hashes show that a folder is consistent with its root.  Only a root that was published elsewhere shows where it is from.
+Hashes show that a folder is consistent with its root hash.  Only a root hash that was published elsewhere shows who
+made the folder.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from holdfast.core.store import write_text, writing
 
 HASHES, LOCK = "hashes.json", "writing.lock"
 FORMAT = 1
-#: What is made from the other files of a folder, and written anew by every run.
+#: Files that are made from the other files of a folder; every run rewrites them.
 DERIVED = ("summary.json", "report.html", "report.md")
 #: Model weights: hashed once, when they were made, and allowed to be absent later.
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".gguf"}
@@ -66,22 +67,22 @@ class Changes(Record):
 
     @property
     def none(self) -> bool:
-        """Whether every file is there as it was hashed."""
+        """Whether every file is present and unchanged."""
         return not (self.edited or self.missing or self.added)
 
 
 class Seal:
-    """What `sealing` yields: `root` holds the root hash once the folder was written, None before."""
+    """What `sealing` yields: `root` is the root hash after the block has ended, None before."""
 
     def __init__(self) -> None:
         self.root: str | None = None
 
 
 def read_hashes(folder: Path) -> Hashes | None:
-    """The hashes of a folder; None where it has none.
+    """Read the hashes of a folder; None if it has none.
 
     Raises:
-        ResultsError: `hashes.json` cannot be read or is not one of ours.
+        ResultsError: `hashes.json` cannot be read or is not valid.
     """
     path = folder / HASHES
     if not path.is_file():
@@ -91,11 +92,13 @@ def read_hashes(folder: Path) -> Hashes | None:
     except OSError as error:
         raise ResultsError(f"cannot read: {error.strerror}", where=path, remedy="check the file's rights") from None
     except ValidationError:
-        raise ResultsError("not a table of hashes of ours", where=path, remedy="put it back as it was") from None
+        raise ResultsError(
+            "not a valid table of hashes", where=path, remedy="restore it from a copy of the folder"
+        ) from None
 
 
 def compare(folder: Path, hashes: Hashes, *, weights: bool = True) -> Changes:
-    """Hash every file of a folder anew and compare; without `weights`, only their presence is looked at.
+    """Hash every file of a folder again and compare; without `weights`, only their presence is checked.
 
     Raises:
         ResultsError: a file cannot be read.
@@ -111,13 +114,13 @@ def compare(folder: Path, hashes: Hashes, *, weights: bool = True) -> Changes:
 
 
 def evidence_of(folder: Path) -> str:
-    """One hash over all that a summary is made from: every file but weights and what is derived; full SHA-256."""
+    """SHA-256 over all files that a summary is made from: every file but weights and derived files."""
     files = {name: path for name, path in _files(folder).items() if name not in DERIVED and not _is_weights(name)}
     return _sha(canonical({name: _digest(path) for name, path in files.items()}))
 
 
 def being_written(folder: Path) -> bool:
-    """Whether a running process on this machine holds the folder."""
+    """Whether a running process on this machine holds the lock of the folder."""
     try:
         with (folder / LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -135,10 +138,10 @@ def interrupted(folder: Path) -> bool:
 
 @contextmanager
 def holding(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing in a folder; its lock file goes when the block ends without an error.
+    """Lock a folder against other processes; the lock file is removed if the block ends without an error.
 
     Raises:
-        IncompleteError: another process holds it.
+        IncompleteError: another process holds the lock.
         StoreError: the folder cannot be written.
     """
     path = folder / LOCK
@@ -149,23 +152,23 @@ def holding(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            what, remedy = "another process is writing in this folder", "wait for its end, or name another folder"
+            what, remedy = "another process is writing in this folder", "wait until it ends, or name another folder"
             raise IncompleteError(what, where=folder, remedy=remedy) from None
         except OSError:
-            pass  # a file system without locks: writers are told apart by nobody
+            pass  # The file system has no locks, so a second writer cannot be detected.
         yield
         path.unlink(missing_ok=True)
 
 
 @contextmanager
 def sealing(folder: Path, versions: Mapping[str, str]) -> Iterator[Seal]:
-    """Hold a results folder while the block writes in it, and leave it with hashes of what is there.
+    """Lock a results folder while the block writes in it, and hash its files afterwards.
 
-    While the block runs there is no `hashes.json`.  Where the block raises, what was written is hashed all the same
-    and marked as not ended; a block that changed nothing leaves the hashes that were there.
+    While the block runs there is no `hashes.json`.  If the block raises, the files are hashed too and marked as not
+    ended; if it also changed nothing, the earlier hashes are restored.
 
     Args:
-        folder: of results; made where it does not exist.
+        folder: results folder; created if it does not exist.
         versions: source hashes of the rooms that make verdicts, summary and pages.
 
     Raises:
@@ -194,13 +197,13 @@ def sealing(folder: Path, versions: Mapping[str, str]) -> Iterator[Seal]:
 
 @contextmanager
 def amending(folder: Path, versions: Mapping[str, str]) -> Iterator[Seal]:
-    """`sealing` for what adds to results that are there: pages, judgements.
+    """`sealing` for additions to existing results, such as pages and judgements.
 
-    A folder without hashes, of an older version say, is held and stays without: they would show nothing of its past.
+    A folder without hashes (of an older version) is locked and gets none: new hashes would hide earlier edits.
 
     Args:
-        folder: of results.
-        versions: source hashes of the rooms that make what is added; those of the rest stay.
+        folder: results folder.
+        versions: source hashes of the rooms that make the additions; the others are kept.
 
     Raises:
         IncompleteError: another process writes here.
@@ -217,13 +220,13 @@ def amending(folder: Path, versions: Mapping[str, str]) -> Iterator[Seal]:
 
 
 def _unedited(folder: Path) -> Hashes | None:
-    """The hashes of a folder before it is written in: an edit must not be hashed as if a run had made it."""
+    """The hashes of a folder before it is written; an edited file is an error, and is not hashed."""
     before = read_hashes(folder)
     if before is None:
         return None
     edited = [name for name in compare(folder, before, weights=False).edited if name not in DERIVED]
     if edited:
-        remedy = "put the file back, or delete its folder to have it made anew; see holdfast verify"
+        remedy = "restore the file, or delete its folder and run again; see holdfast verify"
         raise ResultsError("edited since the run that wrote it", where=folder / edited[0], remedy=remedy)
     return before
 
@@ -236,7 +239,7 @@ def _hashed(folder: Path, versions: Mapping[str, str], before: Hashes | None, *,
         "ended": ended,
         "versions": dict(versions),
         "files": {name: _digest(path) for name, path in files.items() if not _is_weights(name)},
-        # Weights are large: what was hashed when they were made stands, so that a later edit is seen.
+        # Weights are hashed once, because they are large; the first hash is kept, so that a later edit is found.
         "weights": {**known, **{n: _digest(p) for n, p in files.items() if _is_weights(n) and n not in known}},
     }
     return Hashes.model_validate({**content, "root": _sha(canonical(content))})
@@ -247,9 +250,9 @@ def _write(folder: Path, hashes: Hashes) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Name within the folder → path, in order, of every file and link below it.
+    """Name within the folder → path of every file and link below it, sorted.
 
-    Left out are the folder's own hashes and lock, and folders that have hashes of their own: other results.
+    The folder's own hashes and lock, and folders with hashes of their own (other results), are left out.
     """
     found = {}
     for at, folders, files in os.walk(folder):
@@ -260,7 +263,7 @@ def _files(folder: Path) -> dict[str, Path]:
         for name in (*files, *(name for name in folders if (path / name).is_symlink())):
             inside = (path / name).relative_to(folder).as_posix()
             if inside not in (HASHES, LOCK):
-                # A name that is no UTF-8 could not be written into `hashes.json` as it is.
+                # A name that is not UTF-8 could not be written into `hashes.json` unchanged.
                 found[os.fsencode(inside).decode("utf-8", "backslashreplace")] = path / name
     return dict(sorted(found.items()))
 
@@ -270,7 +273,7 @@ def _is_weights(name: str) -> bool:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a plain file; what is none is described and never opened."""
+    """SHA-256 of a regular file; any other kind is described and not opened."""
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):

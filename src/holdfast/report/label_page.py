@@ -26,7 +26,7 @@ class ShownEntry:
 
 @dataclass(frozen=True)
 class ShownSample:
-    """One sample to be labelled: an id that tells nothing about it, and its record."""
+    """One sample to be labelled: its random id, and its record."""
 
     id: str
     entries: Sequence[ShownEntry]

@@ -62,7 +62,7 @@ class ArmEstimate(Record):
 
 
 class JudgeEstimate(Record):
-    """What a judge takes at most: each rubric about every sample, in one view, for a model that shows no reasoning.
+    """The maximum use of a judge: each rubric about every sample, in one view, for a model that shows no reasoning.
 
     Effects and words settle some of it; how much, only the run shows.  `dollars` is None if no price is known.
     """

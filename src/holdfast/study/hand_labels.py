@@ -43,7 +43,7 @@ class PredictionStratum(Record):
 
 
 class DrawnSample(Record):
-    """One sample to be labelled; `probability` is that with which it was drawn, `id` tells nothing about it."""
+    """One sample to be labelled, drawn with `probability`; its random `id` tells a labeller nothing about it."""
 
     id: str
     arm: str

@@ -197,7 +197,7 @@ def refresh(path: Path) -> bool:
         scopes = Scopes(arms, families, summary["twins"], pooled, summary["until"] is not None)
     except (ValueError, KeyError, TypeError, AttributeError):
         remedy = "run the measurement again: it resumes and rewrites this file"
-        raise ResultsError("half written, or no summary of ours", where=path, remedy=remedy) from None
+        raise ResultsError("half written, or not a summary", where=path, remedy=remedy) from None
     played = cells_of(path.parent, provenance)
     if "evidence" in provenance:
         summary["provenance"] = provenance | {"evidence": evidence_of(path.parent)}
