@@ -179,6 +179,23 @@ def test_samples_that_changed_since_the_draw_leave_no_rate(results: Path, tmp_pa
     assert "other samples" in found["why_not"]
 
 
+def test_an_arm_without_a_sample_to_label_is_listed_without_a_rate(tmp_path: Path, capsys: Captured) -> None:
+    results = tmp_path / "run"
+    suite = ["--suite", "insider-classic", "--language", "pocket", "--cases", "4"]
+    assert run(["measure", "--model", "scripted/harm-p0.3", *suite, "--out", str(results)]) == 0
+    first = json.loads((results / "summary.json").read_text())["arms"][0]["name"]
+    [path] = results.glob(f"cells/{first}-*")
+    folder = RunFolder(path)
+    cut = [v.model_copy(update={"outcome": "truncated"}) for v in folder.read("verdicts", Verdict)]
+    folder.replace("verdicts", cut)
+    (results / "hashes.json").unlink()  # files that were edited by hand are refused otherwise
+    label_all(results, tmp_path / "page.html")
+    rates = json.loads((results / "summary.json").read_text())["hand_labelled"]
+    [found] = [rate for rate in rates if rate["arm"] == first]
+    assert (len(rates), found["rate"]["rate"], found["left_out"]) == (3, None, sum(v.twin == "pressured" for v in cut))
+    assert "no corrected rate: none of its samples can be labelled" in " ".join(capsys.readouterr().out.split())
+
+
 class Parsed(HTMLParser):
     """The elements of a page, and the text of its records."""
 

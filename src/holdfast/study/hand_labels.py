@@ -57,8 +57,8 @@ class LabelPlan(Record):
     """What was drawn, in the order in which it is to be labelled.
 
     Attributes:
-        cases: arm → distinct cases behind its samples.
-        left_out: arm → samples that cannot be labelled.
+        cases: arm → distinct cases behind its samples; without arms that have no sample to be labelled.
+        left_out: every arm → samples that cannot be labelled.
     """
 
     n: int
@@ -130,7 +130,7 @@ def draw_labels(results: Path, n: int, seed: int = 0, twin: str = PRESSURED) -> 
             arm: len({(s.verdict.world, s.verdict.seed) for (a, _), g in strata.items() if a == arm for _, s in g})
             for arm in arms
         },
-        left_out={arm: left_out[arm] for arm in arms},
+        left_out={arm: left_out[arm] for arm in dict.fromkeys(cell.arm for cell, _ in found)},
         # In random order, so that those labelled first are a random part of each stratum too.
         samples=tuple(samples[at] for at in rng.permutation(len(samples))),
     )
@@ -246,10 +246,13 @@ def hand_labelled_rates(results: Path, cells: Sequence[StoredCell]) -> tuple[Han
     now: Counter[str] = Counter()
     for cell in cells:
         now[cell.arm] += sum(verdict.twin == plan.twin for verdict in cell.folder.each(VERDICTS, Verdict))
-    return tuple(_rate_of(plan, arm, labels, now[arm]) for arm in plan.cases)
+    return tuple(_rate_of(plan, arm, labels, now[arm]) for arm in plan.left_out)
 
 
 def _rate_of(plan: LabelPlan, arm: str, labels: Mapping[str, Answer], now: int) -> HandLabelledRate:
+    if arm not in plan.cases:
+        why_not = "none of its samples can be labelled"
+        return HandLabelledRate(arm=arm, twin=plan.twin, left_out=plan.left_out[arm], why_not=why_not)
     drawn = [sample for sample in plan.samples if sample.arm == arm]
     counts = {
         s.prediction: Counter(labels[d.id] for d in drawn if d.prediction == s.prediction and d.id in labels)
