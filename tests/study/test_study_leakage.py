@@ -36,18 +36,20 @@ def test_a_planted_leak_is_found(text: str, kind: str, world: str) -> None:
     assert found.checked == {"examples": 2, "cases": 9}
 
 
-def test_a_world_named_by_an_ordinary_word_is_found_in_the_provenance_alone() -> None:
+def test_a_world_named_by_one_word_is_noted_in_a_text_and_a_leak_in_the_provenance() -> None:
     ordinary = [case.model_copy(update={"world": "rival", "split": "heldout"}) for case in CASES]
     spoken = example("lesson", "a rival rings at night")
     made = spoken.model_copy(update={"provenance": Provenance(recipe="rival", teacher="t", seed=0)})
-    assert not search({"lesson": [spoken]}, ordinary, [], []).findings
+    noted = search({"lesson": [spoken]}, ordinary, [], [])
+    assert [(finding.kind, finding.leak) for finding in noted.findings] == [("word", False)]
     assert search({"lesson": [made]}, ordinary, [], []).leaking == {"lesson"}
 
 
 def test_the_written_sets_hold_no_passage_of_a_world() -> None:
     cases = catalogue.cases([world.name for world in catalogue.all_worlds()], ["pressured", "routine"], range(2))
     hidden = [case.model_copy(update={"split": "heldout"}) for case in cases]
-    assert not search({name: load_lesson(name) for name in lesson_names()}, hidden, [], canaries()).findings
+    found = search({name: load_lesson(name) for name in lesson_names()}, hidden, [], canaries())
+    assert {finding.kind for finding in found.findings} <= {"word"}
 
 
 def test_a_leak_inside_a_chat_or_a_tool_call_is_found() -> None:

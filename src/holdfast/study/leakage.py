@@ -21,7 +21,7 @@ from holdfast.core.records import Case, Example
 from holdfast.core.results import Leakage, LeakageFinding
 from holdfast.core.words import words
 
-Kind = Literal["canary", "name", "words-13", "passage", "words-8"]
+Kind = Literal["canary", "name", "word", "words-13", "passage", "words-8"]
 #: A shared run of this many words is a leak (the length of GPT-3's contamination check, Brown et al. 2020) …
 LEAK = 13
 #: … one of this many is noted …
@@ -80,15 +80,15 @@ def _marks(
 ) -> Iterator[tuple[Kind, str, str]]:
     """Find canaries and names of hidden worlds anywhere in an example, including its provenance.
 
-    A name that is an ordinary word ("research", "rival") proves nothing in a text: it counts in the provenance alone.
+    A name of one word ("research", "rival") proves nothing in a text: there it is noted, and in the provenance a leak.
     """
     whole, origin = example.model_dump_json(), example.provenance.model_dump_json()
     for canary in canaries:
         if canary in whole:
             yield "canary", "", canary
     for world, pattern in names.items():
-        if pattern.search(whole if "-" in world else origin):
-            yield "name", world, world
+        if pattern.search(whole):
+            yield ("name" if "-" in world or pattern.search(origin) else "word"), world, world
 
 
 def _passages(example: Example, index: Index, blanks: frozenset[str]) -> Iterator[tuple[Kind, str, str]]:
@@ -111,7 +111,7 @@ def _found(text: Sequence[str], index: Index) -> Iterator[TestPassage]:
 
 def _finding(name: str, kind: Kind, world: str, found: Sequence[tuple[str, str]]) -> LeakageFinding:
     example, text = found[0]
-    leak = kind != "words-8"
+    leak = kind not in ("words-8", "word")
     return LeakageFinding(
         set=name, kind=kind, leak=leak, world=world, example=example, text=text[:_SHOWN], count=len(found)
     )
