@@ -17,6 +17,7 @@ from holdfast.core.errors import InputError, ModelError, StoreError
 from holdfast.core.extras import require
 from holdfast.core.identity import hash_files
 from holdfast.core.store import writing
+from holdfast.models.free_memory import free_bytes
 from holdfast.train.config import TrainConfig
 from holdfast.train.distributed import device, gather_weights, is_sharded, wants_sharding, world_size
 from holdfast.train.rows import TrainingRow
@@ -131,14 +132,9 @@ def _shapes(base: Path) -> Iterator[tuple[int, ...]]:
                 yield tuple(file.get_slice(name).get_shape())
 
 
-def memory_free() -> int | None:
-    """Return the free bytes of the GPU if there is one, else of main memory; None if the system does not report it."""
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info(device())[0]
-    meminfo = Path("/proc/meminfo")
-    lines = meminfo.read_text(encoding="utf-8").splitlines() if meminfo.is_file() else []
-    available = next((line for line in lines if line.startswith("MemAvailable:")), None)
-    return 1024 * int(available.split()[1]) if available else None
+def memory_free() -> int:
+    """Return the free bytes of the GPU if there is one, else of main memory within the limit of a container."""
+    return torch.cuda.mem_get_info(device())[0] if torch.cuda.is_available() else free_bytes()
 
 
 def check_memory(base: Path, config: TrainConfig) -> None:
@@ -148,7 +144,7 @@ def check_memory(base: Path, config: TrainConfig) -> None:
         InputError: there is too little; the message gives the estimate.
     """
     needed, free = memory_needed(base, config), memory_free()
-    if free is not None and needed * SLACK > free:
+    if needed * SLACK > free:
         what = f"training needs about {needed / _GIB:.1f} GiB of memory and {free / _GIB:.1f} GiB are free"
         raise InputError(what, where=base, remedy="set lora = 16, lower batch_tokens or use more machines")
 
@@ -181,8 +177,8 @@ def unsharded(model: PreTrainedModel, base: Path, config: TrainConfig) -> PreTra
         model, _ = load_checkpoint(base, config)
         model.load_state_dict(weights)
         model.train(False)
-        # The parts still fill the GPU, and what had to be spread seldom check_memory beside them.
-        if (memory_free() or 0) > SLACK * sum(weight.nbytes for weight in weights.values()):
+        # The shards still fill the GPU, and a model that had to be spread seldom fits beside them.
+        if memory_free() > SLACK * sum(weight.nbytes for weight in weights.values()):
             model.to(device())  # type: ignore[arg-type]
     return model
 
