@@ -60,7 +60,7 @@ FRAMES: dict[str, tuple[int, bytes]] = {
     "deeply nested": (13, CALL.replace(b'"/srv/work/a"', b"[" * 100 + b"]" * 100)),
     "NaN": (13, CALL.replace(b'"/srv/work/a"', b"NaN")),
     "unknown field": (13, CALL.replace(b'"method"', b'"extra":1,"method"')),
-    "unknown key in _meta": (13, CALL.replace(b'"_meta":{', b'"_meta":{"evil":"1",')),
+    "a long text in _meta": (13, CALL.replace(b'"_meta":{', b'"_meta":{"evil":"%s",' % (b"a" * 20_000))),
     "another version of the envelope": (13, CALL.replace(b'"2.0"', b'"1.0"')),
     "fraction as an id": (13, CALL.replace(b'"id":7', b'"id":7.5')),
     "a version that nobody speaks": (13, CALL.replace(b"2026-07-28", b"2024-11-05")),

@@ -22,8 +22,9 @@ from holdfast.guard.monitors.detector_monitor import DetectorMonitor
 from holdfast.guard.monitors.known_figures import Figures
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.relay.jsonrpc import Message, dump
+from holdfast.guard.relay.link import Link, link_to
 from holdfast.guard.relay.methods import MODERN, VERSION_KEY
-from holdfast.guard.relay.session import Link, Session, link_to
+from holdfast.guard.relay.session import Session
 from holdfast.guard.reviewers import Persons, Proof, key_credential, prove_reviewer
 
 POLICY = Path(__file__).with_name("policy.yaml")

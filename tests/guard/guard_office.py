@@ -13,8 +13,10 @@ from holdfast.guard.concern import Concerns, Reviewer, Routing
 from holdfast.guard.gate import Gate, Monitor
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.policy.load import load_policy
+from holdfast.guard.relay.link import Link, link_to
 from holdfast.guard.relay.methods import HANDSHAKE, MODERN, VERSION_KEY
-from holdfast.guard.relay.session import Link, Out, Session, link_to
+from holdfast.guard.relay.replies import Out
+from holdfast.guard.relay.session import Session
 from holdfast.guard.reviewers import Persons, key_credential, prove_reviewer
 
 POLICY = """

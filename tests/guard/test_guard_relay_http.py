@@ -15,9 +15,10 @@ import pytest
 
 from holdfast.cli.main import run
 from holdfast.core.errors import InputError
-from holdfast.guard.relay.http import BearerTokens, Relay, Response, _events, serve_http
+from holdfast.guard.relay.http import BearerTokens, Relay, serve_http
 from holdfast.guard.relay.jsonrpc import dump
 from holdfast.guard.relay.methods import HANDSHAKE
+from holdfast.guard.relay.upstream import Response, Upstream, events
 from tests.guard.guard_office import META, POLICY, GuardFixture, Office, guarded, memory, tools
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -159,7 +160,7 @@ def test_call_without_response_is_made_once(guard: GuardFixture) -> None:
         return answer
 
     answer = asyncio.run(ask())
-    assert answer.json()["error"]["message"] == "no answer came"
+    assert answer.json()["result"]["content"][0]["text"].startswith("sent, outcome unknown: no answer came")
     assert len(office.calls) == 1
     [outcome] = guard.evidence.entries("outcome")
     assert outcome.content["ok"] is None
@@ -175,7 +176,7 @@ def test_session_id_must_be_visible_ascii(guard: GuardFixture, name: str) -> Non
         await relay.close()
         return answer, kept
 
-    for given, said in (("abc-123", None), (name, "no answer came")):
+    for given, said in (("abc-123", None), (name, "no answer: no answer came")):
         with upstream(Office(), given) as (url, _):
             answer, kept = asyncio.run(ask(url))
         assert answer.json().get("error", {}).get("message") == said
@@ -185,15 +186,17 @@ def test_session_id_must_be_visible_ascii(guard: GuardFixture, name: str) -> Non
 def test_broken_connection_is_logged_as_unknown_outcome(guard: GuardFixture) -> None:
     office = Office()
 
-    class Breaking(Relay):
-        async def _frames(self, response: Response) -> AsyncIterator[bytes]:
+    class Breaking(Upstream):
+        async def frames(self, response: Response, body: bytes = b"") -> AsyncIterator[bytes]:
             if office.calls:
                 raise RuntimeError("broken")
-            async for frame in super()._frames(response):
+            async for frame in super().frames(response, body):
                 yield frame
 
     async def ask(url: str) -> None:
-        relay = Breaking(guard.link(), url, frozenset(), BearerTokens())
+        relay = Relay(guard.link(), url, frozenset(), BearerTokens())
+        await relay._upstream.close()
+        relay._upstream = Breaking(guard.link(), url, "")
         try:
             async with httpx2.AsyncClient(transport=httpx2.ASGITransport(relay), base_url="http://127.0.0.1") as client:
                 await client.post("/mcp", content=dump(CALL), headers=HEADERS)
@@ -212,7 +215,7 @@ def test_line_in_many_chunks_is_parsed_once() -> None:
             for byte in text:
                 yield bytes([byte])
 
-        return [frame async for frame in _events(crumbs(), 1 << 20)]
+        return [frame async for frame in events(crumbs(), 1 << 20)]
 
     long = b"x" * 300_000
     begun = time.process_time()

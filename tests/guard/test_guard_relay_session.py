@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.core.errors import InputError, RefusedError
-from holdfast.guard.relay.methods import FROM_CLIENT, FROM_SERVER, HANDSHAKE, MODERN
+from holdfast.guard.relay.jsonrpc import dump
+from holdfast.guard.relay.link import link_to
+from holdfast.guard.relay.methods import FROM_CLIENT, FROM_SERVER, HANDSHAKE, HANDSHAKE_VERSIONS, MODERN
 from holdfast.guard.relay.self_test import probes, run_self_test
-from holdfast.guard.relay.session import link_to
 from tests.guard.guard_office import META, POLICY, Conversation, GuardFixture, Office, guarded, memory, tool, tools
 
 ERAS = [HANDSHAKE, MODERN]
@@ -167,9 +169,8 @@ def test_denied_input_requests_do_not_reach_the_client(guard: GuardFixture) -> N
     office = Office()
     asked = {"q": {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 9}}}
     office.answers["tools/call"] = lambda _: {"resultType": "input_required", "inputRequests": asked}
-    assert "error" in Conversation(guard.link(), office).ask(
-        "tools/call", name="read_note", arguments={"path": "/notes/a"}
-    )
+    told = Conversation(guard.link(), office).call("read_note", path="/notes/a")
+    assert told.startswith("not finished: the server asked something") and "No rule allows" in told
 
 
 def test_changed_definition_is_refused_until_repinned(guard: GuardFixture) -> None:
@@ -257,14 +258,39 @@ def test_eras_do_not_mix_in_one_conversation(guard: GuardFixture) -> None:
     assert "error" in conversation.ask("tools/list")
 
 
-@pytest.mark.parametrize("version", ["2024-11-05", "2027-01-01", "zzz", None, 1])
-def test_other_versions_are_refused(guard: GuardFixture, version: object) -> None:
+def opening(version: object) -> dict[str, Any]:
+    params = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    return {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+
+
+@pytest.mark.parametrize("version", [None, 1, ["2025-11-25"], {}])
+def test_a_version_that_is_no_text_is_refused(guard: GuardFixture, version: object) -> None:
     conversation = Conversation(guard.link(), Office())
-    [answer] = conversation.send(
-        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": version}}
-    )
+    [answer] = conversation.send(opening(version))
     assert answer["error"]["code"] == -32022
     assert not conversation.office.seen
+
+
+@pytest.mark.parametrize(
+    ("version", "proposed"),
+    [(version, version) for version in HANDSHAKE_VERSIONS] + [("2027-01-01", HANDSHAKE), (MODERN, HANDSHAKE)],
+)
+def test_versions_of_the_handshake_era_are_negotiated(guard: GuardFixture, version: str, proposed: str) -> None:
+    office = Office()
+    office.answers["initialize"] = lambda m: {"protocolVersion": m["params"]["protocolVersion"], "capabilities": {}}
+    conversation = Conversation(guard.link(), office)
+    [answer] = conversation.send(opening(version))
+    assert office.seen[0]["params"]["protocolVersion"] == answer["result"]["protocolVersion"] == proposed
+    conversation.era = HANDSHAKE
+    assert conversation.call("read_note", path="/notes/a") == "done"
+
+
+def test_a_server_may_answer_in_an_older_version_but_not_in_an_unknown_one(guard: GuardFixture) -> None:
+    for answered, passes in (("2024-11-05", True), ("2024-10-07", False), ("2027-01-01", False), (7, False)):
+        office = Office()
+        office.answers["initialize"] = lambda _, answered=answered: {"protocolVersion": answered}  # type: ignore[misc]
+        [answer] = Conversation(guard.link(), office).send(opening(HANDSHAKE))
+        assert ("result" in answer) == passes
 
 
 def test_requests_before_the_handshake_are_refused(guard: GuardFixture) -> None:
@@ -299,37 +325,126 @@ def test_request_ids_are_renumbered(guard: GuardFixture) -> None:
     assert conversation.session.from_server(answer) == []
 
 
-def test_cancelled_call_is_removed(guard: GuardFixture) -> None:
+def open_call(conversation: Conversation, identity: Any = 5, path: str = "/notes/a") -> list[Any]:
+    """Send a call, and return the messages that the session writes, without an answer of the server."""
+    call = {"name": "read_note", "arguments": {"path": path}, "_meta": META}
+    request = {"jsonrpc": "2.0", "id": identity, "method": "tools/call", "params": call}
+    return conversation.session.from_client(json.dumps(request).encode())
+
+
+def outcomes(guard: GuardFixture) -> list[Any]:
+    return [json.loads(entry.body) for entry in guard.evidence.entries("outcome")]
+
+
+def test_cancelled_call_frees_its_id_and_its_late_outcome_is_logged(guard: GuardFixture) -> None:
     conversation = Conversation(guard.link(), Office())
     conversation.ask("tools/list")
-    call = {"name": "read_note", "arguments": {"path": "/notes/a"}, "_meta": META}
-    [out] = conversation.session.from_client(
-        json.dumps({"jsonrpc": "2.0", "id": "x", "method": "tools/call", "params": call}).encode()
-    )
+    [out] = open_call(conversation, "x")
     told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "x", "reason": "secret"}}
     [cancel] = conversation.session.from_client(json.dumps(told).encode())
     assert cancel.message["params"] == {"requestId": out.message["id"]}
+    assert outcomes(guard)[-1]["ok"] is None
+    [again] = open_call(conversation, "x")
     late = json.dumps({"jsonrpc": "2.0", "id": out.message["id"], "result": {"content": []}}).encode()
     assert conversation.session.from_server(late) == []
-    assert json.loads(guard.evidence.entries("outcome")[-1].body)["ok"] is None
+    assert outcomes(guard)[-1]["ok"] is True and outcomes(guard)[-1]["late"] is True
+    assert outcomes(guard)[-1]["intent"] == outcomes(guard)[-2]["intent"]
+    answer = json.dumps({"jsonrpc": "2.0", "id": again.message["id"], "result": {"content": []}}).encode()
+    [back] = conversation.session.from_server(answer)
+    assert back.message["id"] == "x" and conversation.session.from_server(late) == []
 
 
-def test_unreadable_response_fails_open_requests(guard: GuardFixture) -> None:
+def test_call_cancelled_while_the_tools_are_listed_is_not_sent(guard: GuardFixture) -> None:
+    conversation = Conversation(guard.link(), Office())
+    [listing] = open_call(conversation, 5)
+    told = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 5}}
+    assert conversation.session.from_client(json.dumps(told).encode()) == []
+    assert conversation._run([listing]) == [] and not conversation.office.calls
+    assert conversation._run(open_call(conversation, 5))[0]["id"] == 5
+
+
+@pytest.mark.parametrize(
+    "noise", [b"INFO request received", b"[1] starting", b'{"level":30,"id":1,"msg":"in"}', b"\xff"]
+)
+def test_lines_that_are_no_messages_fail_no_request(guard: GuardFixture, noise: bytes) -> None:
     conversation = Conversation(guard.link(), Office())
     conversation.ask("tools/list")
-    call = {"name": "read_note", "arguments": {"path": "/notes/a"}, "_meta": META}
-    [out] = conversation.session.from_client(
-        json.dumps({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": call}).encode()
+    [out] = open_call(conversation)
+    for _ in range(60):
+        assert conversation.session.from_server(noise.replace(b'"id":1', b'"id":%d' % out.message["id"])) == []
+    assert guard.kinds().count("refused") == 50
+    [back] = conversation._run([out])
+    assert back["result"]["content"][0]["text"] == "done"
+
+
+def refused_answer(number: int, end: bool) -> bytes:
+    """Return an answer of a server that the guard does not read, with the id at its start or its end."""
+    result = b'"result":{"a":1,"a":2}'
+    return b"{%s}" % b",".join([result, b'"jsonrpc":"2.0"', b'"id":%d' % number][:: 1 if end else -1])
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_unreadable_answer_fails_its_own_request_alone(guard: GuardFixture, end: bool) -> None:
+    conversation = Conversation(guard.link(), Office())
+    conversation.ask("tools/list")
+    [first], [second] = open_call(conversation, 5), open_call(conversation, 6, "/notes/b")
+    [back] = conversation.session.from_server(refused_answer(first.message["id"], end))
+    assert back.to == "client" and back.message["id"] == 5
+    told = back.message["result"]
+    assert told["isError"] and told["content"][0]["text"].startswith("done, answer lost")
+    assert "No rule" not in told["content"][0]["text"] and outcomes(guard)[-1]["ok"] is None
+    [other] = conversation._run([second])
+    assert other["id"] == 6 and other["result"]["content"][0]["text"] == "done"
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_oversized_answer_is_called_done_and_fails_no_neighbour(guard: GuardFixture, end: bool) -> None:
+    conversation = Conversation(replace(guard.link(), largest_response=5_000_000), Office())
+    conversation.ask("tools/list")
+    [first], [_] = open_call(conversation, 5), open_call(conversation, 6, "/notes/b")
+    body = [b'"jsonrpc":"2.0"', b'"id":%d' % first.message["id"], b'"result":{"content":"%s"}' % (b"x" * 6_000_000)]
+    frame = b"{%s}" % b",".join([body[2], body[0], body[1]] if end else body)
+    [back] = conversation.session.from_server(frame)
+    assert back.message["id"] == 5 and "done, answer lost" in back.message["result"]["content"][0]["text"]
+
+
+def test_large_integers_and_half_characters_in_results_pass(guard: GuardFixture) -> None:
+    conversation = Conversation(guard.link(), Office())
+    conversation.ask("tools/list")
+    [out] = open_call(conversation)
+    result = b'{"content":[{"type":"text","text":"cut \\ud83d"}],"structuredContent":{"id":1234567890123456789}}'
+    [back] = conversation.session.from_server(b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (out.message["id"], result))
+    assert back.message["result"]["structuredContent"] == {"id": 1234567890123456789}
+    assert back.message["result"]["content"][0]["text"] == "cut \ufffd"
+    assert json.loads(dump(back.message)) == back.message
+    asked = (
+        b'{"jsonrpc":"2.0","id":"s","method":"elicitation/create","params":{"message":"a","mode":12345678901234567890}}'
     )
-    twice = b'{"jsonrpc":"2.0","id":%d,"result":{"a":1,"a":2}}' % out.message["id"]
-    [back] = conversation.session.from_server(twice)
-    assert back.to == "client" and back.message["id"] == 5 and "error" in back.message
+    assert conversation.session.from_server(asked) == []
 
 
-def test_oversized_responses_do_not_reach_the_client(guard: GuardFixture) -> None:
-    office = Office()
-    office.answers["tools/call"] = lambda _: {"content": [{"type": "text", "text": "x" * 5_000_000}]}
-    assert "refused" in Conversation(guard.link(), office).call("read_note", path="/notes/a")
+def test_server_that_ends_leaves_an_unknown_outcome(guard: GuardFixture) -> None:
+    conversation = Conversation(guard.link(), Office())
+    conversation.ask("tools/list")
+    open_call(conversation)
+    [back] = conversation.session.fail_all("the server ended")
+    assert back.message["result"]["content"][0]["text"].startswith("sent, outcome unknown: the server ended")
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_unknown_meta_keys_pass_and_are_logged(guard: GuardFixture, era: str) -> None:
+    conversation = Conversation(guard.link(), Office(), era)
+    meta = {"claudecode/toolUseId": "toolu_1", "vscode.requestId": {"a": [1]}, "progressToken": 2}
+    answer = conversation.ask("tools/call", name="read_note", arguments={"path": "/notes/a"}, _meta=meta)
+    assert answer["result"]["content"][0]["text"] == "done"
+    sent = conversation.office.seen[-1]["params"]["_meta"]
+    assert meta.items() <= sent.items()
+    [logged] = [json.loads(entry.body)["meta"] for entry in guard.evidence.entries("meta")]
+    assert logged == {name: value for name, value in meta.items() if name != "progressToken"}
+    large = conversation.ask(
+        "tools/call", name="read_note", arguments={"path": "/notes/a"}, _meta={"x/y": "z" * 20_000}
+    )
+    assert "error" in large and len(conversation.office.calls) == 1
 
 
 def test_internal_failure_is_a_denial(guard: GuardFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,5 +83,5 @@ def test_result_is_withheld_if_its_outcome_cannot_be_logged(guard: GuardFixture)
 
     office.answers["tools/call"] = answer
     told = conversation.call("send_mail", **MAIL)
-    assert told.startswith("the call may have been executed") and "secret" not in told
+    assert told.startswith("done, answer lost") and "could not record" in told and "secret" not in told
     guard.evidence.accept_clock()

@@ -46,8 +46,8 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
     """
     from holdfast.core.errors import InputError
     from holdfast.guard.policy.load import load_policy
+    from holdfast.guard.relay.link import link_to
     from holdfast.guard.relay.self_test import run_self_test
-    from holdfast.guard.relay.session import link_to
     from holdfast.guard.setup import open_gate
 
     if (url is None) == (not more["command"]):

@@ -92,12 +92,15 @@ class Gate:
                 self._write(act, decision)
             return decision
 
-    def settle(self, act: Act, result: Mapping[str, Any]) -> None:
+    def settle(self, act: Act, result: Mapping[str, Any]) -> int | None:
         """Log the outcome of an allowed act.
 
         Args:
             act: the act as it was judged.
             result: `ok` (true, false, or None if unknown) and further fields to log.
+
+        Returns:
+            The log number of its intent, for `settle_late`; None for an approved act.
 
         Raises:
             StoreError: the entry could not be written. The caller must not pass the result on.
@@ -108,10 +111,32 @@ class Gate:
             intent = waiting.popleft() if waiting else 0
             if not waiting:
                 del self._open[key]
+        self._log_outcome(act, intent, result)
+        return intent
+
+    def settle_late(self, act: Act, intent: int | None, result: Mapping[str, Any]) -> None:
+        """Log the outcome of an act whose outcome was logged as unknown before, because its answer came late.
+
+        Args:
+            act: the act as it was judged.
+            intent: the number that `settle` returned.
+            result: as for `settle`.
+
+        Raises:
+            StoreError: the entry could not be written.
+        """
+        self._log_outcome(act, intent, {**result, "late": True})
+
+    def _log_outcome(self, act: Act, intent: int | None, result: Mapping[str, Any]) -> None:
         if intent is None and self._approvals and result["ok"] is not None:
             self._approvals.settle(act, done=result["ok"])
-        body = {"run": act.run, "act": key, "intent": intent, **result}
+        body = {"run": act.run, "act": act.key, "intent": intent, **result}
         self._evidence.append("outcome", body, durable=False)
+
+    def log_meta(self, run: str, server: str, method: str, meta: Mapping[str, Any]) -> None:
+        """Log the keys of a message's `_meta` that the protocol does not define."""
+        body = {"run": run, "server": server, "method": method, "meta": meta}
+        self._evidence.append("meta", body, durable=False)
 
     def refused(self, run: str, server: str, why: str) -> None:
         """Log that a message was refused before it became an act."""

@@ -7,11 +7,10 @@ generated from the judged message on the way out.
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any
@@ -26,11 +25,15 @@ from holdfast.guard.relay.jsonrpc import (
     Refused,
     dump,
     failure,
+    identity_of,
     kind,
     parse,
 )
-from holdfast.guard.relay.methods import HANDSHAKE, MODERN, VERSION_KEY
-from holdfast.guard.relay.session import Link, Out, Session
+from holdfast.guard.relay.link import Link
+from holdfast.guard.relay.methods import HANDSHAKE, HANDSHAKE_VERSIONS, MODERN, VERSION_KEY
+from holdfast.guard.relay.replies import Out
+from holdfast.guard.relay.session import Session
+from holdfast.guard.relay.upstream import EVENT_TYPE, JSON_TYPE, SESSION_HEADER, Conversation, LostSession, Upstream
 
 with needs("guard"):
     import aiohttp
@@ -42,24 +45,15 @@ with needs("guard"):
         MCP_PROTOCOL_VERSION_HEADER,
         NAME_BEARING_METHODS,
         decode_header_value,
-        encode_header_value,
-        mcp_param_headers,
-        x_mcp_header_map,
     )
-    from yarl import URL
 
-Response = aiohttp.ClientResponse
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATH = "/mcp"
-_SESSION = "mcp-session-id"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-_JSON, _EVENTS = "application/json", "text/event-stream"
 _MOST_SESSIONS = 1000
-#: The protocol restricts session ids to visible ASCII.
-_NAMES = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +69,6 @@ class BearerTokens:
     server: str = field(default="", repr=False)
 
 
-@dataclass
-class _Handshaken:
-    """A conversation of the handshake era, and the server's id of it."""
-
-    session: Session
-    upstream: str | None = None
-
-
 class Relay:
     """The ASGI application.
 
@@ -95,21 +81,18 @@ class Relay:
 
     def __init__(self, link: Link, url: str, hosts: frozenset[str], tokens: BearerTokens) -> None:
         self._link, self._hosts, self._tokens = link, hosts | _LOOPBACK, tokens
-        self._url = URL(url, encoded=True)
-        self._headers = {"authorization": f"Bearer {tokens.server}"} if tokens.server else {}
-        self._sessions: dict[str, _Handshaken] = {}
+        self._upstream = Upstream(link, url, tokens.server)
+        self._sessions: dict[str, Conversation] = {}
         self._threads = ThreadPoolExecutor(32, "guard")
-        # aiohttp rather than httpx, which takes three times as long for each call.
-        self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=300),
-            auto_decompress=False,
-        )
+        #: exchanges whose client left, and whose outcome is still expected
+        self._abandoned: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Close the connections to the server."""
-        await self._client.close()
+        for task in list(self._abandoned):
+            task.cancel()
+        await asyncio.gather(*self._abandoned, return_exceptions=True)
+        await self._upstream.close()
         self._threads.shutdown(cancel_futures=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,12 +112,14 @@ class Relay:
             status = 405
         if status is not None:
             return await _respond(send, status)
+        raw = b""
         try:
-            message = parse(await _body(receive, self._link.largest), self._link.largest)
+            raw = await _body(receive, self._link.largest)
+            message = parse(raw, self._link.largest)
             _check_headers(message, headers)
         except Refused as refused:
             self._link.note(refused.why)
-            return await _respond(send, 400, failure(None, refused.code, refused.why))
+            return await _respond(send, 400, failure(identity_of(raw, request=True), refused.code, refused.why))
         await self._post(message, headers, receive, send)
 
     def _known(self, headers: dict[str, list[str]]) -> bool:
@@ -152,7 +137,7 @@ class Relay:
         if scope["path"] != PATH or scope["query_string"]:
             return 404
         posted = headers.get("content-type", [])
-        if scope["method"] == "POST" and (len(posted) != 1 or posted[0].partition(";")[0].strip().lower() != _JSON):
+        if scope["method"] == "POST" and (len(posted) != 1 or posted[0].partition(";")[0].strip().lower() != JSON_TYPE):
             return 415
         return None
 
@@ -164,8 +149,9 @@ class Relay:
             return await _respond(send, 404, failure(message.get("id"), INVALID_REQUEST, "no such session"))
         outs = await asyncio.get_running_loop().run_in_executor(self._threads, talk.session.take, message)
         if kind(message) != "request":
-            async for _ in self._exchange(talk, outs):
-                pass
+            with suppress(LostSession):
+                async for _ in self._exchange(talk, outs):
+                    pass
             return await _respond(send, 202)
         gone = asyncio.create_task(_disconnected(receive))
         writing = asyncio.create_task(self._write(talk, outs, send, extra))
@@ -174,50 +160,68 @@ class Relay:
             if writing.done():
                 writing.result()
         finally:
-            for task in (gone, writing):
-                task.cancel()
-            try:
-                with suppress(asyncio.CancelledError):
-                    await writing
-            finally:
-                if headers.get(MCP_PROTOCOL_VERSION_HEADER) == [MODERN]:
-                    # The conversation was this one exchange, so its open requests have an unknown outcome.
-                    talk.session.fail_all("the client left")
+            gone.cancel()
+            if not writing.done() and talk.session.era == HANDSHAKE:
+                # A client that left has cancelled nothing in this era: the act goes on, and its outcome is logged.
+                talk.session.abandon(message["id"], "the client left")
+                self._abandoned.add(writing)
+                writing.add_done_callback(self._forget)
+            else:
+                writing.cancel()
+                try:
+                    with suppress(asyncio.CancelledError):
+                        await writing
+                finally:
+                    if headers.get(MCP_PROTOCOL_VERSION_HEADER) == [MODERN]:
+                        # The conversation was this one exchange, so its open requests have an unknown outcome.
+                        talk.session.fail_all("the client left")
+
+    def _forget(self, writing: asyncio.Task[None]) -> None:
+        self._abandoned.discard(writing)
+        if not writing.cancelled() and (error := writing.exception()):
+            self._link.note(f"an exchange whose client left failed: {type(error).__name__}")
 
     def _conversation(
         self, message: Message, headers: dict[str, list[str]]
-    ) -> tuple[_Handshaken | None, dict[str, str]]:
+    ) -> tuple[Conversation | None, dict[str, str]]:
         """Return the conversation of a message, and the headers of its response."""
-        named = headers.get(_SESSION, [])
+        named = headers.get(SESSION_HEADER, [])
         if message.get("method") == "initialize" and not named:
             name = secrets.token_urlsafe(24)
             while len(self._sessions) >= _MOST_SESSIONS:
                 self._sessions.pop(next(iter(self._sessions)))
-            self._sessions[name] = _Handshaken(Session(self._link))
-            return self._sessions[name], {_SESSION: name}
+            self._sessions[name] = Conversation(Session(self._link))
+            return self._sessions[name], {SESSION_HEADER: name}
         if named:
             return self._sessions.get(named[0]) if len(named) == 1 else None, {}
-        return _Handshaken(Session(self._link)), {}
+        return Conversation(Session(self._link)), {}
 
-    async def _write(self, talk: _Handshaken, outs: list[Out], send: Send, extra: dict[str, str]) -> None:
+    async def _write(self, talk: Conversation, outs: list[Out], send: Send, extra: dict[str, str]) -> None:
         """Respond with JSON, or with an event stream if notifications or requests precede the response."""
         streaming = False
-        async for message in self._exchange(talk, outs):
-            if not streaming and kind(message) == "response":
-                error = message.get("error", {}).get("code")
-                status = ERROR_CODE_HTTP_STATUS.get(error, 200) if talk.session.era != HANDSHAKE else 200
-                return await _respond(send, status, message, extra)
+        try:
+            async for message in self._exchange(talk, outs):
+                if not streaming and kind(message) == "response":
+                    error = message.get("error", {}).get("code")
+                    status = ERROR_CODE_HTTP_STATUS.get(error, 200) if talk.session.era != HANDSHAKE else 200
+                    return await _respond(send, status, message, extra)
+                if not streaming:
+                    streaming = True
+                    await _start(send, 200, {"content-type": EVENT_TYPE, "cache-control": "no-store", **extra})
+                await send({"type": "http.response.body", "body": _event(message), "more_body": True})
+                if kind(message) == "response":
+                    break
+        except LostSession:
+            # The client must start a new session, as the protocol says; nothing was executed.
+            self._sessions = {name: one for name, one in self._sessions.items() if one is not talk}
             if not streaming:
-                streaming = True
-                await _start(send, 200, {"content-type": _EVENTS, "cache-control": "no-store", **extra})
-            await send({"type": "http.response.body", "body": _event(message), "more_body": True})
-            if kind(message) == "response":
-                break
-        if not streaming:
-            return await _respond(send, 502, None, extra)
+                return await _respond(send, 404, None, extra)
+        else:
+            if not streaming:
+                return await _respond(send, 502, None, extra)
         await send({"type": "http.response.body", "body": b""})
 
-    async def _exchange(self, talk: _Handshaken, outs: list[Out]) -> AsyncIterator[Message]:
+    async def _exchange(self, talk: Conversation, outs: list[Out]) -> AsyncIterator[Message]:
         """Send the server's messages and handle its answers until none is left; yield the client's messages."""
         todo = list(outs)
         while todo:
@@ -225,78 +229,24 @@ class Relay:
             if out.to == "client":
                 yield out.message
                 continue
-            async for raw in self._ask(talk, out.message):
-                for one in talk.session.from_server(raw):
-                    if one.to == "client":
-                        yield one.message
-                    else:
-                        todo.append(one)
-            if kind(out.message) == "request" and (left := talk.session.fail(out.message["id"], "no answer came")):
-                todo += left
-
-    # ------------------------------------------------------------------------------------------------ the server
-
-    async def _ask(self, talk: _Handshaken, message: Message) -> AsyncIterator[bytes]:
-        """Post one message to the server and yield the frames of its answer."""
-        headers = self._upstream_headers(talk, message)
-        try:
-            async with self._to_server("POST", headers, data=dump(message)) as response:
-                if message.get("method") == "initialize":
-                    talk.upstream = response.headers.get(_SESSION)
-                    if talk.upstream is not None and not _NAMES.fullmatch(talk.upstream):
-                        # The guard would send it back in a header of its own.
-                        talk.upstream = None
-                        self._link.note("the server's session id is not visible ASCII")
-                        return
-                async for frame in self._frames(response):
-                    yield frame
-        except (aiohttp.ClientError, TimeoutError) as error:
-            self._link.note(f"the server cannot be reached: {type(error).__name__}")
-
-    def _to_server(self, method: str, headers: dict[str, str], **more: Any) -> AbstractAsyncContextManager[Response]:
-        return self._client.request(method, self._url, headers=headers, allow_redirects=False, **more)
-
-    async def _frames(self, response: Response) -> AsyncIterator[bytes]:
-        what = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if response.headers.get("content-encoding", "identity") != "identity" or 300 <= response.status < 400:
-            return
-        if what == _EVENTS:
-            async for frame in _events(response.content.iter_any(), self._link.largest):
-                yield frame
-        elif what == _JSON:
-            whole = bytearray()
-            async for chunk in response.content.iter_any():
-                whole += chunk
-                if len(whole) > self._link.largest:
-                    break
-            if whole.strip():
-                yield bytes(whole)
-
-    def _upstream_headers(self, talk: _Handshaken, message: Message | None) -> dict[str, str]:
-        accept = _EVENTS if message is None else f"{_JSON}, {_EVENTS}"
-        headers = {**self._headers, "accept": accept, "accept-encoding": "identity"}
-        if message is not None:
-            headers["content-type"] = _JSON
-        if talk.upstream:
-            headers[_SESSION] = talk.upstream
-        if talk.session.era == HANDSHAKE:
-            return headers | {MCP_PROTOCOL_VERSION_HEADER: HANDSHAKE}
-        if message is None or "method" not in message or message["method"] == "initialize":
-            return headers
-        method, params = message["method"], message.get("params", {})
-        headers |= {MCP_PROTOCOL_VERSION_HEADER: MODERN, MCP_METHOD_HEADER: method}
-        if named := NAME_BEARING_METHODS.get(method):
-            headers[MCP_NAME_HEADER] = encode_header_value(str(params.get(named)))
-        tool = self._link.catalogue.tools.get(params.get("name", "")) if method == "tools/call" else None
-        if tool:
-            headers |= mcp_param_headers(x_mcp_header_map(tool.definition["inputSchema"]), params["arguments"])
-        return headers
+            try:
+                async for raw in self._upstream.ask(talk, out.message):
+                    for one in talk.session.from_server(raw):
+                        if one.to == "client":
+                            yield one.message
+                        else:
+                            todo.append(one)
+            except LostSession:
+                talk.session.lost(out.message.get("id"))
+                raise
+            if kind(out.message) == "request":
+                todo += talk.session.fail(out.message["id"], "no answer came")
 
     async def _listen(self, headers: dict[str, list[str]], receive: Receive, send: Send) -> None:
         """Relay the handshake era's stream of unsolicited server messages."""
-        talk = self._sessions.get((headers.get(_SESSION) or [""])[0])
+        talk = self._sessions.get((headers.get(SESSION_HEADER) or [""])[0])
         if talk is None:
-            return await _respond(send, 404 if _SESSION in headers else 405)
+            return await _respond(send, 404 if SESSION_HEADER in headers else 405)
         gone = asyncio.create_task(_disconnected(receive))
         streaming = asyncio.create_task(self._stream(talk, send))
         await asyncio.wait({gone, streaming}, return_when=asyncio.FIRST_COMPLETED)
@@ -306,32 +256,33 @@ class Relay:
             await streaming
         return None
 
-    async def _stream(self, talk: _Handshaken, send: Send) -> None:
+    async def _stream(self, talk: Conversation, send: Send) -> None:
         started = False
         try:
-            headers, patient = self._upstream_headers(talk, None), aiohttp.ClientTimeout(sock_connect=30)
-            async with self._to_server("GET", headers, timeout=patient) as response:
-                if response.status != 200:
-                    return await _respond(send, response.status if response.status >= 400 else 502)
-                await _start(send, 200, {"content-type": _EVENTS, "cache-control": "no-store"})
-                started = True
-                async for raw in self._frames(response):
-                    async for message in self._exchange(talk, talk.session.from_server(raw)):
-                        await send({"type": "http.response.body", "body": _event(message), "more_body": True})
+            async for frame in self._upstream.listen(talk):
+                if isinstance(frame, int):
+                    if frame != 200:
+                        return await _respond(send, frame if frame >= 400 else 502)
+                    await _start(send, 200, {"content-type": EVENT_TYPE, "cache-control": "no-store"})
+                    started = True
+                    continue
+                async for message in self._exchange(talk, talk.session.from_server(frame)):
+                    await send({"type": "http.response.body", "body": _event(message), "more_body": True})
         except (aiohttp.ClientError, TimeoutError) as error:
             self._link.note(f"the server cannot be reached: {type(error).__name__}")
+        except LostSession:
+            if not started:
+                return await _respond(send, 404)
         if not started:
             return await _respond(send, 502)
         return await send({"type": "http.response.body", "body": b""})
 
     async def _leave(self, headers: dict[str, list[str]]) -> int:
-        talk = self._sessions.pop((headers.get(_SESSION) or [""])[0], None)
+        talk = self._sessions.pop((headers.get(SESSION_HEADER) or [""])[0], None)
         if talk is None:
             return 404
         talk.session.fail_all("the client left")
-        with suppress(aiohttp.ClientError, TimeoutError):
-            async with self._to_server("DELETE", self._upstream_headers(talk, None)):
-                pass
+        await self._upstream.leave(talk)
         return 204
 
 
@@ -341,7 +292,7 @@ def _check_headers(message: Message, headers: dict[str, list[str]]) -> None:
     Raises:
         Refused: a header differs from the body or is duplicated.
     """
-    for name in (MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER, _SESSION):
+    for name in (MCP_PROTOCOL_VERSION_HEADER, MCP_METHOD_HEADER, MCP_NAME_HEADER, SESSION_HEADER):
         if len(headers.get(name, [])) > 1:
             raise Refused(HEADER_MISMATCH, f"the header {name} is duplicated")
     params = message.get("params", {})
@@ -354,30 +305,11 @@ def _check_headers(message: Message, headers: dict[str, list[str]]) -> None:
         expected[MCP_METHOD_HEADER] = message.get("method")
         if (named := NAME_BEARING_METHODS.get(message.get("method", ""))) and named in params:
             expected[MCP_NAME_HEADER] = params[named]
-    elif version not in (None, HANDSHAKE) and kind(message) == "request":
+    elif version not in (None, *HANDSHAKE_VERSIONS) and kind(message) == "request":
         raise Refused(HEADER_MISMATCH, "the version in the header differs from the body")
     for name, value in expected.items():
         if decode_header_value(headers.get(name, [None])[0]) != value:
             raise Refused(HEADER_MISMATCH, f"the header {name} differs from the body")
-
-
-async def _events(chunks: AsyncIterator[bytes], largest: int) -> AsyncIterator[bytes]:
-    """Yield the data of each event in a stream; an oversized event is yielded incomplete, so that it is refused."""
-    buffer, data = bytearray(), bytearray()
-    async for chunk in chunks:
-        buffer += chunk
-        # A long line may arrive in many chunks: it is split only once, at its end.
-        *lines, buffer = buffer.replace(b"\r\n", b"\n").split(b"\n") if b"\n" in chunk else [buffer]
-        for line in lines:
-            if line.startswith(b"data:"):
-                data += line[5:].removeprefix(b" ") + b"\n"
-            elif not line and data:
-                frame, data = bytes(data[:-1]), bytearray()
-                if frame.strip():
-                    yield frame
-        if len(buffer) + len(data) > largest:
-            yield bytes(data + buffer)
-            return
 
 
 async def _body(receive: Receive, largest: int) -> bytes:
@@ -407,7 +339,7 @@ async def _respond(
     send: Send, status: int, message: Message | None = None, extra: dict[str, str] | None = None
 ) -> None:
     body = b"" if message is None else dump(message)
-    headers = {"content-length": str(len(body)), **(extra or {})} | ({"content-type": _JSON} if body else {})
+    headers = {"content-length": str(len(body)), **(extra or {})} | ({"content-type": JSON_TYPE} if body else {})
     await _start(send, status, headers)
     await send({"type": "http.response.body", "body": body})
 

@@ -2,6 +2,9 @@
 
 A message is parsed once and `dump` serialises the parsed value again. So the forwarded message equals the judged one,
 and no parser downstream can interpret the original bytes differently.
+
+Messages that are judged are parsed strictly. A server's response is not judged, so `parse_response` passes on integers
+of any size, and replaces half of a surrogate pair, which JavaScript servers write when they cut a text inside an emoji.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import json
 import re
 from typing import Any, Final, Literal, NoReturn
 
-#: Maximum frame size in bytes in either direction; larger frames are refused before parsing.
+#: Maximum size in bytes of a frame from the client, and of one from the server, whose results may contain pictures.
 MAX_FRAME: Final = 4 * 1024 * 1024
+MAX_RESPONSE: Final = 32 * 1024 * 1024
 #: Maximum nesting of arrays and objects.
 MAX_DEPTH: Final = 64
 #: Maximum absolute integer; parsers that use doubles change larger ones.
@@ -23,9 +27,11 @@ METHOD_NOT_FOUND: Final = -32601
 INVALID_PARAMS: Final = -32602
 UNSUPPORTED_VERSION: Final = -32022
 HEADER_MISMATCH: Final = -32020
-#: Our own codes, from the range that the protocol reserves for implementations.
+#: Our own codes, from the range that the protocol reserves for implementations. `UNKNOWN`: the request reached the
+#: server, but its outcome cannot be passed on.
 DENIED: Final = -32010
 HELD: Final = -32011
+UNKNOWN: Final = -32012
 
 Message = dict[str, Any]
 Kind = Literal["request", "notification", "response"]
@@ -55,6 +61,20 @@ def parse(raw: bytes, limit: int = MAX_FRAME) -> Message:
             double cannot represent or a surrogate, is nested deeper than `MAX_DEPTH`, is longer than `limit` bytes, or
             is not a JSON-RPC 2.0 message.
     """
+    return _message(raw, limit, _DECODER)
+
+
+def parse_response(raw: bytes, limit: int = MAX_RESPONSE) -> Message:
+    """Parse one message from a server: a response as described above, any other message strictly.
+
+    Raises:
+        Refused: see `parse`.
+    """
+    message = _message(raw, limit, _RESPONSE_DECODER)
+    return message if kind(message) == "response" else parse(raw, limit)
+
+
+def _message(raw: bytes, limit: int, decoder: json.JSONDecoder) -> Message:
     if len(raw) > limit:
         raise Refused(INVALID_REQUEST, f"the frame is longer than {limit} bytes")
     try:
@@ -62,14 +82,54 @@ def parse(raw: bytes, limit: int = MAX_FRAME) -> Message:
     except UnicodeDecodeError:
         raise Refused(PARSE_ERROR, "the frame is not UTF-8") from None
     try:
-        value = _DECODER.decode(text)
+        value = decoder.decode(text)
     except (ValueError, RecursionError):
         raise Refused(PARSE_ERROR, "the frame is not JSON") from None
     if not isinstance(value, dict):
         raise Refused(INVALID_REQUEST, "a frame must contain one message; batches are refused")
-    _measure(value)
-    _envelope(value)
-    return value
+    message: Message = value
+    if not _measure(message):
+        if decoder is _DECODER:
+            raise Refused(PARSE_ERROR, "a string contains a surrogate")
+        message = _without_surrogates(message)
+    _envelope(message)
+    return message
+
+
+def identity_of(raw: bytes, *, request: bool) -> int | str | None:
+    """Return the id of a JSON-RPC frame that `parse` refused, so that the right request gets the failure.
+
+    Args:
+        raw: the frame.
+        request: whether the frame must be a request; otherwise it must be a response.
+
+    Returns:
+        The id at the top level of the frame; None if there is none, or more than one.
+    """
+    members = _members(raw) if len(raw) <= MAX_FRAME else _outer_members(raw)
+    found = [value for name, value in members if name == "id"]
+    names = {name for name, _ in members}
+    fits = "jsonrpc" in names and ("method" in names) == request
+    return found[0] if fits and len(found) == 1 and _is_id(found[0]) else None
+
+
+def _members(raw: bytes) -> list[tuple[str, Any]]:
+    """Return the members of a frame's object, in which a key may occur twice; empty if the frame is not an object."""
+    try:
+        value = _ID_DECODER.decode(raw.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return []
+    return value.pairs if isinstance(value, _Pairs) else []
+
+
+def _outer_members(raw: bytes) -> list[tuple[str, Any]]:
+    """Return what can be read of the members of a frame that is too long to parse, or was cut in the middle.
+
+    The id stands near the start or, from some peers, at the very end.
+    """
+    ends = raw[:_END], raw[-_END:]
+    found = [("id", json.loads(hit[1])) for hit in (_FIRST_ID.search(ends[0]), _LAST_ID.search(ends[1])) if hit]
+    return found + [(name, None) for name in ("jsonrpc", "method") if any(f'"{name}"'.encode() in end for end in ends)]
 
 
 def dump(message: Message) -> bytes:
@@ -118,14 +178,34 @@ def _decimal(text: str) -> float:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_int=_integer, parse_float=_decimal
 )
+_RESPONSE_DECODER = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_decimal
+)
 
+
+class _Pairs:
+    """An object of a frame as its (key, value) pairs, in which a key may occur twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.pairs = pairs
+
+
+_ID_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs)
+#: Bytes at either end of a frame that `identity_of` searches.
+_END: Final = 1024
+_ID = rb'"id"\s*:\s*(\d{1,18}|"[^"\\]{0,256}")\s*'
+_FIRST_ID = re.compile(rb'\A\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?' + _ID + rb"[,}]")
+_LAST_ID = re.compile(rb"[,{]\s*" + _ID + rb"\}\s*\Z")
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _measure(value: Any) -> None:
-    """Check nesting and text of a parsed value; the decoder itself stops only at the interpreter's recursion limit."""
-    level = [value]
+def _measure(value: Any) -> bool:
+    """Check the nesting of a parsed value and return whether its text is free of surrogates.
+
+    The decoder itself stops only at the interpreter's recursion limit.
+    """
+    level, sound = [value], True
     for _ in range(MAX_DEPTH):
         below: list[Any] = []
         for item in level:
@@ -135,11 +215,22 @@ def _measure(value: Any) -> None:
             elif isinstance(item, list):
                 below += item
             elif isinstance(item, str) and not item.isascii() and _SURROGATE.search(item):
-                raise Refused(PARSE_ERROR, "a string contains a surrogate")
+                sound = False
         if not below:
-            return
+            return sound
         level = below
     raise Refused(INVALID_REQUEST, f"the frame is nested deeper than {MAX_DEPTH}")
+
+
+def _without_surrogates(value: Any) -> Any:
+    """Return a copy of a value in which U+FFFD stands for each lone surrogate."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return _no_duplicates([(_without_surrogates(key), _without_surrogates(item)) for key, item in value.items()])
+    return value
 
 
 def _envelope(message: Message) -> None:

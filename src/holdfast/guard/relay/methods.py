@@ -3,8 +3,11 @@
 A method that is not in these tables is refused. The tables copy `mcp_types.methods` as plain data, because importing it
 takes most of a second; a test compares them with the official types.
 
-    HANDSHAKE   2025-11-25: a session that starts with `initialize`
+    HANDSHAKE   2024-11-05 to 2025-11-25: a session that starts with `initialize`, which negotiates the version
     MODERN      2026-07-28: no session; each request has its version in `_meta`
+
+The handshake era has one table, that of its newest version: its older versions define fewer methods and fields, and a
+server answers a method that it does not know with an error.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from holdfast.guard.relay.jsonrpc import INVALID_PARAMS, METHOD_NOT_FOUND, UNSUP
 Era = Literal["2025-11-25", "2026-07-28"]
 HANDSHAKE: Final[Era] = "2025-11-25"
 MODERN: Final[Era] = "2026-07-28"
+#: The versions of the handshake era, oldest first.
+HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 
 VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
-#: Allowed keys of `_meta`; any other key would be a channel that no rule checks.
+#: The keys of `_meta` that the protocol defines; any other key passes and is logged.
 META: Final = frozenset(
     {
         VERSION_KEY,
@@ -144,19 +149,29 @@ def era_of(params: Mapping[str, Any], method: str) -> Era:
     """
     meta = params.get("_meta")
     claimed = meta.get(VERSION_KEY) if isinstance(meta, dict) else None
-    expected: Era = HANDSHAKE if claimed is None else MODERN
-    if method == "initialize":
-        claimed = params.get("protocolVersion")
-    if (claimed is not None and claimed != expected) or (method == "initialize" and claimed is None):
-        raise Refused(UNSUPPORTED_VERSION, f"the guard supports only the protocol versions {HANDSHAKE} and {MODERN}")
-    return expected
+    proposed = params.get("protocolVersion") if method == "initialize" else HANDSHAKE
+    if claimed not in (None, MODERN) or not isinstance(proposed, str):
+        known = ", ".join((*HANDSHAKE_VERSIONS, MODERN))
+        raise Refused(UNSUPPORTED_VERSION, f"the guard supports only the protocol versions {known}")
+    return HANDSHAKE if claimed is None else MODERN
+
+
+def proposed_version(params: Mapping[str, Any]) -> str:
+    """Return the version to propose to the server: the client's, or the newest one if the guard does not know it."""
+    version = params.get("protocolVersion")
+    return version if isinstance(version, str) and version in HANDSHAKE_VERSIONS else HANDSHAKE
+
+
+def unknown_meta(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a message's `_meta` that the protocol does not define."""
+    return {name: value for name, value in params.get("_meta", {}).items() if name not in META}
 
 
 def check_parameters(message: Mapping[str, Any], table: Mapping[str, Method]) -> Method:
     """Return the method's entry in `table` after checking that the era defines all of the message's parameters.
 
     Raises:
-        Refused: the method, or a field of `params` or `_meta`, is unknown.
+        Refused: the method, or a field of `params`, is unknown, or `_meta` is not an object.
     """
     name = message["method"]
     found = table.get(name)
@@ -165,6 +180,6 @@ def check_parameters(message: Mapping[str, Any], table: Mapping[str, Method]) ->
     params = message.get("params", {})
     unknown = params.keys() - found.params - {"_meta"}
     meta = params.get("_meta", {})
-    if unknown or not isinstance(meta, dict) or meta.keys() - META:
+    if unknown or not isinstance(meta, dict):
         raise Refused(INVALID_PARAMS, "the parameters have a field that this protocol version does not define")
     return found

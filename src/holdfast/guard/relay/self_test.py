@@ -15,8 +15,10 @@ from typing import Any
 from holdfast.core.errors import RefusedError
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.relay.jsonrpc import Message, dump
+from holdfast.guard.relay.link import Link
 from holdfast.guard.relay.methods import FROM_CLIENT, FROM_SERVER, HANDSHAKE, MODERN, VERSION_KEY, Era
-from holdfast.guard.relay.session import Link, Session, Side
+from holdfast.guard.relay.replies import Side
+from holdfast.guard.relay.session import Session
 from holdfast.guard.relay.tools import Catalogue, tool_of
 
 _NAME = "holdfast-proof"

@@ -3,165 +3,70 @@
     for out in session.from_client(line):   # or from_server
         (server if out.to == "server" else client).write(dump(out.message))
 
-The session renumbers every forwarded request, so a response can only match a request that passed.
+The session renumbers every forwarded request, so a response can only match a request that passed. If the answer to a
+forwarded act is lost, the client is told so in words that differ from those of a denial: the act may have been done.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from holdfast.core.errors import InputError, StoreError
 from holdfast.guard.act import Act
 from holdfast.guard.concern import TOOL as CONCERN
 from holdfast.guard.concern import definition
-from holdfast.guard.gate import Gate
-from holdfast.guard.policy.load import check_tools
-from holdfast.guard.policy.policy import Policy
-from holdfast.guard.policy.validate import Fault
-from holdfast.guard.relay.input_requests import Rounds
 from holdfast.guard.relay.jsonrpc import (
     DENIED,
     HELD,
     INVALID_PARAMS,
     INVALID_REQUEST,
+    UNKNOWN,
     UNSUPPORTED_VERSION,
     Message,
     Refused,
-    dump,
     failure,
+    identity_of,
     kind,
     parse,
+    parse_response,
 )
+from holdfast.guard.relay.link import Link
 from holdfast.guard.relay.methods import (
     ASKED_BACK,
     FROM_CLIENT,
     FROM_SERVER,
     HANDSHAKE,
+    HANDSHAKE_VERSIONS,
     MODERN,
-    ROUND,
     Era,
     check_parameters,
     era_of,
+    proposed_version,
 )
-from holdfast.guard.relay.tool_pins import Pins
-from holdfast.guard.relay.tools import Catalogue, Listing
+from holdfast.guard.relay.replies import Out, Side, call_arguments, failed, outcome_of, same_id, tool_result
+from holdfast.guard.relay.tools import Listing
 
-Side = Literal["client", "server"]
 #: The peer's message if the guard itself fails.
 _BROKEN = "the guard could not decide; nothing passed"
-_UNKNOWN = "the call may have been executed: the guard could not record its outcome"
-_SERVER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+#: The client's message if the answer to a forwarded act is lost: the server answered, or it did not.
+_ANSWER_LOST = "done, answer lost: the server answered, but {}. Check what was done before you repeat it."
+_OUTCOME_UNKNOWN = "sent, outcome unknown: {}. The act may have been done: check before you repeat it."
+_UNFINISHED = "not finished: the server asked something that may not pass. {}"
+_UNRECORDED = "the guard could not record its outcome"
+#: Maximum number of lines of a server that are not messages, such as log lines, that are logged for a conversation.
+_MOST_STRAYS = 50
+#: Maximum number of abandoned requests whose late answers are still expected.
+_MOST_ABANDONED = 1000
 #: The numeric fields of two notifications; their text fields are dropped.
 _NUMBERS = {
     "notifications/progress": ("progressToken", "progress", "total"),
     "notifications/cancelled": ("requestId",),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Out:
-    """A message to write."""
-
-    to: Side
-    message: Message
-
-
-@dataclass(frozen=True)
-class Link:
-    """State shared by all conversations between one run of an agent and one server.
-
-    Attributes:
-        era: the oldest allowed era if a person sets it; otherwise the newest era that the server has used.
-        largest: maximum frame size in bytes in either direction.
-    """
-
-    gate: Gate
-    run: str
-    agent: str
-    server: str
-    catalogue: Catalogue
-    era: Era | None = None
-    largest: int = 4 * 1024 * 1024
-    rounds: Rounds = field(default_factory=Rounds)
-
-    @property
-    def oldest(self) -> Era:
-        """The oldest allowed era."""
-        return self.era or self.catalogue.pins.pinned.era or HANDSHAKE
-
-    def act(self, tool: str, arguments: Mapping[str, Any], definition: str = "") -> Act:
-        """Return an act of this run's agent on this server."""
-        return Act(self.run, self.agent, self.server, tool, arguments, definition)
-
-    def judged(self, method: str, params: Mapping[str, Any]) -> Act:
-        """Judge a method other than a tool call and return it as an act.
-
-        Raises:
-            Refused: the act is denied or held.
-        """
-        arguments = {name: value for name, value in params.items() if name not in ROUND and name != "_meta"}
-        act = self.act(method, arguments)
-        decision = self.gate.judge(act)
-        if decision.answer != "allow":
-            raise Refused(HELD if decision.answer == "hold" else DENIED, decision.agent_message)
-        return act
-
-    def note(self, why: str) -> None:
-        """Log a refusal that happened before there was an act."""
-        self.gate.refused(self.run, self.server, why)
-
-
-def link_to(
-    gate: Gate,
-    pins: Path,
-    server: str,
-    agent: str,
-    run: str | None = None,
-    repin: frozenset[str] = frozenset(),
-    era: Era | None = None,
-) -> Link:
-    """Create a link for one run of an agent.
-
-    Args:
-        gate: decides acts.
-        pins: path of the pins file.
-        server: the server's name in the policy.
-        agent: the agent's name in the policy.
-        run: the run's id; random if None.
-        repin: tools whose current definition a person accepts.
-        era: the oldest allowed era, even if the server has used a newer one.
-
-    Raises:
-        InputError: the policy does not cover this agent, the server's name is invalid, or the pins cannot be used.
-    """
-    if agent not in gate.policy.source.agents:
-        known = ", ".join(gate.policy.source.agents)
-        what = f"the policy {gate.policy.name} does not cover the agent '{agent}'"
-        raise InputError(what, remedy=f"use one of: {known}")
-    if not _SERVER.fullmatch(server):
-        raise InputError(f"'{server}' is not a valid server name", remedy="use letters, digits, '.', '-' and '_'")
-    visible, misnamed = partial(gate.visible, agent, server), partial(_misnamed, gate.policy, server)
-    catalogue = Catalogue(Pins(pins, server), visible, misnamed, repin)
-    return Link(gate, run or secrets.token_hex(8), agent, server, catalogue, era)
-
-
-def _misnamed(policy: Policy, server: str, tools: Mapping[str, Collection[str]]) -> Fault | None:
-    """Return the first error in what the policy says about this server's tools."""
-    offered: dict[str, Collection[str]] = {f"{server}/{tool}": arguments for tool, arguments in tools.items()}
-    # A policy names methods in the same way as tools.
-    for table in (*FROM_CLIENT.values(), *FROM_SERVER.values()):
-        methods = {f"{server}/{name}": method.params for name, method in table.items() if method.gated}
-        offered |= {name: params for name, params in methods.items() if name in policy.tools}
-    return next(iter(check_tools(policy, offered, server)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +89,12 @@ class Session:
         self._number = 0
         self._pending: dict[int, _PendingRequest] = {}
         self._server_requests: dict[int, tuple[Message, Act | None]] = {}
+        #: acts whose requests the client abandoned, and the log numbers of their intents
+        self._abandoned: OrderedDict[int, tuple[Act, int | None]] = OrderedDict()
+        self._strays = 0
+        #: the version that both sides agreed on, and the request to start with, in the handshake era
+        self.version: str | None = None
+        self._opening: Message | None = None
         #: tool calls and listings that wait for a listing from the server
         self._queue: list[tuple[Message, Era]] = []
 
@@ -193,7 +104,7 @@ class Session:
             message = parse(raw, self.link.largest)
         except Refused as refused:
             self.link.note(refused.why)
-            return [Out("client", failure(None, refused.code, refused.why))]
+            return [Out("client", failure(identity_of(raw, request=True), refused.code, refused.why))]
         return self.take(message)
 
     def take(self, message: Message) -> list[Out]:
@@ -202,13 +113,18 @@ class Session:
             return self._guarded("client", message, self._client_message)
 
     def from_server(self, raw: bytes) -> list[Out]:
-        """Handle one frame from the server."""
+        """Handle one frame from the server.
+
+        A frame that is no message, such as a line of a server's log, is dropped. If it has the id of an open request,
+        that request is answered, and no other.
+        """
         try:
-            message = parse(raw, self.link.largest)
+            message = parse_response(raw, self.link.largest_response)
         except Refused as refused:
-            # The frame's request is unknown, so every open request fails; a late response matches none.
-            self.link.note(f"from the server: {refused.why}")
-            return self.fail_all("the server's answer was refused")
+            with self._lock:
+                self._note_stray(refused.why)
+                one = self._closed(identity_of(raw, request=False))
+                return self._failed(one, refused.why, _ANSWER_LOST) if one else []
         with self._lock:
             return self._guarded("server", message, self._server_message)
 
@@ -216,13 +132,76 @@ class Session:
         """Answer every open request with a failure; later responses to them are refused."""
         with self._lock:
             asked, self._pending = self._pending, {}
-            return [out for one in asked.values() for out in self._failed(one, DENIED, why)]
+            self._abandoned.clear()
+            return [out for one in asked.values() for out in self._failed(one, why)]
 
     def fail(self, number: int, why: str) -> list[Out]:
         """Answer the open request with this forwarded number with a failure; do nothing if it is closed."""
         with self._lock:
-            one = self._pending.pop(number, None)
-            return self._failed(one, DENIED, why) if one else []
+            one = self._closed(number)
+            return self._failed(one, why) if one else []
+
+    def lost(self, number: object) -> None:
+        """Close the open request with this forwarded number, which the server did not execute."""
+        with self._lock:
+            one = self._closed(number)
+            if one and one.act:
+                self.link.gate.settle(one.act, {"ok": False, "why": "the server lost its session"})
+
+    def abandon(self, identity: object, why: str) -> int | None:
+        """Close a client's request that the client no longer waits for; its id is free at once.
+
+        A late answer is logged as the outcome of its act, and not passed on. A call that still waits for the list of
+        tools is not sent.
+
+        Returns:
+            The forwarded number of the request; None if it was not forwarded.
+        """
+        with self._lock:
+            self._queue = [(one, era) for one, era in self._queue if not same_id(one["id"], identity)]
+            open_ones = ((n, one) for n, one in self._pending.items() if not one.then)
+            number = next((n for n, one in open_ones if same_id(one.message["id"], identity)), None)
+            if number is not None and (act := self._pending.pop(number).act):
+                self._abandoned[number] = act, self.link.gate.settle(act, {"ok": None, "why": why})
+                while len(self._abandoned) > _MOST_ABANDONED:
+                    self._abandoned.popitem(last=False)
+            return number
+
+    def reopen(self) -> list[Out]:
+        """Start a new session with a server that lost the present one; the client notices nothing.
+
+        Returns:
+            The message to the server. If its answer is accepted, `from_server` returns the notification that completes
+            the handshake, and otherwise nothing.
+        """
+
+        def then(answer: Message) -> list[Out]:
+            agreed = self.version
+            if "error" in answer:
+                raise Refused(DENIED, "the server did not start a new session")
+            self._agree(HANDSHAKE, answer["result"])
+            if self.version != agreed:
+                self.version = agreed
+                raise Refused(UNSUPPORTED_VERSION, "the server changed its protocol version")
+            # The server may have restarted with other tools.
+            self.link.catalogue.forget()
+            return [Out("server", {"jsonrpc": "2.0", "method": "notifications/initialized"})]
+
+        with self._lock:
+            if self._opening is None:
+                return []
+            return [self._forward(_PendingRequest(self._opening, HANDSHAKE, then=then))]
+
+    def _closed(self, number: object) -> _PendingRequest | None:
+        """Close the open request with this forwarded number and return it."""
+        return self._pending.pop(number, None) if type(number) is int else None
+
+    def _note_stray(self, why: str) -> None:
+        self._strays += 1
+        if self._strays < _MOST_STRAYS:
+            self.link.note(f"from the server: {why}")
+        elif self._strays == _MOST_STRAYS:
+            self.link.note("from the server: further lines that are no messages are dropped without a log entry")
 
     def _guarded(self, side: Side, message: Message, step: Callable[[Message], list[Out]]) -> list[Out]:
         """Run a step; any error in it becomes a refusal, and nothing passes."""
@@ -249,15 +228,19 @@ class Session:
         name, params = message["method"], message.get("params", {})
         era = self._client_era(name, params) if what == "request" else self.era or HANDSHAKE
         method = check_parameters(message, FROM_CLIENT[era])
+        self.link.log_meta(name, params)
         if what == "notification":
             return self._notification("server", message, method.gated)
         identity = message["id"]
-        if any(_same(one.message["id"], identity) for one in self._pending.values() if not one.then) or any(
-            _same(queued["id"], identity) for queued, _ in self._queue
+        if any(same_id(one.message["id"], identity) for one in self._pending.values() if not one.then) or any(
+            same_id(queued["id"], identity) for queued, _ in self._queue
         ):
             raise Refused(INVALID_REQUEST, "a request with this id is still open")
         if name == "tools/list" or name == "tools/call":
             return self._with_tools(message, era)
+        if name == "initialize":
+            message = {**message, "params": {**params, "protocolVersion": proposed_version(params)}}
+            self._opening = message
         self.link.rounds.spend(name, params)
         return [self._forward(_PendingRequest(message, era, self.link.judged(name, params) if method.gated else None))]
 
@@ -277,7 +260,7 @@ class Session:
         if question is None:
             raise Refused(INVALID_REQUEST, "the response matches no open request")
         if act:
-            self.link.gate.settle(act, _outcome(message))
+            self.link.gate.settle(act, outcome_of(message))
         return [Out("server", {**message, "id": question["id"]})]
 
     def _notification(self, to: Side, message: Message, gated: bool) -> list[Out]:
@@ -292,11 +275,9 @@ class Session:
 
     def _cancelled(self, to: Side, identity: object) -> list[Out]:
         if to == "server":
-            number = next((n for n, one in self._pending.items() if _same(one.message["id"], identity)), None)
-            if number is not None and (act := self._pending.pop(number).act):
-                self.link.gate.settle(act, {"ok": None, "why": "cancelled"})
+            number = self.abandon(identity, "cancelled")
         else:
-            number = next((n for n, (m, _) in self._server_requests.items() if _same(m["id"], identity)), None)
+            number = next((n for n, (m, _) in self._server_requests.items() if same_id(m["id"], identity)), None)
             if number is not None and (act := self._server_requests.pop(number)[1]):
                 self.link.gate.settle(act, {"ok": None, "why": "cancelled"})
         if number is None:
@@ -310,8 +291,8 @@ class Session:
         """Answer a listing, or a call without a fresh listing, after fetching the server's listing."""
         calls = message["method"] == "tools/call"
         if calls and message.get("params", {}).get("name") == CONCERN:
-            receipt = self.link.gate.raise_concern(self.link.act(CONCERN, _arguments(message)))
-            return [_tool_result(message, era, receipt, error=False)]
+            receipt = self.link.gate.raise_concern(self.link.act(CONCERN, call_arguments(message)))
+            return [tool_result(message, era, receipt, error=False)]
         if calls and self.link.catalogue.fresh:
             return self._call(message, era)
         self._queue.append((message, era))
@@ -351,22 +332,22 @@ class Session:
 
     def _call(self, message: Message, era: Era) -> list[Out]:
         params = message.get("params", {})
-        name, arguments = params.get("name"), _arguments(message)
+        name, arguments = params.get("name"), call_arguments(message)
         if not isinstance(name, str):
             raise Refused(INVALID_PARAMS, "a tool call needs the name of the tool as a string")
         tool = self.link.catalogue.tools.get(name)
         if tool is None:
             # The reply does not reveal whether a hidden tool exists; the log records the attempt.
             self.link.note(f"a call of a tool that is not listed: {name!r}")
-            return [_tool_result(message, era, f"There is no tool {name!r} for you.")]
+            return [tool_result(message, era, f"There is no tool {name!r} for you.")]
         if misfit := tool.misfit(arguments):
             self.link.note(misfit)
-            return [_tool_result(message, era, misfit)]
+            return [tool_result(message, era, misfit)]
         self.link.rounds.spend(message["method"], params)
         act = self.link.act(name, arguments, tool.hash)
         decision = self.link.gate.judge(act, reads=tool.reads)
         if decision.answer != "allow":
-            return [_tool_result(message, era, decision.agent_message)]
+            return [tool_result(message, era, decision.agent_message)]
         runs = decision.stored or act
         forwarded = {**message, "params": {**params, "arguments": dict(runs.arguments)}}
         return [self._forward(_PendingRequest(forwarded, era, act))]
@@ -379,6 +360,7 @@ class Session:
             return self._server_answer(message)
         name, params = message["method"], message.get("params", {})
         method = check_parameters(message, FROM_SERVER[self.era or HANDSHAKE])
+        self.link.log_meta(name, params)
         if name == "notifications/tools/list_changed":
             self.link.catalogue.forget()
         if what == "notification":
@@ -390,7 +372,10 @@ class Session:
 
     def _server_answer(self, message: Message) -> list[Out]:
         number = message["id"]
-        one = self._pending.pop(number, None) if type(number) is int else None
+        if type(number) is int and number in self._abandoned:
+            self.link.gate.settle_late(*self._abandoned.pop(number), outcome_of(message))
+            return []
+        one = self._closed(number)
         if one is None:
             raise Refused(INVALID_REQUEST, "the response matches no open request")
         try:
@@ -399,14 +384,14 @@ class Session:
             if "result" in message:
                 self._check_result(one, message["result"])
             if one.act:
-                self.link.gate.settle(one.act, _outcome(message))
+                self.link.gate.settle(one.act, outcome_of(message))
         except Refused as refused:
             self.link.note(f"from the server: {refused.why}")
-            return self._failed(one, refused.code, refused.why)
+            return self._failed(one, refused.why, _UNFINISHED if refused.code in (DENIED, HELD) else _ANSWER_LOST)
         except InputError:
             raise
         except Exception:
-            return self._failed(one, DENIED, _UNKNOWN)
+            return self._failed(one, _UNRECORDED, _ANSWER_LOST)
         return [Out("client", {**message, "id": one.message["id"]})]
 
     def _check_result(self, one: _PendingRequest, result: Message) -> None:
@@ -426,8 +411,11 @@ class Session:
         return self.link.rounds.opened(method, params, result.get("requestState"), questions)
 
     def _agree(self, era: Era, result: Message) -> None:
-        if era == HANDSHAKE and result.get("protocolVersion") != HANDSHAKE:
-            raise Refused(UNSUPPORTED_VERSION, f"the server does not support protocol version {HANDSHAKE}")
+        if era == HANDSHAKE:
+            if result.get("protocolVersion") not in HANDSHAKE_VERSIONS:
+                known = ", ".join(HANDSHAKE_VERSIONS)
+                raise Refused(UNSUPPORTED_VERSION, f"the server supports none of the protocol versions {known}")
+            self.version = result["protocolVersion"]
         if era == MODERN and MODERN not in result.get("supportedVersions", ()):
             # The server does not support the modern era; the client continues with a handshake.
             return
@@ -445,38 +433,24 @@ class Session:
         self._pending[self._number] = one
         return Out("server", {**one.message, "id": self._number})
 
-    def _failed(self, one: _PendingRequest, code: int, why: str) -> list[Out]:
+    def _failed(self, one: _PendingRequest, why: str, wording: str = _OUTCOME_UNKNOWN) -> list[Out]:
+        """Answer a forwarded request that gets no answer from the server.
+
+        Args:
+            one: the request, which is closed.
+            why: the reason.
+            wording: text for the client about the act.
+        """
         if one.act:
             # The client gets its answer even if the outcome cannot be logged.
             with suppress(StoreError):
                 self.link.gate.settle(one.act, {"ok": None, "why": why})
-        waiting = [one.message]
-        if one.then:
-            waiting, self._queue = [message for message, _ in self._queue], []
-        return [Out("client", failure(message["id"], code, why)) for message in waiting]
-
-
-def _same(one: object, other: object) -> bool:
-    """Return whether two ids are equal and of the same type: 1, "1" and true are different ids."""
-    return type(one) is type(other) and one == other
-
-
-def _arguments(message: Message) -> dict[str, Any]:
-    found = message.get("params", {}).get("arguments", {})
-    if not isinstance(found, dict):
-        raise Refused(INVALID_PARAMS, "the arguments of a tool call must be an object")
-    return found
-
-
-def _tool_result(message: Message, era: Era, text: str, *, error: bool = True) -> Out:
-    """Return the guard's message as a tool result: agents follow these better than protocol errors."""
-    result: Message = {"content": [{"type": "text", "text": text}], "isError": error}
-    if era == MODERN:
-        result["resultType"] = "complete"
-    return Out("client", {"jsonrpc": "2.0", "id": message["id"], "result": result})
-
-
-def _outcome(message: Message) -> dict[str, Any]:
-    body = message.get("result", message.get("error"))
-    ok = "result" in message and not message["result"].get("isError")
-    return {"ok": ok, "hash": hashlib.sha256(dump(body or {})).hexdigest()}
+            return [failed(one.message, one.era, UNKNOWN, wording.format(why))]
+        if one.then is None:
+            text = f"no answer: {why}" if wording == _OUTCOME_UNKNOWN else why
+            return [failed(one.message, one.era, DENIED, text)]
+        if one.message["method"] != "tools/list":
+            return []
+        waiting, self._queue = self._queue, []
+        text = f"nothing was sent: the list of tools could not be read, because {why}"
+        return [failed(message, era, DENIED, text) for message, era in waiting]

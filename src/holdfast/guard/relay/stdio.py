@@ -18,13 +18,15 @@ from pathlib import Path
 
 from holdfast.core.errors import InputError
 from holdfast.guard.relay.jsonrpc import dump
-from holdfast.guard.relay.session import Link, Out, Session
+from holdfast.guard.relay.link import Link
+from holdfast.guard.relay.replies import Out
+from holdfast.guard.relay.session import Session
 
 _CHUNK = 1 << 16
 _KEEPER = str(Path(__file__).with_name("process_group.py"))
 _GRACE_SECONDS = 2.0
 #: Output buffered for a peer that does not read, in frames of maximum size; beyond that the relay ends.
-_MOST_WAITING = 8
+_MOST_WAITING = 4
 
 
 class Pipe:
@@ -33,14 +35,15 @@ class Pipe:
     Args:
         reads: descriptor of the peer's lines.
         writes: descriptor of our lines.
-        largest: bytes after which an unfinished line counts as an oversized frame.
+        largest: maximum size in bytes of a line. Of a longer one, the first part and the end are returned, in more
+            bytes than this, so that it is refused and its request answered.
+        buffered: maximum output in bytes that waits for the peer.
     """
 
-    def __init__(self, reads: int, writes: int, largest: int) -> None:
+    def __init__(self, reads: int, writes: int, largest: int, buffered: int) -> None:
         self.reads, self.writes = reads, writes
-        self._largest = largest
+        self._largest, self._buffered = largest, buffered
         self._in, self._out = bytearray(), bytearray()
-        self._skipping = False
         os.set_blocking(reads, False)
         os.set_blocking(writes, False)
 
@@ -57,15 +60,14 @@ class Pipe:
             return []
         if not chunk:
             return None
-        self._in += chunk
-        *whole, rest = bytes(self._in).split(b"\n") if b"\n" in chunk else (self._in,)
-        if whole and self._skipping:
-            whole, self._skipping = whole[1:], False
-        if len(rest) > self._largest:
-            # Returned once, so that it is refused and answered; the rest of the line is discarded.
-            whole += [] if self._skipping else [bytes(rest)]
-            rest, self._skipping = b"", True
-        self._in = bytearray(rest)
+        first, *rest = chunk.split(b"\n")
+        self._in += first
+        if len(self._in) > self._largest + 2 * _CHUNK:
+            del self._in[self._largest + 1 : -_CHUNK]
+        if not rest:
+            return []
+        *whole, last = bytes(self._in), *rest
+        self._in = bytearray(last)
         return [line for line in whole if line.strip()]
 
     def write(self, line: bytes = b"") -> None:
@@ -75,7 +77,7 @@ class Pipe:
             BrokenPipeError: the peer does not read.
         """
         self._out += line
-        if len(self._out) > _MOST_WAITING * self._largest:
+        if len(self._out) > self._buffered:
             raise BrokenPipeError
         with suppress(BlockingIOError):
             while self._out:
@@ -135,8 +137,13 @@ def serve(link: Link, command: Sequence[str], client: tuple[int, int] = (0, 1)) 
     """
     session, server = Session(link), Server(command)
     assert server.process.stdin and server.process.stdout
-    near = Pipe(*client, link.largest)
-    far = Pipe(server.process.stdout.fileno(), server.process.stdin.fileno(), link.largest)
+    near = Pipe(*client, link.largest, _MOST_WAITING * link.largest_response)
+    far = Pipe(
+        server.process.stdout.fileno(),
+        server.process.stdin.fileno(),
+        link.largest_response,
+        _MOST_WAITING * link.largest,
+    )
     try:
         _relay(session, near, far)
         with suppress(OSError):
