@@ -27,6 +27,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
 ]
 DONE: list[tuple[str, str]] = []
+#: the text of every note, if a test sets one
+TEXT: list[str] = []
 
 
 @tool
@@ -38,7 +40,7 @@ def read_note() -> Tool:
             path: Where it is.
         """
         DONE.append(("read_note", path))
-        return "the note"
+        return TEXT[0] if TEXT else "the note"
 
     return execute
 
@@ -60,6 +62,7 @@ def delete_backup() -> Tool:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     DONE.clear()
+    TEXT.clear()
     tmp_path.joinpath("policy.yaml").write_text(POLICY)
     yield tmp_path
     gc.collect()  # here, where Inspect's stream is excused, and not in whatever test comes next
@@ -110,6 +113,30 @@ def test_allowed_calls_run_and_others_are_rejected_with_the_agent_message(folder
     assert DONE == [("read_note", "/notes/a")]
     assert said[0] == "the note" and "No rule allows" in said[1] and "ticket" in said[2]
     assert said[3].startswith("Case") and "under review" in said[4]
+
+
+LABELS = """
+labels:
+  - {label: notes, tools: [office/read_note], where: {path: {under: [/notes/secret]}}}
+rules:
+  - name: notes-stay
+    deny: [office/delete_backup]
+    after: [notes]
+    why: Notes stay.
+    instead: Nothing.
+  - {name: deletes, allow: [office/delete_backup], where: {name: any}, why: Work.}
+"""
+
+
+def test_results_in_the_history_are_labelled(folder: Path) -> None:
+    policy = POLICY.partition("  - name: backups")[0].replace("rules:\n", LABELS)
+    folder.joinpath("policy.yaml").write_text(policy)
+    TEXT.append("The treasurer expects eleven per cent less from the harbour in March.")
+    first = play(folder, ("read_note", {"path": "/notes/secret/a"}), ("read_note", {"path": "/notes/b"}))
+    assert first == TEXT * 2
+    # Another run, which reads nothing: the text is recognised by itself.
+    told = play(folder, ("delete_backup", {"name": TEXT[0][:50]}), ("delete_backup", {"name": "monday"}))
+    assert "Notes stay" in told[0] and told[1] == "deleted"
 
 
 def test_approval_allows_one_call_in_one_run(folder: Path) -> None:

@@ -13,6 +13,7 @@ VERBS = {
     "context": "Find stale, missing and contradictory statements in a folder of context.",
     "lint": "Find incentives to harm in prompts and goals.",
     "approve": "List pending acts, and approve or refuse them.",
+    "labels": "List content that has a data label, and declassify it.",
     "review": "Serve the web page on which persons review acts and concerns.",
     "verify": "Check the audit log for edits, gaps and forks.",
 }

@@ -23,6 +23,7 @@ from holdfast.guard.act import Act, Answer, Decision
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import STOPPED, Concerns
+from holdfast.guard.declassify import content_key
 from holdfast.guard.policy.budgets import PolicyState
 from holdfast.guard.policy.policy import Policy
 
@@ -60,20 +61,24 @@ class Gate:
         monitors: Sequence[Monitor] = (),
     ) -> None:
         self.policy = policy
-        self._evidence, self._state = evidence, PolicyState(policy, evidence)
+        self._evidence = evidence
+        self._state = PolicyState(policy, evidence, content_key(evidence))
         self._concerns, self._approvals, self._monitors = concerns, approvals, monitors
         self._lock = threading.Lock()
         self._trouble = ""
         #: act key → log numbers of its intents that wait for an outcome; None for an approved act
         self._open: defaultdict[str, deque[int | None]] = defaultdict(deque)
 
-    def judge(self, act: Act, *, reads: bool = False, reasoning: str = "") -> Decision:
+    def judge(
+        self, act: Act, *, reads: bool = False, reasoning: str = "", beside: Mapping[str, Any] | None = None
+    ) -> Decision:
         """Decide an act and log the decision. Never raises.
 
         Args:
             act: the requested act.
             reads: True if the act changes nothing, so that its log entry may wait for the next group commit.
             reasoning: the agent's reasoning; logged, and shown to reviewers as untrusted.
+            beside: further content that is forwarded with the act; it may not carry labelled content either.
 
         Returns:
             The decision. If it is "allow" and `stored` is set, execute that copy.
@@ -81,7 +86,7 @@ class Gate:
         try:
             seen = self._watch(act)
             with self._evidence.transaction(durable=False):
-                decision = self._decide(act, seen, reads, reasoning)
+                decision = self._decide(act, seen, reads, reasoning, beside)
             self._trouble = ""
             return decision
         except Exception as error:
@@ -92,12 +97,13 @@ class Gate:
                 self._write(act, decision)
             return decision
 
-    def settle(self, act: Act, result: Mapping[str, Any]) -> int | None:
+    def settle(self, act: Act, result: Mapping[str, Any], content: Any = None) -> int | None:
         """Log the outcome of an allowed act.
 
         Args:
             act: the act as it was judged.
             result: `ok` (true, false, or None if unknown) and further fields to log.
+            content: what the act returned, in which labelled content is remembered and recognised.
 
         Returns:
             The log number of its intent, for `settle_late`; None for an approved act.
@@ -112,7 +118,18 @@ class Gate:
             if not waiting:
                 del self._open[key]
         self._log_outcome(act, intent, result)
+        if content is not None:
+            self.received(act, content)
         return intent
+
+    def received(self, act: Act, content: Any) -> None:
+        """Remember and recognise labelled content in what an allowed act returned.
+
+        Raises:
+            StoreError: it could not be stored. The caller must not pass the content on.
+        """
+        if gained := self._state.received(act, content):
+            self._evidence.append("labelled", {"run": act.run, "act": act.key, "labels": gained}, durable=False)
 
     def settle_late(self, act: Act, intent: int | None, result: Mapping[str, Any]) -> None:
         """Log the outcome of an act whose outcome was logged as unknown before, because its answer came late.
@@ -167,7 +184,9 @@ class Gate:
             return None
         return next(filter(None, (look(act) for look in self._monitors)), None)
 
-    def _decide(self, act: Act, seen: str | None, reads: bool, reasoning: str) -> Decision:
+    def _decide(
+        self, act: Act, seen: str | None, reads: bool, reasoning: str, beside: Mapping[str, Any] | None
+    ) -> Decision:
         because = (
             self._evidence.append("reasoning", {"run": act.run, "text": reasoning}, durable=False)
             if reasoning
@@ -176,7 +195,7 @@ class Gate:
         frozen = self._concerns.frozen(act.run, act) if self._concerns else None
         if frozen == STOPPED:
             return self._write(act, self._answer("deny", "stop", frozen, frozen), because)
-        decision = self._state.decide(act, frozen=frozen is not None)
+        decision = self._state.decide(act, frozen=frozen is not None, beside=beside)
         if decision.answer == "allow" and seen is not None:
             decision = self._answer("hold", "monitor", seen, HELD_BY_MONITOR)
         if decision.answer != "allow" and frozen is not None:

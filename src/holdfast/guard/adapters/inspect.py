@@ -2,7 +2,8 @@
 
     eval(task, approval=[ApprovalPolicy(guard(policy="p.yaml", state="guard", agent="clerk"), "*")])
 
-Inspect does not report the result of a call to an approver, so each outcome is logged as unknown.
+Inspect does not report the result of a call to an approver, so each outcome is logged as unknown. Results that the
+agent has read are in the history of its next call; labelled content is remembered and recognised there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import atexit
 import json
 import secrets
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache, partial
@@ -27,11 +29,13 @@ from holdfast.guard.setup import open_gate
 
 with needs("measure"):
     from inspect_ai.approval import Approval, Approver, approver
-    from inspect_ai.model import ChatMessage, ChatMessageAssistant
+    from inspect_ai.model import ChatMessage, ChatMessageAssistant, ChatMessageTool
     from inspect_ai.tool import Tool, ToolCall, ToolCallView, tool
     from inspect_ai.util import store
 
 _RUN = "holdfast.run"
+#: ids of the calls whose results were read
+_SEEN = "holdfast.results"
 
 
 @approver(name=inspect_name("guard"))
@@ -49,6 +53,8 @@ def guard(policy: str, state: str, agent: str, server: str = "inspect") -> Appro
     async def approve(message: str, call: ToolCall, view: ToolCallView, history: list[ChatMessage]) -> Approval:
         if call.function == CONCERN:
             return Approval(decision="approve")
+        for read, text in _results(history, run_of_sample(), agent, server):
+            await anyio.to_thread.run_sync(gate.received, read, text)
         act = Act(run_of_sample(), agent, server, call.function, call.arguments)
         reasoning = _last_text(history) or message
         decision = await anyio.to_thread.run_sync(partial(gate.judge, act, reasoning=reasoning))
@@ -89,6 +95,24 @@ def run_of_sample() -> str:
     if store().get(_RUN) is None:
         store().set(_RUN, secrets.token_hex(8))
     return str(store().get(_RUN))
+
+
+def _results(history: list[ChatMessage], run: str, agent: str, server: str) -> Iterator[tuple[Act, str]]:
+    """Yield the acts of a sample whose results are new in its history, with their results."""
+    seen = set(store().get(_SEEN, []))
+    calls = {
+        call.id: call
+        for message in history
+        if isinstance(message, ChatMessageAssistant)
+        for call in message.tool_calls or ()
+    }
+    for message in history:
+        identity = message.tool_call_id if isinstance(message, ChatMessageTool) and message.error is None else None
+        if identity in calls and identity not in seen:
+            seen.add(identity)
+            call = calls[identity]
+            yield Act(run, agent, server, call.function, call.arguments), message.text
+    store().set(_SEEN, sorted(seen))
 
 
 def _last_text(history: list[ChatMessage]) -> str:

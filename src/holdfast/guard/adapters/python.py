@@ -86,22 +86,24 @@ class ToolGuard:
         async def waiting(*args: P.args, **kwargs: P.kwargs) -> Any:
             act = await asyncio.to_thread(admitted, *args, **kwargs)
             outcome: dict[str, Any] = {"ok": None}
+            found = None
             try:
                 found = await cast(Any, function)(**json.loads(json.dumps(act.arguments)))
                 outcome["ok"] = True
             finally:
-                await asyncio.to_thread(self.gate.settle, act, outcome)
+                await asyncio.to_thread(self.gate.settle, act, outcome, _plain(found))
             return found
 
         @functools.wraps(function)
         def calling(*args: P.args, **kwargs: P.kwargs) -> Any:
             act = admitted(*args, **kwargs)
             outcome: dict[str, Any] = {"ok": None}
+            found = None
             try:
                 found = cast(Any, function)(**json.loads(json.dumps(act.arguments)))
                 outcome["ok"] = True
             finally:
-                self.gate.settle(act, outcome)
+                self.gate.settle(act, outcome, _plain(found))
             return found
 
         return cast(Callable[P, T], waiting if inspect.iscoroutinefunction(function) else calling)
@@ -109,6 +111,14 @@ class ToolGuard:
     def raise_concern(self, **arguments: Any) -> str:
         """Raise a concern; offer this to the agent with the guarded tools."""
         return self.gate.raise_concern(Act(self.run, self.agent, self.server, "raise_concern", arguments))
+
+
+def _plain(result: object) -> Any:
+    """Return a result as JSON, in which objects of other types are their text."""
+    try:
+        return None if result is None else json.loads(json.dumps(result, default=str, skipkeys=True))
+    except (ValueError, RecursionError):
+        return str(result)
 
 
 def _named(signature: inspect.Signature, *args: Any, **kwargs: Any) -> Mapping[str, Any]:

@@ -54,7 +54,8 @@ def brief(policy: Policy) -> str:
     if source.labels:
         lines = [f"- {_words(label.tools)}: `{label.label}`" + _where(label) for label in source.labels]
         parts.append(
-            "## What marks your run\n\nThese reads are remembered for the rest of the run:\n\n" + "\n".join(lines)
+            "## What marks your run\n\nThese reads are remembered for the rest of the run, and what they return keeps "
+            "its mark wherever it is written, in later runs too:\n\n" + "\n".join(lines)
         )
     parts.append(_CONCERN)
     if source.refusals:

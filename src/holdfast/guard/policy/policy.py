@@ -282,6 +282,11 @@ class Policy:
         tool = self._tool(act)
         return tool is not None and bool(self._parts[tool].labels)
 
+    def heeds(self, act: Act) -> bool:
+        """Return whether some rule on this tool depends on data labels."""
+        tool = self._tool(act)
+        return tool is not None and "labels" in self._parts[tool].situation
+
     def visible(self, agent: str, server: str, tool: str) -> bool:
         """Return whether some act of this agent with this tool could be allowed or held; other tools are hidden."""
         return agent in self._grants(f"{server}/{tool}")

@@ -209,10 +209,17 @@ _ACTS = {"allow": "allows", "hold": "holds", "deny": "denies"}
 
 
 class Label(Aimed):
-    """A data label that a run gains once an act of these tools with matching arguments is allowed."""
+    """A data label that a run gains once an act of these tools with matching arguments is allowed.
+
+    What the act returns carries the label too, in whatever file, message or memory it is put, in every run.
+
+    Attributes:
+        declassify: the roles of persons who may take the label from a content; empty if nobody may.
+    """
 
     label: Name
     tools: Annotated[tuple[Tool, ...], Field(min_length=1)]
+    declassify: tuple[Said, ...] = ()
 
 
 class PolicyFile(Record):

@@ -65,7 +65,7 @@ class Link:
         """
         arguments = {name: value for name, value in params.items() if name not in ROUND and name != "_meta"}
         act = self.act(method, arguments)
-        decision = self.gate.judge(act)
+        decision = self.gate.judge(act, beside=unknown_meta(params))
         if decision.answer != "allow":
             raise Refused(HELD if decision.answer == "hold" else DENIED, decision.agent_message)
         return act

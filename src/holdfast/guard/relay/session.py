@@ -47,6 +47,7 @@ from holdfast.guard.relay.methods import (
     check_parameters,
     era_of,
     proposed_version,
+    unknown_meta,
 )
 from holdfast.guard.relay.replies import Out, Side, call_arguments, failed, outcome_of, same_id, tool_result
 from holdfast.guard.relay.tools import Listing
@@ -345,7 +346,7 @@ class Session:
             return [tool_result(message, era, misfit)]
         self.link.rounds.spend(message["method"], params)
         act = self.link.act(name, arguments, tool.hash)
-        decision = self.link.gate.judge(act, reads=tool.reads)
+        decision = self.link.gate.judge(act, reads=tool.reads, beside=unknown_meta(params))
         if decision.answer != "allow":
             return [tool_result(message, era, decision.agent_message)]
         runs = decision.stored or act
@@ -384,7 +385,7 @@ class Session:
             if "result" in message:
                 self._check_result(one, message["result"])
             if one.act:
-                self.link.gate.settle(one.act, outcome_of(message))
+                self.link.gate.settle(one.act, outcome_of(message), message.get("result", message.get("error")))
         except Refused as refused:
             self.link.note(f"from the server: {refused.why}")
             return self._failed(one, refused.why, _UNFINISHED if refused.code in (DENIED, HELD) else _ANSWER_LOST)

@@ -1,0 +1,230 @@
+"""Cut texts into fragments by which labelled content is recognised, and find the ways out of an act.
+
+A text is reduced to its letters and digits, without case, accents, spaces, punctuation and look-alike letters. A
+fragment is `SIZE` of them in a row. All functions are pure. The texts are hostile: nothing raises, and work is linear
+in their length.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from holdfast.detectors.decode import readings
+from holdfast.detectors.text import normalise
+
+#: Letters and digits of a fragment.
+SIZE = 8
+#: A text of at most this many letters and digits is a piece: it may be part of a text that is sent bit by bit.
+PIECE = 64
+#: Texts up to this many characters are also decoded.
+_DECODED = 65_536
+_APART = re.compile(r"[\W_]+")
+_BREAK = re.compile(r'\\[nrt"\\/]')
+_SCHEME = re.compile(r"https?://(?:www\.)?", re.IGNORECASE)
+_ADDRESS = re.compile(r"[^\s<>,;:@\"']+@([A-Za-z0-9.-]+)")
+_ADDRESSES = re.compile(r"\s*[^\s<>,;:@\"']+@[A-Za-z0-9.-]+\s*(?:[,;]\s*[^\s<>,;:@\"']+@[A-Za-z0-9.-]+\s*)*")
+_MOST_LEAVES = 10_000
+
+
+def squeeze(text: str) -> str:
+    """Return the letters and digits of a text, in a form that ignores how they are written."""
+    plain = _BREAK.sub(" ", text) if "\\" in text else text
+    plain = _SCHEME.sub(" ", plain) if "://" in plain else plain
+    # The cache of `normalise` is for sentences; a large document would fill it.
+    plain = normalise.__wrapped__(plain)
+    return _APART.sub("", plain if plain.isascii() else unicodedata.normalize("NFKD", plain))
+
+
+def fragments(squeezed: str) -> list[str]:
+    """Return every fragment of a squeezed text, in order."""
+    return [squeezed[at : at + SIZE] for at in range(len(squeezed) - SIZE + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One text of an act that could carry content out.
+
+    Attributes:
+        slot: where it stands: the argument's name and, in a URL or path, the kind and place of the component.
+        text: the text as written.
+        address: the mail address of which the text is the first part; empty for any other text.
+    """
+
+    slot: str
+    text: str
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What an act could carry out, and to where.
+
+    Attributes:
+        places: its destinations: hosts, domains of recipients; the tool itself comes first.
+        leaves: its texts, in order; the tool's name, names of arguments and components of URLs and paths are texts too.
+    """
+
+    places: tuple[str, ...]
+    leaves: tuple[Leaf, ...]
+
+
+def ways_out(server: str, tool: str, arguments: Mapping[str, Any]) -> Ways:
+    """Return the destinations and texts of an act."""
+    leaves = [Leaf("tool", tool)]
+    places: dict[str, None] = {f"{server}/{tool}": None}
+    for slot, text in _texts(arguments):
+        places |= dict.fromkeys(_places(text))
+        if _ADDRESSES.fullmatch(text):
+            # An address that labelled content names too may get mail; only its first part can carry a piece.
+            found = (address[0] for address in _ADDRESS.finditer(text))
+            leaves += (Leaf(f"{slot}/address", address.partition("@")[0], address) for address in found)
+            continue
+        leaves.append(Leaf(slot, text))
+        leaves += (Leaf(f"{slot}/{kind}", part) for kind, part in _components(text))
+    return Ways(tuple(places), tuple(leaves[:_MOST_LEAVES]))
+
+
+def texts_in(result: Any) -> list[str]:
+    """Return every text and number in a result, at any depth; of a tool's result only the content, not its envelope."""
+    if isinstance(result, Mapping) and isinstance(blocks := result.get("content"), list):
+        inner = [block.get("text", block.get("resource", "")) for block in blocks if isinstance(block, Mapping)]
+        result = [inner, result.get("structuredContent", "")]
+    return [text for slot, text in _texts({"": result}) if slot != "name" and text]
+
+
+def readings_of(text: str) -> Iterator[str]:
+    """Yield a text, and the texts that are encoded in it."""
+    if len(text) > _DECODED:
+        yield text
+        return
+    for reading in readings(text):
+        if reading.text is not None:
+            yield reading.text
+
+
+def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    todo: list[tuple[str, Any]] = [("", dict(arguments))]
+    while todo:
+        slot, value = todo.pop()
+        if isinstance(value, str):
+            yield slot, value
+        elif isinstance(value, Mapping):
+            yield from (("name", str(name)) for name in value)
+            todo += [(slot or str(name), inner) for name, inner in reversed(list(value.items()))]
+        elif isinstance(value, Sequence) and not isinstance(value, bytes):
+            todo += [(slot, inner) for inner in reversed(value)]
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield slot, str(value)
+
+
+def _components(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the components of a URL or path that could each carry a piece."""
+    if len(text) > 8192 or " " in text.strip() or "/" not in text:
+        return
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return
+    if "://" in text:
+        yield from _numbered("host", parts.netloc.rpartition("@")[2].split("."))
+    steps = [step for step in parts.path.split("/") if step]
+    # The ending of a file's name is the same in every act, and would come between the pieces.
+    yield from _numbered("path", (unquote(name) for step in steps for name in step.rsplit(".", 1)))
+    for number, pair in enumerate(re.split("[&;]", parts.query)):
+        name, _, value = pair.partition("=")
+        yield f"query-name-{number}", unquote(name)
+        yield f"query-{number}", unquote(value)
+    yield "fragment", unquote(parts.fragment)
+
+
+def _numbered(kind: str, parts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    # Pieces stand at the same place in each act, between components that are always the same.
+    yield from ((f"{kind}-{number}", part) for number, part in enumerate(parts))
+
+
+def _places(text: str) -> Iterator[str]:
+    if len(text) > 8192:
+        return
+    for address in _ADDRESS.finditer(text):
+        yield f"@{address[1].casefold()}"
+    if "://" in text:
+        try:
+            host = urlsplit(text.strip()).hostname
+        except ValueError:
+            return
+        if host:
+            yield host
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A stretch of a text in which every fragment is known.
+
+    Attributes:
+        first: index of its first fragment.
+        last: index of its last fragment.
+    """
+
+    first: int
+    last: int
+
+    @property
+    def end(self) -> int:
+        """Index after its last character."""
+        return self.last + SIZE
+
+
+def regions(known: Sequence[bool]) -> Iterator[Region]:
+    """Yield the longest stretches of known fragments."""
+    start = None
+    for at, hit in enumerate((*known, False)):
+        if hit and start is None:
+            start = at
+        elif not hit and start is not None:
+            yield Region(start, at - 1)
+            start = None
+
+
+#: A stretch of prose counts in full from the first length on. Two texts on one subject share phrases up to about the
+#: second length by chance; what a shorter stretch has beyond that counts.
+_COPIED, _CHANCE = 32, 16
+#: Fewest digits of a stretch that always counts.
+_DIGITS = 6
+#: What a digit counts beside itself: numbers coincide by chance less often than words.
+_DIGIT_WEIGHT = 2
+
+
+@lru_cache(maxsize=4096)
+def _digits(text: str) -> int:
+    return sum(char.isdigit() for char in text)
+
+
+def weigh(squeezed: str, found: Sequence[Region], fresh: int = 0) -> Iterator[tuple[Region, float]]:
+    """Yield the stretches that count, and how many letters and digits they count for.
+
+    A stretch counts if it is long, if it has several digits, or if the text is short and consists mostly of labelled
+    content, as a piece of it does.
+
+    Args:
+        squeezed: the text.
+        found: its stretches of known fragments.
+        fresh: index at which new text begins, after text that was counted before.
+    """
+    new = [region for region in found if region.end > fresh]
+    covered = sum(region.end - max(region.first, fresh) for region in new)
+    mostly = len(squeezed) - fresh <= PIECE and covered * 3 >= (len(squeezed) - fresh) * 2
+    for region in new:
+        text = squeezed[region.first : region.end]
+        digits = _digits(text)
+        if digits >= _DIGITS:
+            yield region, len(text) + _DIGIT_WEIGHT * digits
+        elif mostly or len(text) >= _COPIED:
+            yield region, len(text)
+        elif len(text) > _CHANCE:
+            yield region, len(text) - _CHANCE

@@ -1,0 +1,357 @@
+"""Recognise labelled content wherever it goes: in files, drafts, mails, memories and runs that the label did not name.
+
+    content = LabelledContent(policy, store, secret)
+    content.received(act, result)        # the result of a labelled read is remembered, by its fragments
+    flow = content.flow(act)             # which labels this act's texts carry
+    content.count(flow, sent=True)       # count what an allowed act carried
+
+A label stays on its content until a person whom the policy entitles declassifies it. Small pieces count too: what is
+sent to one destination is summed over a week, and pieces that follow one another are joined. The fragments are stored
+as keyed hashes, so that the guard's database is no second copy of the content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.core.identity import canonical
+from holdfast.guard.act import Act
+from holdfast.guard.db import Store
+from holdfast.guard.policy.fragments import (
+    PIECE,
+    SIZE,
+    Leaf,
+    fragments,
+    readings_of,
+    regions,
+    squeeze,
+    texts_in,
+    ways_out,
+    weigh,
+)
+from holdfast.guard.policy.policy import Policy
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS labelled (
+    id INTEGER PRIMARY KEY, policy TEXT NOT NULL, label TEXT NOT NULL, digest BLOB NOT NULL, at REAL NOT NULL,
+    agent TEXT NOT NULL, tool TEXT NOT NULL, place TEXT NOT NULL, size INTEGER NOT NULL, state TEXT NOT NULL,
+    UNIQUE (policy, label, digest)
+);
+CREATE TABLE IF NOT EXISTS fragments (hash INTEGER, source INTEGER, PRIMARY KEY (hash, source)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS fragments_by_source ON fragments (source);
+CREATE TABLE IF NOT EXISTS carried (
+    policy TEXT, place TEXT, label TEXT, hash INTEGER, at REAL, weight REAL, PRIMARY KEY (policy, place, label, hash)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tails (
+    policy TEXT, place TEXT, slot TEXT, text TEXT, raw TEXT, PRIMARY KEY (policy, place, slot)
+);
+"""
+#: Letters and digits of labelled content that give a label to what carries them. To the tool as a whole, over all
+#: destinations, it is twice as many. A shorter labelled text counts when two thirds of it are there.
+ENOUGH = 32
+_WINDOW = 7 * 24 * 3600.0
+_RAW_TAIL = 256
+#: Most letters and digits of one labelled result that are remembered.
+_MOST = 1 << 20
+#: A longer result is compared by every fourth fragment first.
+_SAMPLED = 4096
+_MASK = 3
+_BATCH = 500
+#: A shorter labelled text without a digit is not remembered: it is a common word, such as an empty answer.
+_FEWEST = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The labelled content in an act.
+
+    Attributes:
+        labels: the labels that the act carries enough of, alone or with what went to the same destination before.
+        carried: (place, label) → fragments and what each counts for, to be counted if the act is allowed.
+        tails: (place, slot) → the end of what was sent there, squeezed and as written.
+    """
+
+    labels: tuple[str, ...]
+    carried: Mapping[tuple[str, str], Mapping[int, float]]
+    tails: Mapping[tuple[str, str], tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSource:
+    """One labelled text: what gave it the label, its size in letters and digits, and whether it still has it."""
+
+    id: int
+    label: str
+    agent: str
+    tool: str
+    place: str
+    size: int
+    at: float
+    declassified: bool
+
+    def statement(self, person: str, reason: str) -> bytes:
+        """Return the statement (32 bytes) that a person proves to declassify this text."""
+        body = ["declassify", self.id, self.label, self.tool, self.place, self.size, person, reason]
+        return hashlib.sha256(canonical(body).encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    label: str
+    size: int
+
+
+class LabelledContent:
+    """The labelled content of one policy. Not thread-safe by itself: call it inside a transaction of the store.
+
+    Args:
+        policy: names the labels, and the rules that heed them.
+        store: the guard's database.
+        secret: key of the fragments' hashes.
+    """
+
+    def __init__(self, policy: Policy, store: Store, secret: bytes) -> None:
+        self._policy, self._store = policy, store
+        self._hasher = hashlib.blake2b(digest_size=8, key=secret[:64])
+        self._sources: dict[int, _Source] = {}
+        self._newest = 0
+        with store.transaction() as db:
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                db.execute(statement)
+
+    # ---------------------------------------------------------------------------------------------------- outwards
+
+    def flow(self, act: Act, beside: Mapping[str, Any] | None = None) -> Flow:
+        """Return the labelled content that an act would carry out.
+
+        Args:
+            act: the requested act.
+            beside: further content that is forwarded with it.
+        """
+        if not self._labelled():
+            return Flow((), {}, {})
+        ways = ways_out(act.server, act.tool, {**act.arguments, **({"_meta": beside} if beside else {})})
+        found: dict[str, dict[int, float]] = {}
+        whole: set[str] = set()
+        tails: dict[tuple[str, str], tuple[str, str]] = {}
+        for leaf in ways.leaves:
+            if leaf.address and self._names(leaf.address):
+                continue
+            self._weigh_readings(leaf.text, found, whole)
+            for place in ways.places:
+                self._weigh_piece(place, leaf, tails, found, whole)
+        carried = {(place, label): hashes for place in ways.places for label, hashes in found.items()}
+        most = {place: float(ENOUGH) for place in ways.places}
+        if len(most) > 1:
+            most[ways.places[0]] *= 2
+        labels = {label for (at, label), hashes in carried.items() if self._total(at, label, hashes) >= most[at]}
+        return Flow(tuple(sorted(labels | whole)), carried, tails)
+
+    def count(self, flow: Flow, *, sent: bool) -> None:
+        """Count what an act carried out if it is sent; remember the end of its texts also if it is refused.
+
+        A piece that follows a refused piece is labelled too.
+        """
+        now, name = self._store.now(), self._policy.name
+        rows = [
+            (name, place, label, hash_, now, weight)
+            for (place, label), hashes in flow.carried.items()
+            for hash_, weight in hashes.items()
+            if sent
+        ]
+        tails = [(name, place, slot, text, raw) for (place, slot), (text, raw) in flow.tails.items()]
+        if not rows and not tails:
+            return
+        with self._store.transaction(durable=False) as db:
+            db.executemany("INSERT OR REPLACE INTO carried VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT OR REPLACE INTO tails VALUES (?, ?, ?, ?, ?)", tails)
+
+    def _names(self, address: str) -> bool:
+        """Return whether labelled content names an address."""
+        hashes = self._hashes(squeeze(address))
+        return bool(hashes) and len(self._known(hashes)) == len(set(hashes))
+
+    def _weigh_readings(self, text: str, found: dict[str, dict[int, float]], whole: set[str]) -> None:
+        for reading in readings_of(text):
+            self._weigh(squeeze(reading), found, whole)
+
+    def _weigh_piece(
+        self,
+        place: str,
+        leaf: Leaf,
+        tails: dict[tuple[str, str], tuple[str, str]],
+        found: dict[str, dict[int, float]],
+        whole: set[str],
+    ) -> None:
+        """Weigh a short text together with the short texts that were sent in the same slot before."""
+        piece = squeeze(leaf.text)
+        if leaf.slot in ("tool", "name") or not piece or len(piece) > PIECE:
+            return
+        key = place, leaf.slot
+        if key not in tails:
+            query = "SELECT text, raw FROM tails WHERE policy = ? AND place = ? AND slot = ?"
+            rows = self._store.read(query, self._policy.name, *key)
+            tails[key] = (rows[0]["text"], rows[0]["raw"]) if rows else ("", "")
+        text, raw = tails[key]
+        if text:
+            self._weigh(text + piece, found, whole, fresh=len(text))
+            joined = raw + leaf.text
+            for reading in list(readings_of(joined))[1:]:
+                self._weigh(squeeze(reading), found, whole)
+        tails[key] = (text + piece)[-PIECE:], (raw + leaf.text)[-_RAW_TAIL:]
+
+    def _weigh(self, squeezed: str, found: dict[str, dict[int, float]], whole: set[str], fresh: int = 0) -> None:
+        """Add the labelled fragments of a text that count to `found`, and the labels of short texts to `whole`."""
+        hashes = self._hashes(squeezed)
+        hits = self._known(hashes)
+        if not hits:
+            return
+        for label in {self._sources[source].label for sources in hits.values() for source in sources}:
+            known = [any(self._sources[s].label == label for s in hits.get(one, ())) for one in hashes]
+            for region, weight in weigh(squeezed, list(regions(known)), fresh):
+                inside = hashes[region.first : region.last + 1]
+                share = weight / len(inside)
+                mine = found.setdefault(label, {})
+                mine.update((one, max(share, mine.get(one, 0.0))) for one in inside)
+        if any(one in hits for one in hashes[max(0, fresh - SIZE + 1) :]):
+            whole.update(self._short_texts(hits))
+
+    def _short_texts(self, hits: Mapping[int, Collection[int]]) -> Iterator[str]:
+        """Yield the labels of short labelled texts of which two thirds are there."""
+        counts = Counter(number for sources in hits.values() for number in sources)
+        for number, count in counts.items():
+            source = self._sources[number]
+            fragments_of = source.size - SIZE + 1
+            share = count * 3 >= fragments_of * 2 if fragments_of >= _FEWEST else count == fragments_of
+            if source.size < ENOUGH * 3 // 2 and share:
+                yield source.label
+
+    def _total(self, place: str, label: str, hashes: Mapping[int, float]) -> float:
+        """Return what counts of a label at a place in the window, with these fragments."""
+        query = "SELECT hash, weight FROM carried WHERE policy = ? AND place = ? AND label = ? AND at > ?"
+        rows = self._store.read(query, self._policy.name, place, label, self._store.now() - _WINDOW)
+        before = {row["hash"]: row["weight"] for row in rows}
+        return float(sum({**before, **hashes}.values()))
+
+    # ----------------------------------------------------------------------------------------------------- inwards
+
+    def received(self, act: Act, result: Any, labels: Collection[str]) -> list[str]:
+        """Remember the result of a labelled read, and recognise labelled content in any result.
+
+        Args:
+            act: the act that returned the result.
+            result: the result.
+            labels: the labels that the policy gives to the act.
+
+        Returns:
+            The labels of content that the result carries, which the run gains.
+        """
+        texts = texts_in(result)
+        squeezed = [squeeze(reading) for text in texts for reading in readings_of(text)]
+        found = self._recognised(act, squeezed) if self._labelled() else []
+        for label in labels:
+            self._remember(act, label, squeezed)
+        return found
+
+    def _remember(self, act: Act, label: str, squeezed: Sequence[str]) -> None:
+        hashes: set[int] = set()
+        for text in squeezed:
+            hashes.update(self._hashes(text[: _MOST - len(hashes)]))
+        # A declassified fragment stays so when a later version of its text is read.
+        query = (
+            "SELECT DISTINCT hash FROM fragments JOIN labelled ON source = id "
+            "WHERE policy = ? AND label = ? AND state != 'labelled'"
+        )
+        hashes -= {row["hash"] for row in self._store.read(query, self._policy.name, label)}
+        if not hashes or (len(hashes) < _FEWEST and not any(char.isdigit() for text in squeezed for char in text)):
+            return
+        digest = hashlib.blake2b(b"".join(one.to_bytes(8, "big", signed=True) for one in sorted(hashes))).digest()
+        place = json.dumps(dict(act.arguments), ensure_ascii=False, default=dict)[:200]
+        origin = (self._store.now(), act.agent, f"{act.server}/{act.tool}", place)
+        row = (self._policy.name, label, digest, *origin, len(hashes) + SIZE - 1, "labelled")
+        with self._store.transaction(durable=False) as db:
+            cursor = db.execute(
+                "INSERT OR IGNORE INTO labelled (policy, label, digest, at, agent, tool, place, size, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+            if cursor.rowcount:
+                rows = ((one, cursor.lastrowid) for one in hashes)
+                db.executemany("INSERT OR IGNORE INTO fragments VALUES (?, ?)", rows)
+
+    def _recognised(self, act: Act, squeezed: Sequence[str]) -> list[str]:
+        found: dict[str, dict[int, float]] = {}
+        whole: set[str] = set()
+        for text in squeezed:
+            if len(text) > _SAMPLED and not self._known([one for one in self._hashes(text) if not one & _MASK]):
+                continue
+            self._weigh(text, found, whole)
+        place = f"run {act.run}"
+        labels = whole | {label for label, hashes in found.items() if self._total(place, label, hashes) >= ENOUGH}
+        self.count(Flow((), {(place, label): hashes for label, hashes in found.items()}, {}), sent=True)
+        return sorted(labels)
+
+    # ------------------------------------------------------------------------------------------------ declassifying
+
+    def sources(self) -> list[LabelledSource]:
+        """Return every labelled text of the policy, oldest first."""
+        rows = self._store.read("SELECT * FROM labelled WHERE policy = ? ORDER BY id", self._policy.name)
+        names = ("id", "label", "agent", "tool", "place", "size", "at")
+        return [LabelledSource(**{n: row[n] for n in names}, declassified=row["state"] != "labelled") for row in rows]
+
+    def declassify(self, source: LabelledSource) -> None:
+        """Take the label from a text and from what else consists of its fragments; the caller has checked the person.
+
+        The text stays without the label when it is read again.
+        """
+        with self._store.transaction() as db:
+            db.execute("UPDATE labelled SET state = 'declassified' WHERE id = ?", (source.id,))
+            same = "SELECT id FROM labelled WHERE policy = ? AND label = ?"
+            mine = "SELECT hash FROM fragments WHERE source = ?"
+            db.execute(
+                f"DELETE FROM carried WHERE policy = ? AND label = ? AND hash IN ({mine})",
+                (self._policy.name, source.label, source.id),
+            )
+            db.execute(
+                f"DELETE FROM fragments WHERE source != ? AND source IN ({same}) AND hash IN ({mine})",
+                (source.id, self._policy.name, source.label, source.id),
+            )
+        self._newest = 0
+
+    # -------------------------------------------------------------------------------------------------------- index
+
+    def _labelled(self) -> bool:
+        """Read the sources that were added since the last call, and return whether there are any."""
+        [newest] = self._store.read("SELECT coalesce(max(id), 0) AS id, total(state != 'labelled') AS n FROM labelled")
+        mark = newest["id"] * 1_000_003 + int(newest["n"])
+        if mark != self._newest:
+            query = "SELECT id, label, size FROM labelled WHERE policy = ? AND state = 'labelled'"
+            rows = self._store.read(query, self._policy.name)
+            self._sources = {row["id"]: _Source(row["label"], row["size"]) for row in rows}
+            self._newest = mark
+        return bool(self._sources)
+
+    def _known(self, hashes: Sequence[int]) -> dict[int, list[int]]:
+        """Return the labelled sources of the fragments that have any."""
+        found: dict[int, list[int]] = {}
+        different = list(set(hashes))
+        for at in range(0, len(different), _BATCH):
+            batch = different[at : at + _BATCH]
+            marks = ",".join("?" * len(batch))
+            for row in self._store.read(f"SELECT hash, source FROM fragments WHERE hash IN ({marks})", *batch):
+                if row["source"] in self._sources:
+                    found.setdefault(row["hash"], []).append(row["source"])
+        return found
+
+    def _hashes(self, squeezed: str) -> list[int]:
+        found = []
+        for fragment in fragments(squeezed):
+            hasher = self._hasher.copy()
+            hasher.update(fragment.encode())
+            found.append(int.from_bytes(hasher.digest(), "big", signed=True))
+        return found
