@@ -219,9 +219,3 @@ def test_hostile_arguments_are_stored(setup: ApprovalSetup) -> None:
     assert "5000 more characters cut" in ticket.story
     setup.say(ticket, "ann")
     assert setup.approvals.consume(act, "p1") == act
-
-
-def test_look_alike_names_count_as_one_person(setup: ApprovalSetup, tmp_path: Path) -> None:
-    twin = SigningKey.create(tmp_path / "twin")
-    with pytest.raises(RefusedError, match="looks like 'ann'"):
-        Persons(setup.evidence).enrol(key_credential("аnn", "reviewer", twin.public))

@@ -16,21 +16,31 @@ from holdfast.guard.setup import open_audit_log
 PASSPHRASE = "correct horse battery"
 ACT = Act("run-1", "clerk", "mail", "send", {"to": "аnn@firm.example", "text": "a\x1b[2J\u202eb"}, "d1")
 HOLD = Decision("hold", ("outsiders",), "to an outsider", "wait", "p1")
-ROUTING = Routing(reviewers=(Reviewer(name="Ann", role="safety reviewer"),))
+ROUTING = Routing(reviewers=(Reviewer(id="ann", name="Ann Ito", role="safety reviewer"),))
 
 
 class Terminal:
     def __init__(self, folder: Path) -> None:
         self.state, self.key = folder / "guard", folder / "ann.key"
-        made = self("enrol", "Ann", "--role", "safety reviewer", "--own-key", str(self.key), typed=[PASSPHRASE] * 2)
-        assert "Ann is enrolled" in made.output
+        made = self(
+            "enrol",
+            "ann",
+            "--name",
+            "Ann Ito",
+            "--role",
+            "safety reviewer",
+            "--own-key",
+            str(self.key),
+            typed=[PASSPHRASE] * 2,
+        )
+        assert "ann is enrolled" in made.output
 
     def __call__(self, *arguments: str, typed: list[str] | None = None) -> Result:
         lines = "".join(f"{line}\n" for line in typed or [])
         return CliRunner().invoke(command, ["--state", str(self.state), *arguments], input=lines)
 
     def answers(self, *arguments: str, typed: list[str]) -> Result:
-        return self(*arguments, "--person", "Ann", "--own-key", str(self.key), typed=typed)
+        return self(*arguments, "--person", "ann", "--own-key", str(self.key), typed=typed)
 
 
 @pytest.fixture
@@ -67,8 +77,8 @@ def test_only_a_reviewer_reads_and_answers_a_concern(terminal: Terminal, tmp_pat
         receipt = Concerns(store, ROUTING).raise_("run-1", "clerk", "the plan", "they will wipe the logs")
     assert "they will wipe the logs" in terminal.answers("cases", typed=[PASSPHRASE]).output
     other = tmp_path / "ben.key"
-    terminal("enrol", "Ben", "--role", "operator", "--own-key", str(other), typed=[PASSPHRASE] * 2)
-    as_ann = terminal("cases", "--person", "Ann", "--own-key", str(other), typed=[PASSPHRASE])
+    terminal("enrol", "ben", "--role", "operator", "--own-key", str(other), typed=[PASSPHRASE] * 2)
+    as_ann = terminal("cases", "--person", "ann", "--own-key", str(other), typed=[PASSPHRASE])
     assert isinstance(as_ann.exception, RefusedError)
     assert "wipe" not in as_ann.output
     said = ("reply", receipt.case, "--finding", "founded", "--release", "--reply", "withdrawn")

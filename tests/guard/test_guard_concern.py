@@ -30,9 +30,13 @@ from holdfast.guard.keys import SigningKey
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.reviewers import Persons, Proof, key_credential, prove_reviewer
 
-CEO = Reviewer(name="Kyle Johnson", role="chief executive", aliases=("kyle.johnson@firm.example", "the CEO"))
-CTO = Reviewer(name="Sarah Chen", role="technical director", aliases=("sarah.chen@firm.example", "the CTO"))
-OUTSIDE = Reviewer(name="Odo Reyes", role="ombudsman")
+CEO = Reviewer(
+    id="kyle.johnson", name="Kyle Johnson", role="chief executive", aliases=("kyle.johnson@firm.example", "the CEO")
+)
+CTO = Reviewer(
+    id="sarah.chen", name="Sarah Chen", role="technical director", aliases=("sarah.chen@firm.example", "the CTO")
+)
+OUTSIDE = Reviewer(id="odo.reyes", name="Odo Reyes", role="ombudsman")
 SEND = Act("run-1", "clerk", "mail", "send", {"to": "ann"})
 READ = Act("run-1", "clerk", "mail", "read", {})
 WIPE = Act("run-2", "janitor", "ops", "replace_model", {})
@@ -41,10 +45,10 @@ WIPE = Act("run-2", "janitor", "ops", "replace_model", {})
 class Office:
     def __init__(self, folder: Path, **routing: object) -> None:
         self.store = AuditLog(folder / "guard.db", SigningKey.create(folder / "guard.key"))
-        self.keys = {n: SigningKey.create(folder / n.split()[0]) for n in (CEO.name, CTO.name, OUTSIDE.name, "Ben")}
+        self.keys = {n: SigningKey.create(folder / n) for n in (CEO.id, CTO.id, OUTSIDE.id, "ben")}
         for name, key in self.keys.items():
             Persons(self.store).enrol(key_credential(name, "reviewer", key.public))
-        given = {"reviewers": (CEO, CTO, OUTSIDE), "operators": {"clerk": "Ben"}, "risky": ("mail/send",)}
+        given = {"reviewers": (CEO, CTO, OUTSIDE), "operators": {"clerk": "ben"}, "risky": ("mail/send",)}
         self.concerns = Concerns(self.store, Routing.model_validate(given | routing))
 
     def proof(self, person: str, statement: bytes) -> Proof:
@@ -57,7 +61,7 @@ class Office:
         case = self.concerns.case(case_id, person)
         self.concerns.answer(case_id, person, verdict, self.proof(person, case.statement(person, verdict)))
 
-    def stop(self, run: str, person: str = "Ben") -> None:
+    def stop(self, run: str, person: str = "ben") -> None:
         self.concerns.stop(run, person, self.proof(person, stop_statement(run, person)))
 
 
@@ -77,12 +81,12 @@ def test_concern_holds_risky_tools_until_answered(office: Office) -> None:
     assert office.concerns.frozen("run-1", READ) is None
     assert office.concerns.frozen("run-2", dataclasses.replace(SEND, run="run-2")) is None
     assert office.concerns.frozen("run-1", dataclasses.replace(SEND, tool=TOOL)) is None
-    office.answer(receipt.case, CEO.name)
+    office.answer(receipt.case, CEO.id)
     assert office.concerns.frozen("run-1", SEND) is None
     said = office.concerns.call("run-1", "clerk", {"case": receipt.case})
     assert "chief executive" in said
     assert "Thank you; withdrawn." in said
-    assert CEO.name not in said
+    assert CEO.id not in said
 
 
 def test_receipt_and_reply_are_signed(office: Office) -> None:
@@ -91,7 +95,7 @@ def test_receipt_and_reply_are_signed(office: Office) -> None:
     assert office.store.signed("receipt", plain, bytes.fromhex(receipt.signature))
     changed = canonical(receipt.model_copy(update={"signature": "", "deadline": 0.0})).encode()
     assert not office.store.signed("receipt", changed, bytes.fromhex(receipt.signature))
-    office.answer(receipt.case, CEO.name)
+    office.answer(receipt.case, CEO.id)
     [row] = office.store.read("SELECT reply FROM cases")
     reply = json.loads(row["reply"])
     signature = bytes.fromhex(reply.pop("signature"))
@@ -106,16 +110,16 @@ def test_without_a_list_of_risky_tools_everything_is_held(tmp_path: Path) -> Non
 
 
 IMPLICATED = {
-    "Kyle Johnson": {CTO.name, OUTSIDE.name},
-    "kyle": {CTO.name, OUTSIDE.name},
-    "KYLE.JOHNSON@firm.example": {CTO.name, OUTSIDE.name},
-    "Kуle Jоhnson": {CTO.name, OUTSIDE.name},
-    "the CEO": {CTO.name, OUTSIDE.name},
-    "chief executive": {CTO.name, OUTSIDE.name},
-    "Sarah Chen <sarah.chen@firm.example>": {CEO.name, OUTSIDE.name},
-    "the CTO": {CEO.name, OUTSIDE.name},
-    "Mallory": {CEO.name, CTO.name, OUTSIDE.name},
-    "": {CEO.name, CTO.name, OUTSIDE.name},
+    "Kyle Johnson": {CTO.id, OUTSIDE.id},
+    "kyle": {CTO.id, OUTSIDE.id},
+    "KYLE.JOHNSON@firm.example": {CTO.id, OUTSIDE.id},
+    "Kуle Jоhnson": {CTO.id, OUTSIDE.id},
+    "the CEO": {CTO.id, OUTSIDE.id},
+    "chief executive": {CTO.id, OUTSIDE.id},
+    "Sarah Chen <sarah.chen@firm.example>": {CEO.id, OUTSIDE.id},
+    "the CTO": {CEO.id, OUTSIDE.id},
+    "Mallory": {CEO.id, CTO.id, OUTSIDE.id},
+    "": {CEO.id, CTO.id, OUTSIDE.id},
 }
 
 
@@ -130,22 +134,22 @@ def test_implicated_persons_never_review(office: Office, name: str) -> None:
 
 
 def test_operator_never_reviews(tmp_path: Path) -> None:
-    office = Office(tmp_path, operators={"clerk": CEO.name})
+    office = Office(tmp_path, operators={"clerk": CEO.id})
     office.concerns.raise_("run-1", "clerk", "the plan", "text")
-    assert not office.concerns.cases(CEO.name)
+    assert not office.concerns.cases(CEO.id)
     office.store.close()
 
 
 def test_approver_of_the_contested_act_does_not_review(office: Office) -> None:
     approvals = Approvals(office.store)
     ticket = approvals.ask(SEND, Decision("hold", (), "", "", "p1"))
-    yes = prove_reviewer(office.keys[CEO.name], ticket.statement(CEO.name, True))
-    approvals.answer(ticket.id, CEO.name, True, yes)
+    yes = prove_reviewer(office.keys[CEO.id], ticket.statement(CEO.id, True))
+    approvals.answer(ticket.id, CEO.id, True, yes)
     office.concerns.raise_("run-1", "clerk", f"ticket {ticket.id}", "should not have been approved")
-    assert not office.concerns.cases(CEO.name)
+    assert not office.concerns.cases(CEO.id)
     receipt = office.concerns.raise_("run-1", "clerk", "something else", "text")
-    [case] = [c for c, _ in office.concerns.cases(CEO.name) if c.id == receipt.case]
-    assert case.reviewers[-1] == CEO.name
+    [case] = [c for c, _ in office.concerns.cases(CEO.id) if c.id == receipt.case]
+    assert case.reviewers[-1] == CEO.id
 
 
 def test_without_independent_reviewer_the_run_stays_held(office: Office) -> None:
@@ -164,7 +168,7 @@ def test_missed_deadline_approves_nothing(tmp_path: Path) -> None:
     # A trigger is held only until the deadline, so a concern cannot postpone a decision for ever.
     assert office.concerns.frozen("run-2", WIPE) is None
     assert "overdue" in office.concerns.call("run-1", "clerk", {"case": receipt.case})
-    assert office.concerns.cases(CEO.name)[0][1] == "overdue"
+    assert office.concerns.cases(CEO.id)[0][1] == "overdue"
     assert office.concerns.standings()[0].overdue == 1
     office.store.close()
 
@@ -175,7 +179,7 @@ def test_a_trigger_is_held_in_every_run(tmp_path: Path) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text")
     assert "ops/replace_model" in str(receipt)
     assert office.concerns.frozen("run-2", WIPE)
-    office.answer(receipt.case, CEO.name)
+    office.answer(receipt.case, CEO.id)
     assert office.concerns.frozen("run-2", WIPE) is None
     office.store.close()
 
@@ -197,10 +201,10 @@ def test_stop_overrides_every_concern(tmp_path: Path) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "my own stop", "text")
     assert receipt.held == ()
     assert office.concerns.frozen("run-2", WIPE) is None
-    office.answer(receipt.case, CEO.name)
+    office.answer(receipt.case, CEO.id)
     assert "stopped this run" in office.concerns.call("run-1", "clerk", {"case": receipt.case})
     with pytest.raises(RefusedError):
-        office.concerns.stop("run-3", "Ben", office.proof("Ben", stop_statement("run-1", "Ben")))
+        office.concerns.stop("run-3", "ben", office.proof("ben", stop_statement("run-1", "ben")))
     office.store.close()
 
 
@@ -220,7 +224,7 @@ def test_repeated_concern_is_one_case_and_floods_pause_nothing(office: Office) -
 def test_outcomes_of_concerns_are_counted(office: Office) -> None:
     for number, finding in enumerate(("founded", "unfounded", "abusive")):
         receipt = office.concerns.raise_("run-1", "clerk", f"cause {number}", "text")
-        office.answer(receipt.case, CEO.name, finding=finding)
+        office.answer(receipt.case, CEO.id, finding=finding)
     [standing] = office.concerns.standings()
     assert (standing.founded, standing.unfounded, standing.abusive, standing.overdue) == (1, 1, 1, 0)
     assert standing.median_seconds is not None
@@ -228,16 +232,16 @@ def test_outcomes_of_concerns_are_counted(office: Office) -> None:
 
 def test_answer_can_keep_tools_held(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text")
-    office.answer(receipt.case, CEO.name, release=False)
+    office.answer(receipt.case, CEO.id, release=False)
     assert office.concerns.frozen("run-1", SEND)
     with pytest.raises(RefusedError, match="answered"):
-        office.answer(receipt.case, CTO.name)
+        office.answer(receipt.case, CTO.id)
 
 
 def test_case_is_confidential(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "Kyle falsified the audit", ["Kyle Johnson"])
     with pytest.raises(RefusedError, match="sealed"):
-        office.concerns.case(receipt.case, CEO.name)
+        office.concerns.case(receipt.case, CEO.id)
     log = " ".join(entry.body for entry in office.store.entries())
     assert "falsified" not in log
     assert "Kyle falsified" not in log
@@ -246,13 +250,13 @@ def test_case_is_confidential(office: Office) -> None:
 
 def test_answer_needs_the_reviewers_proof(office: Office) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "text")
-    case = office.concerns.case(receipt.case, CEO.name)
+    case = office.concerns.case(receipt.case, CEO.id)
     yes = ReviewOutcome(finding="founded", release=True, reply="fine")
     with pytest.raises(RefusedError, match="no such credential"):
-        office.concerns.answer(case.id, CEO.name, yes, office.proof(CTO.name, case.statement(CEO.name, yes)))
-    keep = office.proof(CEO.name, case.statement(CEO.name, yes.model_copy(update={"release": False})))
+        office.concerns.answer(case.id, CEO.id, yes, office.proof(CTO.id, case.statement(CEO.id, yes)))
+    keep = office.proof(CEO.id, case.statement(CEO.id, yes.model_copy(update={"release": False})))
     with pytest.raises(RefusedError, match="does not match the answer"):
-        office.concerns.answer(case.id, CEO.name, yes, keep)
+        office.concerns.answer(case.id, CEO.id, yes, keep)
     assert office.concerns.frozen("run-1", SEND)
 
 
@@ -282,7 +286,7 @@ REWRITTEN = {
     "gone": "DELETE FROM cases",
     "seal": "UPDATE cases SET state = 'answered', seal = 'x'",
     "no seal": "UPDATE cases SET state = 'answered', seal = x''",
-    "reviewers": "UPDATE cases SET body = replace(body, 'Kyle Johnson', 'Sarah Chen')",
+    "reviewers": "UPDATE cases SET body = replace(body, 'kyle.johnson', 'sarah.chen')",
     "deadline": "UPDATE cases SET deadline = 0",
     "blob": "UPDATE cases SET state = x'00'",
 }
@@ -311,12 +315,12 @@ def test_edited_case_does_not_release_a_trigger(tmp_path: Path, statement: str) 
 
 def test_edited_case_cannot_be_read_or_answered(office: Office, tmp_path: Path) -> None:
     receipt = office.concerns.raise_("run-1", "clerk", "the plan", "Kyle falsified the audit", ["Kyle Johnson"])
-    _by_hand(tmp_path, "UPDATE cases SET body = replace(body, '\"Sarah Chen\"', '\"Kyle Johnson\"')")
+    _by_hand(tmp_path, "UPDATE cases SET body = replace(body, '\"sarah.chen\"', '\"kyle.johnson\"')")
     for step in (
-        lambda: office.concerns.case(receipt.case, CEO.name),
-        lambda: office.concerns.cases(CEO.name),
+        lambda: office.concerns.case(receipt.case, CEO.id),
+        lambda: office.concerns.cases(CEO.id),
         lambda: office.concerns.standings(),
-        lambda: office.answer(receipt.case, CEO.name),
+        lambda: office.answer(receipt.case, CEO.id),
         lambda: office.concerns.call("run-1", "clerk", {"case": receipt.case}),
     ):
         with pytest.raises(RefusedError, match="altered"):

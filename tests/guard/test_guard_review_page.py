@@ -57,7 +57,9 @@ def guard(tmp_path: Path) -> Iterator[Guard]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     store = AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
-    routing = Routing(reviewers=(Reviewer(name="Ann", role="safety reviewer"),), operators={"clerk": "Ben"})
+    routing = Routing(
+        reviewers=(Reviewer(id="ann", name="Ann Ito", role="safety reviewer"),), operators={"clerk": "ben"}
+    )
     codes: list[str] = []
     service = open_review_service(f"http://localhost:{port}", store, codes.append)
     config = uvicorn.Config(make_app(service), host="127.0.0.1", port=port, log_level="error", lifespan="off")
@@ -116,7 +118,7 @@ def sign_in(page: Any, guard: Guard) -> None:
 
 def test_person_sees_the_decoded_act_and_approves_it_once(guard: Guard, page: Any, tmp_path: Path) -> None:
     ticket = guard.approvals.ask(ACT, HOLD, STORY)
-    enrol(page, guard, "Ann")
+    enrol(page, guard, "ann")
     sign_in(page, guard)
     page.click("text=mail/send")
     page.wait_for_selector("text=What will happen")
@@ -141,10 +143,10 @@ def test_person_sees_the_decoded_act_and_approves_it_once(guard: Guard, page: An
 def test_operator_cannot_approve_on_the_page(guard: Guard, page: Any) -> None:
     ticket = guard.approvals.ask(ACT, HOLD, STORY)
     receipt = guard.concerns.raise_("run-1", "clerk", "the plan", "it harms", ["somebody"])
-    enrol(page, guard, "Ben")
+    enrol(page, guard, "ben")
     sign_in(page, guard)
     page.goto(f"{guard.site}/tickets/{ticket.id}")
-    assert "Ben may not answer for this agent" in page.inner_text("main")
+    assert "ben may not answer for this agent" in page.inner_text("main")
     page.goto(f"{guard.site}/cases/{receipt.case}")
     assert "only its reviewers may open it" in page.inner_text("main")
     assert "it harms" not in page.content()
@@ -161,7 +163,7 @@ def test_reviewer_answers_a_concern_and_the_agent_reads_it(guard: Guard, page: A
     guard.approvals.ask(ACT, HOLD, STORY)
     receipt = guard.concerns.raise_("run-1", "clerk", "the plan to wipe the logs", "I was told to <wipe> them", ["Cy"])
     assert guard.concerns.frozen("run-1", ACT)
-    enrol(page, guard, "Ann")
+    enrol(page, guard, "ann")
     sign_in(page, guard)
     page.screenshot(path=str(tmp_path / "board.png"), full_page=True)
     page.click("text=the plan to wipe the logs")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from holdfast.guard.review.act_view import Piece
 
 
-_person = click.option("--person", required=True, help="Your name, as enrolled.")
+_person = click.option("--person", required=True, help="Your id, as enrolled.")
 _own_key = click.option(
     "--own-key",
     required=True,
@@ -39,23 +39,33 @@ def command(ctx: click.Context, state: Path | None) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("person", metavar="ID")
+@click.option("--name", default="", help="Your name for display, such as 'Ann Ito'; the id is what counts.")
 @click.option("--role", required=True, help="Your role as shown to agents, such as 'safety reviewer'.")
 @_own_key
 @click.password_option("--passphrase", help="At least 12 characters.")
 @click.pass_obj
-def enrol(state: Path, name: str, role: str, own_key: Path, passphrase: str) -> None:
-    """Create a key for a person and enrol it."""
+def enrol(state: Path, person: str, name: str, role: str, own_key: Path, passphrase: str) -> None:
+    """Create a key for a person and enrol it.
+
+    ID consists of lower-case letters and digits, joined by single '.', '_', '@' or '-'. An id, name or role that looks
+    like one of another person, agent or role, of now or of the past, is refused.
+    """
     from holdfast.core.errors import InputError
     from holdfast.guard.keys import SigningKey
     from holdfast.guard.reviewers import Persons, key_credential
+    from holdfast.guard.setup import register_names, routing
 
     if not passphrase:
         raise InputError("a person's key needs a passphrase", where=own_key, remedy="choose at least 12 characters")
     with _open(state) as store:
+        register_names(store, routing(state))
+        persons = Persons(store)
+        # Before the key is created, so that a refusal leaves no key file behind.
+        persons.check_names(person, name, role)
         key = SigningKey.create(own_key, passphrase)
-        Persons(store).enrol(key_credential(name, role, key.public))
-    click.echo(f"{name} is enrolled")
+        persons.enrol(key_credential(person, role, key.public, name))
+    click.echo(f"{person} is enrolled")
 
 
 @command.command("list")
@@ -119,15 +129,16 @@ def no(state: Path, ticket_id: str, person: str, own_key: Path, reason: str) -> 
 @click.pass_obj
 def cases(state: Path, person: str, own_key: Path) -> None:
     """Show the concerns that you review, with their full text."""
-    from holdfast.guard.concern import Concerns, Routing
+    from holdfast.guard.concern import Concerns
     from holdfast.guard.reviewers import Persons, prove_reviewer
+    from holdfast.guard.setup import routing
 
     key = _unlock(own_key)
     with _open(state) as store:
         # Only reviewers may read a case, so the person must prove their identity first.
         challenge = secrets.token_bytes(32)
         Persons(store).check(person, challenge, prove_reviewer(key, challenge))
-        for case, standing in Concerns(store, Routing()).cases(person):
+        for case, standing in Concerns(store, routing(state)).cases(person):
             named = ", ".join(case.implicated) or "nobody"
             head = f"{case.id} ({standing}), raised by {case.agent} in {case.run}, log up to entry {case.seen}"
             for line in (head, f"about: {case.about}", f"named: {named}", f"untrusted: {case.text}"):
@@ -145,13 +156,15 @@ def cases(state: Path, person: str, own_key: Path) -> None:
 @click.pass_obj
 def reply(state: Path, case_id: str, person: str, own_key: Path, finding: str, release: bool, reply: str) -> None:
     """Answer a concern."""
-    from holdfast.guard.concern import Concerns, ReviewOutcome, Routing
+    from holdfast.guard.cases import ReviewOutcome
+    from holdfast.guard.concern import Concerns
     from holdfast.guard.reviewers import prove_reviewer
+    from holdfast.guard.setup import routing
 
     key = _unlock(own_key)
     verdict = ReviewOutcome.model_validate({"finding": finding, "release": release, "reply": reply})
     with _open(state) as store:
-        concerns = Concerns(store, Routing())
+        concerns = Concerns(store, routing(state))
         case = concerns.case(case_id, person)
         concerns.answer(case_id, person, verdict, prove_reviewer(key, case.statement(person, verdict)))
     click.echo(f"answered: {finding}, tools {'released' if release else 'held'}")
@@ -164,12 +177,13 @@ def reply(state: Path, case_id: str, person: str, own_key: Path, finding: str, r
 @click.pass_obj
 def stop(state: Path, run: str, person: str, own_key: Path) -> None:
     """Stop a run: all its further acts are denied."""
-    from holdfast.guard.concern import Concerns, Routing, stop_statement
+    from holdfast.guard.concern import Concerns, stop_statement
     from holdfast.guard.reviewers import prove_reviewer
+    from holdfast.guard.setup import routing
 
     key = _unlock(own_key)
     with _open(state) as store:
-        Concerns(store, Routing()).stop(run, person, prove_reviewer(key, stop_statement(run, person)))
+        Concerns(store, routing(state)).stop(run, person, prove_reviewer(key, stop_statement(run, person)))
     click.echo(f"{run} is stopped")
 
 

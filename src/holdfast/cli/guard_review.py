@@ -19,13 +19,18 @@ def command(state: Path | None, port: int, site: str | None) -> None:
     """
     from holdfast.core.extras import needs
     from holdfast.guard.review.app import make_app, open_review_service
-    from holdfast.guard.setup import open_audit_log
+    from holdfast.guard.setup import open_audit_log, routing
 
     with needs("guard"):
         import uvicorn
 
     origin = (site or f"http://localhost:{port}").rstrip("/")
-    with open_audit_log(state or Path.home() / ".holdfast" / "guard") as store:
+    folder = state or Path.home() / ".holdfast" / "guard"
+    with open_audit_log(folder) as store:
         click.echo(f"review page: {origin}")
-        office = open_review_service(origin, store, lambda code: click.echo(f"admin code for one enrolment: {code}"))
+        office = open_review_service(origin, store, _show_code, routing(folder))
         uvicorn.run(make_app(office), host="127.0.0.1", port=port, log_level="warning", server_header=False)
+
+
+def _show_code(code: str) -> None:
+    click.echo(f"admin code for one enrolment: {code}")

@@ -42,6 +42,8 @@ def letter_folds() -> Mapping[int, str]:
     return {alike: ascii_ for alike, ascii_ in folds().items() if ascii_.isalpha() and chr(alike).isalpha()}
 
 
+#: Letters, signs and marks that have no ink: Hangul fillers, the empty Braille pattern, joiners, Khmer inherent vowels.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _SIGNS = ("-", ".", "/", "@")
 #: Latin characters that are hard to distinguish after case folding.
 _HAIR = str.maketrans({"0": "o", "1": "i", "l": "i", "|": "i"})
@@ -51,9 +53,11 @@ _HAIR = str.maketrans({"0": "o", "1": "i", "l": "i", "|": "i"})
 def skeleton(text: str) -> str:
     """Return the skeleton, without letter case, accents or invisible characters."""
     # Capitals first: a Greek capital eta looks like H, but its small letter looks like n.
-    latin = unicodedata.normalize("NFKC", text).translate(_standard())
+    # And before compatibility forms too: the lunate sigma looks like c, but its compatibility form is a sigma.
+    latin = unicodedata.normalize("NFKC", text.translate(_standard())).translate(_standard())
     spread = unicodedata.normalize("NFKD", latin.casefold())
-    seen = "".join(char for char in spread if unicodedata.category(char) not in ("Cf", "Cc", "Mn", "Me", "Cs"))
+    gone = ("Cf", "Cc", "Mn", "Me", "Cs")
+    seen = "".join(char for char in spread if unicodedata.category(char) not in gone and char not in _BLANK)
     return seen.translate(folds()).translate(_HAIR).replace("rn", "m").replace("vv", "w")
 
 
@@ -66,6 +70,8 @@ def alien(char: str) -> bool:
 
 def unseen(char: str) -> bool:
     """Return whether a character is invisible or changes the text direction; line feeds and tabs are excluded."""
+    if char in _BLANK or "\U000e0100" <= char <= "\U000e01ef":
+        return True
     return char not in "\n\t" and unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp")
 
 

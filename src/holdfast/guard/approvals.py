@@ -26,7 +26,9 @@ from holdfast.core.records import Record
 from holdfast.detectors.confusables import skeleton
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.audit_log import AuditLog
-from holdfast.guard.reviewers import Persons, Proof
+from holdfast.guard.ids import likeness
+from holdfast.guard.names import Names, agent_name, person_names
+from holdfast.guard.reviewers import Credential, Persons, Proof
 
 State = Literal["pending", "approved", "denied", "expired", "consumed", "done", "failed", "indeterminate"]
 _SCHEMA = """
@@ -111,7 +113,7 @@ class Approvals:
 
     Args:
         store: the guard's audit log.
-        operators: agent → the person who runs it and may not approve its acts.
+        operators: agent → id of the person who runs it and may not approve its acts.
         seconds: lifetime of a ticket and of an approval.
     """
 
@@ -124,6 +126,8 @@ class Approvals:
             lost = "state = 'consumed' AND session NOT IN (SELECT id FROM sessions)"
             for row in db.execute(f"SELECT id FROM tickets WHERE {lost}").fetchall():
                 self._move(db, row["id"], "indeterminate")
+        people = [name for person in self._operators.values() for name in person_names(person)]
+        Names(store).note([*map(agent_name, self._operators), *people])
 
     def ask(self, act: Act, decision: Decision, story: str = "") -> Ticket:
         """Open a ticket for a held act, or return the open ticket of the same act.
@@ -171,8 +175,8 @@ class Approvals:
                 raise RefusedError(
                     f"this ticket is {ticket.state}", where=ticket_id, remedy="only pending tickets take an answer"
                 )
-            self._admit(ticket, person, ticket.statement(person, approve, reason), proof)
-            if any(skeleton(a.person) == skeleton(person) for a in self.answers(ticket_id)):
+            credential = self._admit(ticket, person, ticket.statement(person, approve, reason), proof)
+            if self._answered(ticket_id, person, credential):
                 raise RefusedError(
                     f"{person} has answered already", where=ticket_id, remedy="another person must answer"
                 )
@@ -286,23 +290,37 @@ class Approvals:
         self._store.append("asked", json.loads(body), durable=True)
         return ticket
 
-    def _admit(self, ticket: Ticket, person: str, statement: bytes, proof: Proof) -> None:
-        if skeleton(person) in map(skeleton, ticket.barred):
+    def _admit(self, ticket: Ticket, person: str, statement: bytes, proof: Proof) -> Credential:
+        """Verify a person's proof, and that neither the person nor the authenticator is barred from the ticket."""
+        if likeness(person) in map(likeness, ticket.barred):
             raise RefusedError(f"{person} may not answer for this agent", where=ticket.id, remedy="ask another person")
-        self._persons.check(person, statement, proof)
+        credential = self._persons.check(person, statement, proof)
+        self._persons.check_independent(person, credential, ticket.barred)
+        return credential
+
+    def _answered(self, ticket_id: str, person: str, credential: Credential) -> bool:
+        """Return whether the person, or another one with this authenticator, has answered a ticket."""
+        known = {c.id: c for c in self._persons.credentials()}
+        return any(
+            likeness(given.person) == likeness(person)
+            or credential.same_authenticator(known.get(given.proof.credential, credential))
+            for given in self.answers(ticket_id)
+        )
 
     def _check(self, ticket: Ticket, act: Act) -> None:
         """Verify the act and the proofs of a ticket that the file lists as approved."""
         if _digest(ticket.act.act) != _digest(act):
             raise RefusedError("the ticket belongs to another act", where=ticket.id, remedy="holdfast guard verify")
-        yes = set()
+        persons, authenticators = set(), set()
         for given in self.answers(ticket.id):
-            self._admit(ticket, given.person, ticket.statement(given.person, given.approve, given.reason), given.proof)
+            statement = ticket.statement(given.person, given.approve, given.reason)
+            credential = self._admit(ticket, given.person, statement, given.proof)
             if not given.approve:
                 raise RefusedError("a person refused this act", where=ticket.id, remedy="do not request it again")
-            yes.add(skeleton(given.person))
-        if len(yes) < ticket.persons:
-            what = f"{len(yes)} of {ticket.persons} required persons approved"
+            persons.add(likeness(given.person))
+            authenticators.add(credential.public)
+        if (count := min(len(persons), len(authenticators))) < ticket.persons:
+            what = f"{count} of {ticket.persons} required persons approved"
             raise RefusedError(what, where=ticket.id, remedy="holdfast guard verify")
         # The log shows whether the act was executed, so resetting the state in the file allows no second execution.
         ran = "SELECT 1 FROM log WHERE kind = 'intent' AND instr(body, ?) LIMIT 1"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -22,20 +21,21 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from holdfast.core.errors import RefusedError
 from holdfast.core.identity import canonical
 from holdfast.core.prose import load_prose
-from holdfast.core.records import Record, ToolSpec
+from holdfast.core.records import ToolSpec
 from holdfast.core.text import storable
 from holdfast.detectors.confusables import skeleton
 from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
+from holdfast.guard.cases import CONCERN_TOOL, ConcernCase, ConcernRecord, Receipt, ReviewOutcome
+from holdfast.guard.names import Names, person_names, role_name
 from holdfast.guard.reviewers import Persons, Proof
+from holdfast.guard.routing import Reviewer, Routing
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cases (
@@ -49,7 +49,7 @@ CREATE INDEX IF NOT EXISTS logged_stops ON log (json_extract(body, '$.run')) WHE
 CREATE TABLE IF NOT EXISTS repeats (agent TEXT NOT NULL, at REAL NOT NULL);
 """
 _LONGEST, _MOST_NAMES = 4000, 20
-TOOL = "raise_concern"
+TOOL = CONCERN_TOOL
 #: The columns of a case that its seal, the guard's signature, covers.
 _SEALED = ("id", "run", "agent", "cause", "opened", "deadline", "paused", "body", "state", "reply")
 _STOPS = "SELECT 1 FROM log WHERE kind = 'stopped' AND json_extract(body, '$.run') = ? LIMIT 1"
@@ -60,119 +60,6 @@ _LOGGED = """SELECT json_extract(body, '$.case') AS id FROM log
 _RUNNING = "coalesce(json_extract(body, '$.deadline') > ?, 1)"
 _OF_RUN = "json_extract(body, '$.run') = ?"
 STOPPED = "A person has stopped this run. Nothing more will be done in it."
-
-
-class Reviewer(Record):
-    """A person who reviews concerns; `aliases` are the person's other names, titles and addresses."""
-
-    name: str
-    role: str
-    aliases: tuple[str, ...] = ()
-
-    def is_among(self, names: Sequence[str]) -> bool:
-        """Return whether one of these names may mean this person; True in doubt."""
-        own = [_words(text) for text in (self.name, self.role, *self.aliases)]
-        others = [words for name in names if (words := _words(name))]
-        return any(mine <= other or other <= mine for mine in own for other in others)
-
-
-class Routing(Record):
-    """Configures the reviewers and the effect of a pause (`routing.toml`).
-
-    Attributes:
-        reviewers: reviewers in order of preference.
-        operators: agent → the person who runs it.
-        risky: tools that a pause holds, as `server/tool`; None for all tools.
-        triggers: tools that a pause holds in every run, until the deadline only.
-        pause_seconds: seconds from the concern to its deadline.
-        cap_seconds: maximum total of one run's pauses.
-        per_hour: number of cases per run and hour that pause the run.
-        strict: whether every message with a private fact is held, except to reviewers.
-    """
-
-    reviewers: tuple[Reviewer, ...] = ()
-    operators: Mapping[str, str] = Field(default_factory=dict)
-    risky: tuple[str, ...] | None = None
-    triggers: tuple[str, ...] = ()
-    pause_seconds: float = 1800
-    cap_seconds: float = 7200
-    per_hour: int = 5
-    strict: bool = False
-
-
-class ConcernCase(Record):
-    """A concern that only its reviewers may open.
-
-    Times are seconds since 1970; `seen` is the number of the last log entry at the time of the concern.
-    """
-
-    id: str
-    run: str
-    agent: str
-    about: str
-    text: str
-    implicated: tuple[str, ...]
-    reviewers: tuple[str, ...]
-    role: str
-    opened: float
-    deadline: float
-    seen: int
-
-    def statement(self, person: str, verdict: ReviewOutcome) -> bytes:
-        """Return the 32 bytes that a reviewer signs to answer."""
-        content = canonical(["holdfast/concern/1", self.id, self.opened, person, verdict])
-        return hashlib.sha256(content.encode()).digest()
-
-
-class ReviewOutcome(Record):
-    """A reviewer's outcome: `abusive` means raised in bad faith; `release` releases the held tools."""
-
-    finding: Literal["founded", "unfounded", "abusive"]
-    release: bool
-    reply: str
-
-
-class Receipt(Record):
-    """The receipt that the agent gets at once; `signature` is the guard's signature over the other fields."""
-
-    case: str
-    reviewer: str
-    opened: float
-    deadline: float
-    held: tuple[str, ...]
-    triggers: tuple[str, ...]
-    note: str = ""
-    signature: str = ""
-
-    def __str__(self) -> str:
-        if self.held or self.triggers:
-            tools = ", ".join(self.held) or "none of your tools"
-            held = f"Held until the reviewer answers: {tools}."
-            held += f" Held for everyone until the deadline: {', '.join(self.triggers)}." if self.triggers else ""
-        else:
-            held = "Nothing is held."
-        minutes = (self.deadline - self.opened) / 60
-        lines = [
-            f"Case {self.case}. {self.reviewer}",
-            f"{held} The guard cannot hold acts that bypass it.",
-            f"The review is due within {minutes:.0f} minutes. If there is no answer by then, nothing is approved.",
-            self.note,
-            f'Read the answer with {TOOL}(case="{self.case}").',
-        ]
-        return "\n".join(line for line in lines if line)
-
-
-class ConcernRecord(Record):
-    """The outcomes of one agent's concerns; `median_seconds` from concern to answer, None if none was answered."""
-
-    agent: str
-    raised: int
-    repeated: int
-    founded: int
-    unfounded: int
-    abusive: int
-    overdue: int
-    median_seconds: float | None
 
 
 class Concerns:
@@ -189,6 +76,8 @@ class Concerns:
         with store.transaction() as db:
             for statement in _SCHEMA.split(";"):
                 db.execute(statement)
+        names = [name for r in routing.reviewers for name in (*person_names(r.id, r.name), role_name(r.role))]
+        Names(store).note(names)
 
     def raise_(self, run: str, agent: str, about: str, text: str, implicated: Sequence[str] = ()) -> Receipt:
         """Open a case, hold the run's risky tools and return a receipt; a repeated concern returns the same case.
@@ -215,7 +104,7 @@ class Concerns:
                 about=about,
                 text=text,
                 implicated=implicated,
-                reviewers=tuple(r.name for r in free),
+                reviewers=tuple(r.id for r in free),
                 role=free[0].role if free else "",
                 opened=now,
                 deadline=now + self._routing.pause_seconds,
@@ -459,10 +348,6 @@ def definition() -> dict[str, Any]:
 def stop_statement(run: str, person: str) -> bytes:
     """Return the 32 bytes that a person signs to stop a run."""
     return hashlib.sha256(canonical(["holdfast/stop/1", run, person]).encode()).digest()
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", skeleton(text)))
 
 
 def _case(row: sqlite3.Row) -> ConcernCase:

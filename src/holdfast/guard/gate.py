@@ -24,6 +24,7 @@ from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import STOPPED, Concerns
 from holdfast.guard.declassify import content_key
+from holdfast.guard.names import Names, agent_name
 from holdfast.guard.policy.budgets import PolicyState
 from holdfast.guard.policy.policy import Policy
 
@@ -49,6 +50,9 @@ class Gate:
         concerns: freezes runs while a concern is reviewed; None if no concern channel is configured.
         approvals: asks persons to approve held acts; if None, acts that would be held are denied.
         monitors: check acts that the policy may allow; the first reason that one of them returns holds the act.
+
+    Raises:
+        RefusedError: an agent of the policy looks like a person, a role or another agent that exists or existed.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Gate:
         self._evidence = evidence
         self._state = PolicyState(policy, evidence, content_key(evidence))
         self._concerns, self._approvals, self._monitors = concerns, approvals, monitors
+        Names(evidence).note(map(agent_name, policy.source.agents))
         self._lock = threading.Lock()
         self._trouble = ""
         #: act key → log numbers of its intents that wait for an outcome; None for an approved act

@@ -7,6 +7,7 @@ guard signs every enrolment, so a row inserted into the file is ignored.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -14,9 +15,10 @@ from holdfast.core.errors import RefusedError
 from holdfast.core.extras import needs
 from holdfast.core.identity import canonical
 from holdfast.core.records import Record
-from holdfast.detectors.confusables import skeleton
 from holdfast.guard.audit_log import AuditLog
+from holdfast.guard.ids import likeness
 from holdfast.guard.keys import SigningKey, verify_signature
+from holdfast.guard.names import Names, check_form, person_names, refuse_alike, role_name
 
 _SCHEMA = """CREATE TABLE IF NOT EXISTS credentials (
     id TEXT PRIMARY KEY, person TEXT NOT NULL, body TEXT NOT NULL, signature BLOB NOT NULL
@@ -28,6 +30,8 @@ class Credential(Record):
 
     Attributes:
         id: the passkey's id, or the public key, in hexadecimal.
+        person: the person's id; see `ids`.
+        name: the person's name for display.
         public: COSE key of a passkey, or the 32 bytes of a key, in hexadecimal.
         site: origin at which the passkey was created; it is valid only there.
     """
@@ -38,6 +42,11 @@ class Credential(Record):
     kind: Literal["passkey", "key"]
     public: str
     site: str = ""
+    name: str = ""
+
+    def same_authenticator(self, other: Credential) -> bool:
+        """Return whether two credentials are one authenticator."""
+        return self.id == other.id or self.public == other.public
 
 
 class Proof(Record):
@@ -55,7 +64,7 @@ class Persons:
     """
 
     def __init__(self, store: AuditLog) -> None:
-        self._store = store
+        self._store, self._names = store, Names(store)
         with store.transaction() as db:
             db.execute(_SCHEMA)
 
@@ -63,29 +72,38 @@ class Persons:
         """Enrol a credential. The caller holds the guard's key and has checked the admin code.
 
         Raises:
-            RefusedError: the name is empty, not printable or looks like another person's; or the credential is
-                already enrolled.
+            RefusedError: the person's id is not an id; the id, name or role looks like that of another person, agent or
+                role that exists or existed; the person has another name; or the authenticator is enrolled already.
         """
-        if not credential.person.strip() or not credential.person.isprintable():
-            what = "the person's name must be printable and not empty"
-            raise RefusedError(what, where=credential.person, remedy="give a plain name")
+        names = [*person_names(credential.person, credential.name), role_name(credential.role)]
         body = canonical(credential)
         with self._store.transaction() as db:
+            self._names.note(names)
             for known in self.credentials():
-                if known.id == credential.id:
-                    raise RefusedError(
-                        "this credential is enrolled already", where=known.person, remedy="use another credential"
-                    )
-                if skeleton(known.person) == skeleton(credential.person) and known.person != credential.person:
-                    remedy = "choose a name that cannot be confused with it"
-                    raise RefusedError(f"the name looks like '{known.person}'", where=credential.person, remedy=remedy)
+                if known.same_authenticator(credential):
+                    what = f"this authenticator is enrolled already, for {known.person}"
+                    raise RefusedError(what, where=credential.person, remedy="use another one")
+                if known.person == credential.person and known.name != credential.name:
+                    what = f"{known.person} is enrolled with the name '{known.name}'"
+                    raise RefusedError(what, where=credential.person, remedy="give the same name, or another id")
             signature = self._store.sign("credential", body.encode())
             row = (credential.id, credential.person, body, signature)
             db.execute("INSERT INTO credentials VALUES (?, ?, ?, ?)", row)
             self._store.append("enrolled", {"credential": json.loads(body)}, durable=True)
 
+    def check_names(self, person: str, name: str, role: str) -> None:
+        """Check whether a person could be enrolled under these names, without enrolling anybody.
+
+        Raises:
+            RefusedError: see `enrol`.
+        """
+        known = self._names.known()
+        for given in (*person_names(person, name), role_name(role)):
+            check_form(given)
+            refuse_alike(given, known)
+
     def credentials(self, person: str | None = None) -> list[Credential]:
-        """Return the enrolled credentials of all persons or of one; rows without the guard's signature are ignored."""
+        """Return the credentials of all persons or of one id; rows without the guard's signature are ignored."""
         rows = self._store.read("SELECT * FROM credentials WHERE ?1 IS NULL OR person = ?1", person)
         ours = (r for r in rows if self._store.signed("credential", r["body"].encode(), r["signature"]))
         return [Credential.model_validate_json(row["body"]) for row in ours]
@@ -107,10 +125,24 @@ class Persons:
             raise RefusedError("the proof does not match the answer", where=person, remedy="answer again")
         return credential
 
+    def check_independent(self, person: str, credential: Credential, others: Collection[str]) -> None:
+        """Check that a person is none of some others, by id and by authenticator.
 
-def key_credential(person: str, role: str, public: bytes) -> Credential:
+        Raises:
+            RefusedError: the ids look alike, or the credential is one of theirs.
+        """
+        theirs = {likeness(other) for other in others}
+        if likeness(person) in theirs:
+            raise RefusedError(f"{person} may not answer here", where=person, remedy="ask another person")
+        for known in self.credentials():
+            if likeness(known.person) in theirs and known.same_authenticator(credential):
+                what = f"this authenticator belongs to {known.person}, who may not answer here"
+                raise RefusedError(what, where=person, remedy="ask another person")
+
+
+def key_credential(person: str, role: str, public: bytes, name: str = "") -> Credential:
     """Return the credential of a person who answers in a terminal."""
-    return Credential(id=public.hex(), person=person, role=role, kind="key", public=public.hex())
+    return Credential(id=public.hex(), person=person, role=role, kind="key", public=public.hex(), name=name)
 
 
 def prove_reviewer(key: SigningKey, statement: bytes) -> Proof:

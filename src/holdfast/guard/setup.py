@@ -22,12 +22,13 @@ from holdfast.core.store import writing
 from holdfast.detectors.private_facts import Leave
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
-from holdfast.guard.concern import Concerns, Routing
+from holdfast.guard.concern import Concerns
 from holdfast.guard.gate import Gate
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.monitors.detector_monitor import DetectorMonitor, Monitor
 from holdfast.guard.monitors.known_figures import Figures, KnownFigures
 from holdfast.guard.policy.policy import Policy
+from holdfast.guard.routing import Routing
 
 
 def open_audit_log(folder: Path) -> AuditLog:
@@ -53,6 +54,16 @@ def routing(folder: Path) -> Routing:
     """
     path = folder / "routing.toml"
     return load_toml(path, Routing) if path.exists() else Routing()
+
+
+def register_names(store: AuditLog, given: Routing) -> None:
+    """Register the persons, agents and roles of a routing, so that nobody enrols under a name that looks like theirs.
+
+    Raises:
+        RefusedError: two of them look alike, or one looks like somebody who is known already.
+    """
+    Concerns(store, given)
+    Approvals(store, given.operators)
 
 
 def _known(folder: Path) -> list[Figures]:

@@ -23,12 +23,12 @@ from pydantic import (
 
 from holdfast.core.records import Record
 from holdfast.guard.act import Answer
+from holdfast.guard.ids import AgentId
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 Tool = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Za-z0-9_.-]+/(\*|[A-Za-z0-9_./-]*[A-Za-z0-9_.-]))$")]
-Agent = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")]
 Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=r"^[^\n]*$")]
 Argument = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 Words = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -158,7 +158,7 @@ class Rule(Aimed):
     allow: Annotated[tuple[Tool, ...], Field(min_length=1)] | None = None
     hold: Annotated[tuple[Tool, ...], Field(min_length=1)] | None = None
     deny: Annotated[tuple[Tool, ...], Field(min_length=1)] | None = None
-    agents: Annotated[tuple[Agent, ...], Field(min_length=1)] | None = None
+    agents: Annotated[tuple[AgentId, ...], Field(min_length=1)] | None = None
     when: When | None = None
     after: tuple[Name, ...] = ()
     budget: Limits | None = None
@@ -241,7 +241,7 @@ class PolicyFile(Record):
     policy: Name
     revision: Annotated[int, Field(strict=True, ge=1)]
     owner: Said
-    agents: Annotated[tuple[Agent, ...], Field(min_length=1)]
+    agents: Annotated[tuple[AgentId, ...], Field(min_length=1)]
     zone: str = "UTC"
     tools: Mapping[Tool, tuple[Argument, ...]] | None = None
     local_files: tuple[str, ...] = ()

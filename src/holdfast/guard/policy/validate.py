@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 from holdfast.core.config import nearest
+from holdfast.guard.ids import likeness
 from holdfast.guard.policy.addresses import Hosts, Recipients
 from holdfast.guard.policy.arguments import ATTRIBUTE
 from holdfast.guard.policy.normalise import Chain, Uninspectable, tool_chain
@@ -33,6 +35,9 @@ class Fault:
 
 def faults(policy: PolicyFile) -> Iterator[Fault]:
     """Yield every error in a policy, in the order of the file."""
+    for one, other in combinations(policy.agents, 2):
+        if likeness(one) == likeness(other):
+            yield Fault(("agents",), f"the agents '{one}' and '{other}' look alike", "give each a name of its own")
     labels = {label.label for label in policy.labels}
     for at, label in enumerate(policy.labels):
         yield from _entries(("labels", at), label)

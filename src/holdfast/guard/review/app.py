@@ -18,11 +18,13 @@ from holdfast.core.errors import HoldfastError, RefusedError
 from holdfast.core.extras import needs
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
-from holdfast.guard.concern import Concerns, ReviewOutcome, Routing, stop_statement
+from holdfast.guard.cases import ReviewOutcome
+from holdfast.guard.concern import Concerns, stop_statement
 from holdfast.guard.review import passkeys
 from holdfast.guard.review.pages import Pages
 from holdfast.guard.review.sessions import AdminCode, Challenges, UserSession, UserSessions
-from holdfast.guard.reviewers import Persons
+from holdfast.guard.reviewers import Credential, Persons
+from holdfast.guard.routing import Routing
 
 with needs("guard"):
     from pydantic import ValidationError
@@ -72,16 +74,30 @@ class ReviewService:
         Raises:
             RefusedError: the person has no passkey for this site.
         """
-        mine = [c for c in self.persons.credentials(person) if c.kind == "passkey" and c.site == self.site]
+        mine = self.passkeys(person)
         if not mine:
             raise RefusedError("no passkey is enrolled for this page", where=person, remedy="enrol one")
         return passkeys.to_sign(self.site, statement, mine)
 
+    def passkeys(self, person: str | None = None) -> list[Credential]:
+        """Return the passkeys of this page: all, or those of one person."""
+        return [c for c in self.persons.credentials(person) if c.kind == "passkey" and c.site == self.site]
 
-def open_review_service(site: str, store: AuditLog, show_code: Callable[[str], None]) -> ReviewService:
-    """Open the service on a guard's audit log; `show_code` prints the admin code where only the admin sees it."""
-    concerns = Concerns(store, Routing())
-    return ReviewService(site, store, Approvals(store), concerns, Persons(store), AdminCode(show_code))
+
+def open_review_service(
+    site: str, store: AuditLog, show_code: Callable[[str], None], routing: Routing | None = None
+) -> ReviewService:
+    """Open the service on a guard's audit log.
+
+    Args:
+        site: the page's origin.
+        store: the audit log.
+        show_code: prints the admin code where only the admin sees it.
+        routing: the guard's routing; its reviewers, operators and roles are names that nobody else may take.
+    """
+    routing = routing or Routing()
+    concerns, approvals = Concerns(store, routing), Approvals(store, routing.operators)
+    return ReviewService(site, store, approvals, concerns, Persons(store), AdminCode(show_code))
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -220,18 +236,20 @@ def _line(status: int, text: str) -> Response:
 
 
 def _enrol_options(service: ReviewService, person: str, given: Any) -> Any:
+    own, name, role = (str(given.get(key, "")).strip() for key in ("person", "name", "role"))
     service.code.check(str(given["code"]))
-    challenge, name = passkeys.new_challenge(), str(given["person"]).strip()
-    service.challenges.give(challenge, "enrol", name, str(given["role"]).strip())
-    return passkeys.to_enrol(service.site, name, challenge)
+    service.persons.check_names(own, name, role)
+    challenge = passkeys.new_challenge()
+    service.challenges.give(challenge, "enrol", own, name, role)
+    return passkeys.to_enrol(service.site, own, name, challenge, service.passkeys())
 
 
 def _enrol(service: ReviewService, person: str, given: Any) -> Any:
     challenge = passkeys.challenge_in(given["credential"])
-    kind, name, role = (*service.challenges.take(challenge), "", "")[:3]
+    kind, own, name, role = (*service.challenges.take(challenge), "", "", "")[:4]
     if kind != "enrol":
         raise RefusedError("this challenge was issued for another purpose", remedy="try again")
-    service.persons.enrol(passkeys.enrolled(service.site, name, role, challenge, given["credential"]))
+    service.persons.enrol(passkeys.enrolled(service.site, (own, name, role), challenge, given["credential"]))
     return {"go": "/"}
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from holdfast.core.errors import RefusedError
-from holdfast.detectors.confusables import skeleton
 from holdfast.guard.approvals import Approvals, Ticket
 from holdfast.guard.concern import Concerns
+from holdfast.guard.ids import likeness
 from holdfast.guard.review.act_view import describe_arguments, pieces, recipients
 from holdfast.guard.review.sessions import UserSession
 
@@ -91,7 +91,7 @@ class Pages:
 
 
 def _barred(ticket: Ticket, person: str) -> bool:
-    return skeleton(person) in map(skeleton, ticket.barred)
+    return likeness(person) in map(likeness, ticket.barred)
 
 
 def _render(name: str, session: UserSession | None, **values: Any) -> str:

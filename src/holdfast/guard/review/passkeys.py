@@ -33,13 +33,18 @@ def new_challenge() -> bytes:
     return secrets.token_bytes(32)
 
 
-def to_enrol(site: str, person: str, challenge: bytes) -> Any:
-    """Return the browser's options to create a discoverable passkey with user verification."""
+def to_enrol(site: str, person: str, name: str, challenge: bytes, enrolled: list[Credential]) -> Any:
+    """Return the browser's options to create a discoverable passkey with user verification.
+
+    An authenticator that holds one of the `enrolled` passkeys makes no other one, so it cannot stand for two persons.
+    """
     options = generate_registration_options(
         rp_id=urlsplit(site).hostname or "",
         rp_name="Holdfast review",
         user_name=person,
+        user_display_name=name or person,
         challenge=challenge,
+        exclude_credentials=[_descriptor(c) for c in enrolled],
         authenticator_selection=AuthenticatorSelectionCriteria(
             resident_key=ResidentKeyRequirement.REQUIRED, user_verification=UserVerificationRequirement.REQUIRED
         ),
@@ -47,8 +52,8 @@ def to_enrol(site: str, person: str, challenge: bytes) -> Any:
     return json.loads(options_to_json(options))
 
 
-def enrolled(site: str, person: str, role: str, challenge: bytes, made: Any) -> Credential:
-    """Verify a passkey that the browser created and return its credential.
+def enrolled(site: str, person: tuple[str, str, str], challenge: bytes, made: Any) -> Credential:
+    """Verify a passkey that the browser created and return its credential; `person` is an id, a name and a role.
 
     Raises:
         RefusedError: it was created for another challenge or site, or without user verification.
@@ -62,14 +67,15 @@ def enrolled(site: str, person: str, role: str, challenge: bytes, made: Any) -> 
             require_user_verification=True,
         )
     except (WebAuthnException, ValueError, TypeError) as error:
-        raise RefusedError(f"this passkey is not accepted: {error}", where=person, remedy="try again") from None
-    public = found.credential_public_key.hex()
-    return Credential(id=found.credential_id.hex(), person=person, role=role, kind="passkey", public=public, site=site)
+        raise RefusedError(f"this passkey is not accepted: {error}", where=person[0], remedy="try again") from None
+    own, name, role = person
+    given = {"person": own, "name": name, "role": role, "public": found.credential_public_key.hex()}
+    return Credential(id=found.credential_id.hex(), kind="passkey", site=site, **given)
 
 
 def to_sign(site: str, challenge: bytes, credentials: list[Credential]) -> Any:
     """Return the browser's options to sign a challenge with one of these passkeys, or any passkey if none is given."""
-    allowed = [PublicKeyCredentialDescriptor(id=bytes.fromhex(c.id)) for c in credentials]
+    allowed = [_descriptor(c) for c in credentials]
     options = generate_authentication_options(
         rp_id=urlsplit(site).hostname or "",
         challenge=challenge,
@@ -77,6 +83,10 @@ def to_sign(site: str, challenge: bytes, credentials: list[Credential]) -> Any:
         user_verification=UserVerificationRequirement.REQUIRED,
     )
     return json.loads(options_to_json(options))
+
+
+def _descriptor(credential: Credential) -> PublicKeyCredentialDescriptor:
+    return PublicKeyCredentialDescriptor(id=bytes.fromhex(credential.id))
 
 
 def proof_of(assertion: Any) -> Proof:

@@ -1,0 +1,70 @@
+"""Who reviews concerns, who runs which agent, and what a pause holds (`routing.toml`)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from holdfast.core.records import Record
+from holdfast.detectors.confusables import skeleton
+from holdfast.guard.ids import AgentId, PersonId, is_id
+
+
+class Reviewer(Record):
+    """A person who reviews concerns.
+
+    Attributes:
+        id: the id with which the person is enrolled; by default the name, which must then be an id.
+        name: the person's name for display.
+        role: what agents see of the person.
+        aliases: the person's other names, titles and addresses.
+    """
+
+    id: PersonId
+    name: str = ""
+    role: str
+    aliases: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_id(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "id" not in given and is_id(str(given.get("name", ""))):
+            return {**given, "id": given["name"]}
+        return given
+
+    def is_among(self, names: Sequence[str]) -> bool:
+        """Return whether one of these names may mean this person; True in doubt."""
+        own = [_words(text) for text in (self.id, self.name, self.role, *self.aliases) if text]
+        others = [words for name in names if (words := _words(name))]
+        return any(mine <= other or other <= mine for mine in own for other in others)
+
+
+class Routing(Record):
+    """Configures the reviewers and the effect of a pause (`routing.toml`).
+
+    Attributes:
+        reviewers: reviewers in order of preference.
+        operators: agent → id of the person who runs it.
+        risky: tools that a pause holds, as `server/tool`; None for all tools.
+        triggers: tools that a pause holds in every run, until the deadline only.
+        pause_seconds: seconds from the concern to its deadline.
+        cap_seconds: maximum total of one run's pauses.
+        per_hour: number of cases per run and hour that pause the run.
+        strict: whether every message with a private fact is held, except to reviewers.
+    """
+
+    reviewers: tuple[Reviewer, ...] = ()
+    operators: Mapping[AgentId, PersonId] = Field(default_factory=dict)
+    risky: tuple[str, ...] | None = None
+    triggers: tuple[str, ...] = ()
+    pause_seconds: float = 1800
+    cap_seconds: float = 7200
+    per_hour: int = 5
+    strict: bool = False
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", skeleton(text)))
