@@ -55,7 +55,8 @@ class Declassifier:
         """
         with self._evidence.transaction():
             source = self.source(number)
-            credential = Persons(self._evidence).check(person, source.statement(person, reason), proof)
+            persons = Persons(self._evidence)
+            credential = persons.check(person, source.statement(person, reason), proof)
             roles = self.entitled(source.label)
             if credential.role not in roles:
                 known = (
@@ -65,6 +66,9 @@ class Declassifier:
             if self._operators.get(source.agent) == person:
                 what = f"{person} operates the agent that read this"
                 raise RefusedError(what, where=source.label, remedy="ask another entitled person")
+            persons.check_independent(
+                person, credential, {source.agent, self._operators.get(source.agent, source.agent)}
+            )
             if source.declassified:
                 raise RefusedError("this content has no label any more", where=source.label, remedy="nothing is to do")
             self._content.declassify(source)
