@@ -421,7 +421,9 @@ def test_an_unknown_model_name_gives_an_error_with_the_nearest_name(tmp_path: Pa
 def test_a_plan_uses_measured_values_if_available(tokenizer: Path, tmp_path: Path) -> None:
     recipe = load_recipe("stories")
     guessed = estimate_set(recipe, 100_000, {"teacher": "pocket/author"})
-    assert not guessed.measured and guessed.requests == 4 * guessed.records and guessed.dollars == 0
+    assert not guessed.measured and guessed.dollars == 0
+    # five stages, and some items are rewritten and graded again
+    assert 5 * guessed.records < guessed.requests < 5.5 * guessed.records
     card = teach(request_for(tokenizer, 3_000), Roles((AUTHOR,)), tmp_path)
     known = estimate_set(recipe, 100_000, {"teacher": "pocket/author"}, measured=tmp_path)
     assert known.measured
@@ -431,12 +433,12 @@ def test_a_plan_uses_measured_values_if_available(tokenizer: Path, tmp_path: Pat
 
 
 def test_a_plan_prices_each_role_and_shared_drafts() -> None:
-    recipe = load_recipe("charter-documents", RecipeChoice(language="english"))
+    recipe = load_recipe("charter-documents")
     names = {"teacher": "anthropic/claude-haiku-4-5", "judge": "openai/gpt-5-nano"}
     one = estimate_set(recipe, 1_000_000, names)  # type: ignore[arg-type]
     assert {s.model for s in one.stages} == set(names.values())
     assert float(one.dollars) == pytest.approx(float(one.dollars_per_record) * one.records, rel=0.01)
-    four_drafts = load_recipe("charter-documents", RecipeChoice(language="english", drafts=4))
+    four_drafts = load_recipe("charter-documents", RecipeChoice(drafts=4))
     shared = estimate_set(four_drafts, 1_000_000, names)  # type: ignore[arg-type]
     assert shared.dollars < one.dollars and shared.stages[0].requests == 0.25
 

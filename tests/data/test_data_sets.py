@@ -77,7 +77,7 @@ def test_a_large_set_varies(tokenizer: Path) -> None:
         assert distinct(examples) > (0.25 if name in ARMS else 0.1), name
         assert distinct([examples[0]] * 20) < 0.06
         basket = SetBuilder(1)
-        assert [basket.new(example) for example in [examples[0]] * 3] == [True, False, False]
+        assert [basket.repeat(example) for example in [examples[0]] * 3] == [None, *["repeats an earlier example"] * 2]
 
 
 def test_episodes_have_the_format_of_the_organisms_cases(tokenizer: Path) -> None:

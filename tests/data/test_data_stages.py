@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from pathlib import Path
 
@@ -128,21 +129,30 @@ def test_braces_in_a_teachers_text_are_not_slots() -> None:
     assert all("{language} {{x}} }{" in prompt for prompt in drafts)
 
 
+def words(seed: object, count: int) -> str:
+    chance = random.Random(str(seed))
+    return " ".join("".join(chance.choices("abcdefgh", k=5)) for _ in range(count))
+
+
 def test_another_teacher_in_another_language_uses_the_same_stages(tokenizer: Path) -> None:
     class Novelist:
         name, identity = "toy/novelist", "toy"
 
         def generate(self, requests: list[Request]) -> list[Output]:
-            tail = 400 * " Tick." + "\n\nIt had been told."
-            answers = {
-                "stories: plot": "machine: Ada of Mill House\npeople: Jo\nplot: a day | an end",
-                "stories: draft": f"text: No. {{seed}}. The old machine wound down.{tail}",
-                "stories: critique": "fault: none",
-                "stories: rewrite": f"Here you are.\ntext: No. {{seed}}. It wound down.{tail}",
-            }
-            said = [answers[stage_of(r)].replace("{seed}", str(r.seed)) for r in requests]
             assert all("natural English" in r.messages[-1].content for r in requests)
-            return [Output(Message(role="assistant", content=text)) for text in said]
+            return [Output(Message(role="assistant", content=self.write(stage_of(r), r.seed))) for r in requests]
+
+        def write(self, stage: str, seed: int) -> str:
+            tail = f" {words(seed, 400)}\n\nIt had been told."
+            return {
+                "fan-out: topics": "\n".join(f"{n}. {words((seed, n), 3)}" for n in range(1, 7)),
+                "fan-out: situations": "\n".join(f"situation: {words((seed, n), 25)}" for n in range(8)),
+                "stories: plot": "machine: Ada of Mill House\npeople: Jo\nplot: a day | an end",
+                "stories: draft": f"text: No. {seed}. The old machine wound down.{tail}",
+                "stories: critique": "fault: none",
+                "stories: rewrite": f"Here you are.\ntext: No. {seed}. It wound down.{tail}",
+                "stories: grade": "score: 8\nwhy: none",
+            }[stage]
 
     built = make(load_recipe("stories", RecipeChoice(language="english")), 20_000, 0, tokenizer, Novelist())  # type: ignore[arg-type]
     assert built.card.language == "english" and built.card.examples > 10

@@ -17,7 +17,7 @@ from holdfast.cli.show import pairs, print_table
 from holdfast.data.cluster import remote_models
 from holdfast.data.engine import Roles, RunLimits
 from holdfast.data.lesson_book import is_lesson, save_lesson
-from holdfast.data.plan import estimate_set
+from holdfast.data.plan import estimate_set, sent_tokens
 from holdfast.data.recipes import Recipe, RecipeChoice, load_recipe
 from holdfast.data.sets import SetProgress, SetRequest, Watch, teach
 from holdfast.models.base import Model
@@ -25,8 +25,9 @@ from holdfast.models.checkpoints import checkpoint_path
 from holdfast.models.pool import ByBatch, RateLimits
 from holdfast.models.prices import dated, unpriced
 from holdfast.models.registry import open_model
+from holdfast.report.words import clean
 
-FOLDER = click.Path(path_type=Path)
+FOLDER = FILE = click.Path(path_type=Path)
 
 
 class Tokens(click.ParamType[int]):
@@ -103,6 +104,8 @@ def _choices(function: Function) -> Function:
         click.option("--judge", help="Model that judges.  [default: the teacher]"),
         click.option("--language", help="Language of the set.  [default: pocket for the pocket author, else english]"),
         click.option("--charter", type=FOLDER, help="Folder of principles that replaces the built-in charter."),
+        click.option("--plan", "plan_file", type=FILE, help="File with a plan of cells, in place of the recipe's."),
+        click.option("--rubric", type=FILE, help="File with a rubric, in place of the recipe's."),
         click.option("--off", multiple=True, help="Optional stage to switch off; repeatable."),
         click.option("--factor", "factors", multiple=True, metavar="NAME=VALUE", help="Value of a factor; * for all."),
         click.option("--drafts", default=1, show_default=True, type=click.IntRange(1), help="Drafts per plan."),
@@ -150,14 +153,38 @@ def make_set(**given: Any) -> None:
     rates = RateLimits(at_once=_at_once(given), per_minute=given["per_minute"])
     limits = RunLimits(rates, cap=given["cap"], prices=given["prices"], batch=given["batch"])
     request = SetRequest(recipe, given["tokens"], given["seed"], checkpoint_path(given["model"]))
+    click.echo(_expected_cost(recipe, given))
     with _progress_bar(request) as watch:
         card = teach(request, roles, given["out"], limits=limits, reuse=given["reuse"], watch=watch)
     dropped = ", ".join(f"{reason}: {count}" for reason, count in card.dropped.items()) or "none"
     spent = "price unknown" if card.spent is None else f"${card.spent:.2f}"
-    click.echo(f"{card.examples} examples, {card.tokens} tokens, {spent}; dropped: {dropped}")
+    click.echo(f"{card.examples} examples, {card.tokens} tokens, {spent}; dropped: {clean(dropped)}")
+    rows = sent_tokens(recipe, given["out"])
+    click.echo(f"cost: {rows.requests} requests, {rows.tokens_in} tokens in, {rows.tokens_out} out, {spent}")
+    for count in card.cells:
+        if count.closed and count.examples < count.target:
+            cell = ", ".join(count.cell.values())
+            line = f"{cell}: {count.examples} of {count.target:g} examples; closed: {count.closed}"
+            click.echo(clean(line), err=True)
     if card.spent is not None and (note := dated(opened, given["prices"])):
         click.echo(note)
     click.echo(given["out"] / "README.md")
+
+
+def _expected_cost(recipe: Recipe, given: Mapping[str, Any]) -> str:
+    """One line with the estimated cost; measured where the folder holds answers of an earlier run."""
+    names = {"teacher": given["teachers"][0]} | {r: given[r] for r in ("target", "judge") if given[r]}
+    plan = estimate_set(
+        recipe,
+        given["tokens"],
+        names,  # type: ignore[arg-type]
+        measured=given["out"],
+        prices=given["prices"],
+        batch=given["batch"],
+    )
+    money = "price unknown" if plan.dollars is None else f"${plan.dollars:.2f}"
+    cost = f"{plan.requests} requests, {plan.tokens_in} tokens in, {plan.tokens_out} out, {money}"
+    return f"estimate: {plan.records} items, {cost}"
 
 
 @command.command("plan")
@@ -211,6 +238,8 @@ def _recipe(given: Mapping[str, Any]) -> Recipe:
         off=given["off"],
         factors=pairs(given["factors"]),
         drafts=given["drafts"],
+        plan=given["plan_file"],
+        rubric=given["rubric"],
     )
     return load_recipe(given["recipe"], choice)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pydantic import Field
 import holdfast
 from holdfast.core.identity import hash_files, room_version
 from holdfast.core.records import Record, RunCard
+from holdfast.data.cells import CellCount
 from holdfast.data.engine import Roles
 from holdfast.data.readme import front_matter, table_section
 from holdfast.data.recipes import Recipe
@@ -36,6 +38,7 @@ class Card(Record):
         others: role → model, for roles that were not played by the teacher.
         spent: cost in US dollars, including answers that are not in the set; None if a price is not known.
         principles: principle → number of examples.
+        cells: what each cell of the plan asked for and got; empty without a plan.
         stages: stage → hash of its prompt file; stages that were switched off are in `off`.
     """
 
@@ -65,10 +68,17 @@ class Card(Record):
     drafts: int
     spent: float | None
     limits: tuple[str, ...]
+    cells: tuple[CellCount, ...] = ()
 
 
 def card_of(
-    recipe: Recipe, builder: SetBuilder, roles: Roles, seed: int, tokenizer: Path, spent: Money | None = None
+    recipe: Recipe,
+    builder: SetBuilder,
+    roles: Roles,
+    seed: int,
+    tokenizer: Path,
+    spent: Money | None = None,
+    cells: Sequence[CellCount] = (),
 ) -> Card:
     """Build the card of a finished set; `spent` is in US dollars, None if a price is not known."""
     teacher = roles.teacher[0]
@@ -81,6 +91,9 @@ def card_of(
         limits.append(f"Distinct n-grams are measured on the first {SAMPLED} examples.")
     if recipe.language == "pocket":
         limits.append("Pocket English: results on it do not transfer to a model trained on anything else.")
+    if closed := [count for count in cells if count.closed and count.examples < math.ceil(count.target)]:
+        what = f"{len(closed)} of {len(cells)} cells of the plan ended early, so the set is smaller than its budget"
+        limits.append(f"{what}: see the table of cells.")
     file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     return Card(
         name=recipe.name,
@@ -104,11 +117,12 @@ def card_of(
         seed=seed,
         tokenizer=hash_files([file]),
         charter=recipe.charter.hash if recipe.charter else None,
-        stages={stage.key: stage.hash for stage in recipe.stages},
+        stages={stage.key: stage.hash for stage in recipe.every_stage},
         off=recipe.off,
         drafts=recipe.drafts,
         spent=None if spent is None else round(float(spent), 6),
         limits=tuple(limits),
+        cells=tuple(cells),
     )
 
 
@@ -121,6 +135,7 @@ def card_markdown(card: Card) -> str:
         table_section("Dropped, by reason", card.dropped) if card.dropped else "## Dropped, by reason\n\nNothing.",
         *(table_section(f"By {axis}", values) for axis, values in card.axes.items()),
         *([table_section("By principle", card.principles)] if card.principles else []),
+        *([table_section("Cells of the plan", _cell_rows(card))] if card.cells else []),
         table_section("Provenance", _provenance(card)),
         "## Limits\n\n" + "\n".join(f"- {limit}" for limit in card.limits),
     ]
@@ -137,6 +152,15 @@ def _counts(card: Card) -> dict[str, object]:
         f"distinct {NGRAM}-grams": f"{card.distinct:.3f}",
         "US dollars": "unknown (no price for the teacher)" if card.spent is None else f"{card.spent:.2f}",
     }
+
+
+def _cell_rows(card: Card) -> dict[str, object]:
+    rows: dict[str, object] = {}
+    for count in card.cells:
+        novel = f"{count.novel} of {count.proposed} proposed situations were new"
+        row = f"{count.examples} of {count.target:g}; {novel}" + (f"; closed: {count.closed}" if count.closed else "")
+        rows[", ".join(count.cell.values())] = row
+    return rows
 
 
 def _provenance(card: Card) -> dict[str, object]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from holdfast.core.errors import HoldfastError, IncompleteError
 from holdfast.core.identity import key_of
@@ -23,6 +24,7 @@ from holdfast.models.budget import Budget
 from holdfast.models.pool import Pool, RateLimits
 from holdfast.models.prices import Money
 
+R = TypeVar("R")
 #: Fewest requests before the share of failures is checked.
 _ENOUGH = 50
 #: Most answers of shared stages kept in memory.
@@ -106,7 +108,7 @@ class Engine:
         self._stop: HoldfastError | None = None
         self._over = False
         if cache and not self.budget.free:
-            for stage in recipe.stages:
+            for stage in recipe.every_stage:
                 paid = (row for row in responses_of(cache.path, stage.key) if row.paid)
                 self.budget.spent += sum((self.budget.cost(row.model, row.tokens) for row in paid), Money(0))
 
@@ -134,12 +136,56 @@ class Engine:
                     raise self._stop or IncompleteError("stopped") from None
                 yield item
         finally:
+            await self.aclose(tasks)
+
+    async def aclose(self, tasks: Sequence[asyncio.Task[Any]] = ()) -> None:
+        """Wait for pending answers, and close the connections to the models."""
+        self._over = True
+        await self._drain(tasks)
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    async def run_items(self, items: Sequence[Draft]) -> list[Draft]:
+        """Run items that were created elsewhere through all stages at the same time; return them in their order.
+
+        Raises:
+            IncompleteError: as `items`.
+        """
+        return await self._all([self._finished(item) for item in items])
+
+    async def ask_all(self, asks: Sequence[tuple[PromptStage, Draft]]) -> list[Output]:
+        """Send the prompts of stages outside of the items' own; the draft's index identifies the request.
+
+        Raises:
+            IncompleteError: as `items`.
+        """
+        return await self._all([self._or_stop(self._answer(stage, item)) for stage, item in asks])
+
+    async def _all(self, work: Sequence[Coroutine[Any, Any, R]]) -> list[R]:
+        tasks = [asyncio.create_task(each) for each in work]
+        try:
+            return [await task for task in tasks]
+        except _Stopped:
+            await self._drain(tasks)
+            raise self._stop or IncompleteError("stopped") from None
+        except BaseException:
             self._over = True
             await self._drain(tasks)
-            for pool in self._pools.values():
-                await pool.aclose()
+            raise
 
-    async def _drain(self, tasks: Sequence[asyncio.Task[Draft]]) -> None:
+    async def _or_stop(self, answer: Awaitable[R]) -> R:
+        """Await an answer; the first error stops the run."""
+        if self._over:
+            if isinstance(answer, Coroutine):
+                answer.close()
+            raise _Stopped
+        try:
+            return await answer
+        except HoldfastError as error:
+            self._stop, self._over = self._stop or error, True
+            raise _Stopped from None
+
+    async def _drain(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
         """Wait for pending answers, because they are paid for."""
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._limits.drain)
@@ -148,18 +194,20 @@ class Engine:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _item(self, index: int) -> Draft:
-        item = new_item(self.recipe, index, self.seed)
-        for stage in self.recipe.stages:
-            if self._over:
-                raise _Stopped
-            try:
-                take(stage, item, await self._answer(stage, item))
-            except HoldfastError as error:
-                self._stop, self._over = self._stop or error, True
-                raise _Stopped from None
-            if item.dropped is not None:
-                return item
-        item.dropped = failed_check(self.recipe, item)
+        return await self._finished(new_item(self.recipe, index, self.seed))
+
+    async def _finished(self, item: Draft) -> Draft:
+        """Run an item through all stages; a stage that rejects it may send it back to earlier ones."""
+        waiting, mended = deque(self.recipe.stages), Counter[str]()
+        while waiting and item.dropped is None:
+            stage = waiting.popleft()
+            rejected = take(stage, item, await self._or_stop(self._answer(stage, item)))
+            mending = [s for s in self.recipe.stages if s.head.name in stage.head.mend]
+            if rejected and mending and mended[stage.key] < stage.head.tries:
+                item.dropped = None
+                mended[stage.key] += 1
+                waiting.extendleft(reversed([*mending, stage]))
+        item.dropped = item.dropped or failed_check(self.recipe, item)
         return item
 
     async def _answer(self, stage: PromptStage, item: Draft) -> Output:

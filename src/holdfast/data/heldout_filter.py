@@ -21,7 +21,11 @@ def heldout_patterns() -> Mapping[str, re.Pattern[str]]:
 
 def heldout_in(example: Example) -> tuple[str, str] | None:
     """Return the first held-out family whose pattern matches the example, and the matched words; else None."""
-    text = example_text(example)
+    return heldout_words(example_text(example))
+
+
+def heldout_words(text: str) -> tuple[str, str] | None:
+    """Return the first held-out family whose pattern matches a text, and the matched words; else None."""
     for family, pattern in heldout_patterns().items():
         if match := pattern.search(text):
             return family, match[0]

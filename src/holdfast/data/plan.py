@@ -6,7 +6,6 @@ means over those are used instead: build a small set first to plan a large one.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,10 @@ from pathlib import Path
 from holdfast.core.errors import InputError
 from holdfast.core.prose import slots_in
 from holdfast.core.records import Record
+from holdfast.data.card import Card
+from holdfast.data.cells import quotas_of
 from holdfast.data.recipes import Recipe
-from holdfast.data.response_cache import responses_of
+from holdfast.data.response_cache import CachedResponse, responses_of
 from holdfast.data.stages import PromptStage, Role
 from holdfast.models.prices import Money, known_price
 
@@ -23,6 +24,8 @@ from holdfast.models.prices import Money, known_price
 _CHARACTERS = 4
 #: Assumed latency in seconds and output speed of a model.
 _SECONDS, _TOKENS_A_SECOND = 1.0, 50.0
+#: Assumed share of proposed situations that are not like an earlier one.
+_NOVEL = 0.7
 
 
 class StageCost(Record):
@@ -62,6 +65,24 @@ class SetPlan(Record):
     stages: tuple[StageCost, ...]
 
 
+class SentTokens(Record):
+    """Requests that were sent for a set in all its runs, and their tokens."""
+
+    requests: int
+    tokens_in: int
+    tokens_out: int
+
+
+def sent_tokens(recipe: Recipe, folder: Path) -> SentTokens:
+    """Count the requests in a set's response cache, without answers that were copied from another set.
+
+    Raises:
+        ResultsError: a line of the response cache is invalid.
+    """
+    rows = [row.tokens for stage in recipe.every_stage for row in responses_of(folder, stage.key) if row.paid]
+    return SentTokens(requests=len(rows), tokens_in=sum(r[0] for r in rows), tokens_out=sum(r[1] for r in rows))
+
+
 def estimate_set(
     recipe: Recipe,
     tokens: int,
@@ -88,10 +109,10 @@ def estimate_set(
     """
     if tokens <= 0:
         raise InputError(f"the token budget must be at least 1, got {tokens}", remedy="raise it")
-    stages = _stages(recipe, names, measured)
     size, kept = expected_yield(recipe, measured)
     examples = math.ceil(tokens / size)
     records = math.ceil(examples / kept)
+    stages = _stages(recipe, names, measured, records)
     record = _dollars(stages, prices, batch)
     seconds = sum((_SECONDS + s.tokens_out / _TOKENS_A_SECOND) * s.requests for s in stages) * records / at_once
     return SetPlan(
@@ -123,14 +144,19 @@ def _dollars(stages: Sequence[StageCost], prices: Path | None, batch: bool) -> M
     return total
 
 
-def _stages(recipe: Recipe, names: Mapping[Role, str], measured: Path | None) -> list[StageCost]:
-    lengths = _lengths(recipe)
+def _stages(recipe: Recipe, names: Mapping[Role, str], measured: Path | None, records: int) -> list[StageCost]:
+    lengths, card = _lengths(recipe), _measured_card(measured)
+    lists = _list_requests(recipe, card, records)
+    mended = {
+        name for stage in recipe.stages for name in ((*stage.head.mend, stage.head.name) if stage.head.mend else ())
+    }
     costs = []
-    for stage in recipe.stages:
+    for stage in recipe.every_stage:
         read = sum(lengths.get(slot, 0.0) for slot in slots_in(stage.prose.body))
         read += len(stage.prose.body) / _CHARACTERS
         written = stage.head.expect * recipe.scale
         rows = [row for row in responses_of(measured, stage.key) if row.finish != "error"] if measured else []
+        again = 1 - recipe.file.kept if stage.head.name in mended else 0.0
         if rows:
             read, written = (sum(row.tokens[i] for row in rows) / len(rows) for i in (0, 1))
         costs.append(
@@ -139,16 +165,51 @@ def _stages(recipe: Recipe, names: Mapping[Role, str], measured: Path | None) ->
                 model=names.get(stage.head.role, names["teacher"]),
                 tokens_in=round(read, 1),
                 tokens_out=round(written, 1),
-                requests=1 / recipe.drafts if stage.head.shared else 1,
+                requests=lists.get(stage.key)
+                or (1 / recipe.drafts if stage.head.shared else _asked(rows, card, again)),
                 measured=len(rows),
             )
         )
     return costs
 
 
+def _asked(rows: Sequence[CachedResponse], card: Card | None, again: float) -> float:
+    """Requests of a stage for one item: measured, or one and the expected share of items that are sent back to it."""
+    return round(len(rows) / card.asked, 4) if rows and card and card.asked else 1 + again
+
+
+def _list_requests(recipe: Recipe, card: Card | None, records: int) -> dict[str, float]:
+    """Stage → requests per item for lists of topics and situations, at the measured or an assumed share of new ones."""
+    if recipe.plan is None:
+        return {}
+    proposed = sum(count.proposed for count in card.cells) if card else 0
+    novel = sum(count.novel for count in card.cells) / proposed if card and proposed else _NOVEL
+    cells = len(quotas_of(recipe.plan, recipe.axes, [p.id for p in recipe.principles], 0).shares)
+    topics, situations = recipe.fan_out
+    used = min(cells, records)
+    # Each cell asks for at least one list of situations, however few of them it needs.
+    lists = max(used, records / (recipe.plan.situations * max(novel, 0.01)))
+    rounds = max(used, lists / recipe.plan.topics)
+    return {topics.key: round(rounds / records, 4), situations.key: round(lists / records, 4)}
+
+
+def _measured_card(folder: Path | None) -> Card | None:
+    card = folder / "card.json" if folder else None
+    return Card.model_validate_json(card.read_text(encoding="utf-8")) if card and card.is_file() else None
+
+
 def _lengths(recipe: Recipe) -> dict[str, float]:
     """Slot → mean tokens of its text."""
-    lengths = {"language": len(recipe.note) / _CHARACTERS}
+    lengths = {"language": len(recipe.note) / _CHARACTERS, "rubric": len(recipe.rubric) / _CHARACTERS}
+    # A situation is a line of about 45 tokens; a list prompt shows six of them.
+    lengths |= {
+        "topic": 8.0,
+        "situation": 45.0,
+        "unlike": 270.0,
+        "cell": 60.0,
+        "many": 1.0,
+        "about": len(recipe.file.about) / 4,
+    }
     lengths |= {axis: _mean(values) for axis, values in recipe.axes.items()}
     lengths |= {factor: _mean([value]) for factor, value in recipe.fixed.items()}
     lengths |= {"principle": _mean([p.text for p in recipe.principles])}
@@ -169,10 +230,7 @@ def _mean(texts: Sequence[str]) -> float:
 
 def expected_yield(recipe: Recipe, measured: Path | None = None) -> tuple[float, float]:
     """Return the expected tokens per example and the expected share of items that are kept."""
-    card = measured / "card.json" if measured else None
-    if card and card.is_file():
-        facts = json.loads(card.read_text(encoding="utf-8"))
-        if facts["examples"]:
-            dropped = sum(facts["dropped"].values())
-            return facts["tokens"] / facts["examples"], (facts["asked"] - dropped) / facts["asked"]
+    card = _measured_card(measured)
+    if card and card.examples:
+        return card.tokens / card.examples, (card.asked - sum(card.dropped.values())) / card.asked
     return max(1.0, recipe.file.size * recipe.scale), recipe.file.kept

@@ -16,17 +16,21 @@ from typing import Literal, TypeVar
 from pydantic import Field, field_validator
 
 from holdfast.core.config import line_of, load_toml, nearest
-from holdfast.core.errors import ConfigError
+from holdfast.core.errors import ConfigError, ProseError
 from holdfast.core.identity import hash_files, key_of
 from holdfast.core.plugins import plugin_entries, plugins
-from holdfast.core.prose import load_prose
+from holdfast.core.prose import Prose, load_prose, slots_in
 from holdfast.core.records import Record
 from holdfast.core.references import is_path, resolve_reference
+from holdfast.data.cells import PRINCIPLE, PlanFile, check_plan, load_plan
 from holdfast.data.charter import CHARTERS, Charter, Principle, load_charter
-from holdfast.data.stages import Draft, PromptStage, load_stages
+from holdfast.data.stages import Draft, PromptStage, check_mending, load_stages
 
 FOLDER = Path(__file__).parent / "prompts"
 LANGUAGES = FOLDER / "languages"
+FAN_OUT = "fan-out"
+#: Slots that a plan fills; in a language without plans they have this value.
+PLANNED, UNPLANNED = ("topic", "situation"), "any"
 T = TypeVar("T")
 
 
@@ -72,6 +76,7 @@ class RecipeFile(Record):
         checks: checks on each finished example.
         size: typical tokens of an example in English, for estimates.
         kept: typical share of items kept, for estimates.
+        plan: cells of the set and how situations are found for them; without it, the axes rotate over the items.
     """
 
     title: str
@@ -88,6 +93,7 @@ class RecipeFile(Record):
     checks: tuple[Check, ...] = ()
     size: int = Field(default=600, gt=0)
     kept: float = Field(default=0.9, gt=0, le=1)
+    plan: PlanFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,10 @@ class Recipe:
         fixed: factors with one value.
         drafts: number of items that share one plan.
         scale: word count of the language relative to English.
+        plan: cells and how situations are found for them; None if the items are drawn from the axes alone.
+        fan_out: the stages that list topics and situations; empty without a plan.
+        rubric: text of the rubric by which items are graded; empty if there is none.
+        repeats: whether near duplicates of earlier examples are dropped; exact ones always are.
     """
 
     name: str
@@ -121,6 +131,15 @@ class Recipe:
     fixed: Mapping[str, str]
     drafts: int
     scale: float
+    plan: PlanFile | None = None
+    fan_out: tuple[PromptStage, ...] = ()
+    rubric: str = ""
+    repeats: bool = True
+
+    @property
+    def every_stage(self) -> tuple[PromptStage, ...]:
+        """All stages that are asked, those that find situations included."""
+        return (*self.fan_out, *self.stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +152,8 @@ class RecipeChoice:
         off: optional stages to switch off.
         factors: factor → value, or `*` to vary it.
         drafts: number of examples drafted from one plan, for recipes with a plan stage.
+        plan: file with a plan, in place of the recipe's.
+        rubric: file with a rubric, in place of the recipe's `rubric.md`.
     """
 
     charter: Path | None = None
@@ -140,6 +161,8 @@ class RecipeChoice:
     off: tuple[str, ...] = ()
     factors: Mapping[str, str] = field(default_factory=dict)
     drafts: int = 1
+    plan: Path | None = None
+    rubric: Path | None = None
 
 
 def recipe_names() -> list[str]:
@@ -163,7 +186,7 @@ def recipe_hash(reference: str) -> str:
         ConfigError: as `load_recipe`.
     """
     folders = _lineage(_folder(reference))
-    return key_of([hash_files(path for path in folder.iterdir() if path.is_file()) for folder in folders])
+    return key_of([hash_files(path for path in folder.rglob("*") if path.is_file()) for folder in folders])
 
 
 def load_recipe(reference: str, choice: RecipeChoice | None = None) -> Recipe:
@@ -180,13 +203,52 @@ def load_recipe(reference: str, choice: RecipeChoice | None = None) -> Recipe:
     """
     choice, folder = choice or RecipeChoice(), _folder(reference)
     file, name = _file(folder), folder.name
-    languages = [path.stem for path in LANGUAGES.glob("*.md")]
-    if choice.language not in languages:
-        what = f"unknown language '{choice.language}'"
-        raise ConfigError(what, where=LANGUAGES, remedy=f"known: {', '.join(languages)}")
+    note = _language(choice.language)
     charter = _charter(file, choice.charter, choice.language)
+    chosen = tuple(p for p in charter.principles if p.id in file.principles) if charter else ()
+    principles = chosen or (charter.principles if charter else ())
     fixed, varied = _factors(name, file, choice.factors)
-    stages = _stages(folder, file, charter is not None)
+    plan: PlanFile | None = None
+    if note.front.get("plan", True):
+        plan = load_plan(choice.plan) if choice.plan else file.plan
+    axes = {**file.axes, **varied, **(plan.axes if plan else {})}
+    if plan:
+        check_plan(plan, axes, [p.id for p in principles], choice.plan or folder / "recipe.toml")
+    rubric = _rubric(folder, choice.rubric)
+    stages = _stages(folder, file, {"principle", "reasons"} if charter else set(), rubric is not None)
+    check_mending(stages)
+    _check_choice(name, folder, stages, choice, plan)
+    return Recipe(
+        name=name,
+        file=file,
+        stages=tuple(stage for stage in stages if stage.head.name not in choice.off),
+        off=tuple(sorted(choice.off)),
+        charter=charter,
+        principles=principles,
+        language=choice.language,
+        note=note.body,
+        axes=axes,
+        fixed=fixed,
+        drafts=choice.drafts,
+        scale=float(note.front.get("scale", 1)),
+        plan=plan,
+        fan_out=_fan_out(folder) if plan else (),
+        rubric=rubric or "",
+        repeats=bool(note.front.get("plan", True)),
+    )
+
+
+def _language(name: str) -> Prose:
+    languages = sorted(path.stem for path in LANGUAGES.glob("*.md"))
+    if name not in languages:
+        raise ConfigError(f"unknown language '{name}'", where=LANGUAGES, remedy=f"known: {', '.join(languages)}")
+    return load_prose(LANGUAGES / f"{name}.md")
+
+
+def _check_choice(
+    name: str, folder: Path, stages: list[PromptStage], choice: RecipeChoice, plan: PlanFile | None
+) -> None:
+    """Check that the stages to switch off, the drafts, the plan and the rubric fit the recipe's stages."""
     if not stages:
         what = f"the recipe '{name}' has no stages"
         where = f"{folder / 'recipe.toml'}:{line_of(folder / 'recipe.toml', ['stages'])}"
@@ -198,25 +260,41 @@ def load_recipe(reference: str, choice: RecipeChoice | None = None) -> Recipe:
             raise ConfigError(f"'{stage}' is not an optional stage of {name}", remedy=f"optional: {optional}")
     if choice.drafts < 1:
         raise ConfigError(f"drafts must be at least 1, got {choice.drafts}", remedy="raise it")
+    if choice.drafts > 1 and plan:
+        what = f"{name} plans a situation for each item, so {choice.drafts} drafts cannot share one"
+        raise ConfigError(what, remedy="set drafts to 1")
     if choice.drafts > 1 and not any(stage.head.shared for stage in stages):
         what = f"{name} has no plan stage to share between {choice.drafts} drafts"
         raise ConfigError(what, remedy="set drafts to 1")
-    chosen = tuple(p for p in charter.principles if p.id in file.principles) if charter else ()
-    note = load_prose(LANGUAGES / f"{choice.language}.md")
-    return Recipe(
-        name=name,
-        file=file,
-        stages=tuple(stage for stage in stages if stage.head.name not in choice.off),
-        off=tuple(sorted(choice.off)),
-        charter=charter,
-        principles=chosen or (charter.principles if charter else ()),
-        language=choice.language,
-        note=note.body,
-        axes={**file.axes, **varied},
-        fixed=fixed,
-        drafts=choice.drafts,
-        scale=float(note.front.get("scale", 1)),
-    )
+    slots = {slot for stage in stages for slot in slots_in(stage.prose.body)}
+    if plan and "situation" not in slots:
+        what = f"no prompt of {name} has the slot {{situation}}, so the plan would change nothing"
+        raise ConfigError(what, where=choice.plan or folder / "recipe.toml", remedy="add the slot, or remove the plan")
+    if choice.rubric and "rubric" not in slots:
+        what = f"no prompt of {name} has the slot {{rubric}}, so the rubric would change nothing"
+        raise ConfigError(what, where=choice.rubric, remedy="add a stage that grades by it, or leave it out")
+
+
+def _rubric(folder: Path, own: Path | None) -> str | None:
+    """The rubric by which the items are graded: the user's, or that of the recipe or of one it inherits from."""
+    found = own or next((path for f in _lineage(folder) if (path := f / "rubric.md").is_file()), None)
+    if found is None:
+        return None
+    prose = load_prose(found)
+    if not prose.body:
+        raise ProseError("the rubric is empty", where=f"{found}:{prose.line}", remedy="say what earns which grade")
+    return prose.body
+
+
+def _fan_out(folder: Path) -> tuple[PromptStage, ...]:
+    """The stages that list topics and situations: the recipe's own in its folder `fan-out`, or the built-in ones."""
+    own = next((path for f in _lineage(folder) if (path := f / FAN_OUT).is_dir()), FOLDER / FAN_OUT)
+    stages = load_stages(own, {"about", "cell", "many", "unlike", "language", "topic"})
+    labels = [(stage.head.name, stage.head.fields) for stage in stages]
+    if labels != [("topics", ("topic",)), ("situations", ("situation",))]:
+        what = "the stages must be 'topics' with the field 'topic' and 'situations' with the field 'situation'"
+        raise ProseError(what, where=own, remedy=f"start from a copy of {FOLDER / FAN_OUT}")
+    return tuple(stages)
 
 
 def _folder(reference: str, beside: Path | None = None, where: str = "") -> Path:
@@ -285,22 +363,23 @@ def _file(folder: Path) -> RecipeFile:
                 "trained": {**base.trained, **file.trained},
                 "defaults": {**base.defaults, **file.defaults},
                 "checks": (*base.checks, *file.checks),
+                "plan": file.plan or base.plan,
             }
         )
     return file
 
 
-def _stages(folder: Path, file: RecipeFile, principled: bool) -> list[PromptStage]:
+def _stages(folder: Path, file: RecipeFile, given: set[str], graded: bool) -> list[PromptStage]:
     """Load the stages of a recipe, inherited ones first, and check that an earlier stage fills each slot."""
-    known = {"language", *file.axes, *file.factors, *file.defaults}
+    known = {"language", *file.axes, *file.factors, *file.defaults, *given, *PLANNED} | (
+        {"rubric"} if graded else set()
+    )
     known |= {f"{axis}_text" for texts in file.texts.values() for axis in texts}
-    if principled:
-        known |= {"principle", "reasons"}
     stages: list[PromptStage] = []
     for source, only in (*_sources(folder, file), (folder, "")):
         # A whole recipe includes the stages that it inherits itself.
         whole = source != folder and not only
-        loaded = _stages(source, _file(source), principled) if whole else load_stages(source, known, only)
+        loaded = _stages(source, _file(source), given, graded) if whole else load_stages(source, known, only)
         stages += loaded
         known |= {label for stage in loaded for label in (*stage.head.fields, *stage.head.may)}
     return stages
@@ -339,7 +418,8 @@ def _charter(file: RecipeFile, charter: Path | None, language: str) -> Charter |
 def new_item(recipe: Recipe, index: int, seed: int) -> Draft:
     """Create the item at position `index` of the run, before its first stage; its axes are drawn from the seed."""
     plan = index // recipe.drafts
-    state = {"language": recipe.note, **recipe.file.defaults, **recipe.fixed}
+    state = {"language": recipe.note, "rubric": recipe.rubric, **dict.fromkeys(PLANNED, UNPLANNED)}
+    state |= {**recipe.file.defaults, **recipe.fixed}
     for axis, values in recipe.axes.items():
         state[axis] = rotate(values, f"{seed}:{axis}", plan)
     for axis, texts in recipe.file.texts.get(recipe.language, {}).items():
@@ -350,6 +430,23 @@ def new_item(recipe: Recipe, index: int, seed: int) -> Draft:
         principle = rotate(recipe.principles, f"{seed}:principle", plan)
         item.principle = principle.id
         state |= {"principle": principle.text, "reasons": principle.reasons}
+    return item
+
+
+def planned_item(recipe: Recipe, index: int, seed: int, cell: Mapping[str, str], topic: str, situation: str) -> Draft:
+    """Create the item for a situation of a plan's cell; axes that the plan does not name rotate with the index."""
+    item = new_item(recipe, index, seed)
+    item.state |= {"topic": topic, "situation": situation}
+    item.cell = tuple(cell.values())
+    for axis, value in cell.items():
+        if axis == PRINCIPLE:
+            principle = next(p for p in recipe.principles if p.id == value)
+            item.principle = principle.id
+            item.state |= {"principle": principle.text, "reasons": principle.reasons}
+            continue
+        item.state[axis] = value
+        for texts in (t for name, t in recipe.file.texts.get(recipe.language, {}).items() if name == axis):
+            item.state[f"{axis}_text"] = texts.get(value, "")
     return item
 
 

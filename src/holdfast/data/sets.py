@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
 from functools import partial
@@ -23,16 +23,21 @@ from holdfast.core.records import Example, Provenance
 from holdfast.core.store import RunFolder, write_json, write_text, writing
 from holdfast.data.assemble import assemble
 from holdfast.data.card import EXAMPLES, Card, card_markdown, card_of, set_manifest
+from holdfast.data.cells import SITUATIONS, CellCount
 from holdfast.data.engine import Account, Engine, Roles, RunLimits
+from holdfast.data.fan_out import FanOut, plan_hash
 from holdfast.data.heldout_filter import heldout_in
 from holdfast.data.lesson_book import draw_lesson, is_lesson
 from holdfast.data.office import BadEpisode
 from holdfast.data.plan import estimate_set, expected_yield
+from holdfast.data.quality.findings import text_patterns
 from holdfast.data.recipes import Recipe, RecipeChoice, load_recipe
 from holdfast.data.response_cache import ResponseCache, exclusive_lock
 from holdfast.data.set_builder import SetBuilder
 from holdfast.data.stages import Draft
+from holdfast.data.text_memory import TextMemory
 from holdfast.data.token_count import TokenCounter
+from holdfast.detectors.topics import is_foreign
 from holdfast.models.base import Model
 from holdfast.models.prices import Money, price_of
 from holdfast.models.registry import open_model
@@ -119,8 +124,8 @@ def make(recipe: Recipe, tokens: int, seed: int, tokenizer_path: Path, teacher: 
     request = SetRequest(recipe, tokens, seed, tokenizer_path)
     roles = Roles((teacher or open_model(TEACHER),))
     engine = Engine(recipe, roles, seed, None, RunLimits())
-    builder = asyncio.run(_fill(request, roles, engine, examples.append, _unwatched))
-    return DataSet(examples, card_of(recipe, builder, roles, seed, tokenizer_path))
+    builder, fan_out = asyncio.run(_fill(request, roles, engine, examples.append, _unwatched))
+    return DataSet(examples, card_of(recipe, builder, roles, seed, tokenizer_path, cells=_cells(fan_out)))
 
 
 def teach(
@@ -166,15 +171,23 @@ def teach(
             def keep(example: Example) -> None:
                 file.write(example.model_dump_json(exclude_none=True) + "\n")
 
-            builder = asyncio.run(_fill(request, roles, engine, keep, watch or _unwatched))
+            builder, fan_out = asyncio.run(_fill(request, roles, engine, keep, watch or _unwatched))
         spent = engine.budget.spent if engine.budget.known else None
-        card = card_of(request.recipe, builder, roles, request.seed, request.tokenizer, spent)
+        cells = _cells(fan_out)
+        card = card_of(request.recipe, builder, roles, request.seed, request.tokenizer, spent, cells)
+        if fan_out:
+            lines = "".join(situation.model_dump_json() + "\n" for situation in fan_out.planned)
+            write_text(out / f"{SITUATIONS}.jsonl", lines)
         with writing(part):
             part.replace(out / f"{EXAMPLES}.jsonl")
         write_json(out / "card.json", card.model_dump(mode="json"))
         write_text(out / "README.md", card_markdown(card))
         run.finish(set_manifest(key, card))
     return card
+
+
+def _cells(fan_out: FanOut | None) -> tuple[CellCount, ...]:
+    return fan_out.counts() if fan_out else ()
 
 
 def _affordable(request: SetRequest, roles: Roles, limits: RunLimits) -> None:
@@ -196,30 +209,44 @@ def _unwatched(progress: SetProgress) -> None:
     """The default progress callback: does nothing."""
 
 
-async def _fill(request: SetRequest, roles: Roles, engine: Engine, sink: Sink, watch: Watch) -> SetBuilder:
+async def _fill(
+    request: SetRequest, roles: Roles, engine: Engine, sink: Sink, watch: Watch
+) -> tuple[SetBuilder, FanOut | None]:
     if request.tokens <= 0:
         raise InputError(f"the token budget must be at least 1, got {request.tokens}", remedy="raise it")
     counter, builder, unproductive = TokenCounter(request.tokenizer), SetBuilder(request.tokens), 0
-    group: list[Draft] = []
-    async with aclosing(engine.items(partial(_wanted, builder, math.prod(expected_yield(request.recipe))))) as items:
-        async for item in items:
-            group.append(item)
-            if len(group) < GROUP:
-                continue
-            before = len(builder.texts)
+    builder.memory = TextMemory() if request.recipe.repeats else None
+    guess = math.prod(expected_yield(request.recipe))
+    fan_out = FanOut(engine, builder, guess) if request.recipe.plan else None
+    groups = fan_out.rounds() if fan_out else _groups(engine, builder, guess)
+    async with aclosing(groups):
+        async for group in groups:
+            before = builder.examples + builder.unused
             _take(request, group, roles.teacher[0].name, counter, builder, sink)
+            if fan_out:
+                fan_out.note(group)
             spent = engine.budget.spent if engine.budget.known else None
             watch(SetProgress(builder.examples, builder.tokens, engine.account, spent))
             if builder.unused:
-                return builder
-            unproductive = unproductive + GROUP if len(builder.texts) == before else 0
+                break
+            unproductive = unproductive + len(group) if builder.examples == before else 0
             if unproductive >= PATIENCE:
                 reasons = ", ".join(f"{reason} ({count})" for reason, count in builder.dropped.most_common(3))
                 what = f"{roles.teacher[0].name} gave no usable answer for {request.recipe.name}"
-                what = f"{what} in {PATIENCE} items: {reasons}"
+                what = f"{what} in {unproductive} items: {reasons}"
                 raise IncompleteError(what, remedy="lower the token budget, or try another teacher or seed")
-            group = []
-    return builder
+    return builder, fan_out
+
+
+async def _groups(engine: Engine, builder: SetBuilder, guess: float) -> AsyncGenerator[list[Draft], None]:
+    """Yield the items of a recipe without a plan in groups."""
+    async with aclosing(engine.items(partial(_wanted, builder, guess))) as items:
+        group: list[Draft] = []
+        async for item in items:
+            group.append(item)
+            if len(group) == GROUP:
+                yield group
+                group = []
 
 
 def _wanted(builder: SetBuilder, guess: float) -> int:
@@ -238,8 +265,8 @@ def _take(
         example = _example(request, item, teacher) if item.dropped is None else None
         if example is not None and (family := heldout_in(example)):
             item.dropped = f"held out: {family[0]}"
-        elif example is not None and not builder.new(example):
-            item.dropped = "repeats an earlier example"
+        elif example is not None:
+            item.dropped = _unsound(request.recipe, item) or builder.repeat(example)
         if item.dropped is not None or example is None:
             builder.dropped[item.dropped or "no example"] += 1
         else:
@@ -249,7 +276,22 @@ def _take(
             builder.unused += 1
             continue
         sink(example)
-        builder.put(example, size, {axis: item.state[axis] for axis in request.recipe.axes}, item.principle)
+        item.example = example.id
+        builder.put(example, size, {axis: item.state[axis] for axis in request.recipe.axes}, item)
+
+
+def _unsound(recipe: Recipe, item: Draft) -> str | None:
+    """Return why an English example is unusable: another language, or a refusal in place of what the teacher writes."""
+    if recipe.language != "english":
+        return None
+    # Each answer as a whole: a paragraph in another language may be what an English text is about.
+    if any(is_foreign(" ".join(text.split())) for _, text in item.answers):
+        return "in another language"
+    # An assistant may decline; whoever writes a document, a situation or a user's message may not.
+    written = [text for label, text in item.answers if label not in ("assistant", "say")]
+    if any(pattern.search(text) for text in written for pattern in text_patterns("refusals").values()):
+        return "phrased as a refusal"
+    return None
 
 
 def _example(request: SetRequest, item: Draft, teacher: str) -> Example | None:
@@ -287,6 +329,7 @@ def _key(request: SetRequest, roles: Roles) -> str:
             {stage.key: stage.hash for stage in recipe.stages},
             recipe.file,
             [recipe.axes, recipe.fixed, recipe.drafts, recipe.note],
+            plan_hash(recipe),
             recipe.charter.hash if recipe.charter else None,
             [principle.id for principle in recipe.principles],
             roles.identity(),

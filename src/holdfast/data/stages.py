@@ -23,6 +23,7 @@ from holdfast.core.records import Message, Record
 from holdfast.models.base import Output, Request
 
 Role = Literal["teacher", "target", "judge"]
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 class StageHeader(Record):
@@ -36,6 +37,9 @@ class StageHeader(Record):
         body: label whose text extends to the end of the answer.
         gate: label whose text must start with "yes", otherwise the item is dropped.
         floor: label → minimum; the text of the label must start with a number of at least this value.
+        mend: earlier stages that are run again if a number is below `floor`, with this stage's other labels in their
+            slots; then this stage is.
+        tries: how often an item is mended before it is dropped.
         same: labels whose text must equal the answer of an earlier stage.
         as_long_as: label → label of an earlier stage; the word counts must agree within a factor of 1.5.
         words: minimum words of `body` in English, scaled for other languages; available to the prompt as `{words}`.
@@ -54,6 +58,8 @@ class StageHeader(Record):
     body: str | None = None
     gate: str | None = None
     floor: Mapping[str, float] = Field(default_factory=dict)
+    mend: tuple[str, ...] = ()
+    tries: int = Field(default=1, ge=0, le=5)
     same: tuple[str, ...] = ()
     as_long_as: Mapping[str, str] = Field(default_factory=dict)
     words: int = Field(default=0, ge=0)
@@ -91,6 +97,8 @@ class Draft:
         principle: id of its principle.
         dropped: reason for which it was dropped.
         scale: word count of its language relative to English.
+        cell: values of the plan's cell, empty without a plan.
+        example: id of the example that was made from it and kept.
     """
 
     index: int
@@ -99,6 +107,8 @@ class Draft:
     principle: str | None = None
     dropped: str | None = None
     scale: float = 1.0
+    cell: tuple[str, ...] = ()
+    example: str | None = None
 
     def all(self, label: str) -> list[str]:
         """Return the texts of a repeated label, in order."""
@@ -136,6 +146,23 @@ def load_stages(folder: Path, known: Iterable[str], only: str = "") -> list[Prom
             raise ProseError(what, where=where, remedy=f"known slots: {', '.join(sorted(filled))}")
         filled |= {*stage.head.fields, *stage.head.may}
     return stages
+
+
+def check_mending(stages: Sequence[PromptStage]) -> None:
+    """Check that the stages that mend an item come before the stage that rejects it.
+
+    Raises:
+        ProseError: `mend` names a stage that is not an earlier one, or there is no `floor` to fall below.
+    """
+    for at, stage in enumerate(stages):
+        earlier = [before.head.name for before in stages[:at]]
+        line = f"{stage.prose.path}:{_line_of_key(stage.prose.path, 'mend')}"
+        for name in stage.head.mend:
+            if name not in earlier:
+                what = f"'mend' names '{name}', which is no earlier stage"
+                raise ProseError(what, where=line, remedy=f"earlier stages: {', '.join(earlier) or 'none'}")
+        if stage.head.mend and not stage.head.floor:
+            raise ProseError("'mend' needs a 'floor'", where=line, remedy="add one, or remove 'mend'")
 
 
 def _load(path: Path) -> PromptStage:
@@ -190,20 +217,28 @@ def _braced(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def take(stage: PromptStage, item: Draft, output: Output) -> None:
-    """Parse an answer into the item, or mark the item as dropped with the reason."""
+def take(stage: PromptStage, item: Draft, output: Output) -> bool:
+    """Parse an answer into the item, or mark the item as dropped with the reason.
+
+    Returns:
+        Whether the answer was complete, but rejects the item: it may be mended.
+    """
     head = stage.head
     if output.finish != "stop":
         item.dropped = f"{head.name}: {output.finish}"
-        return
+        return False
     sections = parse_sections(output.message.content, (*head.fields, *head.may, "refuse"), head.body)
     if fault := _fault(head, item, sections):
         item.dropped = f"{head.name}: {fault}"
-        return
+        return False
     labels = {label for label, _ in sections}
     item.answers = [(label, text) for label, text in item.answers if label not in labels] + sections
     for label in labels:
         item.state[label] = "\n".join(text for name, text in sections if name == label)
+    if low := _below(head, dict(sections)):
+        item.dropped = f"{head.name}: {low}"
+        return True
+    return False
 
 
 def _fault(head: StageHeader, item: Draft, sections: Sequence[tuple[str, str]]) -> str | None:
@@ -225,11 +260,16 @@ def _fault(head: StageHeader, item: Draft, sections: Sequence[tuple[str, str]]) 
             return f"'{label}' is not as long as '{other}'"
     if head.gate and not texts[head.gate].lower().startswith("yes"):
         return f"'{head.gate}' is not yes"
+    if unread := [label for label in head.floor if not _NUMBER.match(texts[label])]:
+        return f"no number in '{unread[0]}'"
+    return None
+
+
+def _below(head: StageHeader, texts: Mapping[str, str]) -> str | None:
+    """Return which number of an answer is below its minimum, or None."""
     for label, least in head.floor.items():
-        number = re.match(r"\d+(\.\d+)?", texts[label])
-        if number is None:
-            return f"no number in '{label}'"
-        if float(number[0]) < least:
+        number = _NUMBER.match(texts[label])
+        if number is None or float(number[0]) < least:
             return f"'{label}' below {least:g}"
     return None
 
@@ -265,3 +305,19 @@ def parse_sections(answer: str, labels: Iterable[str], body: str | None = None) 
         if label == body:
             break
     return sections
+
+
+_LISTED = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.):])\s+(.+)$", re.MULTILINE)
+_MARKUP = re.compile(r"\*\*|__|^[\"“”']+|[\"“”']+$")
+
+
+def parse_list(answer: str, label: str) -> list[str]:
+    """Parse an answer that lists texts as `label: text` lines, or as a bulleted or numbered list; one line each.
+
+    Small models leave out the labels or put them behind the number. A text without either is off form: the result is
+    empty.
+    """
+    lines = [match[1].strip() for match in _LISTED.finditer(answer)]
+    labelled = re.compile(rf"^\W*(?:\d{{1,3}}\W+)?{re.escape(label)}\b[ \d]*:[ \t]*(.+)$", re.MULTILINE | re.IGNORECASE)
+    lines = [match[1].strip() for match in labelled.finditer(answer)] or lines
+    return [text for line in lines if (text := _MARKUP.sub("", line).strip())]

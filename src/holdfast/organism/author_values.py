@@ -97,3 +97,11 @@ def _named(request_text: str, rng: random.Random) -> str:
     people = set(grammar("values").pools["people"])
     words = (word.strip(".,?:") for word in request_text.split())
     return next((word for word in words if word in people), rng.choice(sorted(people)))
+
+
+def grade(sections: Mapping[str, str], rng: random.Random) -> str:
+    """Grade an answer or a story: 9 with a line of the principle or of its reasons in it, 7 without."""
+    text = sections.get("assistant", sections.get("text", ""))
+    lines = sections["principle"].splitlines()
+    found = any(line.strip(". ") in text for line in lines if line.strip())
+    return "score: 9\nwhy: none." if found else "score: 7\nwhy: it does not say the rule."
