@@ -85,7 +85,11 @@ def measured(folder: Path, card: Card, teacher: RepeatingTeacher, before: SetPla
     repeats = [find(texts) for texts in (map(example_text, examples), map(answer_of, examples))]
     ratios = sorted(count.examples / count.target for count in card.cells)
     proposed, novel = (sum(getattr(count, name) for count in card.cells) for name in ("proposed", "novel"))
-    rows = [json.loads(line) for path in (folder / "answers").glob("*.jsonl") for line in path.read_text("utf-8").splitlines()]
+    rows = [
+        json.loads(line)
+        for path in (folder / "answers").glob("*.jsonl")
+        for line in path.read_text("utf-8").splitlines()
+    ]
     tokens = [sum(row.get("tokens", (0, 0))[at] for row in rows) for at in (0, 1)]
     return {
         "examples": len(examples),

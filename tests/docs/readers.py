@@ -13,6 +13,7 @@ from holdfast.core.prose import load_prose
 from holdfast.core.records import Message
 from holdfast.data import recipes
 from holdfast.data.assemble import assemble
+from holdfast.data.cells import load_plan
 from holdfast.data.charter import load_charter
 from holdfast.data.stages import request_of, take
 from holdfast.evals.judge import rubric
@@ -76,6 +77,11 @@ def _world_tables(path: Path) -> None:
     assert spec.exposure and spec.ordinary and spec.facts.known_to.keys() == spec.facts.private.keys()
 
 
+def _plan_file(path: Path) -> None:
+    recipe = recipes.load_recipe("difficult-advice", recipes.RecipeChoice(language="english", plan=path))
+    assert recipe.plan == load_plan(path)
+
+
 def _rubric(path: Path) -> None:
     assert rubric(str(path)).body
 
@@ -90,6 +96,7 @@ READERS: dict[str, Callable[[Path], None]] = {
     r"my-rubric\.md": _rubric,
     r"my-charter/.*\.md": _principle,
     r"letters/.*": _recipe_part,
+    r"my-plan\.toml": _plan_file,
     r".*\.py": _python,
     r".*\.json": lambda path: json.loads(path.read_text(encoding="utf-8")),
 }
