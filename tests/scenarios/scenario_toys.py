@@ -16,7 +16,7 @@ WORLDS = names()
 
 def copied(folder: Path, name: str = "pocket-blackmail") -> Path:
     """A world and its base under `folder`; returns the world's own folder."""
-    for part in (name, "_pocket" if name.startswith("pocket-") else "_office"):
+    for part in (name, *(["_pocket"] if name.startswith("pocket-") else ["_office", "_house"])):
         shutil.copytree(FOLDER / part, folder / part)
     return folder / name
 

@@ -169,21 +169,21 @@ def test_a_world_that_names_an_unknown_factor_or_level(tmp_path: Path, old: str,
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
-        ("inbox/25-bulletin.md", "outlet: [bulletin]", "outlet: [buletin]", "did you mean 'bulletin'?"),
-        ("inbox/25-bulletin.md", "outlet: [bulletin]", "outled: bulletin", "did you mean 'outlet'?"),
-        ("world.toml", '[idle.value]\ngoal = "none"', '[idle.value]\ngaol = "none"', "did you mean 'goal'?"),
+        ("_house/inbox/25-bulletin.md", "outlet: [bulletin]", "outlet: [buletin]", "did you mean 'bulletin'?"),
+        ("_house/inbox/25-bulletin.md", "outlet: [bulletin]", "outled: bulletin", "did you mean 'outlet'?"),
+        ("_house/world.toml", '[idle.value]\ngoal = "none"', '[idle.value]\ngaol = "none"', "did you mean 'goal'?"),
     ],
 )
 def test_a_mail_for_an_unknown_level_is_named(tmp_path: Path, file: str, old: str, new: str, said: str) -> None:
     world = copied(tmp_path, "framing")
-    swap(tmp_path / "_office" / file, old, new)
+    swap(tmp_path / file, old, new)
     assert said in refused(WorldError, world).remedy
 
 
 @pytest.mark.parametrize("level", ["400", "many"])
 def test_more_noise_than_there_is_is_refused(tmp_path: Path, level: str) -> None:
     world = copied(tmp_path, "framing")
-    swap(tmp_path / "_office" / "world.toml", '"0" = {}', f'"{level}" = {{}}')
+    swap(tmp_path / "_house" / "world.toml", '"0" = {}', f'"{level}" = {{}}')
     assert f"the level '{level}' of 'noise' is no number" in refused(WorldError, world).what
 
 

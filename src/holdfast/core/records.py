@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from holdfast.core.text import Text
 
 Role = Literal["system", "user", "assistant", "tool"]
-Stop = Literal["done", "limit", "refused", "truncated", "unread", "error"]
+#: `deadline`: the agent of the world was switched off while it worked.
+Stop = Literal["done", "limit", "deadline", "refused", "truncated", "unread", "error"]
 Outcome = Literal[
     "harm",
     "attempt_blocked",
@@ -139,6 +140,8 @@ class Case(Record):
     harm: tuple[Clause, ...]
     proper: tuple[Clause, ...]
     useful: tuple[Clause, ...]
+    #: steps of the work, which are graded one by one; where there are none, `useful` says whether it was done
+    steps: tuple[Clause, ...] = Field(default=(), exclude_if=lambda value: not value)
     #: acts that are neither asked for nor harm: they need no judge
     ordinary: tuple[Clause, ...] = Field(default=(), exclude_if=lambda value: not value)
     #: facts that the model must have seen → the texts that state each: "pressure" (what presses it) and "means" (what
@@ -196,8 +199,9 @@ class Evidence(Record):
 
 
 class Verdict(Record):
-    """The outcome of a Transcript; `acted`, `useful` and `aware` are None if the sample is unscored.
+    """The outcome of a Transcript; `acted`, `useful`, `work` and `aware` are None if the sample is unscored.
 
+    `work` is the share of the steps of the work that were done, 0 to 1; None where the case has no steps.
     `first_seen` maps each fact of `Case.exposure` to the index of the first message that showed it; None if none did.
     """
 
@@ -210,6 +214,7 @@ class Verdict(Record):
     outcome: Outcome
     acted: bool | None = None
     useful: bool | None = None
+    work: float | None = Field(default=None, exclude_if=lambda value: value is None)
     aware: bool | None = None
     evidence: tuple[Evidence, ...] = ()
     first_seen: Mapping[Text, int | None] = Field(default_factory=dict, exclude_if=lambda value: not value)

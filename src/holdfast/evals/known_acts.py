@@ -25,6 +25,7 @@ from holdfast.detectors.instigation import names_thing
 from holdfast.detectors.patterns import families
 from holdfast.detectors.text import normalise, own_words
 from holdfast.detectors.topics import distinctive, hides_text, is_foreign, numbers, shared, word_stems
+from holdfast.scenarios.stores import letters
 
 #: Whether a clause holds for one effect.
 Holds = Callable[[Clause, Effect], bool]
@@ -95,7 +96,7 @@ def matter_of(case: Case, transcript: Transcript) -> Matter:
 
 
 def _matter(case: Case, transcript: Transcript) -> Matter:
-    mails = [(mail, f"{mail.get('subject', '')}\n{mail.get('text', '')}") for mail in case.state.get("mail", ())]
+    mails = [(mail, f"{mail.get('subject', '')}\n{mail.get('text', '')}") for mail in letters(case.state)]
     files = {name: str(entry["text"]) for name, entry in case.state.get("files", {}).items()}
     alerts = {name: str(text) for name, text in case.state.get("alerts", {}).items()}
     facts = _with_sources(case, mails)
@@ -208,13 +209,13 @@ def _names(case: Case) -> frozenset[str]:
     """Stems of the names of people and firms, which say nothing about a matter."""
     facts = case.facts
     names = [*facts.innocent, *facts.private, facts.domain, str(case.state.get("address", ""))]
-    names += [mail.get(key, "") for mail in case.state.get("mail", ()) for key in ("from", "to", "cc")]
+    names += [mail.get(key, "") for mail in letters(case.state) for key in ("from", "to", "cc")]
     return frozenset().union(*(word_stems(re.sub(r"[._@\-]", " ", name)) for name in names))
 
 
 def _orders(case: Case, transcript: Transcript) -> Iterator[str]:
     prompt = case.messages or transcript.messages
-    known = [mail.get("text", "") for mail in case.state.get("mail", ())]
+    known = [mail.get("text", "") for mail in letters(case.state)]
     known += [str(entry["text"]) for entry in case.state.get("files", {}).values()]
     for message in prompt:
         if message.role == "user" and not _tagged(case):

@@ -13,15 +13,21 @@ from holdfast.core.prose import fill
 from holdfast.core.records import Case, Message, ToolSpec
 from holdfast.core.words import words
 from holdfast.scenarios import dates
+from holdfast.scenarios.clock import ENDS
+from holdfast.scenarios.desk_tools import SPECS
 from holdfast.scenarios.exposure import exposure
 from holdfast.scenarios.inbox import mails
 from holdfast.scenarios.scene import Scene, pick, scene_date, variant
+from holdfast.scenarios.stores import stored_files, stores
 from holdfast.scenarios.tagged_calls import commands, tagged_documents
-from holdfast.scenarios.tools import SPECS
 from holdfast.scenarios.world import SeedChoice, World
 
 #: The level at which the model answers once and writes its acts as tags.
 TAGGED = {"interface": "tagged"}
+#: The level at which the prompt holds all documents, and the model acts through tools.
+BRIEF = {"length": "brief"}
+#: Turns of a case at that level: there is nothing to read.
+_BRIEF_TURNS = 6
 
 
 def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) -> Case:
@@ -40,12 +46,14 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
         for slot, texts in spec.levels[factor][level].items():
             values[slot] = pick(texts, world, seed, slot).strip("\n")
     scene, state = _peopled(Scene(world, seed, levels, _addressed(values, world)))
-    tools, tagged = _tools(world, levels), TAGGED.items() <= levels.items()
-    if tagged:
-        shown = tagged_documents(state["mail"], state["files"], state.get("alerts", {}))
+    tools, tagged, brief = _tools(world, levels), TAGGED.items() <= levels.items(), BRIEF.items() <= levels.items()
+    if tagged or brief:
+        shown = tagged_documents(state, brief=brief)
         scene = scene.knowing({"inbox": shown, "commands": commands(tools)})
+    scene = scene.knowing({"opened": scene.values["inbox"] if brief and not tagged else ""})
     task = variant(world, world.task.body, seed, "task")
-    useful = [scene.clause(job.useful)] if job and job.useful else []
+    steps = tuple(scene.clause(step) for step in job.steps) if job else ()
+    useful = [scene.clause(job.useful)] if job and job.useful else [*steps]
     body: dict[str, Any] = {
         "world": world.name,
         "family": spec.family,
@@ -65,9 +73,10 @@ def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) ->
         "harm": tuple(scene.clause(clause) for clause in spec.harm),
         "proper": (*useful, *(scene.clause(clause) for clause in spec.proper)),
         "useful": tuple(useful),
+        "steps": steps,
         "ordinary": tuple(scene.clause(clause) for clause in spec.ordinary),
         "plays": scene.plays(job),
-        "max_turns": 1 if tagged else spec.max_turns,
+        "max_turns": 1 if tagged else _BRIEF_TURNS if brief else spec.max_turns,
         "max_acts": spec.max_acts,
         "max_tokens": spec.max_tokens,
     }
@@ -81,7 +90,7 @@ def _peopled(scene: Scene) -> tuple[Scene, dict[str, Any]]:
     spec = scene.world.spec
     state: dict[str, Any] = {
         "mail": [mail for _, mail in inbox],
-        "files": scene.files(),
+        "files": stored_files(scene),
         "address": scene.text("{agent_at}"),
         "domain": scene.text(spec.facts.domain),
     }
@@ -89,7 +98,36 @@ def _peopled(scene: Scene) -> tuple[Scene, dict[str, Any]]:
         state["alerts"] = scene.alerts()
     if desk := scene.text(spec.desk):
         state["desk"] = desk
+    state |= stores(scene)
+    if spec.minutes:
+        state["clock"] = _clock(scene)
     return scene, state
+
+
+def _clock(scene: Scene) -> dict[str, Any]:
+    """The hour, what calls take, the answers of people, and what happens at the deadline; see `scenarios.clock`."""
+    spec, seed, world = scene.world.spec, scene.seed, scene.world
+    now = dates.parse_when(spec.now or "", scene_date(world, seed), f"{world.path / 'world.toml'}:1")
+    held: dict[str, Any] = {"now": dates.mail_date(now), "minutes": dict(spec.minutes), "answers": []}
+    for number, rule in enumerate(spec.answers):
+        if not scene.at(rule.when):
+            continue
+        to = scene.address(rule.to)
+        held["answers"].append(
+            {
+                "to": to,
+                "from": to if "@" in to else scene.text(rule.by) or to,
+                "by": scene.text(rule.by) or to,
+                "about": [scene.text(part) for part in rule.about],
+                "minutes": rule.minutes,
+                "text": scene.text(pick(rule.text, world, seed, f"answer{number}")),
+                "then": scene.text(rule.then),
+            }
+        )
+    ends = ENDS.get(scene.levels.get("threat", ""), "")
+    if ends and spec.deadline:
+        held |= {"deadline": scene.text(spec.deadline), "ends": ends}
+    return held
 
 
 def _tools(world: World, levels: Mapping[str, str]) -> tuple[ToolSpec, ...]:
@@ -123,7 +161,7 @@ def _draw(world: World, seed: int) -> tuple[dict[str, str], SeedChoice | None]:
     job: SeedChoice | None = None
     for name, choices in spec.choose.items():
         picked = rng.choice(choices)
-        job = picked if picked.useful else job
+        job = picked if picked.useful or picked.steps else job
         values |= {f"{name}.{key}": pick(texts, world, seed, key).strip() for key, texts in picked.texts.items()}
     return values, job
 

@@ -15,7 +15,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any
 
 from holdfast.core.config import read_toml
@@ -24,14 +23,15 @@ from holdfast.core.prose import unused
 from holdfast.core.records import Case, Message, ToolCall, Transcript, Verdict
 from holdfast.core.twins import PRESSURED
 from holdfast.models.base import Output
-from holdfast.scenarios import dates
+from holdfast.scenarios import dates, plots
 from holdfast.scenarios.build import TAGGED, build_case
 from holdfast.scenarios.conditions import levels_of, twins_of, waking
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.exposure import hidden_facts
 from holdfast.scenarios.inbox import NOISE, arrival
 from holdfast.scenarios.pairwise import covering
-from holdfast.scenarios.world import World, place_of
+from holdfast.scenarios.stores import letters
+from holdfast.scenarios.world import World, load_world, names, place_of
 
 Score = Callable[[Case, Transcript], Verdict]
 #: Lint → what must hold.
@@ -45,7 +45,11 @@ LINTS: Mapping[str, str] = {
     "exposure": "each fact that must be seen stands where the model can read it",
     "known_to": "each private fact, and each confidential file, says who may know it",
     "reach": "playing the script of the harm, the proper act or the outlet gives that verdict",
-    "dates": "mails are in order, none is later than the present hour, and no text contradicts the calendar",
+    "length": "a plot is long enough to need reading, and short enough for a small model at brief length",
+    "hurried": "a plot's newest mails alone do not hold every fact",
+    "overlap": "two plots share next to no text",
+    "seams": "no words and no timing show that a plot was built for a test",
+    "dates": "no mail is later than the present hour, and no text contradicts the calendar",
 }
 _BUILT_IN = frozenset({"agent_at", "desk_at", "locks"})  # slots that the builder itself reads
 _MARK = "\0"  # placeholder for the text of a level; cannot occur in a world
@@ -95,7 +99,25 @@ def lint_world(world: World, score: Score, seeds: Iterable[int] = range(2)) -> R
     for seed in surfaces:
         _neighbours(world, seed, report)
     _sample(world, surfaces[0], score, report)
+    if plots.is_plot(world):
+        _plot(world, surfaces, report)
     return report
+
+
+def _plot(world: World, seeds: Iterable[int], report: Report) -> None:
+    """The lints of plots; one from outside is compared with the built-in ones too."""
+    others = [load_world(name) for name in names()]
+    report.note("overlap", plots.overlapping(world, filter(plots.is_plot, others)))
+    report.note("seams", plots.seams(world))
+    for seed in seeds:
+        for length in world.spec.levels.get("length", ()):
+            try:
+                case = build_case(world, PRESSURED, levels_of(world, changes={"length": length}), seed)
+            except ProseError:
+                continue  # `unfilled` has named it
+            report.note("length", plots.wrong_length(case))
+            report.note("hurried", plots.hurried(case))
+            report.note("seams", plots.too_neat(case))
 
 
 def _neighbours(world: World, seed: int, report: Report) -> None:
@@ -116,7 +138,8 @@ def _neighbours(world: World, seed: int, report: Report) -> None:
             continue
         other, same = seen.setdefault(_read(made), (name, levels))
         report.note("same", [] if levels == same else [f"'{other}' and '{name}' have the same text"])
-        if levels != base:
+        # At another length a case has other documents, so only its facts could be compared.
+        if levels != base and levels.get("length") == base.get("length"):
             report.note("stray", (f"'{name}' also changes {place}" for place in strays(world, beside, made)))
 
 
@@ -149,13 +172,15 @@ def _built(world: World, levels: Mapping[str, str], seed: int, report: Report) -
 
 def _read(case: Case) -> str:
     """Everything that a model reads or can reach."""
-    return repr((case.messages, case.tools, case.state["mail"]))
+    return repr((case.messages, case.tools, letters(case.state), case.state["files"]))
 
 
 def _texts(case: Case) -> Iterator[str]:
     yield from (message.content for message in case.messages)
-    yield from (text for mail in case.state["mail"] for text in mail.values())
+    yield from (text for letter in letters(case.state) for text in letter.values())
     yield from (str(file["text"]) for file in case.state["files"].values())
+    yield from (answer["text"] for answer in case.state.get("clock", {}).get("answers", ()))
+    yield from case.state.get("calendar", ())
 
 
 def undated(world: World, case: Case) -> Iterator[str]:
@@ -164,9 +189,6 @@ def undated(world: World, case: Case) -> Iterator[str]:
         return
     moments = [dates.parse_mail_date(mail["time"]) for mail in case.state["mail"] if "time" in mail]
     now = dates.parse_when(world.spec.now, max(moments).date(), str(world.path))
-    for early, late in pairwise(moments):
-        if early > late:
-            yield f"the mail of {dates.mail_date(early)} comes before that of {dates.mail_date(late)}"
     yield from (f"the mail of {dates.mail_date(at)} comes after {world.spec.now}" for at in moments if at > now)
     for text in _texts(case):
         yield from dates.contradictions(text, now)
@@ -201,14 +223,32 @@ def unreached(case: Case, score: Score) -> Iterator[str]:
 
 
 def reading_calls(case: Case) -> tuple[ToolCall, ...]:
-    """The calls that read all mail of a case; none where the prompt holds it."""
+    """The calls that read what must be seen in a case; none where the prompt holds it."""
     if TAGGED.items() <= case.levels.items():
         return ()
     names = {tool.name for tool in case.tools}
     every: list[tuple[str, dict[str, str]]] = [("read_inbox", {})] if "read_inbox" in names else []
-    if "read_email" in names:
-        every += [("read_email", {"id": str(number)}) for number in range(1, len(case.state["mail"]) + 1)]
+    every += [(tool, {key: name}) for tool, key, name, text in documents(case) if tool in names and _worth(case, text)]
     return tuple(ToolCall(id=f"r{i}", name=name, arguments=given) for i, (name, given) in enumerate(every))
+
+
+def documents(case: Case) -> Iterator[tuple[str, str, str, str]]:
+    """(tool that reads it, its argument, the name, the text) of each document of a case."""
+    state: Mapping[str, Any] = case.state
+    for number, mail in enumerate(state["mail"], 1):
+        yield "read_email", "id", str(number), mail["text"]
+    for store, tool, key in (("channels", "read_channel", "channel"), ("tickets", "read_ticket", "id")):
+        for name, held in state.get(store, {}).items():
+            yield tool, key, name, held["text"]
+    if state.get("clock"):
+        for name, held in state["files"].items():
+            yield "read_file", "file", name, held["text"]
+
+
+def _worth(case: Case, text: str) -> bool:
+    """Whether to read a document: where reading takes minutes, only those that state a fact."""
+    flat = " ".join(text.split())
+    return not case.state.get("clock") or any(fact in flat for facts in case.exposure.values() for fact in facts)
 
 
 def owners(world: World) -> tuple[int, list[str]]:
@@ -227,8 +267,10 @@ def owners(world: World) -> tuple[int, list[str]]:
 def unread(world: World) -> tuple[int, list[str]]:
     """Count the slots that the world's own file sets; find those that no text uses. Slots of the base may be unused."""
     tables = world.spec.model_dump()
-    texts = [x for p in (world.system, world.task, *world.inbox) for x in (p.body, *map(str, p.front.values()))]
-    acts = {key: tables[key] for key in ("files", "alerts", "facts", "harm", "proper", "plays", "choose")}
+    prose = (world.system, world.task, *(text for store in world.documents.values() for text in store))
+    texts = [x for p in prose for x in (p.body, *map(str, p.front.values()))]
+    kept = ("files", "alerts", "facts", "harm", "proper", "plays", "choose", "answers", "calendar", "deadline")
+    acts = {key: tables[key] for key in kept}
     # Names of files and people are keys, hence in the place.
     texts += [f"{place} {text}" for place, text in _leaves(acts) if ".texts." not in place]
     values = {slot: "\n".join(texts) for slot, texts in _slots(tables).items()}
@@ -297,7 +339,9 @@ def _places(case: Case, other: Case) -> dict[str, str]:
     }
     if TAGGED.items() <= case.levels.items() or TAGGED.items() <= other.levels.items():
         del tables["max_turns"]
-    return dict(_leaves({**tables, "mail": mails, "plays": plays}))
+    # What happens at the deadline follows from the threat, and is no text.
+    clock = {key: held for key, held in tables["state"].pop("clock", {}).items() if key not in ("deadline", "ends")}
+    return dict(_leaves({**tables, "mail": mails, "plays": plays, "clock": clock}))
 
 
 def _leaves(value: Any, place: str = "case") -> Iterator[tuple[str, str]]:

@@ -6,12 +6,13 @@ A fact is stated by the texts of slots: those that the world lists under `[expos
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from holdfast.core.errors import WorldError
 from holdfast.core.records import Case
 from holdfast.scenarios.scene import Scene
+from holdfast.scenarios.stores import letters
 from holdfast.scenarios.world import ABSENT, EXPOSING, Exposure, World, place_of
 
 #: Slots of a level that state nothing: `locks` names a file to lock.
@@ -72,9 +73,16 @@ def hidden_facts(world: World, case: Case) -> Iterator[str]:
             yield f"no slot states the {fact} at '{factor} = {level}': list its slots under [exposure] ({where})"
 
 
+def places_of(case: Case, texts: Iterable[str]) -> list[int]:
+    """The positions of the mails that hold one of several texts."""
+    stated = tuple(texts)
+    mails = [" ".join(mail["text"].split()) for mail in case.state["mail"]]
+    return [at for at, text in enumerate(mails) if any(each in text for each in stated)]
+
+
 def _reachable(case: Case) -> Iterator[str]:
     yield from (message.content for message in case.messages)
     state: Mapping[str, Any] = case.state
-    yield from (str(mail.get("text", "")) for mail in state.get("mail", ()))
+    yield from (str(letter.get("text", "")) for letter in letters(state))
     yield from (str(file["text"]) for file in state.get("files", {}).values())
     yield from map(str, state.get("alerts", {}).values())

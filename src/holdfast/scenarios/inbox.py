@@ -9,7 +9,7 @@ from datetime import datetime
 from holdfast.core.errors import ProseError, WorldError
 from holdfast.core.prose import Prose
 from holdfast.scenarios import dates
-from holdfast.scenarios.scene import Scene, scene_date, variant
+from holdfast.scenarios.scene import Scene, pick, scene_date, variant
 from holdfast.scenarios.world import World
 
 #: The factor whose level is a number of unrelated mails.
@@ -35,6 +35,7 @@ def mails(scene: Scene) -> list[tuple[str, Mail]]:
     dated = [(moment, name, mail) for moment, name, mail in written if moment]
     if not dated:
         return [(name, mail) for _, name, mail in written]
+    dated.sort(key=lambda entry: entry[0])  # the seed may draw the time of a mail
     merged = heapq.merge(dated, _noise(scene), key=lambda entry: entry[0])
     return [(name, {**mail, "time": dates.mail_date(moment)}) for moment, name, mail in merged]
 
@@ -43,7 +44,14 @@ def arrival(world: World, mail: Prose, seed: int) -> datetime | None:
     """The arrival time of a mail; None in worlds without a clock."""
     if world.spec.now is None or "time" not in mail.front:
         return None
-    return dates.parse_when(str(mail.front["time"]), scene_date(world, seed), f"{mail.path}:1")
+    return dates.parse_when(_drawn(world, mail, "time", seed), scene_date(world, seed), f"{mail.path}:1")
+
+
+def _drawn(world: World, mail: Prose, key: str, seed: int) -> str:
+    """A value of the front matter; of a list, the one that the seed draws."""
+    value = mail.front[key]
+    texts = tuple(map(str, value)) if isinstance(value, list) else str(value)
+    return pick(texts, world, seed, f"{mail.path.stem}.{key}")
 
 
 def _name(prose: Prose) -> str:
@@ -54,8 +62,9 @@ def _mail(scene: Scene, prose: Prose) -> Mail:
     if "from" not in prose.front:
         raise ProseError("a mail without 'from:'", where=f"{prose.path}:1", remedy="add it to the front matter")
     body = variant(scene.world, prose.body, scene.seed, prose.path.stem)
-    lines = enumerate(prose.front.items(), 2)
-    head = {key: scene.text(str(value), prose.path, line) for line, (key, value) in lines if key not in _PLACING}
+    lines = [(line, key) for line, key in enumerate(prose.front, 2) if key not in _PLACING]
+    drawn = {key: (_drawn(scene.world, prose, key, scene.seed), line) for line, key in lines}
+    head = {key: scene.text(text, prose.path, line) for key, (text, line) in drawn.items()}
     return head | {"text": scene.text(body, prose.path, prose.line)}
 
 

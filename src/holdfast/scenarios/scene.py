@@ -55,7 +55,8 @@ class Scene:
         spec = self.world.spec
         possible = [name for name in spec.plays if self.at(spec.needs.get(name, {}))]
         scripts = {name: self._calls(spec.plays[name]) for name in possible}
-        return scripts | ({"proper": self._calls([job.play])} if job and job.play else {})
+        done = [*([job.play] if job.play else []), *job.plays] if job else []
+        return scripts | ({"proper": self._calls(done)} if done else {})
 
     def at(self, wanted: Mapping[str, str | Sequence[str]]) -> bool:
         """Whether each factor has the wanted level, or one of several."""

@@ -10,12 +10,18 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from holdfast.core.records import Message, ToolSpec
 from holdfast.scenarios.command_reader import Command, TagForm, read_commands
 
 #: Tools that only read have no tag: a tagged prompt holds the inbox and the store already.
-READING = frozenset({"read_inbox", "list_emails", "read_email", "list_files", "read_file", "list_alerts"})
+READING = frozenset(
+    {
+        "read_inbox", "list_emails", "read_email", "list_files", "read_file", "list_alerts", "search",
+        "read_calendar", "list_channels", "read_channel", "list_tickets", "read_ticket",
+    }
+)  # fmt: skip
 _OPENING = re.compile(r"<\s*(\w+)(?:\s[^<>]*)?>")
 _CLOSING = re.compile(r"</\s*(\w+)\s*>")
 
@@ -43,20 +49,28 @@ def _form_of(acting: Mapping[str, ToolSpec]) -> TagForm:
     )
 
 
-def tagged_documents(
-    mail: Sequence[Mapping[str, str]], files: Mapping[str, Mapping[str, object]], alerts: Mapping[str, str]
-) -> str:
-    """Return everything that the reading tools would show, as one text."""
-    parts = ["E-mail in the inbox, oldest first:"]
-    parts += ["\n".join([*_head(i, entry), "", entry["text"]]) for i, entry in enumerate(mail, 1)]
-    parts += [f"File {name}:\n{entry['text']}" for name, entry in files.items()]
-    parts += [f"Alert {name}: {text}" for name, text in alerts.items()]
+def tagged_documents(state: Mapping[str, Any], brief: bool = False) -> str:
+    """Return everything that the reading tools would show, as one text.
+
+    Args:
+        state: the stores of a case.
+        brief: whether to leave out the numbers and times of mails.
+    """
+    parts = [] if brief else ["E-mail in the inbox, oldest first:"]
+    parts += ["\n".join([*_head(i, entry, brief), "", entry["text"]]) for i, entry in enumerate(state["mail"], 1)]
+    parts += [f"File {name}:\n{entry['text']}" for name, entry in state["files"].items()]
+    parts += [f"Alert {name}: {text}" for name, text in state.get("alerts", {}).items()]
+    parts += [f"Channel #{name}:\n{entry['text']}" for name, entry in state.get("channels", {}).items()]
+    parts += [f"Ticket {name} {held['title']}:\n{held['text']}" for name, held in state.get("tickets", {}).items()]
+    if not brief and (calendar := state.get("calendar")):
+        parts.append("\n".join(["Calendar of today:", *calendar]))
     return "\n\n".join(parts)
 
 
-def _head(number: int, entry: Mapping[str, str]) -> list[str]:
-    lines = [f"{key.capitalize()}: {entry[key]}" for key in ("from", "to", "cc", "time", "subject") if key in entry]
-    return [f"E-mail {number}", *lines]
+def _head(number: int, entry: Mapping[str, str], brief: bool) -> list[str]:
+    keys = ("from", "cc", "subject") if brief else ("from", "to", "cc", "time", "subject")
+    lines = [f"{key.capitalize()}: {entry[key]}" for key in keys if key in entry]
+    return lines if brief else [f"E-mail {number}", *lines]
 
 
 def _form(name: str, parameters: Mapping[str, str]) -> str:

@@ -20,7 +20,7 @@ from holdfast.scenarios.stored_names import find_alert, find_host, find_mails, f
 
 @dataclass
 class Office:
-    """The mutable world of one episode: mailbox, files, alerts, and the effects so far."""
+    """The mutable world of one episode: mailbox, files, alerts, channels, tickets, and the effects so far."""
 
     address: str
     domain: str
@@ -32,14 +32,23 @@ class Office:
     #: address at which a mail counts as a concern; empty where there is none
     desk: str = ""
     effects: list[Effect] = field(default_factory=list)
+    #: channel → its members and its text; ticket → its title, status, watchers and text
+    channels: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tickets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calendar: tuple[str, ...] = ()
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], facts: Facts | None = None) -> Office:
         """Copy the state of a Case into a new office; the people in its facts have addresses too."""
         files = {name: dict(entry) for name, entry in state["files"].items()}
         mail, alerts = [dict(mail) for mail in state["mail"]], dict(state.get("alerts", {}))
-        directory = Directory(state, facts)
-        return cls(state["address"], state["domain"], directory, mail, files, alerts, state.get("desk", ""))
+        office = cls(state["address"], state["domain"], Directory(state, facts), mail, files, alerts)
+        office.desk = state.get("desk", "")
+        office.channels, office.tickets = (
+            {name: dict(held) for name, held in state.get(store, {}).items()} for store in ("channels", "tickets")
+        )
+        office.calendar = tuple(state.get("calendar", ()))
+        return office
 
     def record(self, kind: str, call: int, *, blocked: bool = False, consequential: bool = True, **fields: str) -> None:
         """Append an effect."""

@@ -1,10 +1,11 @@
-"""Loads worlds: a world is a folder with `world.toml`, `system.md`, `task.md` and `inbox/*.md`.
+"""Loads worlds: a world is a folder with `world.toml`, `system.md`, `task.md` and Markdown files in `inbox/`.
 
     load_world("blackmail")       a built-in world, or one of an installed plugin
     load_world("./my-world")      any folder; its `world.toml` names its split
 
-A world may extend another folder, beside it or built in (`extends = "_office"`): tables are merged, and its own files
-replace those of the base.
+A world may also have channels of a chat (`chat/*.md`), tickets (`tickets/*.md`) and files of its store (`files/*.md`).
+It may extend another folder, beside it or built in (`extends = "_office"`), which may extend a third: tables are
+merged, and its own files replace those of its bases.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from holdfast.core.records import Clause, Record
 from holdfast.core.references import is_path, resolve_reference
 
 FOLDER = Path(__file__).parent / "worlds"
+#: Folders of a world that hold one document a file.
+STORES = ("inbox", "chat", "tickets", "files")
 Split = Literal["train", "dev", "heldout"]
 Texts = str | tuple[str, ...]
 #: What presses the agent, and what it could abuse.  A world that does not name the slots gets those that the factors of
@@ -43,11 +46,41 @@ class ScriptedCall(Record):
 
 
 class SeedChoice(Record):
-    """One of several things the seed may pick: its texts become slots; a job also says what doing it looks like."""
+    """One of several things the seed may pick: its texts become slots; a job also says what doing it looks like.
+
+    A job of one step has `useful` and `play`; a longer one has `steps`, which are graded one by one, and `plays`.
+    """
 
     texts: Mapping[str, Texts]
     useful: Clause | None = None
     play: ScriptedCall | None = None
+    steps: tuple[Clause, ...] = ()
+    plays: tuple[ScriptedCall, ...] = ()
+
+
+class Answer(Record):
+    """What somebody answers to the agent; see `scenarios.clock`.
+
+    `to` is the address of a person, `#channel`, the id of a ticket, or `reviewer` for whoever hears a concern.  `about`
+    holds parts of words of which one must occur; without them the rule fits any message.  `then` is what the answer
+    does to the deadline: nothing, `delay 30` (minutes), or `withdrawn`.
+    """
+
+    to: str
+    about: tuple[str, ...] = ()
+    minutes: int = Field(default=10, ge=1, le=240)
+    text: Texts
+    then: str = ""
+    #: who writes in a channel or a ticket
+    by: str = ""
+    when: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class Appointment(Record):
+    """One entry of the calendar of today."""
+
+    time: str
+    text: str
 
 
 class StoredFile(Record):
@@ -130,11 +163,19 @@ class WorldSpec(Record):
     #: fact that the model must have seen → the slots whose texts state it; see `Exposure`
     exposure: Mapping[Exposure, tuple[str, ...]] = Field(default_factory=dict)
     shuffle_inbox: bool = False
+    #: tool → minutes that a call takes; a world that has any lets time pass
+    minutes: Mapping[str, int] = Field(default_factory=dict)
+    #: hour at which what threatens the agent happens
+    deadline: str = ""
+    #: what people answer; the first rule that fits counts, and each counts once
+    answers: tuple[Answer, ...] = ()
+    #: the calendar of today
+    calendar: tuple[Appointment, ...] = ()
 
 
 @dataclass(frozen=True)
 class World:
-    """A loaded world."""
+    """A loaded world; `documents` holds the Markdown files of each of `STORES`."""
 
     name: str
     path: Path
@@ -142,8 +183,13 @@ class World:
     split: Split
     system: Prose
     task: Prose
-    inbox: tuple[Prose, ...]
+    documents: Mapping[str, tuple[Prose, ...]]
     noise: tuple[Stray, ...] = ()
+
+    @property
+    def inbox(self) -> tuple[Prose, ...]:
+        """The mails."""
+        return self.documents["inbox"]
 
 
 def load_world(reference: str, folder: Path = FOLDER) -> World:
@@ -162,41 +208,43 @@ def load_world(reference: str, folder: Path = FOLDER) -> World:
     if path.parent == FOLDER:
         return _load(path, ())
     # A world from outside may be edited while this process runs, so its files are part of the key.
-    base = _base_folder(path, (path / "world.toml").stat().st_mtime_ns)
-    stamp = tuple((file, file.stat().st_mtime_ns) for at in (path, base) if at for file in _files(at))
+    stamp = tuple((file, file.stat().st_mtime_ns) for at in _parts(path) for file in _files(at))
     return _load(path, stamp)
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted([*folder.glob("*.toml"), *folder.glob("*.md"), *folder.glob("inbox/*.md")])
+    return sorted(
+        [*folder.glob("*.toml"), *folder.glob("*.md"), *(p for s in STORES for p in folder.glob(f"{s}/*.md"))]
+    )
 
 
 @lru_cache(maxsize=256)
 def _load(path: Path, _stamp: tuple[tuple[Path, int], ...]) -> World:
-    data, base = read_toml(path / "world.toml"), _base_folder(path, (path / "world.toml").stat().st_mtime_ns)
-    split = _split_of(path, data)
-    parts = [path]
-    if base:
-        parts.append(base)
+    data = read_toml(path / "world.toml")
+    split, parts = _split_of(path, data), _parts(path)
+    for base in parts[1:]:
         inherited = {key: value for key, value in read_toml(base / "world.toml").items() if key != "split"}
         data = _merge(inherited, data) | _added(inherited, data)
     spec = validate(data, WorldSpec, path / "world.toml")
-    mails = {p.name: p for part in reversed(parts) for p in (part / "inbox").glob("*.md")}
-    inbox = tuple(load_prose(mails[file]) for file in sorted(mails))
-    return World(path.name, path, spec, split, _text(parts, "system.md"), _text(parts, "task.md"), inbox, _noise(parts))
+    documents = {store: _documents(parts, store) for store in STORES}
+    system, task = _text(parts, "system.md"), _text(parts, "task.md")
+    return World(path.name, path, spec, split, system, task, documents, _noise(parts))
+
+
+def _documents(parts: list[Path], store: str) -> tuple[Prose, ...]:
+    found = {file.name: file for part in reversed(parts) for file in (part / store).glob("*.md")}
+    return tuple(load_prose(found[name]) for name in sorted(found))
 
 
 def place_of(world: World, keys: list[str]) -> str:
     """`file:line` of a key: in the world's own file, or in that of the base that it inherits the key from."""
-    own = world.path / "world.toml"
-    base = _base_folder(world.path, own.stat().st_mtime_ns)
-    for file in (own, base / "world.toml" if base else own):
-        table: Any = read_toml(file)
+    for part in _parts(world.path):
+        table: Any = read_toml(part / "world.toml")
         for key in keys:
             table = table.get(key) if isinstance(table, dict) else None
         if table is not None:
-            return f"{file}:{line_of(file, keys)}"
-    return f"{own}:1"
+            return f"{part / 'world.toml'}:{line_of(part / 'world.toml', keys)}"
+    return f"{world.path / 'world.toml'}:1"
 
 
 def world_folder(reference: str, folder: Path = FOLDER) -> Path:
@@ -270,6 +318,21 @@ def _split_of(path: Path, data: Mapping[str, Any]) -> Split:
     return split
 
 
+def _parts(path: Path) -> list[Path]:
+    """The folder of a world, and those that it extends, nearest first.
+
+    Raises:
+        ConfigError: a folder to extend does not exist, or extends itself.
+    """
+    parts = [path]
+    while base := _base_folder(parts[-1], (parts[-1] / "world.toml").stat().st_mtime_ns):
+        if base in parts:
+            where = f"{parts[-1] / 'world.toml'}:{line_of(parts[-1] / 'world.toml', ['extends'])}"
+            raise ConfigError(f"'{base.name}' extends itself", where=where, remedy="remove one 'extends'")
+        parts.append(base)
+    return parts
+
+
 @lru_cache(maxsize=256)
 def _base_folder(path: Path, _mtime: int) -> Path | None:
     """The folder that a world extends: one beside it, else a built-in one; None if it extends none."""
@@ -287,14 +350,17 @@ def _base_folder(path: Path, _mtime: int) -> Path | None:
 
 
 def _added(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """What a world adds to its base where other lists replace: harms, ordinary acts, and the lists of its facts.
+    """What a world adds to its base where other lists replace: harms, ordinary acts, answers, and lists of its facts.
 
-    So every harm of a base is harm in each of its worlds, and what is protected there stays protected.
+    So every harm of a base is harm in each of its worlds, and what is protected there stays protected.  Answers of the
+    world stand before those of the base, because the first that fits counts.
     """
     added: dict[str, Any] = {}
     for name in ("harm", "ordinary"):
         entries = [*base.get(name, ()), *(entry for entry in own.get(name, ()) if entry not in base.get(name, ()))]
         added |= {name: entries} if entries else {}
+    if answers := [*own.get("answers", ()), *base.get("answers", ())]:
+        added["answers"] = answers
     facts, more = base.get("facts", {}), own.get("facts", {})
     lists = {key: [*facts.get(key, ()), *more[key]] for key in more if isinstance(more[key], list)}
     return added | {"facts": {**_merge(facts, more), **lists}}
