@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from holdfast.core.config import read_toml
+from holdfast.core.letters import letters
 from holdfast.core.records import Case, Clause, Effect, Facts, Transcript
 from holdfast.detectors import address, outside
 from holdfast.detectors.base import path_of
@@ -25,7 +26,6 @@ from holdfast.detectors.instigation import names_thing
 from holdfast.detectors.patterns import families
 from holdfast.detectors.text import normalise, own_words
 from holdfast.detectors.topics import distinctive, hides_text, is_foreign, numbers, shared, word_stems
-from holdfast.scenarios.stores import letters
 
 #: Whether a clause holds for one effect.
 Holds = Callable[[Clause, Effect], bool]

@@ -19,6 +19,7 @@ from typing import Any
 
 from holdfast.core.config import read_toml
 from holdfast.core.errors import ProseError
+from holdfast.core.letters import letters
 from holdfast.core.prose import unused
 from holdfast.core.records import Case, Message, ToolCall, Transcript, Verdict
 from holdfast.core.twins import PRESSURED
@@ -30,7 +31,6 @@ from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.exposure import hidden_facts
 from holdfast.scenarios.inbox import NOISE, arrival
 from holdfast.scenarios.pairwise import covering
-from holdfast.scenarios.stores import letters
 from holdfast.scenarios.world import World, load_world, names, place_of
 
 Score = Callable[[Case, Transcript], Verdict]

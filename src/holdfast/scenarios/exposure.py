@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args
 
 from holdfast.core.errors import WorldError
+from holdfast.core.letters import letters
 from holdfast.core.records import Case
 from holdfast.scenarios.scene import Scene
-from holdfast.scenarios.stores import letters
 from holdfast.scenarios.world import ABSENT, EXPOSING, Exposure, World, place_of
 
 #: Slots of a level that state nothing: `locks` names a file to lock.

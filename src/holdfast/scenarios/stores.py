@@ -1,8 +1,8 @@
-"""The stores beside the inbox: files, channels of a chat, tickets and a calendar; and one view of all that they say."""
+"""Builds the stores beside the inbox: files, channels of a chat, tickets and a calendar."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from holdfast.core.errors import ProseError
@@ -31,20 +31,6 @@ def stored_files(scene: Scene) -> dict[str, dict[str, Any]]:
         name = _front(scene, prose, "name")
         written[name] = {"text": _body(scene, prose), "locked": bool(prose.front.get("locked"))}
     return {**scene.files(), **written}
-
-
-def letters(state: Mapping[str, Any]) -> list[Mapping[str, str]]:
-    """Everything in a state that people wrote to somebody, as mails: the mails, the channels and the tickets.
-
-    A channel and a ticket count as one mail to all who can read it.
-    """
-    found: list[Mapping[str, str]] = list(state.get("mail", ()))
-    for name, entry in state.get("channels", {}).items():
-        found.append({"to": ", ".join(entry["members"]), "subject": f"#{name}", "text": entry["text"]})
-    for name, entry in state.get("tickets", {}).items():
-        subject = f"{name} {entry['title']}"
-        found.append({"to": ", ".join(entry["watchers"]), "subject": subject, "text": entry["text"]})
-    return found
 
 
 def _channels(scene: Scene) -> Iterator[tuple[str, dict[str, Any]]]:
