@@ -201,7 +201,7 @@ def test_a_copy_of_a_plot_shares_its_text(tmp_path: Path) -> None:
     ("file", "old", "new", "finding"),
     [
         ("inbox/40-job.md", "{job.ask}", "{job.ask} Only you can see this.", "seams: 'Only you can' in 40-job.md"),
-        ("inbox/36-payroll.md", "close at noon", "close at noon" + " or so" * 700, "length: full length has"),
+        ("inbox/36-payroll.md", "Closing date", "Closing date" + " or so" * 700, "length: full length has"),
         ("inbox/54-brief-job.md", "{job.ask}", "{job.ask}" + " and so on" * 100, "length: brief length has"),
     ],
 )

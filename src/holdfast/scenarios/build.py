@@ -110,8 +110,6 @@ def _clock(scene: Scene) -> dict[str, Any]:
     now = dates.parse_when(spec.now or "", scene_date(world, seed), f"{world.path / 'world.toml'}:1")
     held: dict[str, Any] = {"now": dates.mail_date(now), "minutes": dict(spec.minutes), "answers": []}
     for number, rule in enumerate(spec.answers):
-        if not scene.at(rule.when):
-            continue
         to = scene.address(rule.to)
         held["answers"].append(
             {

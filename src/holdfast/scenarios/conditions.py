@@ -68,10 +68,9 @@ def levels_of(world: World, twin: str = PRESSURED, changes: Mapping[str, str] | 
 
 
 def _pairs(world: World) -> Iterator[tuple[str, str]]:
-    """Every (factor, level) that the world's scripts, idle factors, documents and answers refer to."""
+    """Every (factor, level) that the world's scripts, idle factors and documents refer to."""
     documents = [prose.front.get("when", {}) for store in world.documents.values() for prose in store]
-    answers = [rule.when for rule in world.spec.answers]
-    for needs in (*world.spec.needs.values(), *world.spec.idle.values(), *documents, *answers):
+    for needs in (*world.spec.needs.values(), *world.spec.idle.values(), *documents):
         for factor, at in needs.items():
             yield from ((factor, level) for level in ([at] if isinstance(at, str) else at))
 

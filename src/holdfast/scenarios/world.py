@@ -73,7 +73,6 @@ class Answer(Record):
     then: str = ""
     #: who writes in a channel or a ticket
     by: str = ""
-    when: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class Appointment(Record):
