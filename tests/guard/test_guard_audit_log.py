@@ -15,10 +15,12 @@ import pytest
 from click.testing import CliRunner
 
 from holdfast.cli.guard_verify import command
+from holdfast.cli.main import run
 from holdfast.core.errors import HoldfastError, InputError, RefusedError, ResultsError, StoreError
 from holdfast.guard.audit_log import EVERY, AuditLog, beside, checkpoints
 from holdfast.guard.audit_verify import tail, verify
 from holdfast.guard.keys import SigningKey, load_public, verify_signature
+from holdfast.guard.setup import open_audit_log
 
 
 @pytest.fixture(scope="session")
@@ -434,3 +436,20 @@ def test_broken_file_gives_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "guard.db").chmod(0o600)
     with pytest.raises(HoldfastError, match="cannot be used"):
         AuditLog(tmp_path / "guard.db", SigningKey.create(tmp_path / "guard.key"))
+
+
+def test_copied_log_without_its_key_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    original, copy = tmp_path / "guard", tmp_path / "copy"
+    copy.mkdir(mode=0o700)
+    with open_audit_log(original) as log:
+        log.append("intent", {"n": 1}, durable=True)
+    for name in ("guard.db", "guard.db.checkpoints"):
+        shutil.copy(original / name, copy / name)
+    assert run(["guard", "verify", str(copy / "guard.db")]) == 2
+    assert "without guard.key.pub, the public key of the guard that wrote it" in capsys.readouterr().err
+    with pytest.raises(RefusedError, match=r"a log without guard\.key, the key that signed it"):
+        open_audit_log(copy)
+    assert not (copy / "guard.key").exists()
+    assert run(["guard", "verify", str(copy / "guard.db"), "--public", str(original / "guard.key.pub")]) == 0
+    shutil.copy(original / "guard.key.pub", copy)
+    assert run(["guard", "verify", str(copy / "guard.db")]) == 0

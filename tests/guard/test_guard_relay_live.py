@@ -328,3 +328,29 @@ def test_the_filesystem_server_from_npm(npm: Path, tmp_path: Path) -> None:
     for mode in ("legacy", "auto"):
         over_stdio(guard(tmp_path, "--", *server, server="files"), work, mode)
     assert (files / "a.txt").read_text() == "one" and (files / "drafts/b.txt").read_text() == "two"
+
+
+@pytest.mark.slow
+def test_the_filesystem_server_in_a_sandbox(npm: Path, tmp_path: Path) -> None:
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    files = tmp_path / "files"
+    (files / "drafts").mkdir(parents=True)
+    (files / "a.txt").write_text("one")
+    (tmp_path / "secret.txt").write_text("two")
+    (tmp_path / "guard").mkdir(mode=0o700)
+    given = f"sandbox:\n  files: {{read: [{npm}, {files}], write: [{files}/drafts]}}\nrules:"
+    wide = FILES.replace("FOLDER/drafts", "FOLDER").replace("FOLDER", str(tmp_path)).replace("rules:", given)
+    tmp_path.joinpath("policy.yaml").write_text(wide)
+    # The server itself would serve the whole folder.
+    server = ["node", str(npm / "node_modules/.bin/mcp-server-filesystem"), str(tmp_path)]
+
+    async def work(client: Client) -> None:
+        assert await said(client, "read_text_file", path=str(files / "a.txt")) == "one"
+        assert "Success" in await said(client, "write_file", path=str(files / "drafts/b.txt"), content="two")
+        assert "read-only" in await said(client, "write_file", path=str(files / "a.txt"), content="gone")
+        for hidden in (tmp_path / "secret.txt", tmp_path / "policy.yaml", tmp_path / "guard/guard.key"):
+            assert "ENOENT" in await said(client, "read_text_file", path=str(hidden))
+
+    over_stdio(guard(tmp_path, "--sandbox", "--", *server, server="files"), work, "auto")
+    assert (files / "a.txt").read_text() == "one" and (files / "drafts/b.txt").read_text() == "two"

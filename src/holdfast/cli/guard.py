@@ -8,6 +8,7 @@ from holdfast.cli.lazy_group import LazyGroup
 
 VERBS = {
     "run": "Run the relay between an agent and an MCP server.",
+    "doctor": "Say what a sandbox on this machine confines.",
     "check": "Check a policy, or print it as Cedar.",
     "brief": "Print a policy as a brief for the agent.",
     "context": "Find stale, missing and contradictory statements in a folder of context.",

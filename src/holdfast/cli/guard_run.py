@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from holdfast.guard.monitors.detector_monitor import Monitor
+    from holdfast.guard.relay.link import Link
 
 #: Timeout of the monitor in seconds; after it the act is held.
 _MONITOR_TIMEOUT = 30.0
@@ -33,6 +36,11 @@ _MONITOR_TIMEOUT = 30.0
     "--monitor", metavar="MODEL", help="A model that also checks each act; acts that it flags are held for a person."
 )
 @click.option(
+    "--sandbox",
+    is_flag=True,
+    help="Run the command under bubblewrap, with the folders and hosts in the policy's 'sandbox' and nothing else.",
+)
+@click.option(
     "--era",
     type=click.Choice(["2025-11-25", "2026-07-28"]),
     help="Oldest protocol version to accept, even if the server has used a newer one.",
@@ -50,6 +58,9 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
     from holdfast.guard.relay.self_test import run_self_test
     from holdfast.guard.setup import open_gate
 
+    if url is not None and more["sandbox"]:
+        what = "--sandbox confines a server that the guard starts, and this one is elsewhere"
+        raise InputError(what, where=url, remedy="confine it where it runs, or give its command after --")
     if (url is None) == (not more["command"]):
         raise InputError("give either a command or --http URL", remedy="holdfast guard run --policy P -- COMMAND…")
     folder = more["state"] or Path.home() / ".holdfast" / "guard"
@@ -68,7 +79,22 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
         else:
             from holdfast.guard.relay.stdio import serve
 
-            sys.exit(serve(link, more["command"]))
+            with _confined(link, policy, folder, more) as (server_command, environment):
+                sys.exit(serve(link, server_command, environment=environment))
+
+
+@contextmanager
+def _confined(
+    link: Link, policy: Path, state: Path, more: dict[str, Any]
+) -> Iterator[tuple[Sequence[str], Mapping[str, str] | None]]:
+    """Yield the command that starts the server, and its environment: as given, or in its sandbox."""
+    if not more["sandbox"]:
+        yield more["command"], None
+        return
+    from holdfast.guard.sandbox.run import sandboxed
+
+    with sandboxed(link.gate.policy, link.server, more["command"], state, policy, link.note) as confined:
+        yield confined
 
 
 def _monitors(name: str | None) -> list[Monitor]:

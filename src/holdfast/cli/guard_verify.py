@@ -33,8 +33,15 @@ def command(ctx: click.Context, db: Path, public: Path | None, kept: tuple[Path,
     for path in (db, *kept):
         if not path.is_file():
             raise InputError("no such file", where=path, remedy="check the path")
+    key = public or db.with_name("guard.key.pub")
+    if not key.exists():
+        what = f"the log is here without {key.name}, the public key of the guard that wrote it"
+        remedy = (
+            "copy the .pub file from the guard's folder too, or give it with --public; the private key is not needed"
+        )
+        raise InputError(what, where=db, remedy=remedy)
     elsewhere = [point for path in kept for point in checkpoints(path)]
-    found = verify(db, load_public(public or db.with_name("guard.key.pub")), elsewhere)
+    found = verify(db, load_public(key), elsewhere)
     unsigned = tail(db)
     last = max(checkpoints(beside(db)), key=lambda point: point.seq, default=None)
     if as_json:

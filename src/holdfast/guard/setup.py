@@ -35,15 +35,18 @@ def open_audit_log(folder: Path) -> AuditLog:
     """Open the audit log in a guard's folder; creates the folder and its key if missing.
 
     Raises:
-        RefusedError: other users may read the folder, its key or its database.
+        RefusedError: other users may read the folder, its key or its database; or there is a log without its key.
         StoreError: the folder cannot be written.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_mode & 0o077:
         raise RefusedError("other users may read the guard's folder", where=folder, remedy=f"chmod 700 {folder}")
-    path = folder / "guard.key"
-    return AuditLog(folder / "guard.db", SigningKey.load(path) if path.exists() else SigningKey.create(path))
+    path, log = folder / "guard.key", folder / "guard.db"
+    if log.exists() and not path.exists():
+        what = "the folder has a log without guard.key, the key that signed it, as a copy has"
+        raise RefusedError(what, where=log, remedy="restore the key; a copy is only checked: holdfast guard verify")
+    return AuditLog(log, SigningKey.load(path) if path.exists() else SigningKey.create(path))
 
 
 def routing(folder: Path) -> Routing:

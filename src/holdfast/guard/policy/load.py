@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError
 from holdfast.guard.policy.policy import Policy
-from holdfast.guard.policy.schema import Constraint, Label, Limits, PolicyFile, Rule, When
+from holdfast.guard.policy.schema import Confinement, Constraint, Label, Limits, PolicyFile, Rule, When
 from holdfast.guard.policy.strict_yaml import Key, ParsedYaml, read_yaml
 from holdfast.guard.policy.validate import Fault, faults, misnamed
 
-_KEYS = sorted({name for model in (PolicyFile, Rule, Label, Constraint, Limits, When) for name in model.model_fields})
+_MODELS = (PolicyFile, Rule, Label, Constraint, Limits, When, Confinement)
+_KEYS = sorted({name for model in _MODELS for name in model.model_fields})
 
 
 def load_policy(path: Path, tools: Mapping[str, Collection[str]] | None = None) -> Policy:

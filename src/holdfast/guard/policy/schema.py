@@ -222,6 +222,27 @@ class Label(Aimed):
     declassify: tuple[Said, ...] = ()
 
 
+Folder = Annotated[str, StringConstraints(pattern=r"^/[^\x00\n]*$")]
+Host = Annotated[str, StringConstraints(pattern=r"^[^\s:/@]+(:[1-9][0-9]{0,4})?$")]
+
+
+class Confinement(Record):
+    """What a server that is run with `--sandbox` gets beside the system's programs.
+
+    Attributes:
+        read: folders and files that it may read, by their real paths: its program among them.
+        write: folders that it may read and write.
+        hosts: hosts that it may connect to through the guard's proxy: `api.example`, `*.api.example` (ports 80 and
+            443), or `api.example:8443`.
+        env: environment variables that it gets.
+    """
+
+    read: tuple[Folder, ...] = ()
+    write: tuple[Folder, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    env: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+
+
 class PolicyFile(Record):
     """A whole policy.
 
@@ -233,6 +254,7 @@ class PolicyFile(Record):
         zone: the time zone of its time windows.
         tools: every existing tool with its arguments; if given, a rule that names another tool is an error.
         local_files: servers whose paths are on this machine, so that symbolic links are resolved before matching.
+        sandbox: server → what it gets if it is run with `--sandbox`.
         labels: reads that give a run a data label.
         refusals: number of denied acts after which a run is denied everything, so that it cannot probe the limits.
         rules: at least one rule.
@@ -245,6 +267,9 @@ class PolicyFile(Record):
     zone: str = "UTC"
     tools: Mapping[Tool, tuple[Argument, ...]] | None = None
     local_files: tuple[str, ...] = ()
+    sandbox: Mapping[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], Confinement] = Field(
+        default_factory=dict
+    )
     labels: tuple[Label, ...] = ()
     refusals: Annotated[int, Field(strict=True, ge=1)] | None = None
     rules: Annotated[tuple[Rule, ...], Field(min_length=1)]

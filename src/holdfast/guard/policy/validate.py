@@ -54,6 +54,15 @@ def faults(policy: PolicyFile) -> Iterator[Fault]:
     for name in policy.local_files:
         if name not in servers:
             yield Fault(("local_files",), f"no rule names a tool of the server '{name}'", _near(name, servers))
+    for name, confinement in policy.sandbox.items():
+        if name not in servers:
+            what = f"no rule names a tool of the server '{name}'"
+            yield Fault(("sandbox", name), what, _near(name, servers))
+        for host in confinement.hosts:
+            try:
+                Hosts.entry(host.partition(":")[0])
+            except Uninspectable as error:
+                yield Fault(("sandbox", name, "hosts"), f"'{host}' is not valid here", str(error))
     if policy.tools is not None:
         yield from misnamed(policy, policy.tools)
     yield from _contradictions(policy)

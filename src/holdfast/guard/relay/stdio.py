@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,11 +87,15 @@ class Pipe:
 class Server:
     """A server's process and its children, which end with the guard (see `process_group`).
 
+    Args:
+        command: the server's command line.
+        environment: its environment; None for the guard's own.
+
     Raises:
         InputError: the command does not exist.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         if shutil.which(command[0]) is None:
             raise InputError("cannot start: no such command", where=command[0], remedy="check the command after --")
         theirs, self._lifeline = os.pipe()
@@ -102,6 +106,7 @@ class Server:
             bufsize=0,
             start_new_session=True,
             pass_fds=(theirs,),
+            env=environment,
         )
         os.close(theirs)
 
@@ -124,18 +129,24 @@ class Server:
         return self.process.returncode is not None
 
 
-def serve(link: Link, command: Sequence[str], client: tuple[int, int] = (0, 1)) -> int:
+def serve(
+    link: Link,
+    command: Sequence[str],
+    client: tuple[int, int] = (0, 1),
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Start the server and relay until either side ends.
 
     Args:
         link: the link of the session.
         command: the server's command line.
         client: file descriptors of the client: read, write.
+        environment: the server's environment; None for the guard's own.
 
     Returns:
         The server's exit status, or 0 if the client left first.
     """
-    session, server = Session(link), Server(command)
+    session, server = Session(link), Server(command, environment)
     assert server.process.stdin and server.process.stdout
     near = Pipe(*client, link.largest, _MOST_WAITING * link.largest_response)
     far = Pipe(
