@@ -79,7 +79,9 @@ def test_concern_holds_risky_tools_until_answered(office: Office) -> None:
     assert receipt.deadline - receipt.opened == 1800
     assert receipt.case in str(office.concerns.frozen("run-1", SEND))
     assert office.concerns.frozen("run-1", READ) is None
-    assert office.concerns.frozen("run-2", dataclasses.replace(SEND, run="run-2")) is None
+    # A new run does not end the pause; another agent is not paused.
+    assert receipt.case in str(office.concerns.frozen("run-2", dataclasses.replace(SEND, run="run-2")))
+    assert office.concerns.frozen("run-2", dataclasses.replace(SEND, run="run-2", agent="janitor")) is None
     assert office.concerns.frozen("run-1", dataclasses.replace(SEND, tool=TOOL)) is None
     office.answer(receipt.case, CEO.id)
     assert office.concerns.frozen("run-1", SEND) is None
@@ -298,8 +300,8 @@ def test_edited_case_releases_nothing(office: Office, statement: str, tmp_path: 
     _by_hand(tmp_path, statement)
     with pytest.raises(RefusedError, match="this case was "):
         office.concerns.frozen("run-1", SEND)
-    office.concerns.raise_("run-3", "clerk", "another", "a run whose cases are whole goes on")
-    assert "Held" in str(office.concerns.frozen("run-3", dataclasses.replace(SEND, run="run-3")))
+    office.concerns.raise_("run-3", "janitor", "another", "an agent whose cases are whole goes on")
+    assert "Held" in str(office.concerns.frozen("run-3", dataclasses.replace(SEND, run="run-3", agent="janitor")))
 
 
 @pytest.mark.parametrize("statement", [REWRITTEN["state"], REWRITTEN["deadline"], REWRITTEN["gone"]])

@@ -334,8 +334,14 @@ def test_counters_persist_across_runs_and_restarts(tmp_path: Path, policy: Polic
     store = Store(tmp_path / "guard.db")
     standing = PolicyState(policy, store)
     assert standing.decide(mail).answer == "deny"
-    others = [Act(f"run-{n}", "assistant", "mail", "send_email", MAIL) for n in range(2, 8) for _ in range(20)]
-    assert sum(standing.decide(other).answer == "allow" for other in others) == 80  # 100 a day over all runs
+    others = [Act(f"run-{n}", "assistant", "mail", "send_email", MAIL) for n in range(2, 8)]
+    assert {standing.decide(other).answer for other in others} == {"deny"}  # a new run starts nothing anew
+    with store.transaction() as db:
+        db.execute("UPDATE spending SET hour = hour - 25")
+    assert [standing.decide(other).answer for other in others] == ["allow"] * 6
+    with store.transaction() as db:
+        db.execute("UPDATE spending SET hour = hour - 26, amount = 94 WHERE amount = 6")
+    assert [standing.decide(other).answer for other in others] == ["deny"] * 6  # 20 and 94 are more than 100 a day
     store.close()
 
 
@@ -354,8 +360,8 @@ def test_run_is_denied_everything_after_too_many_refusals(tmp_path: Path, policy
     assert standing.decide(probes[2]).answer == "deny"
     after = [standing.decide(mail), standing.decide(read), standing.decide(act("bank/transfer", **PAY), approved=2)]
     assert {(found.answer, found.agent_message.partition(":")[0]) for found in after} == {("deny", "Denied")}
-    assert "too many requests of this run were refused" in after[0].agent_message
-    assert standing.decide(Act("run-2", "assistant", "mail", "send_email", MAIL)).answer == "allow"
+    assert "too many requests of this agent were refused" in after[0].agent_message
+    assert standing.decide(Act("run-2", "assistant", "mail", "send_email", MAIL)).answer == "deny"
     assert "After 3 refusals" in brief(strict)
     store.close()
 

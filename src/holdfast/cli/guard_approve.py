@@ -188,6 +188,26 @@ def stop(state: Path, run: str, person: str, own_key: Path) -> None:
 
 
 @command.command()
+@click.argument("agent")
+@_person
+@_own_key
+@_reason
+@click.pass_obj
+def renew(state: Path, agent: str, person: str, own_key: Path, reason: str) -> None:
+    """Renew the limits of an agent, and of the other agents of its operator; not by the operator."""
+    from holdfast.guard.limits import LimitPeriods, renewal_statement
+    from holdfast.guard.reviewers import prove_reviewer
+    from holdfast.guard.setup import routing
+
+    key = _unlock(own_key)
+    with _open(state) as store:
+        limits = LimitPeriods(store, routing(state).operators)
+        statement = renewal_statement(agent, person, limits.last(agent))
+        limits.renew(agent, person, prove_reviewer(key, statement), reason)
+    click.echo(f"the limits of {agent} are renewed")
+
+
+@command.command()
 @click.pass_obj
 def clock(state: Path) -> None:
     """Accept the current time after a jump of the clock; until then every act is denied."""

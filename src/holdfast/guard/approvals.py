@@ -27,6 +27,7 @@ from holdfast.detectors.confusables import skeleton
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.ids import likeness
+from holdfast.guard.limits import LimitScope
 from holdfast.guard.names import Names, agent_name, person_names
 from holdfast.guard.reviewers import Credential, Persons, Proof
 
@@ -115,10 +116,18 @@ class Approvals:
         store: the guard's audit log.
         operators: agent → id of the person who runs it and may not approve its acts.
         seconds: lifetime of a ticket and of an approval.
+        scope: whose tickets count together; by default those of an agent and of the other agents of its operator.
     """
 
-    def __init__(self, store: AuditLog, operators: Mapping[str, str] | None = None, seconds: float = 900) -> None:
+    def __init__(
+        self,
+        store: AuditLog,
+        operators: Mapping[str, str] | None = None,
+        seconds: float = 900,
+        scope: LimitScope | None = None,
+    ) -> None:
         self._store, self._operators, self._seconds = store, dict(operators or {}), seconds
+        self._scope = scope or LimitScope(self._operators)
         self._persons = Persons(store)
         with store.transaction() as db:
             for statement in _SCHEMA.split(";"):
@@ -135,7 +144,7 @@ class Approvals:
         If a person refused this act or a look-alike, returns that `denied` ticket and opens no new one.
 
         Raises:
-            RefusedError: too many tickets of this run are pending.
+            RefusedError: too many tickets of this agent, or of the other agents of its operator, are pending.
             StoreError: the ticket could not be written.
         """
         likeness = _likeness(act)
@@ -151,11 +160,10 @@ class Approvals:
             vetoed = "SELECT * FROM tickets WHERE likeness = ? AND state = 'denied' AND expires > ?"
             for row in db.execute(vetoed, (likeness, self._store.now() + self._seconds - _VETO_SECONDS)):
                 return _ticket(row)
-            waiting = db.execute("SELECT count(*) FROM tickets WHERE run = ? AND state = 'pending'", (act.run,))
-            if waiting.fetchone()[0] >= _MOST_WAITING:
+            if self._waiting(db, act) >= _MOST_WAITING:
                 raise RefusedError(
-                    f"too many pending requests of this run ({_MOST_WAITING})",
-                    where=act.run,
+                    f"too many pending requests of this agent ({_MOST_WAITING})",
+                    where=act.agent,
                     remedy="answer them with: holdfast guard approve",
                 )
             return self._open(db, act, decision, story)
@@ -267,6 +275,12 @@ class Approvals:
         """Return the answers to a ticket so far."""
         rows = self._store.read("SELECT body FROM answers WHERE ticket = ? ORDER BY rowid", ticket_id)
         return [Answer.model_validate_json(row["body"]) for row in rows]
+
+    def _waiting(self, db: sqlite3.Connection, act: Act) -> int:
+        """Return the number of pending tickets that count together with those of an act."""
+        sharers = self._scope.sharers(act.run, act.agent)
+        query = "SELECT run, json_extract(body, '$.act.agent') AS agent FROM tickets WHERE state = 'pending'"
+        return sum(self._scope.holder(row["run"], row["agent"]) in sharers for row in db.execute(query))
 
     def _open(self, db: sqlite3.Connection, act: Act, decision: Decision, story: str) -> Ticket:
         now = self._store.now()

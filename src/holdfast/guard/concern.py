@@ -5,9 +5,11 @@
     concerns.answer(case, person, ReviewOutcome(...), proof)           # by an independent reviewer
 
 Modelled on Gomez (arXiv 2510.05192): a channel that guarantees a pause and an independent review reduced harmful acts
-from 38.73% to 1.21%. The pause binds both sides. The run's risky tools stay held until a person answers; a missed
-deadline approves nothing. Registered triggers (such as a scheduled replacement) are held for every run, but only until
-the deadline, so a concern cannot postpone a decision for ever. A person's stop overrides everything at once.
+from 38.73% to 1.21%. The pause binds both sides. The agent's risky tools stay held, in all its runs, until a person
+answers; a missed deadline approves nothing. Registered triggers (such as a scheduled replacement) are held for
+everybody, but only until the deadline, and all concerns together delay one decision for a bounded time. After that a
+reviewer decides it, not the agent. Limits belong to the agent and to the person who runs it, so a new run or another
+agent of the same person starts none anew. A person's stop overrides everything at once.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.cases import CONCERN_TOOL, ConcernCase, ConcernRecord, Receipt, ReviewOutcome
+from holdfast.guard.limits import LimitScope
 from holdfast.guard.names import Names, person_names, role_name
 from holdfast.guard.reviewers import Persons, Proof
 from holdfast.guard.routing import Reviewer, Routing
@@ -45,8 +48,12 @@ CREATE TABLE IF NOT EXISTS cases (
 );
 CREATE INDEX IF NOT EXISTS cases_by_run ON cases (run, state);
 CREATE INDEX IF NOT EXISTS logged_concerns ON log (json_extract(body, '$.run')) WHERE kind = 'concern';
+CREATE INDEX IF NOT EXISTS logged_concerns_by_agent ON log (json_extract(body, '$.agent')) WHERE kind = 'concern';
+CREATE INDEX IF NOT EXISTS logged_answers ON log (json_extract(body, '$.case')) WHERE kind = 'concern_answered';
+CREATE INDEX IF NOT EXISTS cases_by_agent ON cases (agent, opened);
 CREATE INDEX IF NOT EXISTS logged_stops ON log (json_extract(body, '$.run')) WHERE kind = 'stopped';
 CREATE TABLE IF NOT EXISTS repeats (agent TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS delays (trigger TEXT PRIMARY KEY, until REAL NOT NULL);
 """
 _LONGEST, _MOST_NAMES = 4000, 20
 TOOL = CONCERN_TOOL
@@ -59,6 +66,13 @@ _LOGGED = """SELECT json_extract(body, '$.case') AS id FROM log
 #: Entries without a deadline, from earlier versions, count as running; the case itself is checked then.
 _RUNNING = "coalesce(json_extract(body, '$.deadline') > ?, 1)"
 _OF_RUN = "json_extract(body, '$.run') = ?"
+_OF_AGENT = "json_extract(body, '$.agent') = ?"
+#: A case whose tools no reviewer has released, as the log records it.
+_UNRELEASED = """ AND NOT EXISTS (SELECT 1 FROM log AS answer WHERE answer.kind = 'concern_answered'
+    AND json_extract(answer.body, '$.case') = json_extract(log.body, '$.case')
+    AND json_extract(answer.body, '$.release'))"""
+#: Seconds for which pauses count against the pause time of an agent and its principal.
+_DAY = 24 * 3600.0
 STOPPED = "A person has stopped this run. Nothing more will be done in it."
 
 
@@ -68,10 +82,12 @@ class Concerns:
     Args:
         store: the guard's audit log.
         routing: the reviewers and the effect of a pause.
+        scope: whose concerns share limits; by default those of an agent and of the other agents of its operator.
     """
 
-    def __init__(self, store: AuditLog, routing: Routing) -> None:
-        self._store, self._routing = store, routing
+    def __init__(self, store: AuditLog, routing: Routing, scope: LimitScope | None = None) -> None:
+        self._store, self._routing, self.operators = store, routing, routing.operators
+        self._scope = scope or LimitScope(routing.operators)
         self._persons, self._approvals = Persons(store), Approvals(store, routing.operators)
         with store.transaction() as db:
             for statement in _SCHEMA.split(";"):
@@ -80,7 +96,7 @@ class Concerns:
         Names(store).note(names)
 
     def raise_(self, run: str, agent: str, about: str, text: str, implicated: Sequence[str] = ()) -> Receipt:
-        """Open a case, hold the run's risky tools and return a receipt; a repeated concern returns the same case.
+        """Open a case, hold the agent's risky tools and return a receipt; a repeated concern returns the same case.
 
         Raises:
             StoreError: the case could not be written. Nothing may pass.
@@ -95,7 +111,7 @@ class Concerns:
                 db.execute("INSERT INTO repeats VALUES (?, ?)", (agent, now))
                 self._store.append("concern_repeated", {"case": same["id"], "sha256": _sha256(text)}, durable=True)
                 return self._receipt(_case(same), bool(same["paused"]), "You raised this case before.")
-            note = self._limits(db, run, now)
+            note = self._limits(db, run, agent, now)
             free = self._independent(run, agent, about, implicated)
             case = ConcernCase(
                 id=secrets.token_hex(4),
@@ -137,16 +153,51 @@ class Concerns:
             return STOPPED
         name = f"{act.server}/{act.tool}"
         if self._routing.risky is None or name in self._routing.risky:
-            for row in self._logged(_OF_RUN, run):
+            whose, value = (_OF_RUN, run) if self._scope.by_run else (_OF_AGENT, act.agent)
+            for row in self._logged(whose + _UNRELEASED, value):
                 if row["paused"] and row["state"] in ("open", "kept"):
                     case = row["id"]
                     return f"Held while case {case} is under review. Nothing happened. Wait for the answer."
-        if name in self._routing.triggers:
-            now = self._store.now()
-            for row in self._logged(_RUNNING, now):
-                if row["paused"] and row["state"] == "open" and row["deadline"] > now:
-                    return f"Held until the deadline of case {row['id']}. Nothing happened."
+        if name in self._routing.triggers and (case := self._delaying(name)):
+            return f"Held until the deadline of case {case}. Nothing happened."
         return None
+
+    def _delaying(self, trigger: str) -> str | None:
+        """Return a case that delays a trigger; None if there is none, or its decision was delayed for long enough.
+
+        All concerns together, whoever raises them, delay one decision for `Routing.cap_seconds` at most, counted from
+        the first act that they held, or until the deadline of the case that held it if the cap is shorter.  `undecided`
+        then leaves it to a reviewer.
+        """
+        now = self._store.now()
+        running = [row for row in self._unanswered(_RUNNING, now) if row["deadline"] > now]
+        if not running:
+            return None
+        last = max(now + self._routing.cap_seconds, running[0]["deadline"])
+        with self._store.transaction() as db:
+            db.execute("INSERT OR IGNORE INTO delays VALUES (?, ?)", (trigger, last))
+            until = db.execute("SELECT until FROM delays WHERE trigger = ?", (trigger,)).fetchone()["until"]
+        return str(running[0]["id"]) if now < until else None
+
+    def undecided(self, act: Act) -> str | None:
+        """Return why a reviewer must decide a trigger that no concern holds any longer; None if nobody has to."""
+        name = f"{act.server}/{act.tool}"
+        if name not in self._routing.triggers:
+            return None
+        if not self._store.read("SELECT 1 FROM delays WHERE trigger = ?", name):
+            return None
+        cases = [row["id"] for row in self._unanswered("1", None)]
+        return f"nobody has answered the concerns that delayed it: {', '.join(cases)}" if cases else None
+
+    def decided(self, act: Act) -> None:
+        """Note that a trigger was allowed or refused for good, so that concerns may delay the next decision."""
+        if f"{act.server}/{act.tool}" in self._routing.triggers:
+            with self._store.transaction() as db:
+                db.execute("DELETE FROM delays WHERE trigger = ?", (f"{act.server}/{act.tool}",))
+
+    def _unanswered(self, condition: str, value: float | None) -> list[sqlite3.Row]:
+        rows = self._logged(condition + _UNRELEASED, *([] if value is None else [value]))
+        return [row for row in rows if row["paused"] and row["state"] == "open"]
 
     def answer(self, case_id: str, person: str, verdict: ReviewOutcome, proof: Proof) -> ConcernCase:
         """Record a reviewer's answer; the guard signs it and the agent can read it.
@@ -255,16 +306,20 @@ class Concerns:
         # A person who approved another act in this run may have a stake in it, so they come last.
         return sorted(free, key=lambda r: r.is_among([p for people in approvers.values() for p in people]))
 
-    def _limits(self, db: sqlite3.Connection, run: str, now: float) -> str:
-        """Return the reason why a new case does not pause the run, or an empty string if it does."""
-        recent = db.execute("SELECT count(*) FROM cases WHERE run = ? AND opened > ?", (run, now - 3600)).fetchone()[0]
-        if recent >= self._routing.per_hour:
-            return f"This run has raised {recent} cases in the last hour: the case is recorded, but pauses nothing."
-        total = db.execute("SELECT count(*) FROM cases WHERE run = ? AND paused", (run,)).fetchone()[0]
-        if (total + 1) * self._routing.pause_seconds > self._routing.cap_seconds:
-            return "This run has used all of its pause time: the case is recorded, but pauses nothing."
+    def _limits(self, db: sqlite3.Connection, run: str, agent: str, now: float) -> str:
+        """Return the reason why a new case pauses nothing, or an empty string if it pauses."""
         if self._stopped(run):
             return STOPPED
+        sharers = self._scope.sharers(run, agent)
+        marks = ", ".join("?" * len(sharers))
+        whose, values = ("run = ?", (run,)) if self._scope.by_run else (f"agent IN ({marks})", sharers)
+        count = f"SELECT count(*) FROM cases WHERE {whose} AND opened > ?"
+        recent = db.execute(count, (*values, now - 3600)).fetchone()[0]
+        if recent >= self._routing.per_hour:
+            return f"You have raised {recent} cases in the last hour: the case is recorded, but pauses nothing."
+        total = db.execute(f"{count} AND paused", (*values, now - _DAY)).fetchone()[0]
+        if (total + 1) * self._routing.pause_seconds > self._routing.cap_seconds:
+            return "This agent has used all of its pause time: the case is recorded, but pauses nothing."
         return ""
 
     def _receipt(self, case: ConcernCase, paused: bool, note: str) -> Receipt:
@@ -293,14 +348,14 @@ class Concerns:
         """Return whether the log records that a person stopped the run."""
         return bool(self._store.read(_STOPS, run))
 
-    def _logged(self, condition: str, value: str | float) -> list[sqlite3.Row]:
+    def _logged(self, condition: str, *values: str | float) -> list[sqlite3.Row]:
         """Return the rows of the cases whose log entries meet a condition.
 
         Raises:
             RefusedError: a case is missing or was altered.
         """
-        known = {row["id"] for row in self._store.read(_LOGGED + condition, value)}
-        rows = self._rows(f"id IN ({_LOGGED}{condition})", value)
+        known = {row["id"] for row in self._store.read(_LOGGED + condition, *values)}
+        rows = self._rows(f"id IN ({_LOGGED}{condition})", *values)
         for gone in known - {row["id"] for row in rows}:
             raise RefusedError("this case was deleted from the file", where=gone, remedy="holdfast guard verify")
         return rows

@@ -15,6 +15,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import STOPPED, Concerns
 from holdfast.guard.declassify import content_key
+from holdfast.guard.limits import LimitScope
 from holdfast.guard.names import Names, agent_name
 from holdfast.guard.policy.budgets import PolicyState
 from holdfast.guard.policy.policy import Policy
@@ -32,6 +34,7 @@ _LOG = logging.getLogger(__name__)
 #: The agent's message if the guard itself fails. It gives no details.
 FAILED = "The guard could not decide, so this act was refused. Nothing happened."
 HELD_BY_MONITOR = "A person must review this act before it can happen."
+HELD_BY_CONCERN = "A reviewer must decide this, because a concern about it has no answer yet."
 HELD = "It waits for approval under ticket {0}, and nothing has happened. After approval, repeat exactly the same call."
 REFUSED_BY_PERSON = "A person refused this act (ticket {0}). Do not request it again."
 NO_CHANNEL = "No reviewer is configured. Stop, and report your concern to the person you work for."
@@ -50,6 +53,7 @@ class Gate:
         concerns: freezes runs while a concern is reviewed; None if no concern channel is configured.
         approvals: asks persons to approve held acts; if None, acts that would be held are denied.
         monitors: check acts that the policy may allow; the first reason that one of them returns holds the act.
+        scope: whose acts share limits; by default those of an agent and of the other agents of the person who runs it.
 
     Raises:
         RefusedError: an agent of the policy looks like a person, a role or another agent that exists or existed.
@@ -63,10 +67,12 @@ class Gate:
         concerns: Concerns | None = None,
         approvals: Approvals | None = None,
         monitors: Sequence[Monitor] = (),
+        scope: LimitScope | None = None,
     ) -> None:
         self.policy = policy
         self._evidence = evidence
-        self._state = PolicyState(policy, evidence, content_key(evidence))
+        self._scope = scope or LimitScope(concerns.operators if concerns else {})
+        self._state = PolicyState(policy, evidence, content_key(evidence), self._scope)
         self._concerns, self._approvals, self._monitors = concerns, approvals, monitors
         Names(evidence).note(map(agent_name, policy.source.agents))
         self._lock = threading.Lock()
@@ -171,6 +177,12 @@ class Gate:
             return NO_CHANNEL
         return self._concerns.call(act.run, act.agent, act.arguments)
 
+    def for_self_test(self) -> Gate:
+        """Return a gate whose refusals do not count against the agent."""
+        probing = copy(self)
+        probing._state = PolicyState(self.policy, self._evidence, content_key(self._evidence), LimitScope(by_run=True))
+        return probing
+
     def visible(self, agent: str, server: str, tool: str) -> bool:
         """Return whether some act of this agent with this tool could be allowed or held."""
         return self.policy.visible(agent, server, tool)
@@ -203,11 +215,17 @@ class Gate:
         decision = self._state.decide(act, frozen=frozen is not None, beside=beside)
         if decision.answer == "allow" and seen is not None:
             decision = self._answer("hold", "monitor", seen, HELD_BY_MONITOR)
+        if decision.answer == "allow" and self._concerns and (open_case := self._concerns.undecided(act)):
+            decision = self._answer("hold", "concern", open_case, HELD_BY_CONCERN)
         if decision.answer != "allow" and frozen is not None:
             decision = replace(decision, answer="deny", agent_message=frozen)
         if decision.answer == "hold":
-            return self._hold(act, decision, reasoning, because)
-        return self._write(act, decision, because, durable=not reads)
+            decision = self._hold(act, decision, reasoning, because)
+        else:
+            decision = self._write(act, decision, because, durable=not reads)
+        if decision.answer == "allow" and self._concerns:
+            self._concerns.decided(act)
+        return decision
 
     def _hold(self, act: Act, decision: Decision, reasoning: str, because: int | None) -> Decision:
         if self._approvals is None:
@@ -223,6 +241,8 @@ class Gate:
             return replace(decision, answer="allow", stored=stored)
         ticket = self._approvals.ask(act, decision, reasoning)
         if ticket.state == "denied":
+            if self._concerns:
+                self._concerns.decided(act)
             return self._write(
                 act, replace(decision, answer="deny", agent_message=REFUSED_BY_PERSON.format(ticket.id)), because
             )

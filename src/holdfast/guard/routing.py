@@ -49,10 +49,11 @@ class Routing(Record):
         reviewers: reviewers in order of preference.
         operators: agent → id of the person who runs it.
         risky: tools that a pause holds, as `server/tool`; None for all tools.
-        triggers: tools that a pause holds in every run, until the deadline only.
+        triggers: tools that a pause holds for everybody, until the deadline only.
         pause_seconds: seconds from the concern to its deadline.
-        cap_seconds: maximum total of one run's pauses.
-        per_hour: number of cases per run and hour that pause the run.
+        cap_seconds: maximum total of the pauses of an agent and the other agents of its operator in a day, and of the
+            time by which all concerns together delay one decision of a trigger.
+        per_hour: number of cases of an agent and the other agents of its operator in an hour that pause anything.
         strict: whether every message with a private fact is held, except to reviewers.
     """
 

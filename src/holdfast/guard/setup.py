@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from holdfast.core.config import load_toml
 from holdfast.core.errors import RefusedError
@@ -25,6 +26,7 @@ from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import Concerns
 from holdfast.guard.gate import Gate
 from holdfast.guard.keys import SigningKey
+from holdfast.guard.limits import LimitScope
 from holdfast.guard.monitors.detector_monitor import DetectorMonitor, Monitor
 from holdfast.guard.monitors.known_figures import Figures, KnownFigures
 from holdfast.guard.policy.policy import Policy
@@ -75,22 +77,27 @@ def _known(folder: Path) -> list[Figures]:
 
 
 @contextmanager
-def open_gate(folder: Path, policy: Policy, monitors: Sequence[Monitor] = ()) -> Iterator[tuple[Gate, AuditLog]]:
+def open_gate(
+    folder: Path, policy: Policy, monitors: Sequence[Monitor] = (), *, by_run: bool = False
+) -> Iterator[tuple[Gate, AuditLog]]:
     """Open a guard's folder and yield its gate under a policy, and its audit log.
 
     Args:
         folder: the guard's folder.
         policy: decides acts.
         monitors: monitors that run after the detectors.
+        by_run: each run has limits of its own, as in an evaluation whose samples know nothing of one another.
 
     Raises:
         ConfigError: `routing.toml`, `facts.toml` or `figures.toml` is not valid.
         RefusedError: other users may read the folder.
     """
     found, path = routing(folder), folder / "facts.toml"
-    channels = [alias for reviewer in found.reviewers for alias in (reviewer.name, *reviewer.aliases)]
+    channels = [name for r in found.reviewers for name in (r.id, r.name, *r.aliases) if name]
     facts = load_toml(path, Facts) if path.exists() else Facts()
     watch = DetectorMonitor(facts, [*_known(folder), *monitors], Leave(channels, found.strict))
     with open_audit_log(folder) as evidence:
-        concerns, approvals = Concerns(evidence, found), Approvals(evidence, found.operators)
-        yield Gate(policy, evidence, concerns=concerns, approvals=approvals, monitors=(watch,)), evidence
+        scope = LimitScope(found.operators, by_run)
+        concerns, approvals = Concerns(evidence, found, scope), Approvals(evidence, found.operators, scope=scope)
+        parts: dict[str, Any] = {"concerns": concerns, "approvals": approvals, "monitors": (watch,), "scope": scope}
+        yield Gate(policy, evidence, **parts), evidence

@@ -123,6 +123,6 @@ def _last_text(history: list[ChatMessage]) -> str:
 @cache
 def _gate(policy: str, state: str) -> Gate:
     stack = ExitStack()
-    gate, _ = stack.enter_context(open_gate(Path(state), load_policy(Path(policy))))
+    gate, _ = stack.enter_context(open_gate(Path(state), load_policy(Path(policy)), by_run=True))
     atexit.register(stack.close)
     return gate

@@ -21,7 +21,11 @@ _WORDING = {
 }  # fmt: skip
 #: Wording in rules that hold or deny: there one matching value among several is enough.
 _MATCH_WORDING = {"recipients": "naming any of {}", "under": "anywhere under {}", "hosts": "any of {}"}
-_SPANS = {"run": "in a run", "day": "a day", "ever": "in all"}
+_SPANS = {"run": "in a run", "day": "a day by all agents", "ever": "in all"}
+_RUN = """
+Limits of a run count what you, and other agents of the person who runs you, did in the last 24 hours, in however many
+runs. Only a person can renew them.
+"""
 _CONCERN = """\
 ## If something is wrong
 
@@ -59,7 +63,9 @@ def brief(policy: Policy) -> str:
         )
     parts.append(_CONCERN)
     if source.refusals:
-        parts.append(f"After {source.refusals} refusals a run is refused everything but its concerns.")
+        parts.append(f"After {source.refusals} refusals you are refused everything but your concerns.")
+    if any(limits.run for rule in source.rules for limits in (rule.budget, *rule.sums.values()) if limits):
+        parts.append(_RUN)
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,17 +10,27 @@ from typing import Any
 
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.db import Store
+from holdfast.guard.limits import RENEWALS, LimitScope
 from holdfast.guard.policy.labelled_content import LabelledContent
 from holdfast.guard.policy.policy import BudgetUse, Context, Policy
 
+NO_OPERATORS = LimitScope()
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS spent (counter TEXT, run TEXT, day TEXT, amount INTEGER, PRIMARY KEY (counter, run, day));
-CREATE INDEX IF NOT EXISTS spent_by_day ON spent (counter, day);
+CREATE TABLE IF NOT EXISTS spending (
+    counter TEXT, holder TEXT, period INTEGER, day TEXT, hour INTEGER, amount INTEGER,
+    PRIMARY KEY (counter, holder, period, day, hour)
+);
 CREATE TABLE IF NOT EXISTS gained (run TEXT, label TEXT, PRIMARY KEY (run, label));
 """
 
+#: Hours for which acts and refusals count against the limits of a run.
+_RUN_HOURS = 24
+#: A renewal by a person starts the next period of a holder.
+_PERIOD = "(SELECT count(*) FROM renewals WHERE renewals.holder = {})"
+#: Counters of earlier versions name no agent; they count towards the limits of a day and of all time.
+_OLDER = "INSERT INTO spending SELECT counter, '', 0, day, 0, sum(amount) FROM spent GROUP BY counter, day"
 _TOO_MANY_REFUSALS = (
-    "Denied: too many requests of this run were refused. Stop, and tell the person you work for what you need."
+    "Denied: too many requests of this agent were refused. Stop, and tell the person you work for what you need."
 )
 
 
@@ -33,16 +44,20 @@ class PolicyState:
         policy: decides acts.
         store: keeps counters and labels. Counters are keyed by the policy's name and persist across its revisions.
         secret: key of the hashes by which labelled content is recognised.
+        scope: whose acts count against an act's limits.
     """
 
-    def __init__(self, policy: Policy, store: Store, secret: bytes = b"") -> None:
+    def __init__(self, policy: Policy, store: Store, secret: bytes = b"", scope: LimitScope = NO_OPERATORS) -> None:
         self.policy = policy
         self.version = policy.version
-        self._store = store
+        self._store, self._scope, self._hour = store, scope, 0
         self._content = LabelledContent(policy, store, secret) if policy.source.labels else None
         with store.transaction() as db:
-            for statement in filter(str.strip, _SCHEMA.split(";")):
+            for statement in filter(str.strip, f"{_SCHEMA}{RENEWALS}".split(";")):
                 db.execute(statement)
+            if db.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'spent'").fetchone():
+                db.execute(_OLDER)
+                db.execute("DROP TABLE spent")
 
     def decide(
         self, act: Act, *, frozen: bool = False, approved: int = 0, beside: Mapping[str, Any] | None = None
@@ -64,8 +79,8 @@ class PolicyState:
             return self.policy.decide(act, replace(self._facts(act, ()), frozen=frozen, approved=approved))
         with self._store.transaction(durable=False):
             flow = self._content.flow(act, beside) if self._content and heeds else None
-            if most and self._refusals(act.run) >= most:
-                return Decision("deny", (), f"the run was refused {most} times", _TOO_MANY_REFUSALS, self.version)
+            if most and self._refusals(act) >= most:
+                return Decision("deny", (), f"the agent was refused {most} times", _TOO_MANY_REFUSALS, self.version)
             facts = replace(self._facts(act, needs), frozen=frozen, approved=approved)
             if flow:
                 facts = replace(facts, labels=sorted({*facts.labels, *flow.labels}))
@@ -75,7 +90,7 @@ class PolicyState:
             if decision.answer == "allow":
                 self._spend(act)
             elif decision.answer == "deny" and most and not frozen:
-                self._add({"refusals/": 1}, act.run)
+                self._add({"refusals/": 1}, act)
         return decision
 
     def received(self, act: Act, result: Any) -> list[str]:
@@ -102,33 +117,58 @@ class PolicyState:
 
     def _facts(self, act: Act, needs: Iterable[str]) -> Context:
         now = datetime.fromtimestamp(self._store.now(), UTC)
-        counts = {name: self._count(f"{self.policy.name}/{name}", act.run, now) for name in needs}
+        counts = {name: self._count(f"{self.policy.name}/{name}", act, now) for name in needs}
         return Context(now, counts, self.labels(act.run) if self.policy.source.labels else ())
 
-    def _count(self, counter: str, run: str, now: datetime) -> BudgetUse:
+    def _count(self, counter: str, act: Act, now: datetime) -> BudgetUse:
+        """Return what was spent of a counter: in the run's period by its holders, and today and ever by anybody."""
+        sharers = self._scope.sharers(act.run, act.agent)
         query = (
-            "SELECT coalesce(sum(amount) FILTER (WHERE run = ?), 0) AS run, "
+            f"SELECT coalesce(sum(amount) FILTER (WHERE {_within_run(sharers)}), 0) AS run, "
             "coalesce(sum(amount) FILTER (WHERE day = ?), 0) AS day, coalesce(sum(amount), 0) AS ever "
-            "FROM spent WHERE counter = ?"
+            "FROM spending WHERE counter = ?"
         )
-        [row] = self._store.read(query, run, now.date().isoformat(), counter)
+        [row] = self._store.read(query, *sharers, _hour(now) - _RUN_HOURS, now.date().isoformat(), counter)
         return BudgetUse(row["run"], row["day"], row["ever"])
 
-    def _refusals(self, run: str) -> int:
-        query = "SELECT coalesce(sum(amount), 0) AS n FROM spent WHERE counter = ? AND run = ?"
-        return int(self._store.read(query, f"{self.policy.name}/refusals/", run)[0]["n"])
+    def _refusals(self, act: Act) -> int:
+        return self._count(f"{self.policy.name}/refusals/", act, datetime.fromtimestamp(self._store.now(), UTC)).run
 
     def _spend(self, act: Act) -> None:
         spends, labels = self.policy.leaves(act)
-        self._add(spends, act.run)
+        self._add(spends, act)
         with self._store.transaction(durable=False) as db:
             db.executemany("INSERT OR IGNORE INTO gained VALUES (?, ?)", [(act.run, label) for label in labels])
 
-    def _add(self, spends: Mapping[str, int], run: str) -> None:
-        day = datetime.fromtimestamp(self._store.now(), UTC).date().isoformat()
-        spent = [(f"{self.policy.name}/{counter}", run, day, amount) for counter, amount in spends.items()]
+    def _add(self, spends: Mapping[str, int], act: Act) -> None:
+        now = datetime.fromtimestamp(self._store.now(), UTC)
+        holder = self._scope.holder(act.run, act.agent)
+        add = (
+            f"INSERT INTO spending VALUES (?1, ?2, {_PERIOD.format('?2')}, ?3, ?4, ?5) "
+            "ON CONFLICT DO UPDATE SET amount = amount + excluded.amount"
+        )
+        rows = [(f"{self.policy.name}/{c}", holder, now.date().isoformat(), _hour(now), n) for c, n in spends.items()]
         with self._store.transaction(durable=False) as db:
-            db.executemany(
-                "INSERT INTO spent VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
-                spent,
-            )
+            if self._hour != _hour(now):
+                self._hour = _hour(now)
+                _merge(db, self._hour - _RUN_HOURS - 1)
+            db.executemany(add, rows)
+
+
+def _merge(db: sqlite3.Connection, before: int) -> None:
+    """Merge the amounts of each counter that are older than a day, so that a decision sums few rows."""
+    old = "FROM spending WHERE hour < ? AND hour > 0"
+    merged = db.execute(f"SELECT counter, sum(amount) AS n {old} GROUP BY counter", (before,)).fetchall()
+    db.execute(f"DELETE {old}", (before,))
+    add = "INSERT INTO spending VALUES (?, '', 0, '', 0, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount"
+    db.executemany(add, [(row["counter"], row["n"]) for row in merged])
+
+
+def _within_run(sharers: tuple[str, ...]) -> str:
+    """Return the condition for amounts that count against the limits of a run."""
+    marks = ", ".join("?" * len(sharers))
+    return f"holder IN ({marks}) AND hour >= ? AND period = {_PERIOD.format('spending.holder')}"
+
+
+def _hour(now: datetime) -> int:
+    return int(now.timestamp() // 3600)

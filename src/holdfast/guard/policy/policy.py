@@ -25,7 +25,7 @@ with needs("guard"):
 
 @dataclass(frozen=True, slots=True)
 class BudgetUse:
-    """Amount spent of a counter, including acts in flight: in this run, today (UTC) in all runs, and over all time."""
+    """Amount spent of a counter, with acts in flight: in the run (see `Limits`), today (UTC), and over all time."""
 
     run: int = 0
     day: int = 0

@@ -104,7 +104,14 @@ class When(Record):
 
 
 class Limits(Record):
-    """Upper limits on a number of acts or on a sum: in one run, in one day (UTC) over all runs, and over all time."""
+    """Upper limits on a number of acts or on a sum.
+
+    Attributes:
+        run: of an agent and the other agents of its operator, in 24 hours or since a person renewed their limits,
+            whatever the number of runs.
+        day: of all agents, in one day (UTC).
+        ever: of all agents, over all time.
+    """
 
     run: Annotated[int, Field(strict=True, ge=1)] | None = None
     day: Annotated[int, Field(strict=True, ge=1)] | None = None
@@ -256,7 +263,8 @@ class PolicyFile(Record):
         local_files: servers whose paths are on this machine, so that symbolic links are resolved before matching.
         sandbox: server → what it gets if it is run with `--sandbox`.
         labels: reads that give a run a data label.
-        refusals: number of denied acts after which a run is denied everything, so that it cannot probe the limits.
+        refusals: number of denied acts, counted like a limit of a run, after which an agent is denied everything, so
+            that it cannot probe the limits.
         rules: at least one rule.
     """
 

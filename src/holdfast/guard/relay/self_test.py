@@ -42,6 +42,7 @@ def run_self_test(link: Link, evidence: AuditLog) -> int:
         RefusedError: a probe passed, or its denial is not in the log.
     """
     before = _denials(evidence)
+    link = replace(link, gate=link.gate.for_self_test())
     judged = shown = 0
     name = f"{_NAME}-{secrets.token_hex(4)}"
     for path, era, side, raw in probes(name):
@@ -77,7 +78,7 @@ def _session(link: Link, era: Era, name: str) -> Session:
     # The server has the tool and the agent may see it, so only the gate can deny the call.
     tool = tool_of({"name": name, "inputSchema": {"type": "object"}})
     catalogue = Catalogue(link.catalogue.pins, visible=bool, tools={name: tool}, until=math.inf)
-    # A separate run, so that the denials do not count against the agent's run.
+    # A separate run with limits of its own, so that the denials do not count against the agent.
     session = Session(replace(link, run=name, server=name, catalogue=catalogue))
     session.era = era
     return session
