@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from holdfast.cli.main import run
 from holdfast.core.errors import InputError, ResultsError, StoreError
-from holdfast.core.records import Example, Provenance, RunCard
+from holdfast.core.records import Example, Message, Provenance, RunCard, ToolCall
 from holdfast.core.store import RunFolder
 from holdfast.data.engine import Roles
 from holdfast.data.mix import MixtureShare, mix
@@ -17,15 +18,15 @@ from holdfast.models.registry import open_model
 def a_set(folder: Path, prefix: str, count: int) -> Path:
     """`count` documents of eight words, ten tokens each."""
     made = Provenance(recipe="toy", teacher="toy", seed=0)
-    run = RunFolder(folder)
-    run.append(
+    made_in = RunFolder(folder)
+    made_in.append(
         "examples",
         [
             Example(id=f"{prefix}{n}", kind="document", text=f"{prefix} {n} c d e f g h", provenance=made)
             for n in range(count)
         ],
     )
-    run.finish(RunCard(key="k", kind="data", made="now", holdfast="0", code="0", inputs={}))
+    made_in.finish(RunCard(key="k", kind="data", made="now", holdfast="0", code="0", inputs={}))
     return folder
 
 
@@ -123,3 +124,39 @@ def test_a_mixture_can_be_mixed_again(tokenizer: Path, tmp_path: Path) -> None:
     card = mix([MixtureShare(path=tmp_path / "one", tokens=100)], 5, tokenizer, tmp_path / "two")
     assert card.examples == 10
     assert json.loads((tmp_path / "two" / "mix.json").read_text())["seed"] == 5
+
+
+def a_set_of_acts(folder: Path, acts: list[int]) -> Path:
+    """One chat for each number of acts, with that many tool calls."""
+    made_in = RunFolder(folder)
+    examples = []
+    for at, count in enumerate(acts):
+        calls = tuple(ToolCall(id=str(n), name="send_mail", arguments={"to": "a@b"}) for n in range(count))
+        turns = (Message(role="user", content="do it"), Message(role="assistant", content="done", tool_calls=calls))
+        made = Provenance(recipe="toy", teacher="toy", seed=0)
+        examples.append(Example(id=f"{folder.name}{at}", kind="chat", messages=turns, provenance=made))
+    made_in.append("examples", examples)
+    made_in.finish(RunCard(key="k", kind="data", made="now", holdfast="0", code="0", inputs={}))
+    return folder
+
+
+def test_a_budget_in_acts_counts_tool_calls(tokenizer: Path, tmp_path: Path) -> None:
+    parts = [
+        MixtureShare(path=a_set_of_acts(tmp_path / "a", [1, 0, 2] * 20), acts=30),
+        MixtureShare(path=a_set_of_acts(tmp_path / "b", [1] * 20), acts=30),
+        MixtureShare(path=a_set(tmp_path / "c", "c", 20), tokens=100),
+    ]
+    card = mix(parts, 0, tokenizer, tmp_path / "out")
+    assert [(p.unit, p.acts, p.short) for p in card.parts] == [("acts", 30, 0), ("acts", 20, 10), ("tokens", 0, 0)]
+    assert card.parts[0].examples < 30, "examples without acts are not taken"
+    assert "30 acts" in (tmp_path / "out" / "README.md").read_text()
+    assert run(["teach", "mix", f"{tmp_path / 'a'}=30acts", "--out", str(tmp_path / "cli")]) == 0
+    assert sum(len(e.messages[-1].tool_calls) for e in RunFolder(tmp_path / "cli").each("examples", Example)) == 30
+
+
+def test_a_budget_in_acts_needs_acts_and_one_unit(tokenizer: Path, tmp_path: Path) -> None:
+    source = a_set(tmp_path / "a", "a", 5)
+    with pytest.raises(InputError, match="the set has no acts"):
+        mix([MixtureShare(path=source, acts=5)], 0, tokenizer, tmp_path / "out")
+    with pytest.raises(InputError, match="two budgets, 9 tokens and 5 acts"):
+        mix([MixtureShare(path=source, acts=5, tokens=9)], 0, tokenizer, tmp_path / "out")

@@ -243,3 +243,58 @@ def test_a_single_stage_is_inherited_by_name_and_an_unknown_one_is_rejected(
     file.write_text(file.read_text().replace("harmlessness/request", "harmlessness/requst"))
     with pytest.raises(ProseError, match="unknown stage 'requst'"):
         load_recipe("bare-refusals")
+
+
+def own_recipe(folder: Path, toml: str = "", stage: str = "", body: str = "Write of {topic}.") -> Path:
+    path = folder / "notes"
+    path.mkdir()
+    (path / "recipe.toml").write_text(f'title = "t"\nabout = "a"\nform = "document"\n{toml}')
+    (path / "1-note.md").write_text(f"---\nname: note\nfields: [text, grade]\n{stage}---\n# notes: note\n\n{body}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("toml", "stage", "where", "message"),
+    [
+        ("", "floor: {grad: 3}\n", "1-note.md:4", "'floor' names 'grad'.*did you mean 'grade'"),
+        ("", "gate: yes\n", "1-note.md:4", "'gate'"),
+        ("", "may: [why]\nrepeat: [reason]\n", "1-note.md:5", "'repeat' names 'reason'"),
+        ("", "same: [text]\n", "1-note.md:4", "'same' compares with 'text', no earlier stage fills it"),
+        ("", "as_long_as: {text: draft}\n", "1-note.md:4", "'as_long_as' compares with 'draft'"),
+        ('[[checks]]\nfield = "txt"\nmust = "a"\nreason = "r"\n', "", "recipe.toml:5", "did you mean 'text'"),
+        (
+            '[axes]\nshade = ["red"]\n\n[[checks]]\nfield = "text"\nreason = "r"\nwhen = { shade = "rad" }\n',
+            "",
+            "recipe.toml:8",
+            "did you mean 'red'",
+        ),
+        ('[factors]\nmanner = ["a", "b"]\n[trained]\nmaner = ["a"]\n', "", "recipe.toml:7", "did you mean 'manner'"),
+        ('[texts.english.shade]\nred = "x"\n', "", "recipe.toml:4", "'texts' names 'shade'"),
+        ('charter = "own"\nprinciples = ["trust", "truht"]\n', "", "recipe.toml:5", "did you mean 'truth'"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_found_with_file_and_line(
+    toml: str, stage: str, where: str, message: str, tmp_path: Path
+) -> None:
+    folder = own_recipe(tmp_path, toml, stage)
+    with pytest.raises((ConfigError, ProseError), match=message) as caught:
+        load_recipe(str(folder))
+    assert caught.value.where == str(folder / where)
+
+
+@pytest.mark.parametrize(("form", "label"), [("chat", "user"), ("task", "user"), ("episode", "system")])
+def test_a_form_whose_labels_no_stage_writes_is_refused(form: str, label: str, tmp_path: Path) -> None:
+    folder = own_recipe(tmp_path)
+    toml = folder / "recipe.toml"
+    toml.write_text(toml.read_text().replace("document", form))
+    with pytest.raises(ConfigError, match=f"no stage writes '{label}'") as caught:
+        load_recipe(str(folder))
+    assert caught.value.where == f"{toml}:3"
+
+
+def test_two_stages_of_one_name_are_refused(tmp_path: Path) -> None:
+    folder = own_recipe(tmp_path)
+    (folder / "2-note.md").write_text((folder / "1-note.md").read_text())
+    with pytest.raises(ProseError, match=r"the stage 'note' is also in 1-note\.md") as caught:
+        load_recipe(str(folder))
+    assert caught.value.where == f"{folder / '2-note.md'}:2"

@@ -68,7 +68,7 @@ def _principle(prose: Prose, language: str) -> Principle:
         sections = dict(zip(rest[::2], rest[1::2], strict=True))
         if not lead.strip() or not sections.get("Reasons", "").strip():
             what = "the principle has no text or no '## Reasons' section"
-            raise ProseError(what, where=prose.path, remedy="add them")
+            raise ProseError(what, where=f"{prose.path}:{prose.line}", remedy="add them")
         return Principle(name, title, lead.strip(), sections["Reasons"].strip())
     translation = prose.front.get(language)
     if not isinstance(translation, dict) or not translation.get("rules") or not translation.get("reasons"):

@@ -1,4 +1,4 @@
-"""Mix sets by token budget. The same parts and seed give the same file, byte for byte.
+"""Mix sets by tokens or by acts. The same parts and seed give the same file, byte for byte.
 
     mix([MixtureShare(path=advice, tokens=2_000_000), MixtureShare(path=chat, tokens=2_000_000, replay=True)],
         seed, tokenizer, out)
@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,20 +36,34 @@ _CHUNK = 256
 
 
 class MixtureShare(Record):
-    """A set and its token budget; `replay` marks generic chat that is mixed in against forgetting."""
+    """A set and its budget; `replay` marks generic chat that is mixed in against forgetting.
+
+    The budget is in tokens, or in acts: tool calls of the assistant. Sets that teach acts are compared at equal acts.
+    """
 
     path: Path
-    tokens: int
+    tokens: int = 0
+    acts: int = 0
     replay: bool = False
+
+    @property
+    def budget(self) -> int:
+        """The budget, in its unit."""
+        return self.acts or self.tokens
 
 
 class TakenShare(Record):
-    """What was taken from a part; `short` is the part of its budget that it was too small to fill (nothing repeats)."""
+    """What was taken from a part; `short` is the part of its budget that it was too small to fill (nothing repeats).
+
+    `budget` and `short` are in `unit`; `acts` counts the tool calls of the assistant.
+    """
 
     name: str
     replay: bool
+    unit: Literal["tokens", "acts"] = "tokens"
     budget: int
     tokens: int
+    acts: int | None = None
     examples: int
     short: int
     file: str
@@ -70,11 +85,12 @@ class MixCard(Record):
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """For each line of a set: byte offset and length, tokens, and rank under the seed; each of shape (lines,)."""
+    """For each line of a set: byte offset and length, tokens, acts, and rank under the seed; each of shape (lines,)."""
 
     start: NDArray[np.int64]
     length: NDArray[np.int64]
     tokens: NDArray[np.int64]
+    acts: NDArray[np.int64]
     rank: NDArray[np.uint64]
 
 
@@ -88,7 +104,8 @@ def mix(parts: Sequence[MixtureShare], seed: int, tokenizer: Path, out: Path) ->
         out: output folder.
 
     Raises:
-        InputError: there are no parts, a set is listed twice, a budget is not positive, or two parts share an example.
+        InputError: there are no parts, a set is listed twice, has no budget, two budgets or none of the acts that its
+            budget counts, or two parts share an example.
         ResultsError: a set is unfinished or has an invalid line.
         ModelError: there is no tokenizer at `tokenizer`.
         StoreError: the disk is full; no partly written file is left.
@@ -98,7 +115,7 @@ def mix(parts: Sequence[MixtureShare], seed: int, tokenizer: Path, out: Path) ->
     with exclusive_lock(out):
         (out / "manifest.json").unlink(missing_ok=True)
         indexes = [_index(part.path, seed, counter) for part in parts]
-        chosen = [_fill(index, part.tokens) for part, index in zip(parts, indexes, strict=True)]
+        chosen = [_fill(index, part) for part, index in zip(parts, indexes, strict=True)]
         _write(parts, indexes, chosen, out / f"{EXAMPLES}.jsonl")
         taken = [_taken(*each) for each in zip(parts, indexes, chosen, strict=True)]
         card = _card(taken, seed, tokenizer)
@@ -120,8 +137,11 @@ def mixture_markdown(card: MixCard) -> str:
         "seed": card.seed,
         "tokenizer": card.tokenizer,
     }
-    head = ("part", "replay", "examples", "tokens", "budget", "not filled", "SHA-256 of its file")
-    rows = [(p.name, "yes" if p.replay else "no", p.examples, p.tokens, p.budget, p.short, p.file) for p in card.parts]
+    head = ("part", "replay", "examples", "tokens", "acts", "budget", "not filled", "SHA-256 of its file")
+    rows = [
+        (p.name, "yes" if p.replay else "no", p.examples, p.tokens, p.acts, f"{p.budget} {p.unit}", p.short, p.file)
+        for p in card.parts
+    ]
     cards = {p.name: p.card for p in card.parts if p.card}
     limits = sorted({limit for inner in cards.values() for limit in inner.limits})
     limits += [f"'{part.name}' has no card, so its provenance is unknown." for part in card.parts if part.card is None]
@@ -149,19 +169,23 @@ def _check_parts(parts: Sequence[MixtureShare]) -> None:
         if part.path.resolve() in seen:
             raise InputError("the set is listed twice", where=part.path, remedy="list it once with one budget")
         seen.add(part.path.resolve())
-        if part.tokens <= 0:
-            what = f"the token budget must be at least 1, got {part.tokens}"
+        if part.budget <= 0:
+            what = f"the budget must be at least 1, got {part.budget}"
             raise InputError(what, where=part.path, remedy="raise it")
+        if part.acts and part.tokens:
+            what = f"two budgets, {part.tokens} tokens and {part.acts} acts"
+            raise InputError(what, where=part.path, remedy="leave one out")
 
 
 def _index(path: Path, seed: int, counter: TokenCounter) -> _Index:
     RunFolder(path).card()  # raises if the set is unfinished
-    starts, lengths, tokens, ranks = [], [], [], []
+    starts, lengths, tokens, acts, ranks = [], [], [], [], []
     place = 0
     chunk: list[Example] = []
     for line, example in _examples(path / f"{EXAMPLES}.jsonl"):
         starts.append(place)
         lengths.append(len(line))
+        acts.append(acts_in(example))
         place += len(line)
         ranks.append(_rank(seed, example.id))
         chunk.append(example)
@@ -171,8 +195,13 @@ def _index(path: Path, seed: int, counter: TokenCounter) -> _Index:
     tokens += counter(chunk)
     if len(set(ranks)) < len(ranks):
         raise InputError("two examples have the same id", where=path, remedy="build the set again")
-    start, length, size = (np.array(values, np.int64) for values in (starts, lengths, tokens))
-    return _Index(start, length, size, np.array(ranks, np.uint64))
+    start, length, size, act = (np.array(values, np.int64) for values in (starts, lengths, tokens, acts))
+    return _Index(start, length, size, act, np.array(ranks, np.uint64))
+
+
+def acts_in(example: Example) -> int:
+    """Count the tool calls of the assistant in an example."""
+    return sum(len(message.tool_calls) for message in example.messages if message.role == "assistant")
 
 
 def _examples(path: Path) -> Iterator[tuple[bytes, Example]]:
@@ -192,10 +221,15 @@ def _rank(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}:{name}".encode(), digest_size=8).digest())
 
 
-def _fill(index: _Index, budget: int) -> NDArray[np.int64]:
+def _fill(index: _Index, part: MixtureShare) -> NDArray[np.int64]:
     """Take lines in order of rank until the first that does not fit, so that a larger budget only adds lines."""
     order = np.argsort(index.rank, kind="stable")
-    return order[: int(np.searchsorted(np.cumsum(index.tokens[order]), budget, side="right"))]
+    sizes = index.acts if part.acts else index.tokens
+    if part.acts:
+        order = order[sizes[order] > 0]
+        if not len(order):
+            raise InputError("the set has no acts", where=part.path, remedy="give it a budget in tokens")
+    return order[: int(np.searchsorted(np.cumsum(sizes[order]), part.budget, side="right"))]
 
 
 def _write(
@@ -220,15 +254,18 @@ def _write(
 
 
 def _taken(part: MixtureShare, index: _Index, lines: NDArray[np.int64]) -> TakenShare:
-    tokens, whole = int(index.tokens[lines].sum()), len(lines) == len(index.tokens)
+    tokens, acts = int(index.tokens[lines].sum()), int(index.acts[lines].sum())
+    whole = acts == index.acts.sum() if part.acts else len(lines) == len(index.tokens)
     card = part.path / "card.json"
     return TakenShare(
         name=part.path.name,
         replay=part.replay,
-        budget=part.tokens,
+        unit="acts" if part.acts else "tokens",
+        budget=part.budget,
         tokens=tokens,
         examples=len(lines),
-        short=part.tokens - tokens if whole else 0,
+        acts=acts,
+        short=part.budget - (acts if part.acts else tokens) if whole else 0,
         file=hash_files([part.path / f"{EXAMPLES}.jsonl"]),
         card=Card.model_validate_json(card.read_text(encoding="utf-8")) if card.is_file() else None,
     )
@@ -253,7 +290,7 @@ def _card(taken: Sequence[TakenShare], seed: int, tokenizer: Path) -> MixCard:
 
 
 def _manifest(card: MixCard, began: datetime) -> RunCard:
-    recipe = [[part.name, part.file, part.budget] for part in card.parts]
+    recipe = [[part.name, part.file, part.budget, *([part.unit] if part.unit == "acts" else [])] for part in card.parts]
     return RunCard(
         key=key_of([recipe, card.seed, card.tokenizer]),
         kind="data",

@@ -24,6 +24,7 @@ from holdfast.core.records import Record
 from holdfast.core.references import is_path, resolve_reference
 from holdfast.data.cells import PRINCIPLE, PlanFile, check_plan, load_plan
 from holdfast.data.charter import CHARTERS, Charter, Principle, load_charter
+from holdfast.data.recipe_check import check_file, check_stages
 from holdfast.data.stages import Draft, PromptStage, check_mending, load_stages
 
 FOLDER = Path(__file__).parent / "prompts"
@@ -216,8 +217,10 @@ def load_recipe(reference: str, choice: RecipeChoice | None = None) -> Recipe:
         check_plan(plan, axes, [p.id for p in principles], choice.plan or folder / "recipe.toml")
     rubric = _rubric(folder, choice.rubric)
     stages = _stages(folder, file, {"principle", "reasons"} if charter else set(), rubric is not None)
+    check_stages(stages)
     check_mending(stages)
     _check_choice(name, folder, stages, choice, plan)
+    check_file(folder, file, stages, axes, [p.id for p in charter.principles] if charter and not choice.charter else [])
     return Recipe(
         name=name,
         file=file,

@@ -156,7 +156,7 @@ def check_mending(stages: Sequence[PromptStage]) -> None:
     """
     for at, stage in enumerate(stages):
         earlier = [before.head.name for before in stages[:at]]
-        line = f"{stage.prose.path}:{_line_of_key(stage.prose.path, 'mend')}"
+        line = f"{stage.prose.path}:{line_of_key(stage.prose.path, 'mend')}"
         for name in stage.head.mend:
             if name not in earlier:
                 what = f"'mend' names '{name}', which is no earlier stage"
@@ -172,7 +172,7 @@ def _load(path: Path) -> PromptStage:
     except ValidationError as error:
         first = error.errors()[0]
         what = f"front matter, key '{'.'.join(str(part) for part in first['loc'])}': {first['msg'].lower()}"
-        where = f"{path}:{_line_of_key(path, str(first['loc'][0]))}"
+        where = f"{path}:{line_of_key(path, str(first['loc'][0]))}"
         known = ", ".join(StageHeader.model_fields)
         raise ProseError(what, where=where, remedy=f"keys of a stage: {known}") from None
     stage = PromptStage(head, prose, hash_files([path]), path.parent.name)
@@ -182,8 +182,8 @@ def _load(path: Path) -> PromptStage:
     return stage
 
 
-def _line_of_key(path: Path, key: str) -> int:
-    """The line of a key of the front matter; 1, where it begins, if the key is not there."""
+def line_of_key(path: Path, key: str) -> int:
+    """Return the line of a key of the front matter; 1, where it begins, if the key is not there."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return next((number for number, line in enumerate(lines, 1) if line.startswith(f"{key}:")), 1)
 
