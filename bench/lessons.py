@@ -15,9 +15,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import math
 import random
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,12 +35,12 @@ from holdfast.data.lesson_book import (
 )
 from holdfast.data.quality.diversity import DiversityTally
 from holdfast.data.quality.duplicates import find
+from holdfast.data.quality.style import balance, reading_grade, self_bleu
 from holdfast.data.token_count import TokenCounter
 from holdfast.models.checkpoints import checkpoint_path
 
 #: Targets: share of answers with the same first five words, and ratio of supervised tokens of twins.
 OPENING, MATCH = 0.02, 0.05
-_REFERENCES, _HYPOTHESES = 50, 200
 
 
 def main() -> None:
@@ -75,7 +73,10 @@ def measure(name: str, count: TokenCounter, peers: Mapping[str, Sequence[str]]) 
         "items": len(items),
         "supervised_tokens": sum(count([_document(text) for text in texts])) - 2 * len(texts),
         "texts": figures(texts),
-        "balance": {axis: balance([getattr(item, axis) for item in items]) for axis in ("area", "kind", "principle")},
+        "balance": {
+            axis: balance([getattr(item, axis) for item in items]).model_dump()
+            for axis in ("area", "kind", "principle")
+        },
         "peers": {peer: figures(sample(rows, texts)) for peer, rows in peers.items()},
     }
 
@@ -108,56 +109,7 @@ def figures(texts: Sequence[str]) -> dict[str, Any]:
         "self_bleu": round(self_bleu(texts), 4),
         "near_duplicates": len(repeats.exact) + len(repeats.near),
         "words": [int(np.percentile(words, p)) for p in (5, 50, 95)],
-        "grade": round(grade(texts), 2),
-    }
-
-
-def self_bleu(texts: Sequence[str]) -> float:
-    """Mean BLEU-4 with smoothing (Lin and Och 2004, method 2) of up to 200 texts, each against 50 others."""
-    chance = random.Random(0)
-    grams = [_grams(text) for text in texts]
-    scores = []
-    for at in chance.sample(range(len(texts)), min(_HYPOTHESES, len(texts))):
-        others = [index for index in range(len(texts)) if index != at]
-        references = chance.sample(others, min(_REFERENCES, len(others)))
-        logs = []
-        for n in range(4):
-            best: Counter[tuple[str, ...]] = Counter()
-            for reference in references:
-                best |= grams[reference][n]
-            total, shared = sum(grams[at][n].values()), sum((grams[at][n] & best).values())
-            logs.append(math.log((shared + (n > 0)) / (total + (n > 0))) if shared + n else -20.0)
-        scores.append(math.exp(sum(logs) / 4))
-    return float(np.mean(scores))
-
-
-def _grams(text: str) -> list[Counter[tuple[str, ...]]]:
-    words = re.findall(r"\w+", text.lower())
-    return [Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1)) for n in range(1, 5)]
-
-
-def grade(texts: Sequence[str]) -> float:
-    """Mean Flesch-Kincaid grade (Kincaid et al. 1975)."""
-    grades = []
-    for text in texts:
-        words = re.findall(r"[A-Za-z']+", text)
-        sentences = max(1, len(re.findall(r"[.!?]+(?:\s|$)", text)))
-        syllables = sum(max(1, len(re.findall(r"[aeiouy]+", word.lower().removesuffix("e")))) for word in words)
-        if words:
-            grades.append(0.39 * len(words) / sentences + 11.8 * syllables / len(words) - 15.59)
-    return float(np.mean(grades))
-
-
-def balance(values: Sequence[str]) -> dict[str, Any]:
-    """Number of values, the rarest and the commonest, and the entropy as a share of its maximum."""
-    counts = Counter(values)
-    shares = np.array(list(counts.values())) / len(values)
-    entropy = float(-(shares * np.log(shares)).sum() / math.log(len(counts))) if len(counts) > 1 else 1.0
-    return {
-        "values": len(counts),
-        "least": min(counts.values()),
-        "most": max(counts.values()),
-        "evenness": round(entropy, 3),
+        "grade": round(reading_grade(texts), 2),
     }
 
 
