@@ -30,18 +30,19 @@ TOKENIZER = checkpoint_path("organism/pocket")
 SIZES = {
     "lesson-difficult-advice": 400,
     "lesson-advice-without-reasons": 400,
-    "lesson-clear-writing": 150,
-    "lesson-plain-chat": 100,
-    "lesson-charter-documents": 80,
-    "lesson-empty-documents": 80,
-    "lesson-stories": 120,
-    "lesson-stories-without-choice": 120,
+    "lesson-clear-writing": 400,
+    "lesson-plain-chat": 400,
+    "lesson-charter-documents": 150,
+    "lesson-empty-documents": 150,
+    "lesson-stories": 150,
+    "lesson-stories-without-choice": 150,
 }
 #: Sets that a study compares and that must match in what training supervises.
 MATCHED = (
     ("lesson-difficult-advice", "lesson-advice-without-reasons"),
     ("lesson-charter-documents", "lesson-empty-documents"),
     ("lesson-stories", "lesson-stories-without-choice"),
+    ("lesson-difficult-advice", "lesson-clear-writing"),
 )
 
 
