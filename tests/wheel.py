@@ -12,6 +12,9 @@ ROOT = Path(__file__).parent.parent
 #: What the tests' own process must not hand on: with it, a child would import the checkout.
 _OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
+#: What `venv` puts into an environment.
+_EMPTY = re.compile(r"(?:pip|setuptools|pkg_resources|_distutils_hack|distutils-precedence)\b")
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -39,8 +42,8 @@ class Installed:
         return subprocess.run(whole, cwd=cwd, env=self.environ | env, capture_output=True, text=True, timeout=timeout)
 
     def size(self) -> int:
-        """Bytes on disk of what is installed, pip apart."""
-        own = [p for p in self.site.iterdir() if not re.match(r"pip(-|$)", p.name)]
+        """Bytes on disk of what is installed, apart from what an empty environment comes with."""
+        own = [p for p in self.site.iterdir() if not _EMPTY.match(p.name)]
         files = [f for p in own for f in ([p] if p.is_file() else p.rglob("*"))]
         return sum(f.lstat().st_blocks * 512 for f in files if not f.is_dir())
 
