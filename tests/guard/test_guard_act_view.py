@@ -64,7 +64,7 @@ def test_invisible_characters_are_named() -> None:
     assert [p.text for p in marked] == ["U+202E", "U+200B", "U+001B", "U+2066", "U+D800"]
     assert marked[0].title == "RIGHT-TO-LEFT OVERRIDE"
     assert describe_arguments({"pa\u200bth": "a\u202eb"}).warnings
-    assert "".join(p.text for p in pieces("one\ntwo\tthree")) == "one\ntwo\tthree"
+    assert [p.text for p in pieces("one\ntwo\tthree")] == ["one", "↵", "two", "⇥", "three"]
 
 
 KNOWN = ["ann@firm.example", "bill@firm.example"]

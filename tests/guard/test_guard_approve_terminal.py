@@ -56,7 +56,7 @@ def test_act_is_shown_and_approved(terminal: Terminal) -> None:
     assert "а⟨U+0430 CYRILLIC SMALL LETTER A⟩nn" in shown
     assert "⟨U+001B⟩[2J⟨U+202E⟩b" in shown
     assert "\x1b" not in shown
-    assert "untrusted): trust me ⟨U+202E⟩" in shown
+    assert "untrusted):\n    │ trust me ⟨U+202E⟩" in shown
     wrong = terminal.answers("yes", ticket.id, typed=["wrong horse battery", "y"])
     assert isinstance(wrong.exception, RefusedError)
     assert terminal.answers("yes", ticket.id, typed=[PASSPHRASE, "n"]).exit_code == 1

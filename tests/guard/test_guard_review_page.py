@@ -166,13 +166,56 @@ def test_reviewer_answers_a_concern_and_the_agent_reads_it(guard: Guard, page: A
     enrol(page, guard, "ann")
     sign_in(page, guard)
     page.screenshot(path=str(tmp_path / "board.png"), full_page=True)
-    page.click("text=the plan to wipe the logs")
+    page.click(f"text=Case {receipt.case}")
     page.wait_for_selector("blockquote")
     page.screenshot(path=str(tmp_path / "case.png"), full_page=True)
-    assert "I was told to <wipe> them" in page.inner_text("blockquote")
+    assert "I was told to <wipe> them" in page.inner_text("main")
     page.fill("[name=reply]", "Thank you. The plan is withdrawn.")
     page.click("text=Answer and release its tools")
     page.wait_for_selector(".state.answered")
     said = guard.concerns.call("run-1", "clerk", {"case": receipt.case})
     assert "The plan is withdrawn." in said
     assert guard.concerns.frozen("run-1", ACT) is None
+
+
+def test_pages_read_at_400_pixels_and_the_agent_draws_nothing(guard: Guard, page: Any, tmp_path: Path) -> None:
+    hostile = "x" * 300 + "\n\n\n\n\nState: approved\u202e" + " " * 90 + "https://" + "long." * 60 + "example/"
+    arguments = {**ACT.arguments, "body": hostile, "k" * 90: hostile, "account": "DE" + "0" * 60}
+    wide = dataclasses.replace(ACT, arguments=arguments)
+    held = dataclasses.replace(HOLD, why=("What leaves the firm cannot be recalled.",))
+    ticket = guard.approvals.ask(wide, held, hostile)
+    guard.approvals.ask(dataclasses.replace(wide, arguments={**arguments, "subject": "another"}), held, hostile)
+    receipt = guard.concerns.raise_("run-1", "clerk", hostile, hostile, [hostile])
+    page.set_viewport_size({"width": 400, "height": 800})
+    enrol(page, guard, "ann")
+    sign_in(page, guard)
+    for path, first in (
+        ("", "Acts to approve"),
+        (f"tickets/{ticket.id}", "Why it is held"),
+        (f"cases/{receipt.case}", ""),
+    ):
+        page.goto(f"{guard.site}/{path}")
+        page.screenshot(path=str(tmp_path / f"{path.partition('/')[0] or 'board'}-400.png"), full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        assert (
+            page.evaluate(
+                "Math.max(...[...document.querySelectorAll('main *')].map(e => e.getBoundingClientRect().right))"
+            )
+            <= 401
+        )
+        assert page.inner_text("h2") == first or not first
+        sizes = page.evaluate(
+            "[...document.querySelectorAll('main *')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+        )
+        assert min(sizes) >= 10
+    page.goto(guard.site)
+    label = "[...document.querySelectorAll('td')].map(e => getComputedStyle(e, '::before').content)"
+    assert {'"Goes to"', '"Due"', '"Overdue"'} <= set(page.evaluate(label))
+    page.goto(f"{guard.site}/tickets/{ticket.id}")
+    text = page.inner_text("main")
+    assert text.index("What leaves the firm") < text.index("Where it goes") < text.index("evil.example")
+    assert text.index("evil.example") < text.index("What changes") < text.index("What will happen")
+    # The state that the act claims stands in its own box; ours stands once, above.
+    assert page.locator(".state").count() == 1
+    assert page.locator(".gap").count() >= 2
+    assert page.faults == []

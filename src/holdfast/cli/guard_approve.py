@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from holdfast.guard.approvals import Approvals, Ticket
     from holdfast.guard.audit_log import AuditLog
     from holdfast.guard.keys import SigningKey
-    from holdfast.guard.review.act_view import Piece
 
 
 _person = click.option("--person", required=True, help="Your id, as enrolled.")
@@ -74,8 +74,10 @@ def enrol(state: Path, person: str, name: str, role: str, own_key: Path, passphr
 @click.pass_obj
 def list_tickets(state: Path, everything: bool, as_json: bool) -> None:
     """List the acts that are pending or need reconciling."""
-    from holdfast.cli.show import print_table
     from holdfast.guard.approvals import Approvals
+    from holdfast.guard.review.listing import summaries
+    from holdfast.guard.review.pieces import shorten
+    from holdfast.guard.review.terminal import GUTTER
 
     with _open(state) as store:
         approvals = Approvals(store)
@@ -83,8 +85,15 @@ def list_tickets(state: Path, everything: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([t.model_dump(mode="json") for t in found], indent=1))
         return
-    rows = [(t.id, f"{t.act.server}/{t.act.tool}", t.act.agent, ", ".join(t.rules), t.state, t.persons) for t in found]
-    print_table(("ticket", "act", "agent", "rules", "state", "persons"), rows, right=("persons",))
+    told = summaries(found)
+    for t in found:
+        act = shorten(f"{t.act.server}/{t.act.tool}")
+        click.echo(f"{t.id}  {act}  by {t.act.agent}  {t.state}, {t.persons} to approve, rules {', '.join(t.rules)}")
+        click.echo(f"    act {told[t.id].digest} goes to {', '.join(told[t.id].places) or 'no recognised place'}")
+        for text in told[t.id].differs:
+            click.echo(f"{GUTTER}{text}")
+    if not found:
+        click.echo("no acts")
 
 
 @command.command("show")
@@ -128,8 +137,9 @@ def no(state: Path, ticket_id: str, person: str, own_key: Path, reason: str) -> 
 @_own_key
 @click.pass_obj
 def cases(state: Path, person: str, own_key: Path) -> None:
-    """Show the concerns that you review, with their full text."""
+    """Show the concerns that you review, with their full text, and that others exist."""
     from holdfast.guard.concern import Concerns
+    from holdfast.guard.review.terminal import case_lines, moment
     from holdfast.guard.reviewers import Persons, prove_reviewer
     from holdfast.guard.setup import routing
 
@@ -138,12 +148,16 @@ def cases(state: Path, person: str, own_key: Path) -> None:
         # Only reviewers may read a case, so the person must prove their identity first.
         challenge = secrets.token_bytes(32)
         Persons(store).check(person, challenge, prove_reviewer(key, challenge))
-        for case, standing in Concerns(store, routing(state)).cases(person):
-            named = ", ".join(case.implicated) or "nobody"
-            head = f"{case.id} ({standing}), raised by {case.agent} in {case.run}, log up to entry {case.seen}"
-            for line in (head, f"about: {case.about}", f"named: {named}", f"untrusted: {case.text}"):
-                click.echo(_visible(line))
+        concerns, width = Concerns(store, routing(state)), get_terminal_size().columns
+        mine = concerns.cases(person)
+        for case, standing in mine:
+            for line in case_lines(case, standing, concerns.added(case.id, person), width):
+                click.echo(line)
             click.echo()
+        for head in concerns.heads():
+            if head.id not in {case.id for case, _ in mine}:
+                readers = f"{head.readers} reviewers" if head.readers else "nobody may review it: appoint a reviewer"
+                click.echo(f"case {head.id}: {head.state}, raised {moment(head.opened)}, sealed to others: {readers}")
 
 
 @command.command()
@@ -253,30 +267,9 @@ def _unlock(own_key: Path) -> SigningKey:
 
 
 def _lines(ticket: Ticket, approvals: Approvals) -> Iterable[str]:
-    from holdfast.guard.review.act_view import describe_arguments, pieces, recipients
+    from holdfast.guard.review.act_view import recipients
+    from holdfast.guard.review.terminal import ticket_lines
 
     done = approvals.tickets("approved", "consumed", "done")
     known = sorted({r for t in done if t.id != ticket.id for r in recipients(t.act.arguments)})
-    laid = describe_arguments(ticket.act.arguments, known)
-    yield _visible(f"{ticket.act.server}/{ticket.act.tool}, requested by {ticket.act.agent} in {ticket.act.run}")
-    yield _visible(f"state {ticket.state}, rules {', '.join(ticket.rules)}, policy {ticket.policy}: {ticket.reason}")
-    yield from (f"! {warning}" for warning in laid.warnings)
-    for change in laid.changes:
-        yield f"  edit {_joined(change.name)}"
-        yield from (f"    {sign} {_joined(line)}" for sign, line in change.lines)
-    for found in laid.fields:
-        yield f"  {_joined(found.name)}: {_joined(found.pieces)}"
-        for inner in found.decoded:
-            yield f"    decoded from {inner.how}: {_joined(inner.pieces) or 'not text: nobody can inspect this'}"
-    if ticket.story:
-        yield f"  the agent's reasoning (untrusted): {_joined(pieces(ticket.story))}"
-
-
-def _joined(run: tuple[Piece, ...]) -> str:
-    return "".join({"unseen": f"⟨{p.text}⟩", "alien": f"{p.text}⟨{p.title}⟩"}.get(p.mark, p.text) for p in run)
-
-
-def _visible(text: str) -> str:
-    from holdfast.guard.review.act_view import pieces
-
-    return _joined(pieces(text))
+    return ticket_lines(ticket, approvals.answers(ticket.id), known, get_terminal_size().columns)

@@ -7,6 +7,9 @@ the same decoded text.
 | step | recognised by |
 |---|---|
 | percent, entities, escapes | `%41`, `&#65;`, `\u0041` or `\x41` anywhere in the text |
+| quoted-printable | four or more bytes in a row as `=41` |
+| letters apart | four or more letters with a space or sign between each two |
+| decimal, binary | twelve or more character codes in a row that give mostly letters |
 | hex | eight or more pairs of digits, also separated by white space, colons or hyphens |
 | base64, base32, base85 | long runs of the alphabet, at each alignment; base64 and base32 also across gaps |
 | compressed | the magic bytes of gzip or zlib behind one of the byte encodings |
@@ -38,6 +41,13 @@ _MOST_INFLATED, _MOST_DECODED = 1 << 20, 4 << 20
 _GAPS = re.compile(r"[\s.\"'>|]+")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+_QUOTED = re.compile(r"(?:=[0-9A-F]{2}){4,}")
+#: Letters with a sign or a space after each.
+LETTERS_APART = re.compile(r"(?<![^\W\d_])(?:[^\W\d_][ .\-_*·]){3,}[^\W\d_](?![^\W\d_])")
+_CODES = (
+    ("decimal", 10, re.compile(r"(?<!\d)(?:\d{2,3}[\s,;]+){11,}\d{2,3}(?!\d)")),
+    ("binary", 2, re.compile(r"(?<!\d)(?:[01]{7,8}[\s,;]+){11,}[01]{7,8}(?!\d)")),
+)
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}[\s:\-]?){8,}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}")
 _BASE32 = re.compile(r"[A-Za-z2-7]{24,}")
@@ -110,6 +120,23 @@ def _substituted(text: str) -> Iterator[DecodedText]:
         opened = _ESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)), text)
         # A pair of surrogates becomes the character it stands for, a lone one the replacement character.
         yield DecodedText(("escapes",), opened.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+    if _QUOTED.search(text):
+        opened = _QUOTED.sub(lambda m: bytes.fromhex(m[0].replace("=", "")).decode("utf-8", "replace"), text)
+        yield DecodedText(("quoted-printable",), opened)
+    if (joined := join_letters(text)) != text:
+        yield DecodedText(("letters apart",), joined)
+    for name, base, pattern in _CODES:
+        for run in pattern.findall(text):
+            codes = [int(number, base) for number in re.split(r"[\s,;]+", run)]
+            read = "".join(map(chr, codes))
+            if max(codes) < 0x250 and sum(c.isalpha() or c == " " for c in read) >= 0.8 * len(read):
+                yield DecodedText((name,), read)
+
+
+def join_letters(text: str) -> str:
+    """Return a text with letters that stand apart joined: `p-l-e-a-s-e` becomes `please`."""
+    return LETTERS_APART.sub(lambda match: re.sub(r"[ .\-_*·]", "", match[0]), text)
 
 
 def _transformed(text: str) -> Iterator[DecodedText]:

@@ -10,13 +10,12 @@ import unicodedata
 from functools import lru_cache
 
 from holdfast.detectors.confusables import letter_folds
+from holdfast.detectors.decode import LETTERS_APART
 
 _WORD = re.compile(r"[\w@][\w@.'\-]*")
 _SENTENCE = re.compile(r"[^.!?\n;]+(?:[.](?=\w)[^.!?\n;]*)*[.!?\n;]*")
 _UNSEEN = re.compile("[\u00ad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
 _STRAIGHT = str.maketrans("‘’‚“”„«»`", '\'\'\'"""""\'')
-#: A word with a sign or a space after each letter.
-_SPACED = re.compile(r"(?<![^\W\d_])(?:[^\W\d_][ .\-_*·]){3,}[^\W\d_](?![^\W\d_])")
 _SAYS = "said|wrote|says|writes|reads?|sent|asks?|asked|told|claims?|wants?|demanded|suggests?|called"
 _REPORTED = re.compile(
     rf"\b(?!i\b)\w+ (?:{_SAYS})(?: (?!that i\b)[\w.@]+){{0,8}}[\s,:]*(?:\"[^\"]{{12,}}\"|'[^']{{12,}}')"
@@ -119,5 +118,5 @@ def states(text: str, phrase: str) -> bool:
 @lru_cache(maxsize=4096)
 def own_words(text: str) -> str:
     """Normalise a text, join letters written apart, and remove quotations that it attributes to others."""
-    clear = _SPACED.sub(lambda match: re.sub(r"[^a-z]", "", match[0]), normalise(text))
+    clear = LETTERS_APART.sub(lambda match: re.sub(r"[^a-z]", "", match[0]), normalise(text))
     return _REPORTED.sub(" ", clear) if '"' in clear or "'" in clear else clear

@@ -51,6 +51,7 @@ class Decision:
         policy: hash of the policy's version.
         persons: number of persons who must approve a held act.
         stored: the approved copy of the act, which is the one to execute; None if no approval was needed.
+        why: for each of `rules`, why it exists, as the policy says it.
     """
 
     answer: Answer
@@ -60,3 +61,4 @@ class Decision:
     policy: str
     persons: int = 1
     stored: Act | None = None
+    why: tuple[str, ...] = ()

@@ -75,6 +75,7 @@ class Ticket(Record):
 
     Attributes:
         story: the agent's reasoning; hostile text, cut at 4,000 characters.
+        why: for each rule, why it exists, as the policy says it.
         persons: number of persons who must approve.
         barred: persons who may not answer, such as the agent's operator.
         asked: seconds since 1970, as is `expires`.
@@ -91,6 +92,7 @@ class Ticket(Record):
     asked: float
     expires: float
     nonce: str
+    why: tuple[str, ...] = ()
     state: State = "pending"
 
     def statement(self, person: str, yes: bool, reason: str = "", *, purpose: str = "approval") -> bytes:
@@ -297,6 +299,7 @@ class Approvals:
             asked=now,
             expires=now + self._seconds,
             nonce=secrets.token_hex(16),
+            why=decision.why,
         )
         body = _json(ticket.model_dump(mode="json", exclude={"state"})).decode()
         row = (ticket.id, _digest(act), _likeness(act), act.run, ticket.expires, body, "pending", None)

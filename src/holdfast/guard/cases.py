@@ -36,6 +36,16 @@ class ConcernCase(Record):
         return hashlib.sha256(content.encode()).digest()
 
 
+class CaseHead(Record):
+    """What everybody who may sign in learns of a case; `readers` is the number of its reviewers."""
+
+    id: str
+    opened: float
+    deadline: float
+    state: str
+    readers: int
+
+
 class ReviewOutcome(Record):
     """A reviewer's outcome: `abusive` means raised in bad faith; `release` releases the held tools."""
 

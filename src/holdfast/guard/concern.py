@@ -34,7 +34,7 @@ from holdfast.detectors.confusables import skeleton
 from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
-from holdfast.guard.cases import CONCERN_TOOL, ConcernCase, ConcernRecord, Receipt, ReviewOutcome
+from holdfast.guard.cases import CONCERN_TOOL, CaseHead, ConcernCase, ConcernRecord, Receipt, ReviewOutcome
 from holdfast.guard.limits import LimitScope
 from holdfast.guard.names import Names, person_names, role_name
 from holdfast.guard.reviewers import Persons, Proof
@@ -53,9 +53,12 @@ CREATE INDEX IF NOT EXISTS logged_answers ON log (json_extract(body, '$.case')) 
 CREATE INDEX IF NOT EXISTS cases_by_agent ON cases (agent, opened);
 CREATE INDEX IF NOT EXISTS logged_stops ON log (json_extract(body, '$.run')) WHERE kind = 'stopped';
 CREATE TABLE IF NOT EXISTS repeats (agent TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS added_texts (
+    number INTEGER PRIMARY KEY, case_id TEXT NOT NULL, at REAL NOT NULL, text TEXT NOT NULL, seal BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS delays (trigger TEXT PRIMARY KEY, until REAL NOT NULL);
 """
-_LONGEST, _MOST_NAMES = 4000, 20
+_LONGEST, _MOST_NAMES, _MOST_ADDED = 4000, 20, 100
 TOOL = CONCERN_TOOL
 #: The columns of a case that its seal, the guard's signature, covers.
 _SEALED = ("id", "run", "agent", "cause", "opened", "deadline", "paused", "body", "state", "reply")
@@ -102,13 +105,14 @@ class Concerns:
             StoreError: the case could not be written. Nothing may pass.
         """
         # Lone surrogates are escaped, because a formal error must never keep a concern from being recorded.
-        about, text = storable(about)[:_LONGEST], storable(text)[:_LONGEST]
+        about, text = _cut(storable(about)), _cut(storable(text))
         implicated = tuple(storable(name)[:200] for name in implicated[:_MOST_NAMES])
         cause = _sha256(f"{run}\0{skeleton(about)}")
         with self._store.transaction() as db:
             now = self._store.now()
             for same in self._rows("cause = ? AND state = 'open'", cause):
                 db.execute("INSERT INTO repeats VALUES (?, ?)", (agent, now))
+                self._add_text(db, same["id"], now, text)
                 self._store.append("concern_repeated", {"case": same["id"], "sha256": _sha256(text)}, durable=True)
                 return self._receipt(_case(same), bool(same["paused"]), "You raised this case before.")
             note = self._limits(db, run, agent, now)
@@ -254,6 +258,31 @@ class Concerns:
         mine = [(case, state) for case, state in found if person in case.reviewers]
         return [(c, "overdue" if state == "open" and c.deadline <= now else state) for c, state in mine]
 
+    def added(self, case_id: str, person: str) -> list[tuple[float, str]]:
+        """Return the later texts on a case's cause, with their times, to one of its reviewers.
+
+        Raises:
+            RefusedError: there is no such case, this person does not review it, or a text was altered.
+        """
+        self.case(case_id, person)
+        rows = self._store.read("SELECT * FROM added_texts WHERE case_id = ? ORDER BY number", case_id)
+        for row in rows:
+            if not self._store.signed("text", _text_bytes(case_id, row["at"], row["text"]), row["seal"]):
+                raise RefusedError("a text was altered in the file", where=case_id, remedy="holdfast guard verify")
+        return [(row["at"], row["text"]) for row in rows]
+
+    def heads(self) -> list[CaseHead]:
+        """Return every case, oldest first, with nothing of its content: that it exists is no secret."""
+        now = self._store.now()
+        found = []
+        for row in self._rows("1"):
+            state = "overdue" if row["state"] == "open" and row["deadline"] <= now else row["state"]
+            readers = len(_case(row).reviewers)
+            found.append(
+                CaseHead(id=row["id"], opened=row["opened"], deadline=row["deadline"], state=state, readers=readers)
+            )
+        return found
+
     def standings(self) -> list[ConcernRecord]:
         """Return the outcomes of each agent's concerns."""
         now = self._store.now()
@@ -338,6 +367,12 @@ class Concerns:
         )
         return receipt.model_copy(update={"signature": self._store.sign("receipt", canonical(receipt).encode()).hex()})
 
+    def _add_text(self, db: sqlite3.Connection, case_id: str, at: float, text: str) -> None:
+        count = db.execute("SELECT count(*) FROM added_texts WHERE case_id = ?", (case_id,)).fetchone()[0]
+        if count < _MOST_ADDED:
+            seal = self._store.sign("text", _text_bytes(case_id, at, text))
+            db.execute("INSERT INTO added_texts VALUES (NULL, ?, ?, ?, ?)", (case_id, at, text, seal))
+
     def _load(self, case_id: str) -> tuple[ConcernCase, str, str | None]:
         rows = self._rows("id = ?", case_id)
         if not rows:
@@ -403,6 +438,15 @@ def definition() -> dict[str, Any]:
 def stop_statement(run: str, person: str) -> bytes:
     """Return the 32 bytes that a person signs to stop a run."""
     return hashlib.sha256(canonical(["holdfast/stop/1", run, person]).encode()).digest()
+
+
+def _cut(text: str) -> str:
+    more = len(text) - _LONGEST
+    return text if more <= 0 else f"{text[:_LONGEST]} … [{more} more characters cut]"
+
+
+def _text_bytes(case_id: str, at: float, text: str) -> bytes:
+    return canonical([case_id, at, text]).encode()
 
 
 def _case(row: sqlite3.Row) -> ConcernCase:

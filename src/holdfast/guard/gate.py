@@ -38,6 +38,8 @@ HELD_BY_CONCERN = "A reviewer must decide this, because a concern about it has n
 HELD = "It waits for approval under ticket {0}, and nothing has happened. After approval, repeat exactly the same call."
 REFUSED_BY_PERSON = "A person refused this act (ticket {0}). Do not request it again."
 NO_CHANNEL = "No reviewer is configured. Stop, and report your concern to the person you work for."
+_WHY_MONITOR = "A detector or monitor found something in this act; a person decides whether it may happen."
+_WHY_CONCERN = "Concerns delayed this act for as long as they may; now a person decides, not the agents."
 _KINDS: dict[Answer, str] = {"allow": "intent", "hold": "held", "deny": "denied"}
 
 Monitor = Callable[[Act], str | None]
@@ -214,9 +216,9 @@ class Gate:
             return self._write(act, self._answer("deny", "stop", frozen, frozen), because)
         decision = self._state.decide(act, frozen=frozen is not None, beside=beside)
         if decision.answer == "allow" and seen is not None:
-            decision = self._answer("hold", "monitor", seen, HELD_BY_MONITOR)
+            decision = replace(self._answer("hold", "monitor", seen, HELD_BY_MONITOR), why=(_WHY_MONITOR,))
         if decision.answer == "allow" and self._concerns and (open_case := self._concerns.undecided(act)):
-            decision = self._answer("hold", "concern", open_case, HELD_BY_CONCERN)
+            decision = replace(self._answer("hold", "concern", open_case, HELD_BY_CONCERN), why=(_WHY_CONCERN,))
         if decision.answer != "allow" and frozen is not None:
             decision = replace(decision, answer="deny", agent_message=frozen)
         if decision.answer == "hold":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any
@@ -189,7 +189,8 @@ class Policy:
         persons = max(self._rules[rule].persons for rule in rules)
         why = self._rules[rules[0]]
         agent_message = f"Held for approval by {persons} person{'s' * (persons > 1)}, rule '{why.name}': {why.why}"
-        return self._no("hold", rules, f"held by {', '.join(rules)}", agent_message, persons)
+        held = self._no("hold", rules, f"held by {', '.join(rules)}", agent_message, persons)
+        return replace(held, why=tuple(self._rules[rule].why for rule in rules))
 
     def _context(self, part: _Tool, act: Act, facts: Context) -> dict[str, Any]:
         if facts.now.tzinfo is None:

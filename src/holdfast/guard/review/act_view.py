@@ -15,8 +15,9 @@ from email.utils import getaddresses
 from typing import Any
 from urllib.parse import urlsplit
 
-from holdfast.detectors.confusables import alien, skeleton, unpunycode, unseen
+from holdfast.detectors.confusables import skeleton, unpunycode, unseen
 from holdfast.detectors.decode import DecodedText, readings
+from holdfast.guard.review.pieces import Piece, pieces, shorten
 
 _RECIPIENT = re.compile(
     r"^(?:to|cc|bcc|from|reply_?to|recipients?|address|e?mail|url|uri|link|host|domain|webhook)$", re.I
@@ -24,6 +25,14 @@ _RECIPIENT = re.compile(
 #: Both patterns take linear time: an address begins where a word begins, and a scheme has at most 31 characters.
 _ADDRESS = re.compile(r"(?<![^\s<>,;:\"'])[^\s<>,;:\"']+@[^\s<>,;:\"']+")
 _URL = re.compile(r"[a-z][a-z0-9+.\-]{0,30}://[^\s<>\"']+", re.I)
+#: Arguments that say where an act goes, beside addresses and URLs: files, accounts, repositories, jobs.
+_PLACE = re.compile(
+    r"^(?:path|file|file_?name|source|src|destination|dest|dst|target|folder|dir(?:ectory)?|account|iban|channel|user"
+    r"|repo(?:sitory)?|branch|bucket|table|job|server|database)s?$",
+    re.I,
+)
+_PART = re.compile(r"[a-z0-9]+|[A-Z]+(?![a-z])|[A-Z][a-z0-9]*")
+_RIGHT_TO_LEFT = ("R", "AL")
 #: Pairs of keys that editing tools use for the text before and after.
 _EDITS = (
     ("oldText", "newText"),
@@ -32,15 +41,6 @@ _EDITS = (
     ("before", "after"),
     ("old", "new"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A run of text. `mark` is `unseen` (the text names the character), `alien` or empty; `title` explains it."""
-
-    text: str
-    mark: str = ""
-    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ArgumentsView:
-    """The description of an act's arguments."""
+    """The description of an act's arguments.
+
+    Attributes:
+        destinations: where the act goes: (name of the argument, address, host, path or account), without duplicates.
+        fields: every argument.
+        changes: every edit.
+    """
 
     fields: tuple[Field, ...]
     changes: tuple[Change, ...]
+    destinations: tuple[tuple[tuple[Piece, ...], tuple[Piece, ...]], ...] = ()
 
     @property
     def warnings(self) -> list[str]:
@@ -96,42 +103,34 @@ def describe_arguments(arguments: Mapping[str, Any], known: Sequence[str] = ()) 
     fields = tuple(_field(name, value, known) for name, value in leaves)
     hidden = [_field(f"{name}{keys[1]}", new, known) for name, _, new, keys in edited]
     extra = tuple(field for field in hidden if field.decoded or field.warnings)
-    return ArgumentsView((*fields, *extra), tuple(_change(name, old, new) for name, old, new, _ in edited))
+    changes = tuple(_change(name, old, new) for name, old, new, _ in edited)
+    goes = tuple((pieces(name), pieces(place, strict=True)) for name, place in destinations(arguments))
+    return ArgumentsView((*fields, *extra), changes, goes)
+
+
+def destinations(arguments: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return where an act goes: (name of the argument, address, host, path or account), without duplicates."""
+    found = []
+    for name, value in _leaves("", arguments):
+        key = _last_key(name)
+        found += [(name, target) for target, _ in _targets(key, value) if target]
+        words = _PART.findall(key)
+        if isinstance(value, str | int) and (_PLACE.match(key) or (words and _PLACE.match(words[-1]))):
+            found.append((name, str(value)))
+    # Recipients first: an address that only stands in a text may be one of many.
+    return sorted(dict.fromkeys(found), key=lambda pair: _RECIPIENT.match(_last_key(pair[0])) is None)
 
 
 def recipients(arguments: Mapping[str, Any]) -> list[str]:
     """Return every address and host in the arguments."""
     found = []
     for name, value in _leaves("", arguments):
-        found += [target for target, _ in _targets(name.rsplit(".", 1)[-1], value)]
+        found += [target for target, _ in _targets(_last_key(name), value)]
     return found
 
 
-def pieces(text: str, *, strict: bool = False) -> tuple[Piece, ...]:
-    """Split a text into pieces, with invisible and look-alike characters marked.
-
-    Look-alikes are marked only in words that also have Latin letters, or everywhere if `strict`.
-    """
-    result: list[Piece] = []
-    plain: list[str] = []
-    for word in filter(None, re.split(r"(\W)", text)):
-        if word.isascii() and word.isprintable() and not strict:
-            plain.append(word)
-            continue
-        mixed = strict or any(c.isascii() and c.isalpha() for c in word)
-        for char in word:
-            if unseen(char):
-                marked = Piece(f"U+{ord(char):04X}", "unseen", unicodedata.name(char, "no name"))
-            elif mixed and alien(char):
-                marked = Piece(char, "alien", f"U+{ord(char):04X} {unicodedata.name(char, '')}")
-            else:
-                plain.append(char)
-                continue
-            if plain:
-                result.append(Piece("".join(plain)))
-                plain = []
-            result.append(marked)
-    return (*result, Piece("".join(plain))) if plain else tuple(result)
+def _last_key(name: str) -> str:
+    return re.split(r"[.\[]", name.rstrip("]0123456789["))[-1]
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -161,16 +160,26 @@ def _edits(name: str, value: Any) -> Iterator[tuple[str, str, str, tuple[str, st
 
 def _field(name: str, value: Any, known: Sequence[str]) -> Field:
     text = value if isinstance(value, str) else json.dumps(value)
-    warnings = [] if not any(map(unseen, text)) else [f"{_short(name)} contains invisible characters"]
-    targets = list(_targets(re.split(r"[.\[]", name.rstrip("]0123456789["))[-1], value))
+    warnings = [] if not any(map(unseen, text)) else [f"{shorten(name)} contains invisible characters"]
+    if _mixes_directions(text):
+        warnings.append(f"{shorten(name)} has right-to-left letters: characters may be shown in another order")
+    targets = list(_targets(_last_key(name), value))
     for target, why in targets:
         warnings += [*why, *_suspicions(target, known)]
     found = tuple(_decoded(text))
     if any(not d.pieces for d in found):
-        warnings.append(f"{_short(name)} contains encoded data that is not text, so nobody can inspect it")
+        warnings.append(f"{shorten(name)} contains encoded data that is not text, so nobody can inspect it")
     lines = text.count("\n") + 1
     size = f"{len(text):,} characters, {lines:,} lines" if len(text) > 300 or lines > 4 else ""
     return Field(pieces(name), pieces(text, strict=bool(targets)), size, found, tuple(warnings))
+
+
+def _mixes_directions(text: str) -> bool:
+    """Return whether a text has right-to-left letters beside digits or Latin letters, which a display may reorder."""
+    if text.isascii():
+        return False
+    classes = {unicodedata.bidirectional(char) for char in text}
+    return not classes.isdisjoint(_RIGHT_TO_LEFT) and not classes.isdisjoint(("L", "EN", "AN"))
 
 
 def _decoded(text: str) -> Iterator[Decoded]:
@@ -197,15 +206,15 @@ def _targets(key: str, value: Any) -> Iterator[tuple[str, list[str]]]:
             parts = urlsplit(url)
             host = parts.hostname or ""
         except ValueError:
-            yield url, [f"{_short(url)} is not a valid URL"]
+            yield url, [f"{shorten(url)} is not a valid URL"]
             continue
-        odd = [f"the link shows '{_short(parts.username)}' first, but leads to {host}"] if parts.username else []
+        odd = [f"the link shows '{shorten(parts.username)}' first, but leads to {host}"] if parts.username else []
         yield host, odd
     bare = _URL.sub(" ", value)
     if _RECIPIENT.match(key):
         for shown, address in getaddresses([bare]):
             aliases = [a for a in _ADDRESS.findall(shown) if a != address]
-            odd = [f"it shows '{_short(shown)}', but goes to {_short(address)}"] if aliases else []
+            odd = [f"it shows '{shorten(shown)}', but goes to {shorten(address)}"] if aliases else []
             if address:
                 yield address, odd
         if "\n" in bare or "\r" in bare:
@@ -219,27 +228,21 @@ def _suspicions(target: str, known: Sequence[str]) -> Iterator[str]:
         return
     shown = unpunycode(target.rsplit("@", 1)[-1])
     if shown != target.rsplit("@", 1)[-1]:
-        yield f"{_short(target)} displays as {_short(shown)}"
+        yield f"{shorten(target)} displays as {shorten(shown)}"
     if not target.isascii():
         odd = ", ".join(
             f"'{c}' is {unicodedata.name(c, 'no letter')}" for c in dict.fromkeys(target) if not c.isascii()
         )
-        yield f"{_short(target)} is not plain ASCII: {_short(odd)}"
+        yield f"{shorten(target)} is not plain ASCII: {shorten(odd)}"
     looks = skeleton(target.replace(target.rsplit("@", 1)[-1], shown))
     for other in known:
         if skeleton(other) == looks:
-            yield f"{_short(target)} looks like {other}, but differs from it"
+            yield f"{shorten(target)} looks like {other}, but differs from it"
             return
     if known:
-        yield f"no approved act had the recipient {_short(target)} before"
+        yield f"no approved act had the recipient {shorten(target)} before"
 
 
 def _change(name: str, old: str, new: str) -> Change:
     lines = [line for line in difflib.ndiff(old.splitlines(), new.splitlines()) if line[0] != "?"]
     return Change(pieces(name.rstrip(".")), tuple((line[0], pieces(line[2:])) for line in lines))
-
-
-def _short(text: str) -> str:
-    """Return hostile text for use in a warning: invisible characters named, and shortened to 60 characters."""
-    shown = "".join(f"⟨U+{ord(char):04X}⟩" if unseen(char) or char in "\n\t" else char for char in text)
-    return shown if len(shown) <= 60 else shown[:59] + "…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,11 @@ from holdfast.core.errors import RefusedError
 from holdfast.guard.approvals import Approvals, Ticket
 from holdfast.guard.concern import Concerns
 from holdfast.guard.ids import likeness
-from holdfast.guard.review.act_view import describe_arguments, pieces, recipients
+from holdfast.guard.review.act_view import describe_arguments, recipients
+from holdfast.guard.review.listing import summaries
+from holdfast.guard.review.pieces import pieces
 from holdfast.guard.review.sessions import UserSession
+from holdfast.guard.review.terminal import moment
 
 _WAITING, _OPEN = ("pending", "indeterminate"), ("open", "overdue")
 
@@ -34,14 +36,18 @@ class Pages:
         """Render the list of pending and recent items for a person."""
         tickets = [t for t in self._approvals.tickets() if not _barred(t, session.person)]
         waiting = [t for t in tickets if t.state in _WAITING]
+        past = [t for t in reversed(tickets) if t.state not in _WAITING][:20]
         cases = self._concerns.cases(session.person)
+        mine = {case.id for case, _ in cases}
         return _render(
             "board",
             session,
             waiting=waiting,
-            past=[t for t in reversed(tickets) if t.state not in _WAITING][:20],
+            past=past,
+            told={**summaries(waiting), **summaries(past)},
             cases=[pair for pair in cases if pair[1] in _OPEN],
-            answered=[pair for pair in reversed(cases) if pair[1] not in _OPEN][:20],
+            answered=[pair for pair in reversed(cases) if pair[1] not in _OPEN],
+            sealed=[head for head in reversed(self._concerns.heads()) if head.id not in mine],
             standings=self._concerns.standings() if cases else [],
         )
 
@@ -58,13 +64,15 @@ class Pages:
         done = self._approvals.tickets("approved", "consumed", "done")
         known = sorted({r for t in done if t.id != ticket_id for r in recipients(t.act.arguments)})
         answers = self._approvals.answers(ticket_id)
+        whys = [*ticket.why, *[""] * (len(ticket.rules) - len(ticket.why))]
         return _render(
             "ticket",
             session,
             ticket=ticket,
             arguments=describe_arguments(ticket.act.arguments, known),
             answers=answers,
-            mine=any(a.person == session.person for a in answers),
+            rules=list(zip(ticket.rules, whys, strict=False)),
+            mine=any(likeness(a.person) == likeness(session.person) for a in answers),
         )
 
     def case(self, session: UserSession, case_id: str) -> str:
@@ -75,7 +83,8 @@ class Pages:
         """
         case = self._concerns.case(case_id, session.person)
         state = next(state for mine, state in self._concerns.cases(session.person) if mine.id == case_id)
-        return _render("case", session, case=case, state=state, open=state in _OPEN)
+        added = self._concerns.added(case_id, session.person)
+        return _render("case", session, case=case, state=state, open=state in _OPEN, added=added)
 
     def sign_in(self, *, anyone: bool) -> str:
         """Render the sign-in page; `anyone` says whether any person is enrolled."""
@@ -107,9 +116,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"moment": _moment, "pieces": pieces}
+    env.filters |= {"moment": moment, "pieces": pieces}
     return env
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
