@@ -293,6 +293,26 @@ def test_a_server_may_answer_in_an_older_version_but_not_in_an_unknown_one(guard
         assert ("result" in answer) == passes
 
 
+@pytest.mark.parametrize("era", ERAS)
+def test_only_usable_capabilities_are_offered(guard: GuardFixture, era: str) -> None:
+    office = Office()
+    has = {
+        "tools": {"listChanged": True},
+        "logging": {},
+        "prompts": {},
+        "resources": {},
+        "tasks": {},
+        "experimental": {},
+    }
+    version = {"protocolVersion": HANDSHAKE, "supportedVersions": [MODERN], "resultType": "complete"}
+    method = "initialize" if era == HANDSHAKE else "server/discover"
+    office.answers[method] = lambda _: {**version, "capabilities": has}
+    conversation = Conversation(guard.link(), office, era)
+    answer = conversation.opened if era == HANDSHAKE else conversation.ask("server/discover")
+    # The policy allows one resource, and neither a prompt nor the log.
+    assert answer["result"]["capabilities"] == {"tools": {"listChanged": True}, "resources": {}}
+
+
 def test_requests_before_the_handshake_are_refused(guard: GuardFixture) -> None:
     conversation = Conversation(guard.link(), Office())
     [answer] = conversation.send({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})

@@ -135,6 +135,14 @@ FROM_SERVER: Final[Mapping[Era, Mapping[str, Method]]] = {
 ASKED_BACK: Final = {name: FROM_SERVER[HANDSHAKE][name] for name in (
     "elicitation/create", "roots/list", "sampling/createMessage",
 )}  # fmt: skip
+#: A server's capabilities → the methods that a client uses if the server has them. The guard passes no others.
+CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "tools": (),
+    "completions": ("completion/complete",),
+    "logging": ("logging/setLevel",),
+    "prompts": ("prompts/get", "prompts/list"),
+    "resources": ("resources/list", "resources/read", "resources/templates/list"),
+}
 #: Names that no tool may have, because the policy identifies an act by its name alone.
 PROTOCOL_NAMES: Final = frozenset(
     name for side in (FROM_CLIENT, FROM_SERVER) for table in side.values() for name in table

@@ -38,6 +38,7 @@ from holdfast.guard.relay.jsonrpc import (
 from holdfast.guard.relay.link import Link
 from holdfast.guard.relay.methods import (
     ASKED_BACK,
+    CAPABILITIES,
     FROM_CLIENT,
     FROM_SERVER,
     HANDSHAKE,
@@ -384,6 +385,8 @@ class Session:
                 return one.then(message)
             if "result" in message:
                 self._check_result(one, message["result"])
+                if one.message["method"] in ("initialize", "server/discover"):
+                    message = {**message, "result": self._offered(message["result"])}
             if one.act:
                 self.link.gate.settle(one.act, outcome_of(message), message.get("result", message.get("error")))
         except Refused as refused:
@@ -394,6 +397,23 @@ class Session:
         except Exception:
             return self._failed(one, _UNRECORDED, _ANSWER_LOST)
         return [Out("client", {**message, "id": one.message["id"]})]
+
+    def _offered(self, result: Message) -> Message:
+        """Return the answer to an opening with the capabilities that the policy may allow the agent to use.
+
+        Clients use a capability without being asked, for example to set the level of the log, and give up if they are
+        denied what the server offered.
+        """
+        offered = result.get("capabilities")
+        if not isinstance(offered, dict):
+            return result
+        link = self.link
+        allowed = {
+            name: offered[name]
+            for name, methods in CAPABILITIES.items()
+            if name in offered and (not methods or any(link.gate.visible(link.agent, link.server, m) for m in methods))
+        }
+        return {**result, "capabilities": allowed}
 
     def _check_result(self, one: _PendingRequest, result: Message) -> None:
         method, params = one.message["method"], one.message.get("params", {})
