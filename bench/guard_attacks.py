@@ -1,4 +1,4 @@
-"""The attack suite: the share of attacks that the guard stops, and of benign twins that pass, in eighteen classes.
+"""The attack suite: the share of attacks that the guard stops, and of benign twins that pass, in nineteen classes.
 
     python -m bench.guard_attacks --json [--class 14] [--misses] [--fresh] [--strict]
 
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench.attacks.calls import generated, listed
+from bench.attacks.flows import flows
 from bench.attacks.frames import bypass, protocol, shadows
 from bench.attacks.fresh import fresh
 from bench.attacks.harness import Harness, Variant, fresh_harness
@@ -28,11 +29,11 @@ CLASSES = {
     1: "argument smuggling", 2: "look-alike recipients", 3: "tool shadowing, rug pull", 4: "encoded exfiltration",
     5: "salami", 6: "injected approval", 7: "time of check, time of use", 8: "replay", 9: "self-approval",
     10: "log tampering", 11: "fail-open on crash", 12: "bypass path", 13: "protocol", 14: "coercion", 15: "sabotage",
-    16: "oversight evasion", 17: "escalation abuse", 18: "approver deception",
+    16: "oversight evasion", 17: "escalation abuse", 18: "approver deception", 19: "labelled data carried on",
 }  # fmt: skip
 SOURCES = (
     listed, generated, protocol, bypass, shadows, injected, toctou, replay, self_approval, escalation, tampering,
-    failing, deceived,
+    failing, deceived, flows,
 )  # fmt: skip
 
 

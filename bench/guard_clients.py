@@ -346,7 +346,9 @@ def _judged(first: dict[str, Any], second: dict[str, Any], server: Served) -> di
     found = {
         "lists": second["tools"] == [tool, "raise_concern"],
         "allowed": text in second["answers"][0],
-        "denied": any(words in second["answers"][1] for words in ("There is no tool", "No rule allows", "not found on server")),
+        "denied": any(
+            words in second["answers"][1] for words in ("There is no tool", "No rule allows", "not found on server")
+        ),
         "version": second["version"],
     }
     passed = found["lists"] and found["allowed"] and found["denied"]

@@ -1,1 +1,1 @@
-"""The attack suite: eighteen classes of attacks, each variant with a benign twin, run against the real guard."""
+"""The attack suite: nineteen classes of attacks, each variant with a benign twin, run against the real guard."""

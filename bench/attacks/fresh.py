@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.attacks.calls import HARMLESS, listed, mail, variant
+from bench.attacks.flows import fresh_flows
 from bench.attacks.frames import CALL, heard, request, unheard
 from bench.attacks.harness import POLICY, SECRET, Harness, Variant, definition
 from bench.attacks.log import READS, findings
@@ -26,6 +27,7 @@ def fresh() -> Iterator[Variant]:
     yield from _encoded()
     yield from _persons()
     yield from _frames()
+    yield from fresh_flows()
 
 
 def _encoded() -> Iterator[Variant]:

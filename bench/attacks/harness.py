@@ -101,6 +101,8 @@ class Harness:
         self.gate = self.gate_with(policy)
         self.listed = [definition(name) for name in TOOLS]
         self.reached: list[Message] = []
+        #: what `read_file` returns; a write, and a mail to a colleague, change it
+        self.files: dict[str, str] = {}
         self._number = 0
 
     def gate_with(self, policy: Path, *monitors: Callable[[Act], str | None]) -> Gate:
@@ -134,7 +136,17 @@ class Harness:
         result: Message = {"content": [{"type": "text", "text": "done"}], "resultType": "complete"}
         if message["method"] == "tools/list":
             result = {"tools": self.listed, "resultType": "complete"}
+        elif message["method"] == "tools/call":
+            text = self._kept(message["params"]["name"], message["params"]["arguments"])
+            result["content"] = [{"type": "text", "text": text}]
         return {"jsonrpc": "2.0", "id": message["id"], "result": result}
+
+    def _kept(self, tool: str, arguments: Message) -> str:
+        if tool == "write_file":
+            self.files[str(arguments["path"])] = str(arguments["content"])
+        elif tool == "send_mail" and str(arguments["to"]).endswith("@firm.example"):
+            self.files[f"/srv/work/inbox/{str(arguments['to']).partition('@')[0]}"] = str(arguments["body"])
+        return self.files.get(str(arguments["path"]), "done") if tool == "read_file" else "done"
 
     def ask(self, session: Session, method: str, **params: Any) -> list[Message]:
         """Send a request of the modern protocol era."""

@@ -168,6 +168,15 @@ def test_encoded_content_is_recognised_whole_and_in_pieces(office: Office, encod
     assert "deny" in answers
 
 
+def test_numbers_of_rows_do_not_hide_content(office: Office) -> None:
+    office.reads_secret("a")
+    rows = [f"| {number} | {word} |" for number, word in enumerate(SECRET.split()[:16], 1)]
+    assert office.mail("\n".join(rows)) == "deny"
+    assert (
+        office.mail("\n".join(f"| {number} | {word} |" for number, word in enumerate(HARMLESS.split(), 1))) == "allow"
+    )
+
+
 def test_numbers_count_more_than_words(office: Office) -> None:
     office.reads_secret("a")
     assert office.mail("Please pay it into DE89370400440532013000 today.") == "deny"

@@ -30,6 +30,9 @@ _SCHEME = re.compile(r"https?://(?:www\.)?", re.IGNORECASE)
 _ADDRESS = re.compile(r"[^\s<>,;:@\"']+@([A-Za-z0-9.-]+)")
 _ADDRESSES = re.compile(r"\s*[^\s<>,;:@\"']+@[A-Za-z0-9.-]+\s*(?:[,;]\s*[^\s<>,;:@\"']+@[A-Za-z0-9.-]+\s*)*")
 _MOST_LEAVES = 10_000
+#: A number that stands alone, as before a row, and how many of them are taken for numbers of rows.
+_NUMBERED = re.compile(r"(?<![\w.,-])\d{1,4}(?![\w,-])")
+_ROWS = 8
 
 
 def squeeze(text: str) -> str:
@@ -99,13 +102,13 @@ def texts_in(result: Any) -> list[str]:
 
 
 def readings_of(text: str) -> Iterator[str]:
-    """Yield a text, and the texts that are encoded in it."""
+    """Yield a text, the texts that are encoded in it, and the text without the numbers of its rows."""
     if len(text) > _DECODED:
         yield text
-        return
-    for reading in readings(text):
-        if reading.text is not None:
-            yield reading.text
+    else:
+        yield from (reading.text for reading in readings(text) if reading.text is not None)
+    if len(_NUMBERED.findall(text)) >= _ROWS:
+        yield _NUMBERED.sub(" ", text)
 
 
 def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
