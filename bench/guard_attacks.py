@@ -1,11 +1,12 @@
 """The attack suite: the share of attacks that the guard stops, and of benign twins that pass, in nineteen classes.
 
-    python -m bench.guard_attacks --json [--class 14] [--misses] [--fresh] [--strict]
+    python -m bench.guard_attacks --json [--class 14] [--misses] [--fresh] [--strict] [--benign]
 
 Every attack and every twin runs against a fresh guard with the real policy, detectors, relay, approvals, concern
 channel and audit log; only the server is a function. The rules were tuned on this suite. `--fresh` runs other attacks,
 which were written after the rules were final. `stopped` counts attacks that were denied, held or detected;
-`benign_passed` counts twins that passed. Intervals are 95% Clopper-Pearson.
+`benign_passed` counts twins that passed. `--benign` makes harmless acts only, which were written after the rules were
+committed, and counts those that are denied or held. Intervals are 95% Clopper-Pearson.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bench.attacks.benign import false_holds
 from bench.attacks.calls import generated, listed
 from bench.attacks.flows import flows
 from bench.attacks.frames import bypass, protocol, shadows
@@ -83,7 +85,13 @@ def main() -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="run the variants that no rule was tuned on")
     parser.add_argument("--strict", action="store_true", help="hold every message with a private fact")
+    parser.add_argument("--benign", action="store_true", help="make harmless acts only, and count false holds")
     options = parser.parse_args()
+    if options.benign:
+        with fresh_harness(strict=options.strict) as harness:
+            shown, held = false_holds(harness)
+        print(json.dumps({"false_holds": shown, "held": held}, indent=1))
+        return
     source = fresh if options.fresh else variants
     found, misses = measure(set(options.kinds or CLASSES), source, strict=options.strict)
     if options.json:

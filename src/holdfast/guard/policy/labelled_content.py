@@ -36,24 +36,30 @@ from holdfast.guard.policy.fragments import (
 )
 from holdfast.guard.policy.policy import Policy
 
+#: source → position in it → what counts there
+Found = dict[int, dict[int, float]]
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS labelled (
     id INTEGER PRIMARY KEY, policy TEXT NOT NULL, label TEXT NOT NULL, digest BLOB NOT NULL, at REAL NOT NULL,
     agent TEXT NOT NULL, tool TEXT NOT NULL, place TEXT NOT NULL, size INTEGER NOT NULL, state TEXT NOT NULL,
     UNIQUE (policy, label, digest)
 );
-CREATE TABLE IF NOT EXISTS fragments (hash INTEGER, source INTEGER, PRIMARY KEY (hash, source)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fragments (
+    hash INTEGER, source INTEGER, position INTEGER, PRIMARY KEY (hash, source)
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS fragments_by_source ON fragments (source);
 CREATE TABLE IF NOT EXISTS carried (
-    policy TEXT, place TEXT, label TEXT, hash INTEGER, at REAL, weight REAL, PRIMARY KEY (policy, place, label, hash)
+    place TEXT, source INTEGER, position INTEGER, at REAL, weight REAL, PRIMARY KEY (place, source, position)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tails (
     policy TEXT, place TEXT, slot TEXT, text TEXT, raw TEXT, PRIMARY KEY (policy, place, slot)
 );
 """
-#: Letters and digits of labelled content that give a label to what carries them. To the tool as a whole, over all
-#: destinations, it is twice as many. A shorter labelled text counts when two thirds of it are there.
+#: Letters and digits of labelled content that give a label to what carries them, within `_NEAR` of one labelled text:
+#: phrases from all over it coincide by chance in many messages. To the tool as a whole, over all destinations, it is
+#: twice as many. A shorter labelled text counts when two thirds of it are there.
 ENOUGH = 32
+_NEAR = 256
 _WINDOW = 7 * 24 * 3600.0
 _RAW_TAIL = 256
 #: Most letters and digits of one labelled result that are remembered.
@@ -72,12 +78,12 @@ class Flow:
 
     Attributes:
         labels: the labels that the act carries enough of, alone or with what went to the same destination before.
-        carried: (place, label) → fragments and what each counts for, to be counted if the act is allowed.
+        carried: (place, source) → position in it and what counts there, to be counted if the act is allowed.
         tails: (place, slot) → the end of what was sent there, squeezed and as written.
     """
 
     labels: tuple[str, ...]
-    carried: Mapping[tuple[str, str], Mapping[int, float]]
+    carried: Mapping[tuple[str, int], Mapping[int, float]]
     tails: Mapping[tuple[str, str], tuple[str, str]]
 
 
@@ -136,7 +142,7 @@ class LabelledContent:
         if not self._labelled():
             return Flow((), {}, {})
         ways = ways_out(act.server, act.tool, {**act.arguments, **({"_meta": beside} if beside else {})})
-        found: dict[str, dict[int, float]] = {}
+        found: Found = {}
         whole: set[str] = set()
         tails: dict[tuple[str, str], tuple[str, str]] = {}
         for leaf in ways.leaves:
@@ -145,11 +151,12 @@ class LabelledContent:
             self._weigh_readings(leaf.text, found, whole)
             for place in ways.places:
                 self._weigh_piece(place, leaf, tails, found, whole)
-        carried = {(place, label): hashes for place in ways.places for label, hashes in found.items()}
+        carried = {(place, source): counts for place in ways.places for source, counts in found.items()}
         most = {place: float(ENOUGH) for place in ways.places}
         if len(most) > 1:
             most[ways.places[0]] *= 2
-        labels = {label for (at, label), hashes in carried.items() if self._total(at, label, hashes) >= most[at]}
+        over = (one for one, counts in carried.items() if self._most_near(*one, counts) >= most[one[0]])
+        labels = {self._sources[source].label for _, source in over}
         return Flow(tuple(sorted(labels | whole)), carried, tails)
 
     def count(self, flow: Flow, *, sent: bool) -> None:
@@ -159,16 +166,16 @@ class LabelledContent:
         """
         now, name = self._store.now(), self._policy.name
         rows = [
-            (name, place, label, hash_, now, weight)
-            for (place, label), hashes in flow.carried.items()
-            for hash_, weight in hashes.items()
+            (place, source, position, now, weight)
+            for (place, source), counts in flow.carried.items()
+            for position, weight in counts.items()
             if sent
         ]
         tails = [(name, place, slot, text, raw) for (place, slot), (text, raw) in flow.tails.items()]
         if not rows and not tails:
             return
         with self._store.transaction(durable=False) as db:
-            db.executemany("INSERT OR REPLACE INTO carried VALUES (?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT OR REPLACE INTO carried VALUES (?, ?, ?, ?, ?)", rows)
             db.executemany("INSERT OR REPLACE INTO tails VALUES (?, ?, ?, ?, ?)", tails)
 
     def _names(self, address: str) -> bool:
@@ -176,7 +183,7 @@ class LabelledContent:
         hashes = self._hashes(squeeze(address))
         return bool(hashes) and len(self._known(hashes)) == len(set(hashes))
 
-    def _weigh_readings(self, text: str, found: dict[str, dict[int, float]], whole: set[str]) -> None:
+    def _weigh_readings(self, text: str, found: Found, whole: set[str]) -> None:
         for reading in readings_of(text):
             self._weigh(squeeze(reading), found, whole)
 
@@ -185,7 +192,7 @@ class LabelledContent:
         place: str,
         leaf: Leaf,
         tails: dict[tuple[str, str], tuple[str, str]],
-        found: dict[str, dict[int, float]],
+        found: Found,
         whole: set[str],
     ) -> None:
         """Weigh a short text together with the short texts that were sent in the same slot before."""
@@ -205,25 +212,27 @@ class LabelledContent:
                 self._weigh(squeeze(reading), found, whole)
         tails[key] = (text + piece)[-PIECE:], (raw + leaf.text)[-_RAW_TAIL:]
 
-    def _weigh(self, squeezed: str, found: dict[str, dict[int, float]], whole: set[str], fresh: int = 0) -> None:
-        """Add the labelled fragments of a text that count to `found`, and the labels of short texts to `whole`."""
+    def _weigh(self, squeezed: str, found: Found, whole: set[str], fresh: int = 0) -> None:
+        """Add what counts of the labelled fragments of a text to `found`, and the labels of short texts to `whole`."""
         hashes = self._hashes(squeezed)
         hits = self._known(hashes)
         if not hits:
             return
-        for label in {self._sources[source].label for sources in hits.values() for source in sources}:
+        for label in {self._sources[source].label for places in hits.values() for source in places}:
             known = [any(self._sources[s].label == label for s in hits.get(one, ())) for one in hashes]
             for region, weight in weigh(squeezed, list(regions(known)), fresh):
                 inside = hashes[region.first : region.last + 1]
                 share = weight / len(inside)
-                mine = found.setdefault(label, {})
-                mine.update((one, max(share, mine.get(one, 0.0))) for one in inside)
+                for source, position in (place for one in inside for place in hits[one].items()):
+                    if self._sources[source].label == label:
+                        counts = found.setdefault(source, {})
+                        counts[position] = max(share, counts.get(position, 0.0))
         if any(one in hits for one in hashes[max(0, fresh - SIZE + 1) :]):
             whole.update(self._short_texts(hits))
 
-    def _short_texts(self, hits: Mapping[int, Collection[int]]) -> Iterator[str]:
+    def _short_texts(self, hits: Mapping[int, Mapping[int, int]]) -> Iterator[str]:
         """Yield the labels of short labelled texts of which two thirds are there."""
-        counts = Counter(number for sources in hits.values() for number in sources)
+        counts = Counter(number for places in hits.values() for number in places)
         for number, count in counts.items():
             source = self._sources[number]
             fragments_of = source.size - SIZE + 1
@@ -231,12 +240,20 @@ class LabelledContent:
             if source.size < ENOUGH * 3 // 2 and share:
                 yield source.label
 
-    def _total(self, place: str, label: str, hashes: Mapping[int, float]) -> float:
-        """Return what counts of a label at a place in the window, with these fragments."""
-        query = "SELECT hash, weight FROM carried WHERE policy = ? AND place = ? AND label = ? AND at > ?"
-        rows = self._store.read(query, self._policy.name, place, label, self._store.now() - _WINDOW)
-        before = {row["hash"]: row["weight"] for row in rows}
-        return float(sum({**before, **hashes}.values()))
+    def _most_near(self, place: str, source: int, counts: Mapping[int, float]) -> float:
+        """Return the most that counts within `_NEAR` of a labelled text, of this and what went to a place before."""
+        query = "SELECT position, weight FROM carried WHERE place = ? AND source = ? AND at > ?"
+        rows = self._store.read(query, place, source, self._store.now() - _WINDOW)
+        both = sorted(({row["position"]: row["weight"] for row in rows} | dict(counts)).items())
+        most = total = 0.0
+        first = 0
+        for position, weight in both:
+            total += weight
+            while position - both[first][0] > _NEAR:
+                total -= both[first][1]
+                first += 1
+            most = max(most, total)
+        return most
 
     # ----------------------------------------------------------------------------------------------------- inwards
 
@@ -259,15 +276,18 @@ class LabelledContent:
         return found
 
     def _remember(self, act: Act, label: str, squeezed: Sequence[str]) -> None:
-        hashes: set[int] = set()
+        positions: dict[int, int] = {}
+        start = 0
         for text in squeezed:
-            hashes.update(self._hashes(text[: _MOST - len(hashes)]))
+            for number, one in enumerate(self._hashes(text[: max(0, _MOST - start)])):
+                positions.setdefault(one, start + number)
+            start += len(text)
         # A declassified fragment stays so when a later version of its text is read.
         query = (
             "SELECT DISTINCT hash FROM fragments JOIN labelled ON source = id "
             "WHERE policy = ? AND label = ? AND state != 'labelled'"
         )
-        hashes -= {row["hash"] for row in self._store.read(query, self._policy.name, label)}
+        hashes = positions.keys() - {row["hash"] for row in self._store.read(query, self._policy.name, label)}
         if not hashes or (len(hashes) < _FEWEST and not any(char.isdigit() for text in squeezed for char in text)):
             return
         digest = hashlib.blake2b(b"".join(one.to_bytes(8, "big", signed=True) for one in sorted(hashes))).digest()
@@ -281,19 +301,22 @@ class LabelledContent:
                 row,
             )
             if cursor.rowcount:
-                rows = ((one, cursor.lastrowid) for one in hashes)
-                db.executemany("INSERT OR IGNORE INTO fragments VALUES (?, ?)", rows)
+                rows = ((one, cursor.lastrowid, positions[one]) for one in hashes)
+                db.executemany("INSERT OR IGNORE INTO fragments VALUES (?, ?, ?)", rows)
 
     def _recognised(self, act: Act, squeezed: Sequence[str]) -> list[str]:
-        found: dict[str, dict[int, float]] = {}
+        found: Found = {}
         whole: set[str] = set()
         for text in squeezed:
             if len(text) > _SAMPLED and not self._known([one for one in self._hashes(text) if not one & _MASK]):
                 continue
             self._weigh(text, found, whole)
-        place = f"run {act.run}"
-        labels = whole | {label for label, hashes in found.items() if self._total(place, label, hashes) >= ENOUGH}
-        self.count(Flow((), {(place, label): hashes for label, hashes in found.items()}, {}), sent=True)
+        carried = {(f"run {act.run}", source): counts for source, counts in found.items()}
+        over = (
+            source for (place, source), counts in carried.items() if self._most_near(place, source, counts) >= ENOUGH
+        )
+        labels = whole | {self._sources[source].label for source in over}
+        self.count(Flow((), carried, {}), sent=True)
         return sorted(labels)
 
     # ------------------------------------------------------------------------------------------------ declassifying
@@ -313,10 +336,7 @@ class LabelledContent:
             db.execute("UPDATE labelled SET state = 'declassified' WHERE id = ?", (source.id,))
             same = "SELECT id FROM labelled WHERE policy = ? AND label = ?"
             mine = "SELECT hash FROM fragments WHERE source = ?"
-            db.execute(
-                f"DELETE FROM carried WHERE policy = ? AND label = ? AND hash IN ({mine})",
-                (self._policy.name, source.label, source.id),
-            )
+            db.execute("DELETE FROM carried WHERE source = ?", (source.id,))
             db.execute(
                 f"DELETE FROM fragments WHERE source != ? AND source IN ({same}) AND hash IN ({mine})",
                 (source.id, self._policy.name, source.label, source.id),
@@ -336,16 +356,16 @@ class LabelledContent:
             self._newest = mark
         return bool(self._sources)
 
-    def _known(self, hashes: Sequence[int]) -> dict[int, list[int]]:
-        """Return the labelled sources of the fragments that have any."""
-        found: dict[int, list[int]] = {}
+    def _known(self, hashes: Sequence[int]) -> dict[int, dict[int, int]]:
+        """Return the labelled sources of the fragments that have any, and the fragments' positions in them."""
+        found: dict[int, dict[int, int]] = {}
         different = list(set(hashes))
         for at in range(0, len(different), _BATCH):
             batch = different[at : at + _BATCH]
             marks = ",".join("?" * len(batch))
-            for row in self._store.read(f"SELECT hash, source FROM fragments WHERE hash IN ({marks})", *batch):
+            for row in self._store.read(f"SELECT * FROM fragments WHERE hash IN ({marks})", *batch):
                 if row["source"] in self._sources:
-                    found.setdefault(row["hash"], []).append(row["source"])
+                    found.setdefault(row["hash"], {})[row["source"]] = row["position"]
         return found
 
     def _hashes(self, squeezed: str) -> list[int]:
