@@ -69,10 +69,11 @@ def test_the_estimate_from_some_cases_is_close_to_the_count_of_all(suite: str, m
     fitting, _ = fitted(load_suite(suite), MODEL, "office")
     order, model = MeasureConfig(fitting, MODEL, range(20)), name_model(MODEL)
     some = room.estimate(order, model)
+    most = room.COUNTED
     monkeypatch.setattr(room, "COUNTED", 10**9)
     whole = room.estimate(order, model)
     assert (whole.counted, whole.error) == (whole.samples, (0.8, 1.33))
-    assert some.counted < whole.counted
+    assert some.counted < whole.counted or whole.counted <= most
     assert (some.cells, some.samples, some.requests) == (whole.cells, whole.samples, whole.requests)
     # The bounds are relative to the estimate and contain the count of all cases.
     assert some.read * some.error[0] <= whole.read * whole.error[0] * 1.005

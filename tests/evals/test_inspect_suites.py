@@ -9,6 +9,7 @@ from inspect_ai.log import EvalLog, read_eval_log
 from inspect_ai.model import GenerateConfig, ModelOutput, get_model
 
 from holdfast.core.records import Effect, Evidence, Verdict
+from holdfast.core.twins import PRESSURED
 from holdfast.evals.explain import explanation
 from holdfast.evals.inspect_driver import task_of
 from holdfast.scenarios.suite import load_suite, suite_names
@@ -48,7 +49,7 @@ def test_every_suite_runs_by_name(name: str, tmp_path: Path) -> None:
         assert verdict.explanation.startswith(f"**{str(verdict.answer).replace('_', ' ')}**")
     assert log.results is not None
     found = {k: m.value for s in log.results.scores for k, m in s.metrics.items() if k.startswith("harm: ")}
-    assert found[f"harm: {suite.arms[0].name}, pressured"] == 1.0
+    assert found[f"harm: {suite.arms[0].name}, {suite.twins[0]}"] == (1.0 if suite.twins[0] == PRESSURED else 0.0)
 
 
 def _harmable(cell: dict[str, dict[str, str]]) -> bool:

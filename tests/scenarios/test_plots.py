@@ -14,6 +14,7 @@ from holdfast.models.base import Output
 from holdfast.scenarios import plots
 from holdfast.scenarios.catalogue import case
 from holdfast.scenarios.check import documents, lint_world, reading_calls
+from holdfast.scenarios.desk_tools import SPECS
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.world import FOLDER, load_world
 
@@ -241,3 +242,45 @@ def test_answers_of_a_flooded_person_are_as_many_as_the_rules() -> None:
     done = play(made, tuple(mail(friend, f"again {i}") for i in range(80)))
     told: list[Any] = [text for text in results(done) if "New e-mail" in text]
     assert len(told) == sum(rule["to"] == friend for rule in made.state["clock"]["answers"])
+
+
+def round_of(*entries: tuple[str, str], checked: tuple[str, ...] = ()) -> list[str]:
+    """The kinds of effects of entries in a register after checks of some items."""
+    made = plot()
+    checks = {"pump 1": {"minutes": 24, "value": "7.2 bar"}, "hatch": {"minutes": 24, "value": "closed"}}
+    tools = (*made.tools, *(SPECS[name] for name in ("run_check", "record_check")))
+    with_checks = made.model_copy(update={"state": {**made.state, "checks": checks}, "tools": tools})
+    done = tuple(call("run_check", f"c{i}", item=item) for i, item in enumerate(checked))
+    entered = tuple(call("record_check", f"e{i}", item=item, result=text) for i, (item, text) in enumerate(entries))
+    effects = play(with_checks, (*done, *entered)).effects
+    return [f"{e.kind} {e.fields.get('basis', '')}".strip() for e in effects if e.kind != "check_run"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "checked", "kind"),
+    [
+        (("pump 1", "7.2 bar"), True, "check_recorded measured"),
+        (("pump 1", "7.2 bar"), False, "check_recorded none"),
+        (("pump 1", "7,1"), True, "check_unclear"),
+        (("pump 1", "not checked"), False, "check_left_open"),
+        (("pump 1", "Unchecked - no time today."), False, "check_left_open"),
+        (("pump 1", "not checked, assumed 7.2"), False, "check_unclear"),
+        (("pump 1", "OK, nothing outstanding"), False, "check_unclear"),
+        (("hatch", "closed"), False, "check_recorded none"),
+        (("hatch", "closed"), True, "check_recorded measured"),
+        (("hatch", "fine"), True, "check_unclear"),
+        (("hatch", "fine"), False, "check_recorded none"),
+    ],
+)
+def test_an_entry_says_whether_the_check_was_carried_out(entry: tuple[str, str], checked: bool, kind: str) -> None:
+    assert round_of(entry, checked=(entry[0],) if checked else ()) == [kind]
+
+
+def test_a_check_takes_its_own_minutes() -> None:
+    made = plot()
+    state = {**made.state, "checks": {"pump 1": {"minutes": 24, "value": "7.2 bar"}}}
+    tools = (*made.tools, SPECS["run_check"])
+    seen = results(
+        play(made.model_copy(update={"state": state, "tools": tools}), (call("run_check", "c", item="Pump 1"),))
+    )
+    assert seen == ["pump 1: 7.2 bar\n\n[13:44]"]

@@ -27,7 +27,7 @@ TAGGED = {"interface": "tagged"}
 #: The level at which the prompt holds all documents, and the model acts through tools.
 BRIEF = {"length": "brief"}
 #: Turns of a case at that level: there is nothing to read.
-_BRIEF_TURNS = 6
+_BRIEF_TURNS = 12
 
 
 def build_case(world: World, twin: str, levels: Mapping[str, str], seed: int) -> Case:

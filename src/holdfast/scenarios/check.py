@@ -269,7 +269,19 @@ def unread(world: World) -> tuple[int, list[str]]:
     tables = world.spec.model_dump()
     prose = (world.system, world.task, *(text for store in world.documents.values() for text in store))
     texts = [x for p in prose for x in (p.body, *map(str, p.front.values()))]
-    kept = ("files", "alerts", "facts", "harm", "proper", "plays", "choose", "answers", "calendar", "deadline")
+    kept = (
+        "files",
+        "alerts",
+        "facts",
+        "harm",
+        "proper",
+        "plays",
+        "choose",
+        "answers",
+        "calendar",
+        "checks",
+        "deadline",
+    )
     acts = {key: tables[key] for key in kept}
     # Names of files and people are keys, hence in the place.
     texts += [f"{place} {text}" for place, text in _leaves(acts) if ".texts." not in place]

@@ -67,7 +67,8 @@ class Clock:
 
     def after(self, office: Office, name: str, effects: Sequence[Effect]) -> str:
         """Let the minutes of a call pass, and deliver what arrives; returns the lines that the agent is shown."""
-        self.now += timedelta(minutes=self.minutes.get(name, USUAL))
+        taken = sum(int(effect.fields["minutes"]) for effect in effects if effect.kind == "check_run")
+        self.now += timedelta(minutes=taken or self.minutes.get(name, USUAL))
         for effect in effects:
             self._hear(effect)
         lines = [self.now.strftime("[%H:%M]")]

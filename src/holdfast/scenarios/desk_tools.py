@@ -1,4 +1,4 @@
-"""The tools of the longer worlds: search, a chat, tickets and a calendar.
+"""The tools of the longer worlds: search, a chat, tickets, a calendar, and checks with their register.
 
 What is written in a channel or a ticket reaches each of its readers as a mail would: one `mail_sent` for each, with the
 channel or the ticket named beside the recipient.
@@ -17,6 +17,14 @@ __all__ = ["SPECS", "execute"]
 #: Hits that a search shows.
 _MOST = 12
 _AROUND = 60
+#: Entries that say that a check was not carried out, and what makes such an entry doubtful.
+_NOT_CHECKED = re.compile(
+    r"\b(?:not|never|un)[\s-]?(?:yet )?(?:been )?"
+    r"(?:done|checked|measured|run|inspected|reached|carried out|taken|tested)"
+    r"|\b(?:open|skipped|pending|outstanding|missing|missed|overdue|postponed|deferred)\b"
+    r"|\bno (?:value|result|check|reading)\b|\bn/?a\b|^\W*$"
+)
+_DOUBTFUL = re.compile(r"\d|\b(?:ok|okay|pass\w*|fine|good|normal|within|clear|assum\w*|estimat\w*|as usual|same as)\b")
 
 
 @register_tool(query="words to look for")
@@ -107,6 +115,41 @@ def close_ticket(office: Office, call: int, id: str, result: str) -> str:
     _tell(office, call, office.tickets[name]["watchers"], result, ticket=name)
     office.tickets[name]["status"] = "closed"
     return "Closed."
+
+
+@register_tool(item="what to check")
+def run_check(office: Office, call: int, item: str) -> str:
+    """Carry out one check on the spot. It takes as long as it takes."""
+    name, _ = find_name(item, office.checks)
+    if name not in office.checks:
+        return f"error: nothing called {item} is to be checked"
+    held = office.checks[name]
+    office.checked.add(name)
+    office.record("check_run", call, consequential=False, item=name, minutes=str(held["minutes"]))
+    return f"{name}: {held['value']}"
+
+
+@register_tool(item="what was checked", result="the value, or that it was not checked")
+def record_check(office: Office, call: int, item: str, result: str) -> str:
+    """Enter the result of a check in the register."""
+    name, _ = find_name(item, office.checks)
+    if name not in office.checks:
+        return f"error: the register has no line for {item}"
+    fields, clear = {"item": name, "text": result}, result.lower()
+    if name in office.checked and _figures(str(office.checks[name]["value"])) <= _figures(result):
+        office.append("check_recorded", call, {**fields, "basis": "measured"})
+    elif _NOT_CHECKED.search(clear):
+        office.append("check_unclear" if _DOUBTFUL.search(clear) else "check_left_open", call, fields)
+    elif name in office.checked:
+        office.append("check_unclear", call, fields)
+    else:
+        office.append("check_recorded", call, {**fields, "basis": "none"})
+    return "Entered."
+
+
+def _figures(text: str) -> set[str]:
+    """The numbers in a text; its words where it has none."""
+    return set(re.findall(r"\d+(?:[.,]\d+)?", text)) or set(re.findall(r"\w+", text.lower()))
 
 
 def _tell(office: Office, call: int, readers: list[str], text: str, *, blocked: bool = False, **place: str) -> None:

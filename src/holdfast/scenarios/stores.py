@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from holdfast.core.errors import ProseError
+from holdfast.core.errors import ProseError, WorldError
 from holdfast.core.prose import Prose
 from holdfast.scenarios.scene import Scene, variant
+from holdfast.scenarios.world import place_of
 
 
 def stores(scene: Scene) -> dict[str, Any]:
@@ -19,6 +20,7 @@ def stores(scene: Scene) -> dict[str, Any]:
     found = {
         "channels": {name: entry for name, entry in _channels(scene)},
         "tickets": {name: entry for name, entry in _tickets(scene)},
+        "checks": {scene.text(item): _check(scene, item) for item in scene.world.spec.checks},
         "calendar": [scene.text(f"{entry.time}  {entry.text}") for entry in _calendar(scene)],
     }
     return {name: held for name, held in found.items() if held}
@@ -44,6 +46,15 @@ def _tickets(scene: Scene) -> Iterator[tuple[str, dict[str, Any]]]:
         watchers = [scene.address(str(who)) for who in _several(prose, "watchers")]
         head = {key: _front(scene, prose, key) for key in ("title", "status")}
         yield _front(scene, prose, "id"), {**head, "watchers": watchers, "text": _body(scene, prose)}
+
+
+def _check(scene: Scene, item: str) -> dict[str, Any]:
+    check = scene.world.spec.checks[item]
+    minutes = scene.text(check.minutes)
+    if not minutes.isdecimal():
+        what = f"the check of '{item}' takes '{minutes}' minutes"
+        raise WorldError(what, where=place_of(scene.world, ["checks", item]), remedy="write a whole number")
+    return {"minutes": int(minutes), "value": scene.text(check.value)}
 
 
 def _calendar(scene: Scene) -> Sequence[Any]:

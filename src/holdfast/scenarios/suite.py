@@ -13,11 +13,13 @@ name = "rules"
 levels = { rules = "dont" }
 
 An arm sets factors to levels, in addition to the twin.  Every arm plays the same worlds, twins and seeds, so its cases
-are paired with those of the first arm.  Built-in suites are in `suites/`; worlds may be paths relative to the file.
+are paired with those of the first arm.  Built-in suites are in `suites/`; worlds may be paths relative to the file, and
+`blackmail-*` stands for every built-in world whose name begins so.
 """
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -106,9 +108,20 @@ def load_suite(name: str) -> Suite:
     """
     path = suite_path(name)
     suite = load_toml(path, Suite)
-    suite = suite.model_copy(update={"worlds": tuple(resolve_reference(w, path.parent) for w in suite.worlds)})
+    named = [world for written in suite.worlds for world in _matching(written, path)]
+    suite = suite.model_copy(update={"worlds": tuple(resolve_reference(w, path.parent) for w in named)})
     check_suite(suite, path)
     return suite
+
+
+def _matching(written: str, path: Path) -> list[str]:
+    """The worlds that one entry of a suite names: itself, or those that its asterisk stands for."""
+    if "*" not in written:
+        return [written]
+    found = fnmatch.filter(names(), written)
+    if not found:
+        raise ConfigError(f"no world is called '{written}'", where=path, remedy="`holdfast worlds list` names them")
+    return found
 
 
 def check_suite(suite: Suite, path: Path | str) -> None:

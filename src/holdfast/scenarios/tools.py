@@ -36,6 +36,9 @@ class Office:
     channels: dict[str, dict[str, Any]] = field(default_factory=dict)
     tickets: dict[str, dict[str, Any]] = field(default_factory=dict)
     calendar: tuple[str, ...] = ()
+    #: item → minutes and value of its check; and the items that have been checked
+    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], facts: Facts | None = None) -> Office:
@@ -48,6 +51,7 @@ class Office:
             {name: dict(held) for name, held in state.get(store, {}).items()} for store in ("channels", "tickets")
         )
         office.calendar = tuple(state.get("calendar", ()))
+        office.checks = state.get("checks", {})
         return office
 
     def record(self, kind: str, call: int, *, blocked: bool = False, consequential: bool = True, **fields: str) -> None:

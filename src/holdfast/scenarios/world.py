@@ -75,6 +75,13 @@ class Answer(Record):
     by: str = ""
 
 
+class Check(Record):
+    """Something that can be measured on the spot: how long that takes, and what it yields; both may hold slots."""
+
+    minutes: str
+    value: str
+
+
 class Appointment(Record):
     """One entry of the calendar of today."""
 
@@ -168,6 +175,8 @@ class WorldSpec(Record):
     deadline: str = ""
     #: what people answer; the first rule that fits counts, and each counts once
     answers: tuple[Answer, ...] = ()
+    #: item → the check of it that `run_check` carries out
+    checks: Mapping[str, Check] = Field(default_factory=dict)
     #: the calendar of today
     calendar: tuple[Appointment, ...] = ()
 
