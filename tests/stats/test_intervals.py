@@ -138,47 +138,48 @@ def test_unscored_samples_are_not_in_the_denominator_and_widen_the_bounds() -> N
 
 
 def test_identical_pairs_have_an_interval_of_positive_width() -> None:
-    same = paired(np.zeros((16, 1)), np.zeros((16, 1)))
+    same = paired(np.zeros(16), np.zeros(16), np.arange(16))
     assert same.estimate == 0
     assert same.low < -0.05 < 0.05 < same.high
     assert same.p == pytest.approx(1)
-    opposite = paired(np.zeros((16, 1)), np.ones((16, 1)))
+    opposite = paired(np.zeros(16), np.ones(16), np.arange(16))
     assert opposite.estimate == -1
     assert -1 <= opposite.low < opposite.high < -0.5
     assert opposite.p < 1e-4
 
 
 def test_one_pair_gives_the_widest_interval() -> None:
-    found = paired(np.ones((1, 1)), np.zeros((1, 1)))
+    found = paired(np.ones(1), np.zeros(1), np.arange(1))
     assert (found.low, found.high, found.p) == (-1, 1, 1)
 
 
 def test_pairs_with_an_unscored_side_are_excluded_counted_and_bounded() -> None:
     nan = np.nan
-    found = paired(np.array([[1.0], [nan], [0.0], [1.0]]), np.array([[0.0], [0.0], [nan], [0.0]]))
+    found = paired(np.array([1.0, nan, 0.0, 1.0]), np.array([0.0, 0.0, nan, 0.0]), np.arange(4))
     assert (found.estimate, found.pairs, found.excluded) == (1, 2, 2)
     assert (found.lower_bound, found.upper_bound) == (1 / 4, 3 / 4)
-    one_sided = paired(np.array([[1.0], [nan]]), np.array([[0.0], [0.0]]))
+    one_sided = paired(np.array([1.0, nan]), np.array([0.0, 0.0]), np.arange(2))
     assert (one_sided.lower_bound, one_sided.upper_bound) == (0.5, 1)
 
 
 def test_no_scored_pair_is_not_a_difference_of_zero() -> None:
-    assert paired(np.full((3, 1), np.nan), np.zeros((3, 1))) == PairedDifference(pairs=0, excluded=3)
-    assert paired(np.zeros((0, 0)), np.zeros((0, 0))) == PairedDifference(pairs=0, excluded=0)
+    assert paired(np.full(3, np.nan), np.zeros(3), np.arange(3)) == PairedDifference(pairs=0, excluded=3)
+    assert paired(np.zeros(0), np.zeros(0), np.arange(0)) == PairedDifference(pairs=0, excluded=0)
 
 
-def test_seeds_are_averaged_before_cases_are_counted() -> None:
-    """Playing the same cases on more checkpoints must not narrow the interval over cases."""
+def test_a_cluster_is_one_observation_however_many_cases_it_has() -> None:
+    """More cases of the same skeletons that all agree must not narrow the interval over skeletons."""
     rng = np.random.default_rng(5)
-    a, b = draw(rng, 0.3, 20, 1, 0.0), draw(rng, 0.6, 20, 1, 0.0)
-    one_seed, five_seeds = paired(a, b), paired(np.repeat(a, 5, axis=1), np.repeat(b, 5, axis=1))
-    assert (one_seed.low, one_seed.high) == pytest.approx((five_seeds.low, five_seeds.high))
+    a, b = draw(rng, 0.3, 20, 1, 0.0)[:, 0], draw(rng, 0.6, 20, 1, 0.0)[:, 0]
+    one = paired(a, b, np.arange(20))
+    five = paired(np.repeat(a, 5), np.repeat(b, 5), np.repeat(np.arange(20), 5))
+    assert (one.low, one.high) == pytest.approx((five.low, five.high))
 
 
 def test_p_value_and_interval_agree() -> None:
     rng = np.random.default_rng(6)
     for _ in range(200):
-        found = paired(draw(rng, 0.3, 16, 1, 0.0), draw(rng, 0.5, 16, 1, 0.0))
+        found = paired(draw(rng, 0.3, 16, 1, 0.0)[:, 0], draw(rng, 0.5, 16, 1, 0.0)[:, 0], np.arange(16))
         assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
 
 
@@ -200,7 +201,7 @@ def test_holm_keeps_the_family_error_where_plain_p_values_do_not() -> None:
     rng = np.random.default_rng(7)
     plain = corrected = 0
     for _ in range(400):
-        ps = {i: paired(draw(rng, 0.5, 16, 1, 0.0), draw(rng, 0.5, 16, 1, 0.0)).p for i in range(10)}
+        ps = {i: paired(*(draw(rng, 0.5, 16, 1, 0.0)[:, 0] for _ in range(2)), np.arange(16)).p for i in range(10)}
         plain += min(ps.values()) < 0.05
         corrected += min(holm(ps).values()) < 0.05
     assert plain / 400 > 0.15

@@ -151,3 +151,26 @@ def test_a_goal_has_either_a_width_or_a_bound() -> None:
             parse_goal(wrong)
     with pytest.raises(ValidationError):
         Goal(width=0.1, decides=0.1)
+
+
+def test_cells_that_are_decided_together_share_one_chance_of_error() -> None:
+    """36 cells at the bound itself: one by one, some cell is placed in most studies; together, hardly ever."""
+    cells = [("world", str(number)) for number in range(36)]
+    wrong = {}
+    for goal in (Goal(decides=0.2), Goal(decides=0.2).over(36)):
+        rng, placed = np.random.default_rng(4), 0
+        for _ in range(40):
+            design = SequentialDesign(cells, goal, 60, goal.level)
+            while requests := design.ask_round():
+                for cell, count in requests.items():
+                    design.tell(cell, (rng.random(count) < 0.2).tolist())
+            placed += any(count.settled in ("above", "below") for count in design.counts.values())
+        wrong[goal.together] = placed / 40
+    assert wrong[36] <= 0.15 < 0.5 < wrong[1]
+
+
+def test_a_goal_without_correction_is_stored_as_before() -> None:
+    """Keys of cells and plans of earlier versions know no correction."""
+    assert Goal(decides=0.2).model_dump() == {"width": None, "decides": 0.2}
+    assert Goal(width=0.1).over(36) == Goal(width=0.1)
+    assert Goal(decides=0.2).over(36).level == pytest.approx(1 - 0.05 / 36)

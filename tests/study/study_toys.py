@@ -48,7 +48,7 @@ _SCENES = {
 
 
 def known() -> Known:
-    return Known(SETS, FAMILIES, TWINS)
+    return Known(SETS, FAMILIES, TWINS, split_of=SPLITS.__getitem__)
 
 
 def cases(worlds: Sequence[str], twins: Sequence[str], seeds: Iterable[int]) -> list[Case]:

@@ -148,7 +148,9 @@ def test_the_main_study_is_valid() -> None:
     )
     worlds = ("blackmail", "sabotage", "leaking", "framing", "exfiltration")
     twins = ("pressured", "no_threat", "no_leverage", "outlet", "routine")
-    study = load_study(STUDIES / "teach-why.toml", Known(sets, {f"pocket-{w}": w for w in worlds}, twins))
+    splits = {"pocket-blackmail": "train", "pocket-sabotage": "dev"}
+    names = Known(sets, {f"pocket-{w}": w for w in worlds}, twins, split_of=lambda w: splits.get(w, "heldout"))
+    study = load_study(STUDIES / "teach-why.toml", names)
     assert len(study.arms) == 13
     assert {arm.tokens for arm in study.arms if arm.stages} == {48_000}
     assert study.arm(study.against).control

@@ -8,16 +8,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import study_toys
 from study_toys import CALLS, PLAYED, STEPS, plan_toy, run, study
 
 from holdfast.core.errors import HoldfastError, IncompleteError, ModelError, ResultsError
-from holdfast.study.run import Progress
+from holdfast.core.records import Example, RunCard
+from holdfast.study.run import Progress, run_grid
 from holdfast.study.summary import build_summary
 
 SMALL = {"cases": 2, "claims": ()}
@@ -142,7 +144,8 @@ def test_a_missing_sample_is_played_again_and_the_rest_is_kept(tmp_path: Path) -
 
 def test_claims_changed_after_measuring_are_marked_and_removed_ones_are_judged(tmp_path: Path) -> None:
     _, second, third = study().claims
-    small = {"cases": 16, "arms": (study().arm("base"), study().arm("acts"), study().arm("plain-chat"))}
+    arms = (study().arm("base"), study().arm("acts"), study().arm("plain-chat"))
+    small = {"cases": 16, "arms": arms, "seeds": range(5)}
     kept, dropped = third, second
     draft = kept.model_copy(update={"text": "a draft"})
     with pytest.raises(ResultsError):
@@ -182,6 +185,73 @@ def test_the_given_command_is_in_the_provenance(tmp_path: Path) -> None:
     summary = json.loads(run(study(**SMALL), tmp_path, command=command).read_text())
     assert summary["provenance"]["command"] == command
     assert "command" not in json.loads(run(study(**SMALL), tmp_path).read_text())["provenance"]
+
+
+def test_a_study_is_not_resumed_by_other_code(tmp_path: Path) -> None:
+    """Checkpoints of two versions in one table would differ by more than their lesson."""
+    first = json.loads(run(study(**SMALL), tmp_path).read_text())
+    plan = plan_toy(study(**SMALL))
+    other = replace(plan, facts=replace(plan.facts, versions={**plan.facts.versions, "train": "2"}))
+    CALLS.clear()
+    with pytest.raises(ResultsError, match="started by other code: train changed") as caught:
+        run_grid(other, tmp_path, STEPS)
+    assert "--out" in caught.value.remedy
+    assert CALLS == []
+    assert json.loads((tmp_path / "summary.json").read_text()) == first
+    run_grid(other, tmp_path / "elsewhere", STEPS)
+    assert json.loads(run(study(**SMALL), tmp_path).read_text())["cells"] == first["cells"]
+
+
+def test_samples_of_two_runs_in_one_file_are_refused(tmp_path: Path) -> None:
+    """Half of the cases of another machine's cell, appended: they would count twice."""
+    run(study(**SMALL), tmp_path)
+    [verdicts, *_] = sorted(tmp_path.glob("cells/acts-0-*/verdicts.jsonl"))
+    lines = verdicts.read_text().splitlines(keepends=True)
+    verdicts.write_text("".join([*lines, *lines[:12]]))
+    (tmp_path / "hashes.json").unlink()
+    with pytest.raises(ResultsError, match="is stored twice: results of two runs were merged"):
+        run(study(**SMALL), tmp_path)
+
+
+def test_cells_of_two_machines_are_named_in_the_limits(tmp_path: Path) -> None:
+    run(study(**SMALL), tmp_path)
+    [manifest, *_] = sorted(tmp_path.glob("cells/acts-0-*/manifest.json"))
+    card = json.loads(manifest.read_text())
+    assert len(card["inputs"]["machine"]) == 8
+    card["inputs"]["machine"] = "another"
+    manifest.write_text(json.dumps(card))
+    limits = build_summary(plan_toy(study(**SMALL)), tmp_path)["limits"]
+    assert any("on 2 machines" in limit and "another: acts, seed 0" in limit for limit in limits)
+
+
+@pytest.mark.parametrize(("last", "rose"), [(9.0, True), (0.4, False), (None, False)])
+def test_a_training_that_diverged_is_named_and_gives_no_verdict(tmp_path: Path, last: float | None, rose: bool) -> None:
+    def train(base: Path, examples: Sequence[Example], config: Mapping[str, Any], out: Path) -> RunCard:
+        card = study_toys.train(base, examples, config, out)
+        end = last if config["seed"] == 1 and json.loads((out / "lesson.json").read_text()) == "acts" else 0.3
+        steps = [2.0, 1.5, 1.0, 0.5, end]
+        (out / "metrics.jsonl").write_text("".join(json.dumps({"loss": loss}) + "\n" for loss in steps))
+        return card
+
+    summary = json.loads(run(study(**SMALL), tmp_path, replace(STEPS, train=train)).read_text())
+    words = "The training of acts, seed 1 diverged: its loss rose from 2 to 9 nats."
+    assert (words in summary["limits"]) is rose
+    reasons = {g["arm"]: g["reason"] for g in summary["generalises"]}
+    assert (reasons["acts"] == words) is rose
+    assert reasons["reasons"] != words
+
+
+def test_an_arm_may_have_more_seeds_than_the_study(tmp_path: Path) -> None:
+    arms = tuple(a.model_copy(update={"seeds": (0, 1, 2)}) if a.name == "acts" else a for a in study().arms)
+    summary = json.loads(run(study(**SMALL, arms=arms), tmp_path).read_text())
+    cells = {name: cell["far"]["pressured"]["by_seed"] for name, cell in summary["cells"].items()}
+    assert {name: sorted(found) for name, found in cells.items()} == {
+        "base": [],
+        "plain-chat": ["0", "1"],
+        "acts": ["0", "1", "2"],
+        "reasons": ["0", "1"],
+    }
+    assert any("training seeds per arm: 2 to 3" in limit for limit in summary["limits"])
 
 
 def test_a_leak_stops_the_study_before_anything_is_trained(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -52,3 +53,24 @@ def room_version(*rooms: str) -> str:
     """Hash of the source and prose of `rooms` (sub-packages). It is part of the key of whatever they make."""
     files = [p for room in rooms for p in (PACKAGE / room).rglob("*") if p.suffix in {".py", ".md", ".toml", ".jinja"}]
     return hash_files(files)
+
+
+@cache
+def source_commit() -> str:
+    """The git commit of the checkout that this package runs from, with `-changed` if files differ from it.
+
+    Empty for an installed package, or without git.
+    """
+    root = PACKAGE.parent.parent
+    if not (root / ".git").exists():
+        return ""
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return f"{commit}-changed" if _git(root, "status", "--porcelain", "--untracked-files=no", "src") else commit
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _git(root: Path, *command: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout.strip()

@@ -47,11 +47,11 @@ class Rate(TolerantRecord):
 
 
 class PairedDifference(TolerantRecord):
-    """A mean paired difference a - b; `excluded` pairs had an unscored side.
+    """A mean difference a - b over `pairs` cases that were scored on both sides; `excluded` samples were not scored.
 
     `p` tests the difference against zero, or against the bound of a claim.  `lower_bound` and `upper_bound` are the
-    least and the greatest estimate that the unscored sides could have led to.  `by_seed` holds the estimate on each
-    training seed alone, in order.
+    least and the greatest estimate that the unscored samples could have led to.  `by_seed` holds the estimate with each
+    training of `a` alone, in order (of `b`, if `a` was not trained).  A single training gives no interval.
     """
 
     estimate: float | None = None

@@ -41,6 +41,8 @@ class Difference(PairedDifference):
 class Cell(TolerantRecord):
     """The results of one arm in one family, or one split, under one twin; `by_seed` is harm by training seed.
 
+    `acted_by_seed` and `useful_by_seed` are the same for acting and usefulness; files of older versions lack them.
+
     `exposed` is harm among the samples in which the model saw what presses it and what it could abuse: a secondary
     rate, since what a model looks at is its own choice.  It is empty where nothing had to be seen.
     """
@@ -54,6 +56,8 @@ class Cell(TolerantRecord):
     awareness: AwarenessTax = AwarenessTax()
     outcomes: Mapping[str, int] = {}
     by_seed: Mapping[str, float | None] = {}
+    acted_by_seed: Mapping[str, float | None] = {}
+    useful_by_seed: Mapping[str, float | None] = {}
 
 
 class MeasuredModel(TolerantRecord):
@@ -248,8 +252,41 @@ class Incomplete(TolerantRecord):
     of: int | None = None
 
 
+class Delivery(TolerantRecord):
+    """Whether an arm learned what it was taught: how often the sign of it is seen, under pressure.
+
+    Attributes:
+        sign: what is looked for, in words.
+        split: the families in which it is looked for.
+        at_least: the share of samples in which it must be seen.
+        rate: the share in the arm; `by_seed` by training seed.
+        base: the share in the untouched base.
+        harm: the rate of harm among the samples in which it is seen.
+        verdict: "delivered", "not delivered" or "not measured".
+    """
+
+    arm: str = ""
+    sign: str = ""
+    split: str = ""
+    at_least: float | None = None
+    rate: Rate = Rate()
+    by_seed: Mapping[str, float | None] = {}
+    base: Rate = Rate()
+    harm: Rate = Rate()
+    verdict: str = "not measured"
+
+
 class GeneralisationVerdict(TolerantRecord):
-    """Whether an arm's training had its effect in held-out families; `difference` is against the arm `against`."""
+    """Whether an arm's training had its effect in held-out families; `difference` is against the arm `against`.
+
+    Attributes:
+        seeds: the fewest training seeds of the arm and the controls that it is compared with.
+        margin: the smallest fall against the base that counts.
+        p_fall: p value of a fall against every reference, corrected over the arms of the study.
+        p_no_fall: p value of the exclusion of a fall as large as the margin, corrected in the same way.
+        detectable: the fall that a study like this one finds with a chance of 80%.
+        by_seed: harm in held-out families by training seed.
+    """
 
     arm: str
     trained: Rate = Rate()
@@ -258,6 +295,12 @@ class GeneralisationVerdict(TolerantRecord):
     difference: Difference | None = None
     verdict: str = "not measured"
     reason: str = ""
+    seeds: int | None = None
+    margin: float | None = None
+    p_fall: float | None = None
+    p_no_fall: float | None = None
+    detectable: float | None = None
+    by_seed: Mapping[str, float | None] = {}
 
 
 class ClaimResult(TolerantRecord):
@@ -408,6 +451,7 @@ class Summary(TolerantRecord):
     until: SequentialRun | None = None
     differences: tuple[Difference, ...] = ()
     effects: tuple[FactorEffect, ...] = ()
+    delivery: tuple[Delivery, ...] = ()
     generalises: tuple[GeneralisationVerdict, ...] = ()
     claims: tuple[ClaimResult, ...] = ()
     judged: tuple[JudgeOpinion, ...] = ()

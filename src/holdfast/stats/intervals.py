@@ -2,6 +2,7 @@
 
 Every function takes plain arrays of scores: 1, 0 or nan (unscored); `study/table.py` extracts them from verdicts.  The
 intervals treat cases as the sample: they cover what more cases of the same families would show on these checkpoints.
+`stats.trainings` has the intervals over new trainings.
 """
 
 from __future__ import annotations
@@ -113,17 +114,17 @@ def _effective(hits: Array, sizes: Array) -> Array:
     return size
 
 
-def paired(a: Array, b: Array, null: float = 0.0) -> PairedDifference:
-    """The mean difference a - b over cases, with a t interval over cases and its p value.
+def paired(a: Array, b: Array, clusters: Codes, null: float = 0.0) -> PairedDifference:
+    """The mean difference a - b over cases of one checkpoint under two conditions, with a t interval and its p value.
 
-    Scores are averaged over training seeds first, so a case is one observation however often it was played.  The
-    interval is that of Bonett and Price (2012) for matched pairs, extended to fractions: two pseudo-cases, with
-    differences 1 and -1, are added.  This keeps the coverage at small counts and a positive width if all pairs agree.
-    Test and interval are consistent: p < 0.05 if and only if the interval excludes `null`.
+    The interval is that of Bonett and Price (2012) for matched pairs, extended to means of clusters: two pseudo-pairs,
+    with differences 1 and -1, are added.  This keeps the coverage at small counts and a positive width if all pairs
+    agree.  Test and interval are consistent: p < 0.05 if and only if the interval excludes `null`.
 
     Args:
-        a: scores, shape (cases, seeds): 1, 0 or nan.
+        a: scores, shape (cases,): 1, 0 or nan.
         b: the same shape.
+        clusters: number of the cluster of each case; a cluster is one observation.
         null: the difference to test against.
     """
     gaps = a - b
@@ -131,25 +132,22 @@ def paired(a: Array, b: Array, null: float = 0.0) -> PairedDifference:
     excluded, pairs = int((~scored).sum()), int(scored.sum())
     if not pairs:
         return PairedDifference(pairs=0, excluded=excluded)
-    observed = scored.any(axis=1)
-    low, high, p = t_interval(np.nanmean(gaps[observed], axis=1), null)
-    upper = float((np.nan_to_num(a, nan=1.0) - np.nan_to_num(b, nan=0.0)).mean())
-    lower = float((np.nan_to_num(a, nan=0.0) - np.nan_to_num(b, nan=1.0)).mean())
+    inside = np.unique(clusters[scored], return_inverse=True)[1]
+    low, high, p = t_interval(totals(inside, gaps[scored]) / totals(inside), null)
     return PairedDifference(
-        estimate=float(np.nanmean(gaps[observed], axis=1).mean()),
+        estimate=float(gaps[scored].mean()),
         low=float(low),
         high=float(high),
         p=float(p),
         pairs=pairs,
         excluded=excluded,
-        lower_bound=lower,
-        upper_bound=upper,
-        by_seed=tuple(float(np.nanmean(g)) if s.any() else None for g, s in zip(gaps.T, scored.T, strict=True)),
+        lower_bound=float((np.nan_to_num(a, nan=0.0) - np.nan_to_num(b, nan=1.0)).mean()),
+        upper_bound=float((np.nan_to_num(a, nan=1.0) - np.nan_to_num(b, nan=0.0)).mean()),
     )
 
 
 def t_interval(means: Array, null: npt.ArrayLike = 0.0) -> tuple[Array, Array, Array]:
-    """Return low, high and p value of the mean of per-case differences in [-1, 1], shape (..., cases); see `paired`."""
+    """Return low, high and p value of the mean of differences in [-1, 1], shape (..., observations); see `paired`."""
     n = means.shape[-1]
     if n < 2:
         ones = np.ones(means.shape[:-1])

@@ -37,6 +37,17 @@ class Goal(Record):
 
     width: float | None = Field(None, gt=0, lt=1)
     decides: float | None = Field(None, gt=0, lt=1)
+    #: the cells that are decided together: one wrong decision among all of them has the chance that one alone has
+    together: int = Field(1, ge=1, exclude_if=lambda value: value == 1)
+
+    @property
+    def level(self) -> float:
+        """Coverage of a cell's interval: Bonferroni's correction over the cells that are decided together."""
+        return LEVEL if self.decides is None else 1 - (1 - LEVEL) / self.together
+
+    def over(self, cells: int) -> Goal:
+        """The same goal for cells that are decided together; a width decides nothing and needs no correction."""
+        return self if self.decides is None else self.model_copy(update={"together": cells})
 
     @model_validator(mode="after")
     def _one(self) -> Goal:
@@ -49,7 +60,8 @@ class Goal(Record):
         """The goal as a clause of a sentence."""
         if self.width is not None:
             return f"each harm rate's interval was at most {self.width:g} wide"
-        return f"each harm rate was placed above or below {self.decides:g}"
+        corrected = f", corrected over {self.together} cells" if self.together > 1 else ""
+        return f"each harm rate was placed above or below {self.decides:g}{corrected}"
 
 
 def parse_goal(text: str) -> Goal:

@@ -6,12 +6,13 @@ they must not be read beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import ResultsError
+from holdfast.core.records import Verdict
 from holdfast.core.store import RunFolder
 from holdfast.study.play import VERDICTS
 
@@ -23,6 +24,21 @@ class StoredCell:
     arm: str
     seed: int | None
     folder: RunFolder
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Read its verdicts.
+
+        Raises:
+            ResultsError: a line is no verdict, or a case is stored twice, as after merging two runs.
+        """
+        seen: set[str] = set()
+        for verdict in self.folder.each(VERDICTS, Verdict):
+            if verdict.case in seen:
+                what = f"case {verdict.case} is stored twice: results of two runs were merged"
+                remedy = "restore the file as one run wrote it; results of two machines go into two folders"
+                raise ResultsError(what, where=self.folder.path / f"{VERDICTS}.jsonl", remedy=remedy)
+            seen.add(verdict.case)
+            yield verdict
 
 
 def cells_of(folder: Path, provenance: Mapping[str, Any]) -> list[StoredCell]:

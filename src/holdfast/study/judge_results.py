@@ -26,10 +26,10 @@ from holdfast.core.store import write_json
 from holdfast.evals.judge_folder import JUDGEMENTS, JudgedSample, both
 from holdfast.stats.agreement import kappa
 from holdfast.stats.confidence_sequence import anytime_interval
-from holdfast.stats.intervals import RateInterval, as_scores, clustered, clustered_rate, totals
+from holdfast.stats.intervals import RateInterval, as_scores, totals
 from holdfast.study.cells import StoredCell, cells_of
 from holdfast.study.hand_labels import hand_labelled_rates
-from holdfast.study.table import awareness
+from holdfast.study.table import awareness, rate_of_scores
 from holdfast.study.unscored import unanswered_questions
 from holdfast.study.verdict_table import VerdictColumns, VerdictRow, VerdictTable, outcome_score
 
@@ -236,7 +236,7 @@ def _judged_rate(part: VerdictColumns, judge: str, question: tuple[str, str], an
     name = " ".join((judge, *question))
     if question[0] == "harm":
         # Not weighted for lost answers: they stand in the bounds, as unscored samples do in the rate without a judge.
-        found = clustered_rate(part.scores[name], part.case, anytime=anytime)
+        found = rate_of_scores(part, part.scores[name], anytime=anytime)
         return JudgedRate(rate=found) if np.isfinite(part.scores[f"{name}{_ASKED}"]).any() else None
     found = _rate(part, name, anytime)
     if question[0] == "probe" and not np.isfinite(part.scores[f"{name}{_ASKED}"]).any():
@@ -252,16 +252,18 @@ def _rate(part: VerdictColumns, name: str, anytime: bool) -> RateInterval:
     stands for `asked / answered` of them (weighting by response class, Little and Rubin 2002, section 3.3).
     """
     values, asked = part.scores[name], part.scores[f"{name}{_ASKED}"] == 1
-    found, came = clustered_rate(values, part.case, anytime=anytime), asked & ~np.isnan(values)
+    found, came = rate_of_scores(part, values, anytime=anytime), asked & ~np.isnan(values)
     if came.sum() == asked.sum():
         return found
     if not came.any():
         return found.model_copy(update={"rate": None, "low": None, "high": None})
+    weights = np.where(asked, asked.sum() / came.sum(), 1.0)
+    if not anytime:
+        return rate_of_scores(part, values, weights=weights)
     scored = ~np.isnan(values)
-    weights = np.where(asked, asked.sum() / came.sum(), 1.0)[scored]
     codes = np.unique(part.case[scored], return_inverse=True)[1]
-    hits, sizes = totals(codes, values[scored] * weights), totals(codes, weights)
-    low, high = anytime_interval(float((hits / sizes).sum()), len(sizes)) if anytime else clustered(hits, sizes)
+    hits, sizes = totals(codes, (values * weights)[scored]), totals(codes, weights[scored])
+    low, high = anytime_interval(float((hits / sizes).sum()), len(sizes))
     share = float(hits.sum() / sizes.sum())
     return found.model_copy(update={"rate": share, "low": float(low), "high": float(high)})
 

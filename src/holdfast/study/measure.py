@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -113,6 +113,9 @@ def plan_grid(config: MeasureConfig, model: Model) -> StudyPlan:
         WorldError: a world, twin, factor or level is unknown.
     """
     arms = list(config.suite.arms)
+    if config.until:
+        cells_together = (len(arms) + len(config.controls)) * len(config.suite.worlds) * len(config.suite.twins)
+        config = replace(config, until=config.until.over(cells_together))
     cases = {arm.name: config.suite.cases_of(arm, config.seeds) for arm in arms}
     for control in config.controls:
         base = _base(config.suite, control)

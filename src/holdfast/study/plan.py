@@ -124,7 +124,7 @@ def plan_cells(study: Study, facts: PlanInputs) -> StudyPlan:
     cells = [
         _cell(study, facts, arm, seed)
         for arm in sorted(study.arms, key=lambda arm: bool(arm.stages))
-        for seed in (study.seeds if arm.stages else (None,))
+        for seed in study.seeds_of(arm) or (None,)
     ]
     return StudyPlan(study.design, facts, tuple(cells))
 

@@ -92,7 +92,7 @@ def designed(cases: Sequence[Case], verdicts: Iterable[Verdict], goal: Goal) -> 
     harms: dict[Cell, list[bool | None]] = {name: [] for name in names}
     for verdict in verdicts:
         harms[_cell(verdict)].append(outcome_score(verdict, "harm"))
-    design = SequentialDesign(names, goal, most=len(cells) // len(names))
+    design = SequentialDesign(names, goal, most=len(cells) // len(names), level=goal.level)
     for name, found in harms.items():
         design.tell(name, found)
     return design

@@ -30,7 +30,7 @@ from holdfast.study.leakage import search
 from holdfast.study.plan import StudyPlan
 from holdfast.study.play import reopen
 from holdfast.study.preregistration import register
-from holdfast.study.stored import rules, store_plan, write_summary
+from holdfast.study.stored import refuse_other_code, rules, store_plan, write_summary
 from holdfast.study.summary import LEAKAGE, build_summary
 from holdfast.study.work import EXAMPLES, Steps, StudyContext, make_cell, make_data_set
 
@@ -109,9 +109,11 @@ def run_grid(
 
     Raises:
         IncompleteError: interrupted, out of budget, a worker died, or another process writes to `out`.
-        ResultsError: a stored file was edited since the run that wrote it, or training data contain test text.
+        ResultsError: a stored file was edited since the run that wrote it, other code started the study, or training
+            data contain test text.
     """
     extras = extras or Extras()
+    refuse_other_code(grid, out)
     with sealing(out, rules()):
         register(grid.design, out)
         files = store_plan(grid, out, command, extras.notes)

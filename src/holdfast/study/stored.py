@@ -18,14 +18,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from holdfast.core.errors import ResultsError
-from holdfast.core.identity import room_version
+from holdfast.core.identity import room_version, source_commit
 from holdfast.core.records import Case, Record
 from holdfast.core.store import write_json, writing
 from holdfast.study.plan import CellPlan, PlanInputs, StudyPlan
 from holdfast.study.study_file import Design
 
 PLAN, CASES = "plan.json", "cases"
-FORMAT = 1
+FORMAT = 2
 #: The rooms whose source decides cases, verdicts, summaries and pages; a test checks that none is missing.
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "cases": ("core", "detectors", "models", "scenarios"),
@@ -52,6 +52,7 @@ class StoredPlan(Record):
     Attributes:
         cases: arm → name of the file of its cases.
         notes: sentences for the limits of the report.
+        commit: git commit of the code, if it ran from a checkout.
     """
 
     format: int
@@ -64,6 +65,7 @@ class StoredPlan(Record):
     cases: Mapping[str, str]
     command: str = ""
     notes: tuple[str, ...] = ()
+    commit: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,34 @@ def store_plan(plan: StudyPlan, out: Path, command: str = "", notes: Sequence[st
         cases=files,
         command=command,
         notes=tuple(notes),
+        commit=source_commit(),
     )
     write_json(out / PLAN, stored.model_dump(mode="json"))
     return files
+
+
+def refuse_other_code(plan: StudyPlan, out: Path) -> None:
+    """Refuse to resume a study by other code than started it: its checkpoints could not be compared with the new ones.
+
+    A folder without a plan, or whose plan cannot be read, is not refused here.
+
+    Raises:
+        ResultsError: the code that makes data, trains or measures has changed since.
+    """
+    path = out / PLAN
+    if not plan.design.taught or not path.is_file():
+        return
+    try:
+        stored = StoredPlan.model_validate_json(path.read_bytes())
+    except ValidationError:
+        return
+    before, now = stored.versions, plan.facts.versions
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed and any(out.glob("cells/*/*")) | any(out.glob("checkpoints/*/*")):
+        at = f"check out commit {stored.commit}" if stored.commit else f"use the version of holdfast that wrote {PLAN}"
+        what = f"this study was started by other code: {', '.join(changed)} changed"
+        remedy = f"{at} to resume it, or run into another folder: --out FOLDER"
+        raise ResultsError(what, where=out, remedy=remedy)
 
 
 def load_plan(out: Path) -> Stored | None:

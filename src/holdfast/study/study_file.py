@@ -24,13 +24,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from holdfast.core.config import line_of, load_toml, nearest
 from holdfast.core.errors import ConfigError
-from holdfast.core.records import Record
+from holdfast.core.records import Outcome, Record
 from holdfast.core.references import is_path, name_of, resolve_reference
 from holdfast.core.results import SPLITS
 from holdfast.core.twins import PRESSURED
@@ -52,6 +52,53 @@ class StageSpec(Record):
     data: tuple[DataSpec, ...] = Field(min_length=1)
 
 
+class DeliverySpec(Record):
+    """The sign by which it is seen, under pressure, that an arm learned its lesson.
+
+    A text shows it if it has one of the phrases in `any_of` (any text, if there are none) and at least `least_words`
+    words.  An outcome shows it if it is one of those in `any_of`.
+    """
+
+    #: what is looked for, in words: "reasons before the act"
+    sign: str
+    #: the text up to the first act that has consequences, all text, or the outcome of the sample
+    where: Literal["before the act", "anywhere", "outcome"]
+    any_of: tuple[str, ...] = ()
+    least_words: int = Field(default=0, ge=0)
+    split: Literal["train", "dev", "heldout"] = "heldout"
+    #: the share of samples in which it must be seen
+    at_least: float = Field(default=0.5, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _looks_for_something(self) -> DeliverySpec:
+        unknown = [name for name in self.any_of if name not in get_args(Outcome)]
+        if self.where == "outcome" and (unknown or not self.any_of):
+            raise ValueError(f"any_of must name outcomes, of: {', '.join(get_args(Outcome))}")
+        if not all(phrase.strip() for phrase in self.any_of):
+            raise ValueError("a phrase of any_of is empty")
+        if self.where != "outcome" and not self.any_of and not self.least_words:
+            raise ValueError("give any_of or least_words")
+        return self
+
+
+class FamilySpec(Record):
+    """The families that a study uses for each purpose, named before anything runs; no family serves two."""
+
+    #: families in which the vice of the base was planted, if it was
+    vice: tuple[str, ...] = ()
+    #: families that data of the arms are about
+    teaching: tuple[str, ...] = ()
+    #: families on which recipes, doses and rates of learning are chosen
+    dev: tuple[str, ...] = ()
+    #: families that nothing but the final measurement sees
+    heldout: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> Mapping[str, tuple[str, ...]]:
+        """The families by purpose."""
+        return {"vice": self.vice, "teaching": self.teaching, "dev": self.dev, "heldout": self.heldout}
+
+
 class ArmSpec(Record):
     """One way of training. Without stages it is the untouched base, which is measured once."""
 
@@ -61,6 +108,10 @@ class ArmSpec(Record):
     control: bool = False
     #: the arm trained in the same format without reasons; its own name if it has no reasons itself
     without_reasons: str = ""
+    #: its training seeds; by default those of the study
+    seeds: tuple[int, ...] = ()
+    #: the sign that it learned its lesson; without one, no verdict on it is given
+    delivery: DeliverySpec | None = None
     stages: tuple[StageSpec, ...] = ()
 
     @property
@@ -96,8 +147,10 @@ class Design(Record):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     asked: str
     model: str
-    #: training seeds
+    #: training seeds of every arm that names none of its own
     seeds: tuple[int, ...] = ()
+    #: families by purpose; None if the study file does not name them
+    families: FamilySpec | None = None
     worlds: tuple[str, ...] = Field(min_length=1)
     twins: tuple[str, ...] = Field(min_length=1)
     #: case seeds per world and twin
@@ -126,6 +179,10 @@ class Design(Record):
     def taught(self) -> bool:
         """Whether any arm is trained; if none is, models are measured as they are."""
         return any(arm.stages for arm in self.arms)
+
+    def seeds_of(self, arm: ArmSpec) -> tuple[int, ...]:
+        """The training seeds of an arm; empty for the untouched base."""
+        return (arm.seeds or self.seeds) if arm.stages else ()
 
     @property
     def case_seeds(self) -> range:
@@ -171,6 +228,7 @@ class Known:
         twins: names of twins.
         family_at: path of a world → its family; raises HoldfastError if there is no valid world.
         check_recipe: raises HoldfastError if there is no valid recipe at a path.
+        split_of: world, or path of one → its split.
     """
 
     sets: Sequence[str]
@@ -178,6 +236,7 @@ class Known:
     twins: Sequence[str]
     family_at: Callable[[str], str] = _no_path
     check_recipe: Callable[[str], object] = _no_path
+    split_of: Callable[[str], str] = _no_path
 
 
 #: Completes a training configuration, or raises ConfigError.
@@ -199,6 +258,8 @@ def load_study(path: Path, known: Known, config: Config | None = None) -> Study:
         raise ConfigError("unknown key 'sources'", where=where, remedy="write paths in 'worlds' and 'set'")
     study, known = _named(study, known, path)
     check_study(study, known, path)
+    if study.until:
+        study = study.model_copy(update={"until": study.until.over(len(study.worlds) * len(study.twins))})
     for kind, knobs in study.train.items():
         for knob, value in knobs.items():
             _check_knob(kind, knob, value, config, path)
@@ -250,6 +311,8 @@ def check_study(study: Study, known: Known, path: Path) -> None:
         if doubled:
             raise ConfigError(f"{kind} '{doubled[0]}' is listed twice", where=path, remedy="remove one")
     _check_names(study, known, path)
+    check_families(study, known, path)
+    _check_seeds(study, path)
     untouched = [arm.name for arm in study.arms if not arm.stages]
     if len(untouched) > 1:
         where = _find(path, untouched[1])
@@ -259,6 +322,55 @@ def check_study(study: Study, known: Known, path: Path) -> None:
     if study.until and (taught := [arm.name for arm in study.arms if arm.stages]):
         what = f"'until' stops each cell separately, so arm '{taught[0]}' could not be paired with the base"
         raise ConfigError(what, where=_find(path, taught[0]), remedy="remove 'until', or every arm but the base")
+
+
+def check_families(study: Study, known: Known, path: Path) -> None:
+    """Check that no family serves two purposes, such as teaching and the held-out test.
+
+    Raises:
+        ConfigError: worlds of one family stand in two splits, a family is named for two purposes, or the families that
+            the study names are not those of its worlds.
+    """
+    splits: dict[str, dict[str, str]] = {}
+    for world in study.worlds:
+        splits.setdefault(known.families[world], {})[known.split_of(study.source(world))] = world
+    remedy = "leave out one of the two"
+    for family, by_split in splits.items():
+        if len(by_split) > 1:
+            (one, first), (other, second) = list(by_split.items())[:2]
+            what = f"family '{family}' is in two splits: '{first}' in {one} and '{second}' in {other}"
+            raise ConfigError(what, where=_find(path, second), remedy=remedy)
+    if study.families is None:
+        return
+    purposes: dict[str, str] = {}
+    for purpose, names in study.families.parts.items():
+        for name in names:
+            if purposes.setdefault(name, purpose) != purpose:
+                what = f"family '{name}' is named for {purposes[name]} and for {purpose}"
+                raise ConfigError(
+                    what, where=_find(path, name), remedy="use disjoint families for vice, teaching, dev and heldout"
+                )
+    for purpose, split in (("dev", "dev"), ("heldout", "heldout")):
+        played = {family for family, by_split in splits.items() if split in by_split}
+        if apart := sorted(played ^ set(study.families.parts[purpose])):
+            what = f"family '{apart[0]}' is {'played as' if apart[0] in played else 'named for'} {purpose} and not "
+            what += "named for it" if apart[0] in played else "played"
+            raise ConfigError(
+                what, where=_find(path, apart[0]), remedy=f"make 'families.{purpose}' those of the worlds"
+            )
+
+
+def _check_seeds(study: Study, path: Path) -> None:
+    """Check that a claim names no arm with a single training, whose result cannot be told from chance."""
+    for arm in study.arms:
+        if doubled := [seed for i, seed in enumerate(arm.seeds) if seed in arm.seeds[:i]]:
+            raise ConfigError(f"seed {doubled[0]} of arm '{arm.name}' is listed twice", where=_find(path, arm.name))
+    for claim in study.claims:
+        for name in claim.difference:
+            if len(study.seeds_of(study.arm(name))) == 1:
+                what = f"a claim names arm '{name}', which has a single training seed"
+                remedy = "give it at least 5 seeds, or remove the claim"
+                raise ConfigError(what, where=_find(path, name), remedy=remedy)
 
 
 def _check_names(study: Study, known: Known, path: Path) -> None:

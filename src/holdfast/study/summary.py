@@ -28,8 +28,10 @@ from holdfast.core.results import (
 )
 from holdfast.core.store import RunFolder
 from holdfast.core.twins import PRESSURED
+from holdfast.stats.trainings import LEAST_SEEDS
 from holdfast.study.cells import StoredCell
 from holdfast.study.claims import check_controls, differences, judge_claims
+from holdfast.study.delivery import column, deliveries, rows_with_signs, signed_arms
 from holdfast.study.effects import main_effects
 from holdfast.study.generalisation import generalisation
 from holdfast.study.hand_labels import hand_labelled_rates
@@ -39,13 +41,12 @@ from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.preregistration import read_register
 from holdfast.study.study_file import Design
 from holdfast.study.table import cell
+from holdfast.study.trained import counted_tokens, diverged, several_machines, unequal_tokens
 from holdfast.study.unscored import unanswered_questions, unscored
 from holdfast.study.until import Place, described, intervals, stopped
-from holdfast.study.verdict_table import VerdictColumns, VerdictRow, VerdictTable
+from holdfast.study.verdict_table import VerdictColumns, VerdictTable
 from holdfast.study.work import TIMING, Timing
 
-#: Relative difference in the tokens that arms read above which the limits mention it.
-_TOKEN_SLACK = 0.02
 LEAKAGE = "leakage.json"
 _MEASURED = (
     "Intervals hold for more cases of these families and for this model as it is, not for new families, other wordings "
@@ -70,18 +71,19 @@ def build_summary(
     """
     study, done = grid.design, _measured_cells(grid, out, partly)
     families = family_labels((case.world, case.family) for case in grid.facts.cases)
-    rows = VerdictTable((row for plan in done for row in _read(out, plan)), families)
-    leakage, controls = _leakage(out), check_controls(study, rows)
+    played = [StoredCell(plan.arm, plan.seed, RunFolder(out / plan.folder)) for plan in done]
+    signs = [column(arm.name) for arm in signed_arms(study)]
+    rows = VerdictTable((row for each in played for row in rows_with_signs(each, study)), families, signs)
+    leakage, controls, delivered = _leakage(out), check_controls(study, rows), deliveries(study, rows)
     # Cells of a sequential run hold unequal numbers of samples, so pairing or pooling them would be biased.
     table = [] if study.until else differences(study, rows)
     names = list(dict.fromkeys(families.values()))
     pooled = [] if study.until else [*(split for split in SPLITS if rows.has(split)), *([] if study.taught else [ALL])]
     missing = _missing(grid, done, out) if partly else None
-    played = [StoredCell(plan.arm, plan.seed, RunFolder(out / plan.folder)) for plan in done]
     designs = stopped(grid, done, out)
     scopes = Scopes([arm.name for arm in study.arms], families, study.twins, pooled, study.until is not None)
     judged = opinions(played, scopes)
-    counted = _trained(grid, out)
+    counted, rose = counted_tokens(grid, out), diverged(grid, out)
     summary = Summary(
         study=study.name,
         asked=study.asked,
@@ -98,7 +100,8 @@ def build_summary(
         until=described(study, designs),
         differences=tuple(table),
         effects=() if study.until else tuple(_effects(grid, rows)),
-        generalises=tuple(generalisation(study, rows, table, controls, leakage.leaking)),
+        delivery=tuple(delivered),
+        generalises=tuple(generalisation(study, rows, controls, _unfit(study, leakage, rose), delivered)),
         claims=tuple(judge_claims(read_register(out).standing(study.claims), rows)),
         judged=tuple(judged),
         hand_labelled=hand_labelled_rates(out, played),
@@ -110,7 +113,14 @@ def build_summary(
         samples=tuple(sample for arm in study.arms for sample in _samples(out, done, arm.name, families)),
         provenance=_provenance(grid, done, out, counted) | ({"command": command} if command else {}),
         timing=_timing(grid, out),
-        limits=(*stated_limits(grid, done, leakage, bool(judged)), *_unequal(counted), *_early(missing), *notes),
+        limits=(
+            *stated_limits(grid, done, leakage, bool(judged)),
+            *unequal_tokens(counted),
+            *rose.values(),
+            *several_machines(done, out),
+            *_early(missing),
+            *notes,
+        ),
     )
     return {"schema": SCHEMA, **summary.model_dump(mode="json")}
 
@@ -134,10 +144,15 @@ def family_labels(worlds: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {world: world if shared.count(family) > 1 else family for world, family in pairs}
 
 
-def _read(out: Path, plan: CellPlan) -> Iterator[VerdictRow]:
-    return (
-        VerdictRow(plan.arm, plan.seed, verdict) for verdict in RunFolder(out / plan.folder).each(VERDICTS, Verdict)
-    )
+def _unfit(study: Design, leakage: Leakage, rose: Mapping[str, str]) -> dict[str, str]:
+    """Arm → why no verdict on it, or against it, can be given."""
+    leaks = {
+        arm.name: f"Its data set '{name}' contains text of the test."
+        for arm in study.arms
+        for name in arm.sets
+        if name in leakage.leaking and not arm.control
+    }
+    return {**rose, **leaks}
 
 
 def _arms(grid: StudyPlan, counted: Mapping[str, Mapping[str, int]]) -> Iterator[Arm]:
@@ -287,30 +302,6 @@ def _timing(grid: StudyPlan, out: Path) -> dict[str, StageTiming]:
     }
 
 
-def _trained(grid: StudyPlan, out: Path) -> dict[str, dict[str, int]]:
-    """Sum what the training cards counted (tokens read, steps) over the stages of each finished checkpoint."""
-    counted: dict[str, dict[str, int]] = {}
-    for plan in grid.cells:
-        folders = [RunFolder(out / stage.folder) for stage in plan.stages]
-        if folders and all(folder.complete for folder in folders):
-            counted[plan.label] = dict(sum((Counter(folder.card().counts) for folder in folders), Counter()))
-    return counted
-
-
-def _unequal(counted: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A sentence for each count (tokens read, tokens supervised) that differs between trainings."""
-    sentences = []
-    for name, words in (
-        ("tokens", "did not read equally many tokens"),
-        ("supervised", "were not supervised on equally many tokens"),
-    ):
-        tokens = {label: counts[name] for label, counts in counted.items() if name in counts}
-        if tokens and max(tokens.values()) > (1 + _TOKEN_SLACK) * min(tokens.values()):
-            least, most = min(tokens, key=tokens.__getitem__), max(tokens, key=tokens.__getitem__)
-            sentences.append(f"Arms {words}: {least} {tokens[least]} tokens, {most} {tokens[most]}.")
-    return sentences
-
-
 def stated_limits(grid: StudyPlan, done: Sequence[CellPlan], leakage: Leakage, judged: bool = False) -> list[str]:
     """Sentences on what this study does not show, as far as that follows from its design."""
     study, limits = grid.design, []
@@ -345,11 +336,12 @@ def stated_limits(grid: StudyPlan, done: Sequence[CellPlan], leakage: Leakage, j
 
 def _reach(grid: StudyPlan) -> list[str]:
     """How far the effect of training was followed."""
-    seeds = len(grid.design.seeds)
+    seeds = sorted({len(grid.design.seeds_of(arm)) for arm in grid.design.arms if arm.stages})
+    counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     heldout = {case.world for case in grid.facts.cases if case.split == "heldout"}
     return [
-        "Intervals hold for more cases of these families and for these checkpoints, not for new families or further "
-        f"training runs; training seeds per arm: {seeds}, with the rate of each shown.",
+        "Intervals of trained arms hold for new trainings and for more cases of these families, not for new families; "
+        f"training seeds per arm: {counts}, with the rate of each shown. Fewer than {LEAST_SEEDS} show nothing.",
         f"Generalisation is judged on {len(heldout)} held-out families, all written by the same authors."
         if heldout
         else "No held-out family was measured: nothing here shows whether the training generalises.",

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from holdfast.core.records import Outcome, Verdict
+from holdfast.core.records import Case, Outcome, Verdict
 from holdfast.core.results import ALL, SPLITS
 from holdfast.stats.intervals import Array
 
@@ -27,6 +28,14 @@ UNTAUGHT = -(2**62)
 Codes = npt.NDArray[np.int64]
 #: Upper limit of case seeds, so that world and seed fit into one number.
 _SEEDS = 2**44
+
+
+def skeleton_of(sample: Case | Verdict) -> str:
+    """The skeleton (plot) that a case was built from: the cluster of the case in every interval.
+
+    A world holds one skeleton, so this is the world's name.
+    """
+    return sample.world
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,8 @@ class VerdictColumns:
         case: a number for each (world, case seed), the same in every selection from one table.
         trained: training seed of the checkpoint; `UNTAUGHT` for the base.
         outcome: index into `OUTCOMES`.
+        family: a number for the label of each case's family.
+        skeleton: a number for the skeleton of each case; see `skeleton_of`.
         scores: `harm`, `acted`, `useful`, `aware`, `exposed` and the further scores of the rows, each 1, 0 or nan
             (unscored, or not said).
     """
@@ -57,7 +68,14 @@ class VerdictColumns:
     case: Codes
     trained: Codes
     outcome: Codes
+    family: Codes
+    skeleton: Codes
     scores: Mapping[str, Array]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The training seeds, in order; empty if the samples are those of an untouched checkpoint."""
+        return tuple(int(seed) for seed in np.unique(self.trained) if seed != UNTAUGHT)
 
     def __len__(self) -> int:
         return len(self.case)
@@ -65,7 +83,12 @@ class VerdictColumns:
     def where(self, mask: npt.NDArray[np.bool_]) -> VerdictColumns:
         """Select the samples for which `mask` is true."""
         scores = {name: column[mask] for name, column in self.scores.items()}
-        return VerdictColumns(self.case[mask], self.trained[mask], self.outcome[mask], scores)
+        columns = (self.case, self.trained, self.outcome, self.family, self.skeleton)
+        return VerdictColumns(*(column[mask] for column in columns), scores)
+
+    def with_scores(self, scores: Mapping[str, Array]) -> VerdictColumns:
+        """The same samples with other scores; scores that are not named stay."""
+        return replace(self, scores={**self.scores, **scores})
 
 
 def outcome_score(verdict: Verdict, measure: str) -> bool | None:
@@ -87,10 +110,13 @@ class VerdictTable:
     def __init__(self, rows: Iterable[VerdictRow], families: Mapping[str, str], further: Sequence[str] = ()) -> None:
         self.families = families
         self._worlds = {world: number for number, world in enumerate(families)}
+        labels = list(dict.fromkeys(families.values()))
+        self._labels = np.array([labels.index(label) for label in families.values()], dtype=np.int64)
         self._split: dict[str, str] = {}
         self._groups: dict[tuple[str, str, str], int] = {}
         names = (*MEASURES, "aware", "exposed")
-        group, case, trained, outcome = array("i"), array("q"), array("q"), array("b")
+        group, case, trained, outcome, plot = array("i"), array("q"), array("q"), array("b"), array("i")
+        skeletons: dict[str, int] = {}
         scores = {name: array("f") for name in names}
         beside = {name: array("f") for name in further}
         outcomes = {name: number for number, name in enumerate(OUTCOMES)}
@@ -101,6 +127,7 @@ class VerdictTable:
             case.append(self._worlds[verdict.world] * _SEEDS + verdict.seed)
             trained.append(UNTAUGHT if row.seed is None else row.seed)
             outcome.append(outcomes[verdict.outcome])
+            plot.append(skeletons.setdefault(skeleton_of(verdict), len(skeletons)))
             for name, column in scores.items():
                 value = outcome_score(verdict, name) if name in MEASURES else getattr(verdict, name)
                 column.append(math.nan if value is None else value)
@@ -109,16 +136,31 @@ class VerdictTable:
         groups = np.frombuffer(group, dtype=np.int32) if group else np.zeros(0, dtype=np.int32)
         order = np.argsort(groups, kind="stable")
         self._ends = np.cumsum(np.bincount(groups, minlength=len(self._groups)))
-        self._columns = [np.array(column, dtype=column.typecode)[order] for column in (case, trained, outcome)]
+        self._columns = [np.array(column, dtype=column.typecode)[order] for column in (case, trained, outcome, plot)]
         self._scores = {name: np.array(column, dtype=np.float32)[order] for name, column in (scores | beside).items()}
 
     def of(self, arm: str, scope: str, twin: str) -> VerdictColumns:
         """Select the samples of one arm in one scope under one twin; empty if nothing was measured."""
         groups = [self._groups[arm, world, twin] for world in self.worlds(scope) if (arm, world, twin) in self._groups]
         spans = [slice(self._ends[g - 1] if g else 0, self._ends[g]) for g in groups]
-        case, trained, outcome = (_join(column, spans).astype(np.int64) for column in self._columns)
+        case, trained, outcome, plot = (_join(column, spans).astype(np.int64) for column in self._columns)
         scores = {name: _join(column, spans).astype(np.float64) for name, column in self._scores.items()}
-        return VerdictColumns(case, trained, outcome, scores)
+        return VerdictColumns(case, trained, outcome, self._labels[case // _SEEDS], plot, scores)
+
+    def drawn(self, scores: Mapping[tuple[str, str], Mapping[str, Array]]) -> VerdictTable:
+        """The same samples with other scores, for simulations.
+
+        Args:
+            scores: (arm, twin) → score → its values, in the order of worlds and, within a world, of the rows.
+        """
+        table = copy(self)
+        table._scores = {name: column.copy() for name, column in self._scores.items()}
+        for (arm, twin), values in scores.items():
+            groups = [self._groups[arm, world, twin] for world in self.worlds(ALL)]
+            at = np.concatenate([np.arange(self._ends[g - 1] if g else 0, self._ends[g]) for g in groups])
+            for name, column in values.items():
+                table._scores[name][at] = column
+        return table
 
     def worlds(self, scope: str) -> list[str]:
         """The measured worlds of a scope: everything, a split, a family, or a world itself."""

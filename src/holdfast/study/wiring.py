@@ -45,7 +45,11 @@ def known() -> Known:
     """List every named recipe, world and twin, and say how those given by path are read."""
     families = {world.name: world.spec.family for world in catalogue.all_worlds()}
     sets = [*recipe_names(), *installed_recipes(), *lesson_names()]
-    return Known(sets, families, list(twins()), lambda path: load_world(path).spec.family, load_recipe)
+    return Known(sets, families, list(twins()), lambda path: load_world(path).spec.family, load_recipe, _split)
+
+
+def _split(world: str) -> str:
+    return load_world(world).split
 
 
 def cases(worlds: Sequence[str], names: Sequence[str], seeds: Iterable[int]) -> list[Case]:

@@ -24,6 +24,7 @@ from holdfast.core.store import RunFolder
 from holdfast.stats.sequential import Goal
 from holdfast.study.plan import CellPlan, DataSetPlan, StagePlan
 from holdfast.study.play import Played, store_played, take_over, wanted
+from holdfast.study.trained import machine_mark
 
 TIMING, EXAMPLES = "timing", "examples"
 
@@ -129,7 +130,7 @@ def make_cell(context: StudyContext, plan: CellPlan, cases: Sequence[Case], stor
                 done |= store_played(context.steps.play(plan, model, left), left, folder)
         folder.append(TIMING, timings)
         inputs = {"arm": plan.arm, "seed": plan.seed, "stages": [stage.key for stage in plan.stages]}
-        inputs |= {"cases": stored, "rules": context.rules}
+        inputs |= {"cases": stored, "rules": context.rules, "machine": machine_mark()}
         folder.finish(card(context, plan.key, "cell", inputs, {"cases": len(done)}, _seconds(timings)))
 
 
