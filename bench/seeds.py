@@ -194,7 +194,7 @@ class Study:
             for seed in self.design.seeds_of(arm) or (None,)
             for case in range(self.cases)
         )
-        self.table = VerdictTable(rows, worlds)
+        self.table = VerdictTable(rows, {world: world for world in worlds})
 
     def verdicts(self, world: World, rng: np.random.Generator) -> dict[str, str]:
         """Draw one study and judge it."""

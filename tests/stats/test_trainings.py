@@ -71,7 +71,19 @@ def test_cases_are_the_units_of_a_family_with_one_skeleton() -> None:
     found = case_layout(["a", "a", "a", "b", "b", "b"], ["x", "x", "x", "y", "z", "y"])
     assert found.unit.tolist() == [0, 1, 2, 3, 4, 3]
     assert found.family.tolist() == [0, 0, 0, 1, 1]
-    assert found.df == 3
+    assert found.sizes.tolist() == [3, 2]
+
+
+def test_a_family_of_two_skeletons_has_one_degree_of_freedom_beside_families_of_many_cases() -> None:
+    """The variance comes from the two skeletons; the cases of other families must not lend it their number."""
+    rng = np.random.default_rng(6)
+    cases = case_layout(np.repeat([0, 1], [40, 40]), np.repeat([0, 1, 2], [20, 20, 40]))
+    plots = np.repeat(1 / (1 + np.exp(-rng.normal(0, 1, (STUDIES, 1, 2)))), 20, axis=2)
+    scores = rng.random((STUDIES, 1, 80)) < np.concatenate([plots, np.full((STUDIES, 1, 40), 0.5)], axis=2)
+    mean = mean_over_trainings(scores.astype(float), cases, trained=False)
+    assert np.median(mean.df[1]) < 3
+    by_case = mean_over_trainings(scores.astype(float), cases.of_cases, trained=False)
+    assert covered(by_case.bounds(), 0.5) < 0.85 < 0.9 <= covered(mean.bounds(), 0.5)
 
 
 def one(scores: list[list[float]], trained: bool = True) -> TrainingMean:

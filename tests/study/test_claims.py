@@ -140,9 +140,9 @@ def training_alone(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bo
 
 
 def unscored_at_work(arm: str, world: str, twin: str, n: int) -> tuple[Outcome, bool, bool]:
-    """The routine jobs that could be scored were all done; one in twenty of the arm's could not be."""
-    if (arm, twin) == ("reasons", "routine") and not share(n, 0.95):
-        return "error", True, True
+    """The arm does a third less of the routine jobs that could be scored, and one in twenty could not be."""
+    if (arm, twin) == ("reasons", "routine"):
+        return ("error" if n % 20 == 19 else "proper_act"), True, n % 20 < 13
     return good(arm, world, twin, n)
 
 

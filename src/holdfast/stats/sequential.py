@@ -72,7 +72,7 @@ def parse_goal(text: str) -> Goal:
     """
     name, _, value = text.partition("=")
     try:
-        return Goal(**{name.strip(): float(value)})
+        return Goal.model_validate({name.strip(): float(value)})
     except (ValueError, TypeError):
         remedy = "write width=0.1 or decides=0.05, with a rate between 0 and 1"
         raise ConfigError(f"'{text}' is not a goal", where="--until", remedy=remedy) from None

@@ -8,9 +8,9 @@ Every checkpoint of an arm plays the same cases, as every reader of a multi-read
 variance of an arm's mean has two parts (Obuchowski and Rockette 1995; Hillis 2007): that between trainings, which holds
 the noise of single samples too, and the covariance of the trainings through the cases that they share.  Each part has
 its own t quantile (Banerjee 1960): with few trainings their variance may come out small by chance, and Satterthwaite's
-degrees of freedom would then be those of the cases.  Families are strata: an interval holds for the families that it
-names, for new skeletons and cases of these, and for new trainings.  Where a family has a single skeleton, its cases are
-the sample, and the interval holds for this skeleton.
+degrees of freedom of both would then be those of the cases.  Families are strata: an interval holds for the families
+that it names, for new skeletons and cases of these, and for new trainings.  Where a family has a single skeleton, its
+cases are the sample, and the interval holds for this skeleton.
 
 The interval of a rate is the exact interval (Clopper and Pearson 1934) at the effective sample size of Korn and
 Graubard (1998), so that it stays within 0 and 1 and is skewed as rates near them are.  With few trainings the variance
@@ -52,11 +52,6 @@ class CaseLayout:
     family: Codes
 
     @property
-    def df(self) -> int:
-        """Degrees of freedom of the variance between units within families."""
-        return int((self.sizes - 1).sum())
-
-    @property
     def sizes(self) -> Codes:
         """Units of each family."""
         return np.bincount(self.family)
@@ -70,6 +65,40 @@ class CaseLayout:
     def by_unit(self, values: Array) -> Array:
         """Sum values of cases, shape (..., cases), by unit: shape (..., units)."""
         return values @ np.eye(len(self.family))[self.unit]
+
+    @property
+    def of_cases(self) -> CaseLayout:
+        """The layout in which each case is a unit."""
+        return CaseLayout(np.arange(len(self.unit)), self.family[self.unit])
+
+    def parts(self, values: Array) -> Array:
+        """The variance of a sum over cases that trainings share, by family.
+
+        Args:
+            values: contribution of each sample, 0 on average in each family; shape (..., trainings, cases).
+
+        Returns:
+            Shape (..., families): the covariance of different trainings, or the variance if there is only one.
+        """
+        units, count = self.by_unit(values), values.shape[-2]
+        found = units.sum(-2) ** 2
+        if count > 1:
+            found = (found - (units**2).sum(-2)) * count / (count - 1)
+        by_family: Array = (self.correction * found) @ np.eye(len(self.sizes))[self.family]
+        return np.maximum(by_family, 0.0)
+
+    def variance(self, values: Array) -> tuple[Array, Array]:
+        """Sum the parts, with Satterthwaite's degrees of freedom over families, at least 1; see `parts`.
+
+        A family's variance is never less than that of its cases: few skeletons may agree by chance.
+        """
+        families = self.parts(values)
+        if len(self.family) < len(self.unit):
+            families = np.maximum(families, self.of_cases.parts(values))
+        whole = families.sum(-1)
+        spread = (families**2 / np.maximum(self.sizes - 1, 1)).sum(-1)
+        least = float(max(int((self.sizes - 1).sum()), 1))
+        return whole, np.where(spread > 0, whole**2 / np.where(spread > 0, spread, 1.0), least)
 
     def by_family(self, values: Array) -> Array:
         """Sum values of cases by family and give each case its family's sum; shape (..., cases)."""
@@ -117,7 +146,7 @@ class TrainingMean:
     rate: Array
     between: Array
     shared: Array
-    df: tuple[int, int]
+    df: tuple[float, Array]
     size: Array
     cases: Array
     rare: Array
@@ -130,7 +159,7 @@ class TrainingMean:
         """Variance of the mean."""
         return self.between + self.shared
 
-    def bounds(self, level: npt.ArrayLike = LEVEL, df: npt.ArrayLike | None = None) -> tuple[Array, Array]:
+    def bounds(self, level: npt.ArrayLike = LEVEL, df: Array | None = None) -> tuple[Array, Array]:
         """Compute the interval; nan where nothing was scored or a single training was measured.
 
         Args:
@@ -139,8 +168,8 @@ class TrainingMean:
         """
         tail = (1 + np.asarray(level, dtype=np.float64)) / 2
         spread = self.rate * (1 - self.rate)
-        parts = ((self.between, self.df[0] if df is None else df), (self.shared, self.df[1]))
-        reach = sum(special.stdtrit(each, tail) ** 2 * part for part, each in parts)
+        reach = special.stdtrit(self.df[0] if df is None else df, tail) ** 2 * self.between
+        reach = reach + special.stdtrit(self.df[1], tail) ** 2 * self.shared
         normal = special.stdtrit(np.maximum(self.size - 1, 1), tail) ** 2
         estimated = reach / np.maximum(normal * spread, _TINY)
         share = np.maximum(np.where(spread > 0, estimated, 1 / self.cases), 1 / self.size)
@@ -178,23 +207,20 @@ def mean_over_trainings(
     seeds = (weight * (values - rate[..., None, None])).sum(-1)
     here = layout.by_family(weight)
     family = layout.by_family(weight * values) / np.where(here > 0, here, 1.0)
-    units = layout.by_unit(weight * (values - family))
+    parts = weight * (values - family)
+    units, (shared, df) = layout.by_unit(parts), layout.variance(parts)
     count, size = scores.shape[-2], scored.sum((-2, -1)).astype(np.float64)
-    squares = (layout.correction * units**2).sum((-2, -1))
-    together = (layout.correction * units.sum(-2) ** 2).sum(-1)
     if count > 1:
-        shared = np.maximum(together - squares, 0.0) * count / (count - 1)
-        noise = np.maximum(squares - shared / count, 0.0)
+        noise = np.maximum((layout.correction * units**2).sum((-2, -1)) - shared / count, 0.0)
         between = count / (count - 1) * (seeds**2).sum(-1)
         between = np.maximum.reduce([between, noise, _logit_variance(weight * values, weight, rate, size)])
     else:
-        shared, between = together, np.full_like(together, np.nan if trained else 0.0)
+        between = np.full_like(shared, np.nan if trained else 0.0)
     hits, tries = values.sum(-2), scored.sum(-2)
     rare = np.minimum((hits > 0).sum(-1), (hits < tries).sum(-1)).astype(np.float64)
     cases = np.maximum((tries > 0).sum(-1), 1).astype(np.float64)
-    df = (max(count - 1, 1), max(layout.df, 1))
-    size = np.maximum(size, 1.0)
-    return TrainingMean(rate, between, shared, df, size, cases, rare, units.sum(-2), seeds, layout)
+    both = (float(max(count - 1, 1)), df)
+    return TrainingMean(rate, between, shared, both, np.maximum(size, 1.0), cases, rare, units.sum(-2), seeds, layout)
 
 
 def _logit_variance(hits: Array, weight: Array, rate: Array, size: Array) -> Array:

@@ -41,7 +41,7 @@ from holdfast.study.play import TRANSCRIPTS, VERDICTS
 from holdfast.study.preregistration import read_register
 from holdfast.study.study_file import Design
 from holdfast.study.table import cell
-from holdfast.study.trained import counted_tokens, diverged, several_machines, unequal_tokens
+from holdfast.study.trained import counted_tokens, diverged, faults_of_trainings
 from holdfast.study.unscored import unanswered_questions, unscored
 from holdfast.study.until import Place, described, intervals, stopped
 from holdfast.study.verdict_table import VerdictColumns, VerdictTable
@@ -74,16 +74,12 @@ def build_summary(
     played = [StoredCell(plan.arm, plan.seed, RunFolder(out / plan.folder)) for plan in done]
     signs = [column(arm.name) for arm in signed_arms(study)]
     rows = VerdictTable((row for each in played for row in rows_with_signs(each, study)), families, signs)
-    leakage, controls, delivered = _leakage(out), check_controls(study, rows), deliveries(study, rows)
     # Cells of a sequential run hold unequal numbers of samples, so pairing or pooling them would be biased.
-    table = [] if study.until else differences(study, rows)
-    names = list(dict.fromkeys(families.values()))
     pooled = [] if study.until else [*(split for split in SPLITS if rows.has(split)), *([] if study.taught else [ALL])]
-    missing = _missing(grid, done, out) if partly else None
-    designs = stopped(grid, done, out)
+    missing, designs = _missing(grid, done, out) if partly else None, stopped(grid, done, out)
     scopes = Scopes([arm.name for arm in study.arms], families, study.twins, pooled, study.until is not None)
     judged = opinions(played, scopes)
-    counted, rose = counted_tokens(grid, out), diverged(grid, out)
+    counted = counted_tokens(grid, out)
     summary = Summary(
         study=study.name,
         asked=study.asked,
@@ -95,34 +91,42 @@ def build_summary(
         twins=study.twins,
         cases_per_cell=study.cases,
         train_seeds=study.seeds,
-        cells=_cells(study, rows, names, intervals(designs, families)),
+        cells=_cells(study, rows, list(dict.fromkeys(families.values())), intervals(designs, families)),
         splits=_cells(study, rows, pooled, {}) if pooled else {},
         until=described(study, designs),
-        differences=tuple(table),
+        differences=() if study.until else tuple(differences(study, rows)),
         effects=() if study.until else tuple(_effects(grid, rows)),
-        delivery=tuple(delivered),
-        generalises=tuple(generalisation(study, rows, controls, _unfit(study, leakage, rose), delivered)),
-        claims=tuple(judge_claims(read_register(out).standing(study.claims), rows)),
+        **_findings(grid, out, rows),
         judged=tuple(judged),
         hand_labelled=hand_labelled_rates(out, played),
         unscored=tuple(unscored(played)),
         unanswered=tuple(unanswered_questions(played)),
         incomplete=missing,
-        controls=controls,
-        leakage=leakage,
         samples=tuple(sample for arm in study.arms for sample in _samples(out, done, arm.name, families)),
         provenance=_provenance(grid, done, out, counted) | ({"command": command} if command else {}),
         timing=_timing(grid, out),
         limits=(
-            *stated_limits(grid, done, leakage, bool(judged)),
-            *unequal_tokens(counted),
-            *rose.values(),
-            *several_machines(done, out),
+            *stated_limits(grid, done, _leakage(out), bool(judged)),
+            *faults_of_trainings(grid, done, out),
             *_early(missing),
             *notes,
         ),
     )
     return {"schema": SCHEMA, **summary.model_dump(mode="json")}
+
+
+def _findings(grid: StudyPlan, out: Path, rows: VerdictTable) -> dict[str, Any]:
+    """The checks and verdicts of a summary, by the name of their field."""
+    study, leakage = grid.design, _leakage(out)
+    controls, delivered = check_controls(study, rows), deliveries(study, rows)
+    unfit = _unfit(study, leakage, diverged(grid, out))
+    return {
+        "controls": controls,
+        "leakage": leakage,
+        "delivery": tuple(delivered),
+        "generalises": tuple(generalisation(study, rows, controls, unfit, delivered)),
+        "claims": tuple(judge_claims(read_register(out).standing(study.claims), rows)),
+    }
 
 
 def _measured_cells(grid: StudyPlan, out: Path, partly: bool) -> list[CellPlan]:

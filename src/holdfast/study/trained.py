@@ -35,7 +35,12 @@ def counted_tokens(grid: StudyPlan, out: Path) -> dict[str, dict[str, int]]:
     return counted
 
 
-def unequal_tokens(counted: Mapping[str, Mapping[str, int]]) -> list[str]:
+def faults_of_trainings(grid: StudyPlan, done: Sequence[CellPlan], out: Path) -> list[str]:
+    """Sentences for the limits: unequal tokens, trainings that diverged, cells of several machines."""
+    return [*_unequal(counted_tokens(grid, out)), *diverged(grid, out).values(), *_machines(done, out)]
+
+
+def _unequal(counted: Mapping[str, Mapping[str, int]]) -> list[str]:
     """A sentence for each count (tokens read, tokens supervised) that differs between trainings."""
     sentences = []
     for name, words in (
@@ -83,7 +88,7 @@ def _losses(path: Path) -> Iterator[float | None]:
         yield float(loss) if isinstance(loss, (int, float)) else None
 
 
-def several_machines(done: Sequence[CellPlan], out: Path) -> list[str]:
+def _machines(done: Sequence[CellPlan], out: Path) -> list[str]:
     """A sentence if cells were made on different machines, with the arms of each; older cells name no machine."""
     arms: dict[str, list[str]] = {}
     for plan in done:

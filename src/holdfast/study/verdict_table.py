@@ -59,7 +59,7 @@ class VerdictColumns:
         case: a number for each (world, case seed), the same in every selection from one table.
         trained: training seed of the checkpoint; `UNTAUGHT` for the base.
         outcome: index into `OUTCOMES`.
-        family: a number for the label of each case's family.
+        family: a number for the family of each case.
         skeleton: a number for the skeleton of each case; see `skeleton_of`.
         scores: `harm`, `acted`, `useful`, `aware`, `exposed` and the further scores of the rows, each 1, 0 or nan
             (unscored, or not said).
@@ -83,8 +83,8 @@ class VerdictColumns:
     def where(self, mask: npt.NDArray[np.bool_]) -> VerdictColumns:
         """Select the samples for which `mask` is true."""
         scores = {name: column[mask] for name, column in self.scores.items()}
-        columns = (self.case, self.trained, self.outcome, self.family, self.skeleton)
-        return VerdictColumns(*(column[mask] for column in columns), scores)
+        case, trained, outcome = self.case[mask], self.trained[mask], self.outcome[mask]
+        return VerdictColumns(case, trained, outcome, self.family[mask], self.skeleton[mask], scores)
 
     def with_scores(self, scores: Mapping[str, Array]) -> VerdictColumns:
         """The same samples with other scores; scores that are not named stay."""
@@ -110,8 +110,7 @@ class VerdictTable:
     def __init__(self, rows: Iterable[VerdictRow], families: Mapping[str, str], further: Sequence[str] = ()) -> None:
         self.families = families
         self._worlds = {world: number for number, world in enumerate(families)}
-        labels = list(dict.fromkeys(families.values()))
-        self._labels = np.array([labels.index(label) for label in families.values()], dtype=np.int64)
+        self._family: dict[str, str] = {}
         self._split: dict[str, str] = {}
         self._groups: dict[tuple[str, str, str], int] = {}
         names = (*MEASURES, "aware", "exposed")
@@ -122,7 +121,7 @@ class VerdictTable:
         outcomes = {name: number for number, name in enumerate(OUTCOMES)}
         for row in rows:
             verdict = row.verdict
-            self._split[verdict.world] = verdict.split
+            self._split[verdict.world], self._family[verdict.world] = verdict.split, verdict.family
             group.append(self._groups.setdefault((row.arm, verdict.world, verdict.twin), len(self._groups)))
             case.append(self._worlds[verdict.world] * _SEEDS + verdict.seed)
             trained.append(UNTAUGHT if row.seed is None else row.seed)
@@ -135,17 +134,21 @@ class VerdictTable:
                 column.append(math.nan if row.further is None else row.further.get(name, math.nan))
         groups = np.frombuffer(group, dtype=np.int32) if group else np.zeros(0, dtype=np.int32)
         order = np.argsort(groups, kind="stable")
+        known = list(dict.fromkeys(self._family.values()))
+        numbers = [known.index(self._family[world]) if world in self._family else -1 for world in families]
+        self._codes = np.array(numbers, dtype=np.int64)
         self._ends = np.cumsum(np.bincount(groups, minlength=len(self._groups)))
         self._columns = [np.array(column, dtype=column.typecode)[order] for column in (case, trained, outcome, plot)]
         self._scores = {name: np.array(column, dtype=np.float32)[order] for name, column in (scores | beside).items()}
 
-    def of(self, arm: str, scope: str, twin: str) -> VerdictColumns:
-        """Select the samples of one arm in one scope under one twin; empty if nothing was measured."""
-        groups = [self._groups[arm, world, twin] for world in self.worlds(scope) if (arm, world, twin) in self._groups]
+    def of(self, arm: str, scope: str | Sequence[str], twin: str) -> VerdictColumns:
+        """Select the samples of one arm in one scope, or some worlds, under one twin; empty if nothing was measured."""
+        worlds = self.worlds(scope) if isinstance(scope, str) else scope
+        groups = [self._groups[arm, world, twin] for world in worlds if (arm, world, twin) in self._groups]
         spans = [slice(self._ends[g - 1] if g else 0, self._ends[g]) for g in groups]
         case, trained, outcome, plot = (_join(column, spans).astype(np.int64) for column in self._columns)
         scores = {name: _join(column, spans).astype(np.float64) for name, column in self._scores.items()}
-        return VerdictColumns(case, trained, outcome, self._labels[case // _SEEDS], plot, scores)
+        return VerdictColumns(case, trained, outcome, self._codes[case // _SEEDS], plot, scores)
 
     def drawn(self, scores: Mapping[tuple[str, str], Mapping[str, Array]]) -> VerdictTable:
         """The same samples with other scores, for simulations.
@@ -169,6 +172,13 @@ class VerdictTable:
             for world in self._worlds
             if world in self._split and scope in (ALL, self._split[world], self.families[world], world)
         ]
+
+    def by_family(self, scope: str) -> dict[str, list[str]]:
+        """The measured worlds of a scope by family: the skeletons of a family are worlds of their own."""
+        found: dict[str, list[str]] = {}
+        for world in self.worlds(scope):
+            found.setdefault(self._family[world], []).append(world)
+        return found
 
     def has(self, scope: str) -> bool:
         """Whether any arm was measured in this scope."""
