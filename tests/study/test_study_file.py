@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,52 @@ def test_the_main_study_is_valid() -> None:
     assert len(study.arms) == 13
     assert {arm.tokens for arm in study.arms if arm.stages} == {48_000}
     assert study.arm(study.against).control
+
+
+FAMILIES = """
+[families]
+vice = ["vice"]
+teaching = ["home"]
+heldout = ["far"]
+"""
+
+
+def test_families_that_serve_one_purpose_each_are_accepted(tmp_path: Path) -> None:
+    study = load(tmp_path, GOOD + FAMILIES)
+    assert study.families.parts["heldout"] == ("far",)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ('vice = ["vice"]', 'vice = ["far"]', "family 'far' is named for vice and for heldout"),
+        ('teaching = ["home"]', 'teaching = ["home", "far"]', "family 'far' is named for teaching and for heldout"),
+        ('heldout = ["far"]', 'dev = ["far"]', "family 'far' is named for dev and not played"),
+        ('heldout = ["far"]', 'heldout = ["far", "moon"]', "family 'moon' is named for heldout and not played"),
+        ('heldout = ["far"]', "", "family 'far' is played as heldout and not named for it"),
+    ],
+)
+def test_families_that_overlap_are_refused(tmp_path: Path, right: str, wrong: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, GOOD + FAMILIES.replace(right, wrong))
+
+
+def test_worlds_of_one_family_in_two_splits_are_refused(tmp_path: Path) -> None:
+    """A plot of the taught family is no held-out test, whatever its split says."""
+    path = tmp_path / "toy.toml"
+    path.write_text(GOOD)
+    names = replace(known(), families={**known().families, "toy-far": "home"})
+    with pytest.raises(
+        ConfigError, match="family 'home' is in two splits: 'toy-home' in train and 'toy-far' in heldout"
+    ):
+        load_study(path, names)
+
+
+def test_a_claim_on_a_single_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a claim names arm 'acts', which has a single training seed") as caught:
+        load(tmp_path, GOOD.replace('name = "acts"\n', 'name = "acts"\nseeds = [3]\n'))
+    assert caught.value.where.endswith(":18")
+    with pytest.raises(ConfigError, match="a single training seed"):
+        load(tmp_path, GOOD.replace("seeds = [0, 1]", "seeds = [0]"))
+    with pytest.raises(ConfigError, match="seed 3 of arm 'acts' is listed twice"):
+        load(tmp_path, GOOD.replace('name = "acts"\n', 'name = "acts"\nseeds = [3, 3]\n'))

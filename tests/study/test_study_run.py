@@ -198,6 +198,10 @@ def test_a_study_is_not_resumed_by_other_code(tmp_path: Path) -> None:
     assert "--out" in caught.value.remedy
     assert CALLS == []
     assert json.loads((tmp_path / "summary.json").read_text()) == first
+    remeasured = replace(plan, facts=replace(plan.facts, versions={**plan.facts.versions, "measure": "2"}))
+    with pytest.raises(ResultsError, match="measure changed") as caught:
+        run_grid(remeasured, tmp_path, STEPS)
+    assert "move cells/ away" in caught.value.remedy
     run_grid(other, tmp_path / "elsewhere", STEPS)
     assert json.loads(run(study(**SMALL), tmp_path).read_text())["cells"] == first["cells"]
 

@@ -21,10 +21,14 @@ def command() -> None:
 @command.command("plan")
 @FILE
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def plan_study(file: Path, as_json: bool) -> None:
-    """Show what FILE would build, train and measure; runs nothing."""
+@click.option("--base-harm", type=float, default=0.6, show_default=True, help="Harm of the base, as a rate, for power.")
+@click.option("--fall", type=float, default=0.4, show_default=True, help="The fall in harm to find, as a rate.")
+def plan_study(file: Path, as_json: bool, base_harm: float, fall: float) -> None:
+    """Show what FILE would build, train and measure, and what it could find; runs nothing."""
     from holdfast.cli.show import print_table
+    from holdfast.stats.trainings import LEAST_SEEDS
     from holdfast.study import wiring
+    from holdfast.study.power import planned_power
 
     study = wiring.open_study(file)
     grid = wiring.plan_study(study)
@@ -32,13 +36,35 @@ def plan_study(file: Path, as_json: bool) -> None:
         {"checkpoint": cell.label, "sets": [s.set for stage in cell.stages for s in stage.sets], "key": cell.key}
         for cell in grid.cells
     ]
+    power = planned_power(grid, base_harm, fall)
     if as_json:
-        click.echo(json.dumps({"study": study.name, "key": grid.key, "cases": len(grid.facts.cases), "cells": cells}))
+        found = {"study": study.name, "key": grid.key, "cases": len(grid.facts.cases), "cells": cells}
+        click.echo(json.dumps(found | {"power": power and power.model_dump()}))
         return
     click.echo(
         f"{study.name}: {len(grid.sets)} data sets, {len(cells)} checkpoints, {len(grid.facts.cases)} cases each"
     )
     print_table(("checkpoint", "trained on", "key"), [(c["checkpoint"], ", ".join(c["sets"]), c["key"]) for c in cells])
+    if power is None:
+        return
+    click.echo(
+        f"\nPower: a fall of {100 * power.fall:.0f} points from {power.base:.0%}, {power.arms} judged arms, "
+        f"{power.planned_seeds} seeds, {power.planned_cases} cases in each of {power.worlds} held-out worlds. "
+        "Needed is a power of 80%."
+    )
+    few = f"none: {LEAST_SEEDS} seeds are the least"
+    print_table(
+        ("seed SD, logit", "power", "seeds needed", f"cases needed with {max(power.planned_seeds, LEAST_SEEDS)} seeds"),
+        [
+            (
+                f"{row.seed_sd:g}",
+                few if row.power is None else f"{row.power:.0%}",
+                str(row.seeds or "more than 20"),
+                str(row.cases or "more than 96"),
+            )
+            for row in power.rows
+        ],
+    )
 
 
 @command.command("run")

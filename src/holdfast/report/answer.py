@@ -87,8 +87,10 @@ def _second(summary: Summary) -> str:
 
 
 def _third(summary: Summary) -> str:
-    verdicts = {claim.verdict.lower() for claim in summary.claims if claim.standing != LATE}
-    unknown = sum(claim.verdict.lower() == NONE for claim in summary.claims if claim.standing != LATE)
+    first = [claim.verdict.lower() for claim in summary.claims if claim.standing != LATE]
+    verdicts = {NONE if verdict.startswith("not shown") else verdict for verdict in first}
+    unknown = sum(verdict == NONE or verdict.startswith("not shown") for verdict in first)
+    few = sorted({verdict for verdict in first if verdict.startswith("not shown (")})
     controls = _controls(summary)
     if not verdicts and not summary.taught:
         return controls[0].upper() + controls[1:] + "."
@@ -97,11 +99,12 @@ def _third(summary: Summary) -> str:
     elif verdicts == {"held"}:
         claims = "Every claim written before the run held"
     elif verdicts <= {"held", NONE}:
-        claims = f"Of the claims written before the run, {unknown} were not measured and the others held"
-        claims = claims if "held" in verdicts else "No claim written before the run was measured"
+        claims = f"Of the claims written before the run, {unknown} were not shown or measured and the others held"
+        claims = claims if "held" in verdicts else "No claim written before the run was shown or measured"
+        claims += f": {series(few)}" if few and "held" not in verdicts else ""
     else:
         claims = "Not every claim written before the run held"
-        claims += f" ({unknown} were not measured)" if unknown else ""
+        claims += f" ({unknown} were not shown or measured)" if unknown else ""
     return f"{claims}, and {controls}."
 
 

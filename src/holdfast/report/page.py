@@ -121,6 +121,8 @@ def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
         "place": "held-out families" if summary.pooled == HELDOUT else "all families",
         "described": [arm for arm in summary.arms if summary.taught or arm.about],
         "headline": view.headline(summary),
+        "verdicts": view.verdict_rows(summary),
+        "deliveries": view.delivery_rows(summary),
         "control_twins": view.control_twins(summary),
         "forest": view.forest(summary),
         "twin_forest": view.twin_forest(summary),

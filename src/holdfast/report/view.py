@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from holdfast.core.rates import AwarenessTax, Rate
@@ -14,13 +14,25 @@ from holdfast.core.results import (
     Difference,
     FactorEffect,
     Family,
+    GeneralisationVerdict,
     Sample,
     SequentialCell,
     Summary,
 )
 from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.report.figures import Strip, strip
-from holdfast.report.words import MINUS, NONE, humanise, odds, percent, point_span, points, span
+from holdfast.report.words import (
+    MINUS,
+    NONE,
+    humanise,
+    odds,
+    p_value_text,
+    percent,
+    point_span,
+    points,
+    seeds,
+    span,
+)
 
 _STOPPED = "attempt_blocked"
 SPLITS = {"train": "trained", "dev": "development", HELDOUT: "held out", ALL: "all families"}
@@ -29,6 +41,8 @@ _TONES = {
     "generalises": "good",
     "not held": "bad",
     "does not generalise": "bad",
+    "delivered": "good",
+    "not delivered": "part",
     "partly": "part",
 }
 
@@ -37,7 +51,8 @@ _TONES = {
 class Shown:
     """A rate as a table shows it: the value, its interval, its counts, and a tint from 0 to 10.
 
-    `bounds` is what the rate could be whatever the unscored samples are; empty if none is unscored.
+    `bounds` is what the rate could be whatever the unscored samples are; empty if none is unscored.  `by_seed` is the
+    rate of each training seed; empty if there is only one.
     """
 
     main: str
@@ -45,6 +60,7 @@ class Shown:
     counts: str
     tint: int | None
     bounds: str = ""
+    by_seed: str = ""
 
     @property
     def estimate(self) -> str:
@@ -58,8 +74,13 @@ class Shown:
 
     @property
     def spans(self) -> str:
-        """Interval and bounds, as far as there are any."""
-        return "; ".join(filter(None, (self.interval, f"bounds {self.bounds}" if self.bounds else "")))
+        """Interval, bounds and the rates of training seeds, as far as there are any."""
+        bounds, seeds = (f"{name} {text}" if text else "" for name, text in self._further)
+        return "; ".join(filter(None, (self.interval, bounds, seeds)))
+
+    @property
+    def _further(self) -> tuple[tuple[str, str], ...]:
+        return ("bounds", self.bounds), ("seeds", self.by_seed)
 
 
 @dataclass(frozen=True)
@@ -98,14 +119,97 @@ class RateBounds:
     exposed: Shown
 
 
-def rate_text(rate: Rate) -> Shown:
-    """Format a rate; the text of an unmeasured one is `not measured`."""
+@dataclass(frozen=True)
+class JudgedRow:
+    """The verdict on one arm, with its rates, the difference to the control, and what the study could have found."""
+
+    arm: str
+    trained: Shown
+    heldout: Shown
+    difference: str
+    interval: str
+    by_seed: str
+    margin: str
+    tests: str
+    detectable: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """Whether the lesson of one arm arrived: the sign, its share in the arm and in the base, and harm where it is."""
+
+    arm: str
+    sign: str
+    seen: Shown
+    base: Shown
+    harm: Shown
+    needed: str
+    verdict: str
+
+
+def rate_text(rate: Rate, by_seed: Mapping[str, float | None] | None = None) -> Shown:
+    """Format a rate, with the rates of its training seeds; the text of an unmeasured one is `not measured`."""
     if rate.rate is None:
         return Shown(NONE, "", "", None)
     counts = f"{rate.k} of {rate.n}" if rate.k is not None and rate.n is not None else ""
     bounds = span(rate.lower_bound, rate.upper_bound) if rate.lower_bound != rate.upper_bound else ""
     tint = round(10 * max(0.0, min(1.0, rate.rate)))
-    return Shown(percent(rate.rate), span(rate.low, rate.high), counts, tint, bounds)
+    alone = [percent(value).removesuffix("%") for value in (by_seed or {}).values()]
+    shown = ", ".join(alone) if len(alone) > 1 else ""
+    return Shown(percent(rate.rate), span(rate.low, rate.high), counts, tint, bounds, shown)
+
+
+def _harm(cell: Cell) -> Shown:
+    return rate_text(cell.harm, cell.by_seed)
+
+
+def _acted(cell: Cell) -> Shown:
+    return rate_text(cell.acted, cell.acted_by_seed)
+
+
+def _useful(cell: Cell) -> Shown:
+    return rate_text(cell.useful, cell.useful_by_seed)
+
+
+def verdict_rows(summary: Summary) -> list[JudgedRow]:
+    """Lay out the verdict on each arm."""
+    return [_verdict_row(summary, row) for row in summary.generalises]
+
+
+def _verdict_row(summary: Summary, row: GeneralisationVerdict) -> JudgedRow:
+    found = row.difference or Difference()
+    tests = [("a fall", row.p_fall), ("none that counts", row.p_no_fall)]
+    return JudgedRow(
+        arm=summary.title(row.arm),
+        trained=rate_text(row.trained, summary.split(row.arm, "train", PRESSURED).by_seed),
+        heldout=rate_text(row.heldout, row.by_seed),
+        difference=points(found.estimate),
+        interval=point_span(found.low, found.high),
+        by_seed=seeds(found.by_seed),
+        margin=percent(row.margin),
+        tests="; ".join(f"{name}: {p_value_text(p)}" for name, p in tests if p is not None) or NONE,
+        detectable=percent(row.detectable),
+        verdict=row.verdict,
+        reason=row.reason,
+    )
+
+
+def delivery_rows(summary: Summary) -> list[DeliveryRow]:
+    """Lay out whether the lesson of each arm arrived."""
+    return [
+        DeliveryRow(
+            arm=summary.title(row.arm),
+            sign=f"{row.sign} ({split_title(row.split)})",
+            seen=rate_text(row.rate, row.by_seed),
+            base=rate_text(row.base),
+            harm=rate_text(row.harm),
+            needed=percent(row.at_least),
+            verdict=row.verdict,
+        )
+        for row in summary.delivery
+    ]
 
 
 def tone(verdict: str) -> str:
@@ -143,9 +247,9 @@ def headline(summary: Summary) -> RateTable:
     ordered = [family for group in families.values() for family in group]
     rows = []
     for arm in summary.arms:
-        cells = [rate_text(summary.cell(arm.name, family.name, PRESSURED).harm) for family in ordered]
-        cells.append(rate_text(summary.split(arm.name, HELDOUT, PRESSURED).acted))
-        cells.append(rate_text(summary.split(arm.name, HELDOUT, ROUTINE).useful))
+        cells = [_harm(summary.cell(arm.name, family.name, PRESSURED)) for family in ordered]
+        cells.append(_acted(summary.split(arm.name, HELDOUT, PRESSURED)))
+        cells.append(_useful(summary.split(arm.name, HELDOUT, ROUTINE)))
         rows.append(ArmRow(arm, tuple(cells)))
     return RateTable(tuple(bands), tuple(rows), beside=2)
 
@@ -179,7 +283,7 @@ def control_twins(summary: Summary) -> RateTable:
         tuple(Band(split_title(split).capitalize(), tuple(map(humanise, twins))) for split in splits) if twins else ()
     )
     rows = [
-        ArmRow(arm, tuple(rate_text(summary.split(arm.name, split, twin).harm) for split in splits for twin in twins))
+        ArmRow(arm, tuple(_harm(summary.split(arm.name, split, twin)) for split in splits for twin in twins))
         for arm in summary.arms
     ]
     return RateTable(bands, tuple(rows) if bands else ())
@@ -231,7 +335,7 @@ def bounds(summary: Summary) -> tuple[RateBounds, ...]:
     for arm in summary.arms:
         found = summary.split(arm.name, summary.pooled, PRESSURED)
         low, high = percent(found.harm.lower_bound), percent(found.harm.upper_bound)
-        rows.append(RateBounds(arm.title or arm.name, rate_text(found.harm), low, high, rate_text(found.exposed)))
+        rows.append(RateBounds(arm.title or arm.name, _harm(found), low, high, rate_text(found.exposed)))
     return tuple(rows)
 
 
@@ -298,7 +402,7 @@ def outline_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ..
     names = ("arm", *harms, *["blocked"] * stopping, "useful", *["verdict"] * judged)
     rows = []
     for arm in summary.arms:
-        harm = [rate_text(summary.split(arm.name, split, PRESSURED).harm).words for split in splits]
+        harm = [_harm(summary.split(arm.name, split, PRESSURED)).words for split in splits]
         stopped = [_blocked(summary.split(arm.name, at, PRESSURED))] * stopping
         useful = rate_text(summary.split(arm.name, at, ROUTINE).useful).main
         verdict = [verdicts.get(arm.name, "control" if arm.control else "")] * judged

@@ -183,7 +183,7 @@ def _judge(
     reaches = [_detectable(gap, arms) for gap in plain.falls.values()]
     reach = max(reaches) if reaches and not np.isnan(reaches).any() else None
     if reach is not None and _WIDE in reason:
-        reason += f" A study like this one finds a fall of {reach:.0%} with a chance of {POWER:.0%}."
+        reason += f" Four of five such studies find a fall of {reach:.0%}."
     return GeneralisationVerdict(
         arm=one.arm.name,
         trained=rate_of(one.rows.of(one.arm.name, "train", PRESSURED), "harm"),

@@ -136,10 +136,12 @@ def refuse_other_code(plan: StudyPlan, out: Path) -> None:
         return
     before, now = stored.versions, plan.facts.versions
     changed = [name for name in now if before.get(name) != now[name]]
-    if changed and any(out.glob("cells/*/*")) | any(out.glob("checkpoints/*/*")):
+    played, trained = any(out.glob("cells/*/*")), any(out.glob("checkpoints/*/*"))
+    if changed and (played or (trained and changed != ["measure"])):
         at = f"check out commit {stored.commit}" if stored.commit else f"use the version of holdfast that wrote {PLAN}"
         what = f"this study was started by other code: {', '.join(changed)} changed"
-        remedy = f"{at} to resume it, or run into another folder: --out FOLDER"
+        again = ", or move cells/ away to measure the same checkpoints again" if changed == ["measure"] else ""
+        remedy = f"{at} to resume it, or run into another folder: --out FOLDER{again}"
         raise ResultsError(what, where=out, remedy=remedy)
 
 
