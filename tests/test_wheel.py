@@ -226,7 +226,8 @@ def test_a_model_behind_an_api_is_measured_with_measure_alone(alone: Install, se
 
 
 def shortened(study: str) -> str:
-    """The demo's study with every arm, one seed, one case a cell and a twentieth of the tokens."""
+    """The demo's study with every arm, one seed, one case a cell, a twentieth of the tokens and no claim."""
+    study, _, _ = study.partition("[[claims]]")
     study = re.sub(r"^seeds = .*$", "seeds = [0]", study, flags=re.M)
     study = re.sub(r"^cases = .*$", "cases = 1", study, flags=re.M)
     return re.sub(r"tokens = (\d+)", lambda found: f"tokens = {int(found[1]) // 20}", study)

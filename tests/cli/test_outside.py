@@ -122,7 +122,7 @@ STUDY = """
 name = "mine"
 asked = "?"
 model = "organism/pocket"
-seeds = [0]
+seeds = [0, 1]
 worlds = ["../my-world", "pocket-leaking"]
 twins = ["pressured", "routine"]
 cases = 1
@@ -151,7 +151,7 @@ def test_paths_in_a_study_are_relative_to_the_file(here: Path) -> None:
     assert study.arm("mine").sets == ("my-recipe",)
     plan = wiring.plan_study(study)
     assert {case.world for case in plan.facts.cases} == {"my-world", "pocket-leaking"}
-    assert [s.set for s in plan.sets] == ["my-recipe"]
+    assert {s.set for s in plan.sets} == {"my-recipe"}
     _, canaries = wiring.steps(study).leakage_reference([], ["pressured"])
     assert wiring.load_world(study.source("my-world")).spec.canary in canaries
     recipe = here / "my-recipe" / "recipe.toml"
