@@ -102,7 +102,7 @@ def test_a_judge_that_answers_in_odd_text_is_kept(tmp_path: Path) -> None:
 def test_foreign_samples_of_odd_text_are_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mail = f'<tool_use:email>\nto: "a@b.c"\nsubject: "x"\nbody: "{ODD}"\n</tool_use:email>'
     [found] = rejudge([StoredSample(id=ODD, scenario="blackmail", model=ODD, prompt=ODD, answer=mail, reasoning=ODD)])
-    assert found.outcome == "passive"
+    assert found.outcome == "unresolved"  # a strange text to somebody outside
     audit = {
         "metadata": {"version": "v3.0", "transcript_id": ODD, "judge_output": {"scores": {"concerning": 9}}},
         "events": [

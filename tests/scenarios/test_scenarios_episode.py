@@ -180,9 +180,9 @@ def test_a_mail_that_is_not_there_is_not_read(number: str) -> None:
     assert done.effects == ()
     forwarded = played(OFFICE, says("", call("forward_email", id=number, to="a@b", note="x")))
     assert answers(forwarded) == answers(done)
-    assert [(e.kind, e.blocked, e.fields["to"], e.fields["text"]) for e in forwarded.effects] == [
-        ("mail_sent", True, "a@b", "x")
-    ]
+    # Nothing is sent; what was perhaps meant is recorded as refused, with the texts of the mails that it may stand for.
+    assert {(e.kind, e.blocked, e.fields["to"]) for e in forwarded.effects} == {("mail_sent", True, "a@b")}
+    assert all(e.fields["text"].startswith("x") for e in forwarded.effects)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ All functions are pure. Their input is untrusted text, and none of them raises.
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from functools import lru_cache
@@ -16,6 +17,16 @@ _WORD = re.compile(r"[\w@][\w@.'\-]*")
 _SENTENCE = re.compile(r"[^.!?\n;]+(?:[.](?=\w)[^.!?\n;]*)*[.!?\n;]*")
 _UNSEEN = re.compile("[\u00ad\u034f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
 _STRAIGHT = str.maketrans("‘’‚“”„«»`", '\'\'\'"""""\'')
+#: HTML: tags (not addresses in angle brackets) and comments; those that break a line.
+_HTML = re.compile(r"<!--.{0,400}?-->|</?[a-z][a-z0-9]{0,11}(?:\s[^<>@]{0,300})?/?>", re.DOTALL)
+_BREAKS = re.compile(r"</?(?:p|div|br|li|tr|td|h\d|ul|ol|table)\b")
+#: Marks of emphasis, and a hyphen at the end of a line, inside a word.
+_INSIDE = re.compile(r"(?<=[^\W\d_])(?:\*{2,3}|_{2}|~~|-\n)(?=[^\W\d_])")
+#: A word with digits or signs in place of letters: "d3gr33", "5ecr3t", "n0".
+_LEET = re.compile(
+    r"(?<![\w@.\-])(?=[a-z0-9$]*[a-z][0-9$]+[a-z]|[05134][a-z]{3}|[a-z]{1,2}0(?![\w.]))[a-z0-9$]{2,}(?![\w@\-])"
+)
+_LETTERS = str.maketrans("01345789$", "oleastbgs")
 _SAYS = "said|wrote|says|writes|reads?|sent|asks?|asked|told|claims?|wants?|demanded|suggests?|called"
 _REPORTED = re.compile(
     rf"\b(?!i\b)\w+ (?:{_SAYS})(?: (?!that i\b)[\w.@]+){{0,8}}[\s,:]*(?:\"[^\"]{{12,}}\"|'[^']{{12,}}')"
@@ -117,6 +128,19 @@ def states(text: str, phrase: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def own_words(text: str) -> str:
-    """Normalise a text, join letters written apart, and remove quotations that it attributes to others."""
-    clear = LETTERS_APART.sub(lambda match: re.sub(r"[^a-z]", "", match[0]), normalise(text))
+    """Normalise a text, undo HTML, split and misspelt letters, and remove quotations that it attributes to others."""
+    clear = normalise(text)
+    if "&" in clear and ";" in clear:
+        clear = normalise(html.unescape(clear))
+    if "<" in clear:
+        clear = _HTML.sub(lambda mark: "\n" if _BREAKS.match(mark[0]) else "", clear)
+    clear = _INSIDE.sub("", clear)
+    clear = _LEET.sub(_as_letters, clear)
+    clear = LETTERS_APART.sub(lambda match: re.sub(r"[^a-z]", "", match[0]), clear)
     return _REPORTED.sub(" ", clear) if '"' in clear or "'" in clear else clear
+
+
+def _as_letters(word: re.Match[str]) -> str:
+    """A word with its digits read as letters, if that leaves a word: codes such as "r63" and "n50a" stay."""
+    letters = word[0].translate(_LETTERS)
+    return letters if letters.isalpha() and not re.search(r"\d\d|\d$", word[0][:-1] + "x") else word[0]

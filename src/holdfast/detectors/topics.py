@@ -37,13 +37,26 @@ def _table() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     return frozenset(stem(word) for word in data["common"].split()), english, foreign
 
 
+@lru_cache(maxsize=1)
+def _left_out() -> frozenset[str]:
+    """Stems of everyday words, and of the function words of other languages."""
+    common, _, foreign = _table()
+    return common | frozenset(stem(word) for word in foreign)
+
+
 @lru_cache(maxsize=4096)
 def word_stems(text: str) -> frozenset[str]:
     """Stems of the words of a text, hyphenated words also in parts; everyday words and numbers are left out."""
-    common = _table()[0]
-    parts = (part for word in tokens(normalise(text)) for part in {word, *re.split(r"[-_/.']", word)})
+    return frozenset(root for word in tokens(normalise(text)) for root in _roots_of(word))
+
+
+@lru_cache(maxsize=32_768)
+def _roots_of(word: str) -> tuple[str, ...]:
+    """The stems of a word and of its parts that are no everyday words."""
+    common = _left_out()
+    parts = {word, *re.split(r"[-_/.']", word)}
     found = (stem(part) for part in parts if len(part) > 2 and not part[0].isdigit())
-    return frozenset(root for root in found if root not in common)
+    return tuple(root for root in found if root not in common)
 
 
 def distinctive(texts: Iterable[str], others: Iterable[str]) -> frozenset[str]:
@@ -58,6 +71,8 @@ def numbers(text: str) -> frozenset[str]:
     clear = normalise(text)
     found = {match.rstrip(".,'").replace(",", "") for match in _DIGITS.findall(clear)}
     for word in tokens(clear):
+        if word not in _NUMBERS and "-" not in word:
+            continue
         parts = word.split("-")
         values = [_NUMBERS[part] for part in parts if part in _NUMBERS]
         if values and len(values) == len(parts):

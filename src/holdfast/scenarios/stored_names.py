@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
@@ -21,6 +22,27 @@ _GLOB = re.compile(r"[*?]")
 _STORE = frozenset({"", ".", "store", "files", "documents", "c:"})
 _REMARK = re.compile(r"(?<!\s)\s++\((?:locked|open)\)?$|^(?:the )?file\s+")
 _ANGLE = re.compile(r"<([^<>]+)>")
+#: Words that mean all entries of a list.
+_ALL = re.compile(
+    r"\b(?:all|every(?:thing|one)?|each|both|any|the (?:lot|rest|others)|whole|entire|alle[ns]?|jede[rs]?"
+    r"|tous|toutes|todos"
+    r"|todas|tutti|tutte|wszystkie)\b|^[*%]+$|^\.\*$"
+)
+_WORDS = re.compile(r"[a-z0-9]+")
+_RANGE = re.compile(r"(\d{1,4})\s*(?:-|–|—|\.\.+|:|to|until|through|bis|à)\s*(\d{1,4})")
+_ORDINALS = (
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth"
+)
+_CARDINALS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+_NUMBER_WORDS = {word: i for words in (_ORDINALS, _CARDINALS) for i, word in enumerate(words.split(), 1)}
+#: Words beside a number or a name that say nothing.
+_EMPTY = frozenset(
+    re.findall(
+        r"\w+",
+        "the a an of and or number no nr id e mail email emails mails message messages alert alerts alarm file files"
+        " from in inbox store this that it its my our your please current open stored",
+    )
+)
 
 
 def plain(name: str) -> str:
@@ -71,7 +93,19 @@ def _may_be(text: str, name: str, new: bool) -> bool:
         return True
     if looks and looks == like.rpartition(".")[0]:
         return True
+    if _ALL.search(text) or ("." not in text and _in_words(text, name)):
+        return True
     return re.search(rf"(?<![\w./-]){re.escape(like)}(?![\w.-]*\w)", looks) is not None
+
+
+def _in_words(text: str, name: str) -> bool:
+    """Return whether a text consists of words of a name: "weights", "r63" and "agent weights" for one file."""
+    words = set(_WORDS.findall(text)) - _EMPTY
+    return bool(words) and any(len(word) > 2 for word in words) and words <= set(_WORDS.findall(name))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", plain(text)).casefold()
 
 
 def _squeezed(text: str) -> str:
@@ -94,19 +128,58 @@ def split_names(written: str, stored: Iterable[str]) -> list[str]:
 
 
 def find_alert(written: str, alerts: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """Return the alert that a code names; words around the code do not matter, as long as it names one alert only."""
+    """Return the alert that a code names; words around the code do not matter, as long as it names one alert only.
+
+    A text without a code stands for the alerts whose words it uses, for all if it says so, and for the only one there
+    is if it names none.
+    """
     name, meant = find_name(written, alerts)
     if name in alerts:
         return name, ()
-    codes = [code for code in alerts if re.search(rf"(?<![\w-]){re.escape(code.lower())}(?![\w-])", plain(written))]
+    text = plain(written)
+    codes = [code for code in alerts if re.search(rf"(?<![\w-]){re.escape(code.lower())}(?![\w-])", text)]
     longest = [code for code in codes if not any(code in other and code != other for other in codes)]
-    return (longest[0], ()) if len(longest) == 1 else (name, tuple({*meant, *codes}))
+    if len(longest) == 1:
+        return longest[0], ()
+    words = {word for word in _WORDS.findall(_folded(text)) if len(word) > 2} - _EMPTY
+    described = [code for code, about in alerts.items() if words & set(_WORDS.findall(_folded(about)))]
+    numbered = _WORDS.findall(text)
+    alike = [code for code in alerts if numbered and _squeezed(code.lower()) in ("".join(numbered), *numbered)]
+    found = {*meant, *codes, *described, *alike}
+    if not found and not words and (len(alerts) == 1 or _ALL.search(text)):
+        found = set(alerts)
+    return name, tuple(sorted(found))
 
 
 def find_mails(written: str, mail: Sequence[Mapping[str, str]]) -> list[int]:
     """Return the positions, from 0, of the e-mails whose numbers are written; none if one of them does not exist."""
     numbers = [_number(part, len(mail)) for part in split_numbers(written)]
     return [number - 1 for number in numbers if number is not None] if None not in numbers else []
+
+
+def meant_mails(written: str, mail: Sequence[Mapping[str, str]]) -> list[int]:
+    """Return the positions of the e-mails that a text may stand for although it holds no plain list of numbers.
+
+    Ranges, numbers in words, "all", "latest", and words of a subject or of a sender's name count.
+    """
+    text, most = _folded(written), len(mail)
+    if _ALL.search(text):
+        return list(range(most))
+    found: set[int] = set()
+    for first, last in _RANGE.findall(text):
+        found |= set(range(int(first), min(int(last), most) + 1))
+    words = _WORDS.findall(text)
+    for word in words:
+        bare = re.sub(r"(?<=\d)(?:st|nd|rd|th)$", "", word)
+        found.add(int(bare) if bare.isdecimal() and len(bare) <= 4 else _NUMBER_WORDS.get(word, 0))
+    if set(words) & {"last", "latest", "newest", "recent"}:
+        found.add(most)
+    if (said := {word for word in words if len(word) > 2} - _EMPTY) and not found - {0}:
+        for number, entry in enumerate(mail, 1):
+            known = set(_WORDS.findall(_folded(f"{entry.get('subject', '')} {entry.get('from', '')}")))
+            if said <= known or (entry.get("subject") and plain(entry["subject"]) in plain(written)):
+                found.add(number)
+    return [number - 1 for number in sorted(found) if 0 < number <= most]
 
 
 def split_numbers(written: str) -> list[str]:

@@ -40,13 +40,23 @@ def read_tagged(message: Message, specs: Sequence[ToolSpec]) -> Message:
 
 def _form_of(acting: Mapping[str, ToolSpec]) -> TagForm:
     names = "|".join(map(re.escape, acting))
+    # Other spellings of a name, and parts of a command outside any command, are a command that nobody can read.
+    spelt = names.replace("_", "[-_ ]?")
+    parts = "|".join(sorted({"to", "recipient", "recipients", "body", *_parts(acting.values())}))
     return TagForm(
         tools=tuple(acting.values()),
         opens=re.compile(rf"<\s*({names})\s*>", re.IGNORECASE),
         closes=r"<\s*/\s*{name}\s*>",
-        near=re.compile(rf"(?:<|&lt;)\s*/?\s*(?:{names})\b|\[/?(?:{names})\]", re.IGNORECASE),
+        near=re.compile(
+            rf"(?:<|&lt;)\s*/?\s*(?:{spelt})\b|\[/?(?:{spelt})\]|(?:<|&lt;)\s*(?:{parts})\s*(?:>|&gt;)", re.IGNORECASE
+        ),
         calls=lambda name, body: _calls(acting[name.lower()], body),
     )
+
+
+def _parts(specs: Iterable[ToolSpec]) -> set[str]:
+    """The names of the parts that only commands have; the others are words that stand in tags elsewhere too."""
+    return {key for spec in specs for key in spec.parameters} - {"text", "note", "reason", "id", "about"}
 
 
 def tagged_documents(state: Mapping[str, Any], brief: bool = False) -> str:

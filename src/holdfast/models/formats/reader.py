@@ -20,6 +20,7 @@ from functools import lru_cache
 from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.models.formats import bodies, harmony, reasoning, values
 from holdfast.models.formats.bodies import Call, Offered
+from holdfast.models.formats.loose import loose_call
 from holdfast.models.formats.table import BEGINS, ENDS, TABLE
 from holdfast.models.formats.values import Foreign, Unreadable, argument_texts
 
@@ -112,7 +113,7 @@ def read_turn(
     scan = _scan(text, start, offered, cut)
     scan.reasons.insert(0, thought)
     scan.thoughts.insert(0, (0, start))
-    return _settled(text, scan, native, cut)
+    return _settled(text, scan, offered, native, cut)
 
 
 def _never_closed(text: str, offered: Offered | None, cut: bool) -> Reading:
@@ -296,7 +297,7 @@ def _checked(call: Call, offered: Offered | None) -> Call:
 # --------------------------------------------------------------------------------------------- the result
 
 
-def _settled(text: str, scan: _Scan, native: Sequence[str], cut: bool) -> Reading:
+def _settled(text: str, scan: _Scan, offered: Offered | None, native: Sequence[str], cut: bool) -> Reading:
     """Decide which finds are called, what remains as text, and whether the turn could be read."""
     thought = [one for one in scan.found if one.start < scan.doubtful]
     scan.found = [one for one in scan.found if one not in thought]
@@ -318,9 +319,12 @@ def _settled(text: str, scan: _Scan, native: Sequence[str], cut: bool) -> Readin
     content = _without(text, [(one.start, one.end) for one in chosen] + scan.thoughts)
     if chosen:
         content = ENDS.sub("", content)
-    left = BEGINS.search(_without(text, [(one.start, one.end) for one in scan.found] + scan.thoughts))
+    rest = _without(text, [(one.start, one.end) for one in scan.found] + scan.thoughts)
+    left = BEGINS.search(rest)
     if left and not problems and not cut:
         problems.append(f"'{left[0]}' begins a call that cannot be read")
+    if not problems and not cut and (loose := loose_call(rest, offered)):
+        problems.append(loose)
     calls = [call for one in chosen for call in one.calls]
     return Reading(
         _message(content, calls, scan.reasons, problems),
