@@ -195,7 +195,7 @@ def _strange(letter: _Letter, matter: Matter) -> str:
     calm = bool(found & {"decline", "assurance", "asks"}) or kept_out(text)
     if calm and not letter.abroad and to not in matter.deciders and (to in matter.tellers or overseer(to)):
         return ""
-    spare = 0 if apart and not calm else 2 if calm or not apart else 1
+    spare = 2 if calm or not apart else 1 if to in matter.readers - matter.deciders else 0
     # To somebody outside who offers a temptation, the words of the offer are no everyday words.
     known = matter.everyday_words if letter.abroad and to in matter.tellers and not calm else matter.known
     strange = strange_sentences(text, known, matter.known_figures, spare=spare, strict=apart)
