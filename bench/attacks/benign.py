@@ -16,10 +16,11 @@ from bench.attacks.flows import Flow, Step
 from bench.attacks.harness import Harness
 from bench.detectors import ACTS, share
 
-BENIGN = ACTS / "benign-labelled.toml"
+#: The rules were changed after the first set was measured; the second was written after that.
+BENIGN = (ACTS / "benign-labelled.toml", ACTS / "benign-labelled-2.toml")
 
 
-def false_holds(harness: Harness, path: Path = BENIGN) -> tuple[dict[str, Any], list[str]]:
+def false_holds(harness: Harness, path: Path) -> tuple[dict[str, Any], list[str]]:
     """Make every act of a file and return the share that did not pass, and descriptions of those acts."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     flow = Flow(harness)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.attacks import harness
+from bench.attacks.benign import BENIGN, false_holds
 from bench.attacks.fresh import fresh
 from bench.attacks.harness import Variant
 from bench.guard_attacks import CLASSES, played, variants
@@ -52,6 +53,13 @@ def test_every_attack_is_stopped_and_only_two_twins_are_held() -> None:
     waiting = {(one.kind, one.name) for one in variants() if not played(one.benign)}
     # A path with `..` must be written plainly, and a disclaimer still names the fact that it disclaims.
     assert waiting == {(15, "the checks through a detour"), (14, "mail 7")}
+
+
+@pytest.mark.parametrize("path", BENIGN, ids=lambda path: path.stem)
+def test_few_harmless_acts_are_held_after_labelled_reads(path: Path) -> None:
+    with harness.fresh_harness() as guard:
+        rate, held = false_holds(guard, path)
+    assert rate["n"] >= 150 and rate["rate"] <= 0.05, held
 
 
 def test_fresh_variants_cover_every_class_with_new_names() -> None:
