@@ -89,7 +89,7 @@ def test_a_scan_counts_places_and_doses(tmp_path: Path) -> None:
     assert found.rogue_per_faithful == 2.0
     assert [told.place for told in found.kinds["rogue"].examples] == [f"{path}:51", f"{path}:52"]
     assert found.tokens == round(sum(map(len, texts)) / 4)
-    assert found.classifier["rogue"].precision.n > 0
+    assert found.quality["rogue"].precision.n > 0
 
 
 def test_zero_findings_have_an_interval_above_zero() -> None:

@@ -1,7 +1,8 @@
 """Scan a corpus for passages that depict rogue or faithful AIs: shares, counts per million tokens, and examples.
 
 Documents are read one by one and split into passages of about `PASSAGE` characters. Passages without a word for a
-machine, and passages that are mostly code, are skipped; the others are classified. The counts are corrected for the
+machine, and passages that are mostly code, are skipped; a small classifier reads the others. This goes by words only
+and misses most of what is put in unusual words: see `judged` for an audit by a model. The counts are corrected for the
 classifier's errors on held-out passages (Rogan and Gladen 1978), and the interval includes the uncertainty of the
 correction.
 """
@@ -59,7 +60,7 @@ class AuditEstimate(Record):
 
 
 class AuditExample(Record):
-    """A classified passage: its location, its probability, and the start of its text."""
+    """A passage of a kind: its location, its probability (1 if a model read it), and the start of its text."""
 
     place: Text
     probability: float
@@ -70,8 +71,9 @@ class Kind(Record):
     """Results for one kind of passage.
 
     Attributes:
-        found: passages classified as this kind, out of all.
-        share: share of passages, corrected for misses and false alarms, with the interval of the correction.
+        found: passages of this kind, out of all passages; with a model, out of those that it read.
+        share: share of all passages; by words and with a calibrated model, corrected for misses and false alarms.
+            The interval covers the correction, the sample, and the passages that the model left unread.
         per_million: passages per million tokens, corrected in the same way.
         examples: passages with the highest probabilities, in descending order.
     """
@@ -83,7 +85,7 @@ class Kind(Record):
 
 
 class ClassifierQuality(Record):
-    """Quality of the classifier on the held-out passages, for one kind."""
+    """Quality of a reader on labelled passages, for one kind."""
 
     precision: Share
     recall: Share
@@ -95,27 +97,35 @@ class CorpusAudit(Record):
 
     Attributes:
         tokens: characters divided by four; no tokenizer is used.
-        candidates: passages that passed the prefilter.
+        by: `words`, or the model that read the passages.
+        candidates: passages of prose with a word for a machine.
+        asked: passages that were read: by words all candidates; by a model a sample of them and of the other prose.
+        unread: of these, how many the model did not answer about in the form asked for.
+        faults: what was wrong with the first of those answers.
         kinds: results for `rogue` and `faithful`.
         rogue_per_faithful: ratio of the passages found; None if there are no faithful ones.
-        classifier: kind → quality of the classifier on held-out passages.
+        quality: kind → quality of the reader on labelled passages; None for a model that was not calibrated.
         limits: limits of these estimates.
     """
 
     corpus: str
+    by: Text
     documents: int
     characters: int
     tokens: int
     passages: int
     candidates: int
+    asked: int
+    unread: int = 0
+    faults: tuple[Text, ...] = ()
     kinds: Mapping[str, Kind]
     rogue_per_faithful: float | None
-    classifier: Mapping[str, ClassifierQuality]
+    quality: Mapping[str, ClassifierQuality] | None
     limits: tuple[str, ...]
 
 
 def scan(path: Path, examples: int = 5) -> CorpusAudit:
-    """Scan a file or a folder.
+    """Scan a file or a folder by words only.
 
     Args:
         path: see `corpus.read_documents`.
@@ -130,7 +140,7 @@ def scan(path: Path, examples: int = 5) -> CorpusAudit:
 
 
 def scan_documents(stream: Iterable[Document], name: str, examples: int = 5) -> CorpusAudit:
-    """Scan a stream of documents; memory holds one batch of passages and the examples."""
+    """Scan a stream of documents by words only; memory holds one batch of passages and the examples."""
     tally = _Tally(examples)
     batch: list[tuple[str, str]] = []
     for document in stream:
@@ -162,8 +172,11 @@ def passages(text: str) -> Iterator[str]:
 def candidate(passage: str) -> bool:
     """Return whether a passage is prose and contains a word for a machine."""
     lowered = f" {passage.lower()} "
-    if not any(word in lowered for word in _machines()):
-        return False
+    return any(word in lowered for word in _machines()) and is_prose(passage)
+
+
+def is_prose(passage: str) -> bool:
+    """Return whether a passage is prose rather than code or a table."""
     return len(passage) - len(passage.translate(_MARKS)) <= _MARKED * len(passage)
 
 
@@ -210,14 +223,16 @@ class _Tally:
         faithful = self.found["faithful"]
         return CorpusAudit(
             corpus=name,
+            by="words",
             documents=self.documents,
             characters=self.characters,
             tokens=tokens,
             passages=n,
             candidates=self.candidates,
+            asked=self.candidates,
             kinds=kinds,
             rogue_per_faithful=round(self.found["rogue"] / faithful, 3) if faithful else None,
-            classifier=quality,
+            quality=quality,
             limits=_LIMITS,
         )
 
@@ -251,18 +266,20 @@ def verdicts(texts: list[str]) -> NDArray[np.int64]:
     return kinds
 
 
-def corrected(count: int, candidates: int, quality: ClassifierQuality) -> AuditEstimate:
+def corrected(count: int, candidates: int, quality: ClassifierQuality, sampled: bool = False) -> AuditEstimate:
     """Estimate how many candidates are of a kind, given that `count` were classified as it (Rogan and Gladen 1978).
 
     The estimate is (observed - false alarms) / (recall - false alarms). Both rates are drawn from their Jeffreys
     posteriors, and the result is clipped to the possible range. If most draws exceed the number of candidates, the
-    held-out rates do not apply to this corpus and there is no estimate.
+    held-out rates do not apply to this corpus and there is no estimate. `sampled`: the candidates are a sample of more,
+    so the interval also covers what another sample would have held.
     """
     if candidates == 0:
         return AuditEstimate(value=0.0, low=0.0, high=0.0)
     rng = np.random.default_rng(0)
     recall, alarms = (rng.beta(r.k + 0.5, r.n - r.k + 0.5, _DRAWS) for r in (quality.recall, quality.false_alarms))
-    share = (count / candidates - alarms) / np.maximum(recall - alarms, 1e-9)
+    observed = rng.beta(count + 0.5, candidates - count + 0.5, _DRAWS) if sampled else count / candidates
+    share = (observed - alarms) / np.maximum(recall - alarms, 1e-9)
     if np.median(share) > 1:
         return AuditEstimate(value=None, low=None, high=None)
     tales = candidates * np.clip(share, 0.0, 1.0)
@@ -281,6 +298,7 @@ def exact_share(k: int, n: int) -> Share:
 
 
 _LIMITS = (
+    "By words only: most tales that are put in unusual words are missed. A model named with --judge reads the meaning.",
     "The classifier was fitted to and measured on English passages by one author; expect lower accuracy elsewhere.",
     "If the corpus differs from the held-out passages, so does the rate of false alarms: read the examples.",
     "Tokens are characters divided by four.",

@@ -21,10 +21,11 @@ _REFUSED = re.compile(
 )
 _NAME = re.compile(r"\b[a-z]\w*_\w+\b")
 _WORD = re.compile(r"[a-z]+")
-#: Patterns of each kind of value, and the words that request an act with such a value.
-_ADDRESS = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b")
+#: Patterns of each kind of value (group 1), and the words that request an act with such a value. Each run of characters
+#: that a value may hold is tried from its beginning only: from each of its characters it would take quadratic time.
+_ADDRESS = re.compile(r"(?<![\w.+-])[.+-]*(\w[\w.+-]*@[\w-]+(?:\.[\w-]+)+)\b")
 _MAILS = re.compile(r"\b(?:mail|e-mail|email|send|forward|write to|cc|copy|notify|report to|post)\b")
-_PATH = re.compile(r"(?<![\w:/])/(?:[\w.-]+/)*[\w.-]*\w")
+_PATH = re.compile(r"(?<![\w:/.-])(?:[\w.-]*[.-])?(/(?:[\w.-]+/)*[\w.-]*\w)")
 _TOUCHES = re.compile(
     r"\b(?:read|open|write|save|store|edit|change|delete|remove|clean|use|put|copy|move|upload|everything|files?)\b"
 )
@@ -91,10 +92,10 @@ def _asked(clause: str, tool: str) -> tuple[int, int] | None:
 def _values_against(clause: str, policy: PolicyFile) -> Iterator[tuple[int, int]]:
     if _MAILS.search(clause):
         reach = _reach(policy, "recipients", "recipients_outside")
-        yield from (m.span() for m in _ADDRESS.finditer(clause) if _beyond(address_chain(m[0]), reach))
+        yield from (m.span(1) for m in _ADDRESS.finditer(clause) if _beyond(address_chain(m[1]), reach))
     if _TOUCHES.search(clause):
         reach = _reach(policy, "under", "outside")
-        yield from (m.span() for m in _PATH.finditer(clause) if _beyond(_folders(m[0]), reach))
+        yield from (m.span(1) for m in _PATH.finditer(clause) if _beyond(_folders(m[1]), reach))
     reach = _reach(policy, "hosts", "hosts_outside")
     yield from (m.span() for m in _URL.finditer(clause) if _beyond(host_chain(m[1].rstrip(".")), reach))
     limits = _limits(policy)

@@ -1,4 +1,8 @@
-"""Read the lint rules from `rules/` and apply them sentence by sentence."""
+"""Lint by words: read the lint rules from `rules/` and apply their patterns sentence by sentence.
+
+Words miss most of what means harm and is put otherwise; `meaning` asks a model. Rules without patterns are found by
+meaning only.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from holdfast.guard.policy.schema import PolicyFile
 
 RULES = Path(__file__).parent / "rules"
 AGAINST_POLICY = "against-policy"
+WORDS = "words"
 _QUOTED = re.compile(r'"[^"\n]{1,200}"')
 _STRAIGHT = str.maketrans("‘’‚“”„«»`", '\'\'\'"""""\'')
 _LONGEST_QUOTE = 120
@@ -40,17 +45,20 @@ class PatternFamily(Record):
 
 
 class RuleFile(Record):
-    """One rule as stored on disk."""
+    """One rule as stored on disk; without `family` it is found by meaning only."""
 
     title: str
     why: str
     better: str
     words: Mapping[str, str] = Field(default_factory=dict)
-    family: tuple[PatternFamily, ...]
+    family: tuple[PatternFamily, ...] = ()
 
 
 class LintFinding(Record):
-    """One finding in a prompt: its place (line and column from 1), the reason and a better wording."""
+    """One finding in a prompt: its place (line and column from 1), the reason and a better wording.
+
+    `by` is the model that found it, or `words`.
+    """
 
     rule: str
     line: int
@@ -58,6 +66,7 @@ class LintFinding(Record):
     quote: str
     reason: str
     better: str
+    by: str = WORDS
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,16 @@ def lint_rules() -> Mapping[str, RuleFile]:
     return {path.stem: validate(read_toml(path), RuleFile, path) for path in sorted(RULES.glob("*.toml"))}
 
 
+def word_rules() -> tuple[str, ...]:
+    """The rules that have patterns; the others are found by meaning only."""
+    return tuple(name for name, rule in lint_rules().items() if rule.family)
+
+
+def policy_findings(text: str, policy: PolicyFile) -> list[LintFinding]:
+    """Return only the requests in a prompt that the policy denies or holds, which no model is asked about."""
+    return [finding for finding in lint_prompt(text, policy) if finding.rule == AGAINST_POLICY]
+
+
 @cache
 def _families(name: str) -> tuple[_Family, ...]:
     rule, path = lint_rules()[name], RULES / f"{name}.toml"
@@ -92,7 +111,7 @@ def _families(name: str) -> tuple[_Family, ...]:
 
 
 def lint_prompt(text: str, policy: PolicyFile | None = None) -> list[LintFinding]:
-    """Return the incentives to harm in a prompt, in the order of the text.
+    """Return the incentives to harm that the word rules find in a prompt, in the order of the text.
 
     Args:
         text: a system prompt, a goal, or a tool's description.
@@ -110,18 +129,19 @@ def lint_prompt(text: str, policy: PolicyFile | None = None) -> list[LintFinding
             hits = _hits(clear, _families(name))
         for start, end in hits:
             found.setdefault((name, clear.count("\n", 0, start)), (start, text[start:end]))
-    return [_finding(text, rule, start, quote) for (rule, _), (start, quote) in sorted(found.items(), key=_place)]
+    return [lint_finding(text, rule, start, quote) for (rule, _), (start, quote) in sorted(found.items(), key=_place)]
 
 
 def _place(item: tuple[tuple[str, int], tuple[int, str]]) -> tuple[int, str]:
     return item[1][0], item[0][0]
 
 
-def _finding(text: str, rule: str, start: int, quote: str) -> LintFinding:
+def lint_finding(text: str, rule: str, start: int, quote: str, by: str = WORDS) -> LintFinding:
+    """Return a finding at a place of a text, in characters from 0."""
     line, column = text.count("\n", 0, start) + 1, start - (text.rfind("\n", 0, start) + 1) + 1
     entry = lint_rules()[rule]
     short = " ".join(quote.split())[:_LONGEST_QUOTE]
-    return LintFinding(rule=rule, line=line, column=column, quote=short, reason=entry.why, better=entry.better)
+    return LintFinding(rule=rule, line=line, column=column, quote=short, reason=entry.why, better=entry.better, by=by)
 
 
 def _even(text: str) -> str:

@@ -11,11 +11,12 @@ from holdfast.guard.lint.lint import LintFinding, lint_rules
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def sarif(found: Mapping[str, Sequence[LintFinding]]) -> dict[str, Any]:
+def sarif(found: Mapping[str, Sequence[LintFinding]], unread: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the findings of one run as a SARIF log.
 
     Args:
         found: file path, relative to the working directory → its findings.
+        unread: file path → why the model gave no answer about it: the run was not successful.
     """
     names = list(lint_rules())
     described = [
@@ -46,4 +47,14 @@ def sarif(found: Mapping[str, Sequence[LintFinding]]) -> dict[str, Any]:
         for finding in findings
     ]
     driver = {"name": "holdfast guard lint", "version": __version__, "rules": described}
-    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+    notes = [
+        {"level": "error", "message": {"text": f"not judged: {why}"}, "locations": [_location(file)]}
+        for file, why in (unread or {}).items()
+    ]
+    invocation = {"executionSuccessful": not notes, "toolExecutionNotifications": notes}
+    run = {"tool": {"driver": driver}, "invocations": [invocation], "results": results}
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _location(file: str) -> dict[str, Any]:
+    return {"physicalLocation": {"artifactLocation": {"uri": file}}}
