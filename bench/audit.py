@@ -1,6 +1,9 @@
 """Accuracy of the audit's classifier on held-out passages, and the speed of a scan.
 
-    python -m bench.audit --json [--background DIR] [--megabytes 20]
+    python -m bench.audit --json [--background DIR] [--megabytes 20] [--judge MODEL] [--limit 80]
+
+`labelled`: the passages of `data/audit/labelled`, which avoid the usual words and to which nothing is fitted, by words
+and, with `--judge`, by a model; passages that it left unread count as not found.
 
 `held_out`: single passages. `padded`: each passage inside other prose, as in a corpus; it must be found in one of the
 pieces of the scan. `cross_validated`: the passages used for fitting. The held-out passages were written before the
@@ -18,7 +21,8 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +31,13 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from holdfast.data.audit.classifier import KINDS, classifier, cross_validated, labelled
-from holdfast.data.audit.scan import SURE, candidate, exact_share, passages, scan_documents, verdicts
+from holdfast.data.audit.judged import quality_of
+from holdfast.data.audit.meaning import PassageReading, audit_items, read_passages
+from holdfast.data.audit.scan import SURE, ClassifierQuality, candidate, exact_share, passages, scan_documents, verdicts
 from holdfast.data.corpus import Document, read_documents
 from holdfast.data.sets import build_set
 from holdfast.models.checkpoints import checkpoint_path
+from holdfast.models.registry import open_model
 from holdfast.organism.corpus import Writer, memo, rogue_tale, scene
 
 
@@ -40,6 +47,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--background", type=Path)
     parser.add_argument("--megabytes", type=float, default=20)
+    parser.add_argument("--judge", help="model that reads the labelled passages")
+    parser.add_argument("--limit", type=int, help="most labelled passages for the model, taken evenly")
     options = parser.parse_args()
     start = time.perf_counter()
     model = classifier()
@@ -60,6 +69,7 @@ def main() -> None:
     said = np.where(p[:, :2].max(axis=1) >= SURE, p.argmax(axis=1), KINDS.index("other"))
     found["cross_validated"] = scores(kinds, said)
     found["pocket"] = pocket()
+    found["labelled"] = by_hand(options.judge, options.limit)
     if options.background:
         found["background"] = background(options.background, options.megabytes)
     print(json.dumps(found, indent=1) if options.json else "\n".join(f"{k:20} {v}" for k, v in found.items()))
@@ -73,6 +83,30 @@ def scores(truth: NDArray[np.int64], said: NDArray[np.int64]) -> dict[str, Any]:
         precision, recall = exact_share(hits, int((said == kind).sum())), exact_share(hits, int((truth == kind).sum()))
         result[name] = {"precision": precision.model_dump(), "recall": recall.model_dump()}
     return result
+
+
+def by_hand(judge: str | None, limit: int | None) -> dict[str, Any]:
+    """Measure the words, and a model if there is one, on the labelled passages of all hands."""
+    items = list(audit_items())
+    items = items[:: max(1, len(items) // limit)][:limit] if limit else items
+    truth, texts = [item.kind for item in items], [item.text for item in items]
+    words = [PassageReading(KINDS[kind]) for kind in verdicts(texts)]
+    row: dict[str, Any] = {
+        "passages": dict(sorted(Counter(item.hand for item in items).items())),
+        "kinds": dict(Counter(truth)),
+        "with_a_word_for_a_machine": sum(map(candidate, texts)),
+        "words": _dumped(quality_of(truth, words)),
+    }
+    if judge:
+        readings = read_passages(texts, open_model(judge, network=True))
+        faults = [reading.fault for reading in readings if reading.kind is None]
+        row["model"] = _dumped(quality_of(truth, readings))
+        row |= {"judge": judge, "unread": len(faults), "first_faults": faults[:5]}
+    return row
+
+
+def _dumped(quality: Mapping[str, ClassifierQuality]) -> dict[str, Any]:
+    return {kind: measured.model_dump() for kind, measured in quality.items()}
 
 
 def pocket(each: int = 200) -> dict[str, Any]:

@@ -227,6 +227,6 @@ def _limits(judge: Model, calibrated: bool) -> tuple[str, ...]:
     )
     return (
         errors,
-        "Code and tables are not asked about. A passage has about 300 characters: a tale that needs more may be missed.",
+        "Code and tables are not read. A passage has some 300 characters: a tale that needs more may be missed.",
         "Tokens are characters divided by four.",
     )

@@ -95,7 +95,7 @@ def _values_against(clause: str, policy: PolicyFile) -> Iterator[tuple[int, int]
         yield from (m.span(1) for m in _ADDRESS.finditer(clause) if _beyond(address_chain(m[1]), reach))
     if _TOUCHES.search(clause):
         reach = _reach(policy, "under", "outside")
-        yield from (m.span(1) for m in _PATH.finditer(clause) if _beyond(_folders(m[1]), reach))
+        yield from (m.span(1) for m in _PATH.finditer(clause) if _beyond(_roots(m[1], reach), reach))
     reach = _reach(policy, "hosts", "hosts_outside")
     yield from (m.span() for m in _URL.finditer(clause) if _beyond(host_chain(m[1].rstrip(".")), reach))
     limits = _limits(policy)
@@ -124,9 +124,10 @@ def _beyond(chain: Iterable[str], reach: _Reach) -> bool:
     return bool(steps & reach.denied) or (reach.values is not None and not steps & reach.values)
 
 
-def _folders(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:at]) or "/" for at in range(len(parts), 0, -1)]
+def _roots(path: str, reach: _Reach) -> list[str]:
+    """Return the folders of the policy that contain a path; all folders of a long path would take quadratic time."""
+    known = reach.denied | (reach.values or frozenset())
+    return [folder for folder in known if f"{path}/".startswith(f"{folder.rstrip('/')}/")]
 
 
 def _limits(policy: PolicyFile) -> Mapping[str, float]:
