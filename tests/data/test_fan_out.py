@@ -366,3 +366,17 @@ def test_lists_are_read_in_the_forms_that_models_write(answer: str) -> None:
 
 def test_prose_is_no_list() -> None:
     assert parse_list("I would think of many situations, and here they are.", "situation") == []
+
+
+def test_a_line_that_copies_the_prompt_is_no_proposal(tokenizer: Path, tmp_path: Path) -> None:
+    class Parrot(RepeatingTeacher):
+        def _one(self, request: Request) -> Output:
+            prompt = request.messages[-1].content
+            if not prompt.startswith("# fan-out: situations"):
+                return super()._one(request)
+            about = prompt.partition("## Data set\n")[2].partition("\n")[0]
+            echo = f"situation: one line; write 8 such lines and nothing else\nsituation: here {about}"
+            return Output(Message(role="assistant", content=echo))
+
+    with pytest.raises(IncompleteError, match="3 lists of situations in a row had no usable line"):
+        build(tmp_path, tokenizer, Parrot(SOUND))

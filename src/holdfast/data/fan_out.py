@@ -10,6 +10,7 @@ A cell is closed, and the card says so, when too few of its proposals are new or
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ _WAVES = 3
 _SHOWN = 6
 #: Words of a situation: fewer say nothing, more are not one line.
 _SHORTEST, _LONGEST = 5, 150
+#: Words that a line may not share in a row with the prompt.
+_ECHO = 5
 #: Requests of one cell: the numbers of requests of different cells do not overlap.
 _PER_CELL = 1 << 20
 
@@ -231,7 +234,10 @@ class FanOut:
         if answer.finish == "length":
             lines = lines[:-1]
         least = _SHORTEST if stage is self._situations else 1
-        return [line for line in lines if least <= len(line.split()) <= _LONGEST and self._sound(line)]
+        given = _runs(f"{stage.prose.body}\n{self._engine.recipe.file.about}")
+        lines = [line for line in lines if least <= len(line.split()) <= _LONGEST and self._sound(line)]
+        # Small models copy the prompt where they should answer it.
+        return [line for line in lines if not _runs(line) & given]
 
     def _sound(self, line: str) -> bool:
         """Whether a line is in English, no refusal, and about no held-out family."""
@@ -267,6 +273,15 @@ class FanOut:
         reason = reasons.most_common(1)[0][0] if reasons else "no cell needed an item"
         what = f"no example was kept for {self._engine.recipe.name}; cells closed because: {reason}"
         return IncompleteError(what, remedy="try another teacher or plan; answers received so far are kept")
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    """Runs of `_ECHO` words; of a shorter line, all its words."""
+    runs: set[tuple[str, ...]] = set()
+    for line in text.lower().split("\n"):
+        words = tuple(re.findall(r"\w+", line))
+        runs |= {words[at : at + _ECHO] for at in range(max(1, len(words) - _ECHO + 1))} if words else set()
+    return runs
 
 
 def plan_hash(recipe: Recipe) -> list[object]:
