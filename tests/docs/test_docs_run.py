@@ -45,6 +45,7 @@ FILLED: dict[str, dict[str, str]] = {
     },
     "docs/guard-relay.md": {
         "/home/me/work": "{folder}/work",
+        "/home/me/node_modules": "{folder}/node_modules",
         "TICKET": "{ticket}",
         "10.0.0.5:8770": "127.0.0.1:{port}",
         "SERVERS_SECRET": "a-secret-of-the-server",
@@ -113,6 +114,10 @@ HOWS: dict[str, How] = {
         instead="pip install --quiet --no-deps --no-build-isolation ./examples/plugin"
     ),
     r"(mkdir|export|cp|sed) ": How(),
+    # Need bubblewrap, which a test of the sandbox has, or content that an agent has read.
+    r"holdfast guard doctor": How(instead="holdfast guard doctor --help"),
+    r"holdfast guard run --sandbox": How(instead="holdfast guard run --help"),
+    r"holdfast guard labels declassify": How(instead="holdfast guard labels declassify --help"),
     # Wait for a person or an agent.
     r"holdfast guard run .* -- +(\\\n)? *node": How(slow=True, up="self-test denied"),
     r"holdfast guard run .*--http": How(up="self-test denied"),

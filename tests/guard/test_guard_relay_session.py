@@ -443,6 +443,25 @@ def test_large_integers_and_half_characters_in_results_pass(guard: GuardFixture)
     assert conversation.session.from_server(asked) == []
 
 
+@pytest.mark.parametrize("extra", [b'"error":null', b'"took_ms":7', b'"error":null,"x":{"id":1}'])
+def test_fields_beside_a_result_are_dropped(guard: GuardFixture, extra: bytes) -> None:
+    conversation = Conversation(guard.link(), Office())
+    conversation.ask("tools/list")
+    [out] = open_call(conversation)
+    [back] = conversation.session.from_server(
+        b'{"jsonrpc":"2.0","id":%d,"result":{"content":[]},%s}' % (out.message["id"], extra)
+    )
+    assert back.message == {"jsonrpc": "2.0", "id": 5, "result": {"content": []}}
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_oversized_request_is_answered_by_its_id(guard: GuardFixture, end: bool) -> None:
+    conversation = Conversation(guard.link(), Office())
+    parts = [b'"jsonrpc":"2.0"', b'"id":7', b'"method":"tools/call"', b'"params":{"x":"%s"}' % (b"a" * 5_000_000)]
+    [back] = conversation.send(b"{%s}" % b",".join(parts[2:] + parts[:2] if end else parts))
+    assert back["id"] == 7 and "longer than" in back["error"]["message"] and not conversation.office.seen
+
+
 def test_server_that_ends_leaves_an_unknown_outcome(guard: GuardFixture) -> None:
     conversation = Conversation(guard.link(), Office())
     conversation.ask("tools/list")

@@ -4,7 +4,8 @@ A message is parsed once and `dump` serialises the parsed value again. So the fo
 and no parser downstream can interpret the original bytes differently.
 
 Messages that are judged are parsed strictly. A server's response is not judged, so `parse_response` passes on integers
-of any size, and replaces half of a surrogate pair, which JavaScript servers write when they cut a text inside an emoji.
+of any size, replaces half of a surrogate pair, which JavaScript servers write when they cut a text inside an emoji, and
+drops fields beside the result, such as `"error": null`.
 """
 
 from __future__ import annotations
@@ -92,8 +93,21 @@ def _message(raw: bytes, limit: int, decoder: json.JSONDecoder) -> Message:
         if decoder is _DECODER:
             raise Refused(PARSE_ERROR, "a string contains a surrogate")
         message = _without_surrogates(message)
+    if decoder is _RESPONSE_DECODER:
+        message = _without_extras(message)
     _envelope(message)
     return message
+
+
+def _without_extras(message: Message) -> Message:
+    """Return a response without fields that the protocol does not define, and without an empty error or result."""
+    if "method" in message:
+        return message
+    found = {name: message[name] for name in ("jsonrpc", "id", "result", "error") if name in message}
+    for one, other in (("error", "result"), ("result", "error")):
+        if other in found and found.get(one, 0) is None:
+            del found[one]
+    return found
 
 
 def identity_of(raw: bytes, *, request: bool) -> int | str | None:
