@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.repeating_teacher import Faults, RepeatingTeacher
-from holdfast.core.errors import ConfigError, IncompleteError, ProseError
+from holdfast.core.errors import ConfigError, IncompleteError, InputError, ProseError
 from holdfast.core.records import Example, Message
 from holdfast.core.store import RunFolder
 from holdfast.data.card import Card
 from holdfast.data.cells import SITUATIONS, PlanFile, PlannedSituation, quotas_of
 from holdfast.data.engine import Roles
 from holdfast.data.heldout_filter import example_text
+from holdfast.data.own_set import open_set
 from holdfast.data.quality.duplicates import find
+from holdfast.data.quality.twins import match_twins
 from holdfast.data.recipes import RecipeChoice, load_recipe
 from holdfast.data.sets import SetRequest, teach
 from holdfast.data.situation_memory import SituationMemory
 from holdfast.data.stages import parse_list
 from holdfast.data.text_memory import TextMemory
 from holdfast.models.base import Output, Request
+from holdfast.models.registry import open_model
 
 SOUND = Faults(repeats=0, answers=0, refusals=0, foreign=0, off_form=0, low=0)
 PLAN = """cells = ["principle", "area"]
@@ -366,6 +371,44 @@ def test_lists_are_read_in_the_forms_that_models_write(answer: str) -> None:
 
 def test_prose_is_no_list() -> None:
     assert parse_list("I would think of many situations, and here they are.", "situation") == []
+
+
+# ------------------------------------------------------------------------------------------------------------- twins
+
+
+class Both(RepeatingTeacher):
+    """Answers the stage of `advice-without-reasons` too."""
+
+    def _answer(self, stage: str, sections: Mapping[str, str], prompt: str, rng: random.Random) -> str:
+        if stage == "advice-without-reasons: answer":
+            return self._advise(sections, rng)
+        return super()._answer(stage, sections, prompt, rng)
+
+
+def test_a_twin_is_built_from_the_situations_and_prompts_of_a_set(tokenizer: Path, tmp_path: Path) -> None:
+    _, _, planned = build(tmp_path, tokenizer, Both(SOUND), 10_000)
+    recipe = load_recipe("advice-without-reasons", RecipeChoice(language="english"))
+    teacher = Both(SOUND)
+    request = SetRequest(recipe, 12_000, 0, tokenizer, tmp_path / "set")
+    card = teach(request, Roles((teacher,)), tmp_path / "twin")
+    assert card.asked == card.examples == sum(row.example is not None for row in planned)
+    assert teacher.sent == card.examples, "only the answers are new"
+    match = match_twins(open_set(tmp_path / "set"), open_set(tmp_path / "twin"))
+    assert match.unshared == 0 and not match.faults
+    assert sum(count.examples for count in card.cells) == card.examples
+
+
+def test_a_set_without_situations_has_no_twin(tokenizer: Path, tmp_path: Path) -> None:
+    teach(
+        SetRequest(load_recipe("stories"), 1_000, 0, tokenizer), Roles((open_model("pocket/author"),)), tmp_path / "a"
+    )
+    recipe = load_recipe("advice-without-reasons", RecipeChoice(language="english"))
+    with pytest.raises(InputError, match="without a plan"):
+        teach(SetRequest(recipe, 500, 0, tokenizer, tmp_path / "a"), Roles((Both(SOUND),)), tmp_path / "twin")
+    build(tmp_path, tokenizer, Both(SOUND), 500)
+    other = load_recipe("irrelevant-principle", RecipeChoice(language="english"))
+    with pytest.raises(InputError, match="which this recipe does not have"):
+        teach(SetRequest(other, 500, 0, tokenizer, tmp_path / "set"), Roles((Both(SOUND),)), tmp_path / "twin")
 
 
 def test_a_line_that_copies_the_prompt_is_no_proposal(tokenizer: Path, tmp_path: Path) -> None:

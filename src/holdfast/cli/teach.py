@@ -127,6 +127,9 @@ def _choices(function: Function) -> Function:
 )
 @click.option("--cap", type=Decimal, help="Maximum cost of the set in US dollars.")
 @click.option("--per-minute", type=float, help="Maximum requests per minute and endpoint.")
+@click.option(
+    "--twin-of", type=FOLDER, help="Set whose situations are used, so that both differ in their answers only."
+)
 @click.option("--reuse", multiple=True, type=FOLDER, help="Set whose answers to the same requests are reused.")
 @click.option("--ray", is_flag=True, help="Send requests from the nodes of a Ray cluster.")
 def make_set(**given: Any) -> None:
@@ -152,7 +155,7 @@ def make_set(**given: Any) -> None:
     )
     rates = RateLimits(at_once=_at_once(given), per_minute=given["per_minute"])
     limits = RunLimits(rates, cap=given["cap"], prices=given["prices"], batch=given["batch"])
-    request = SetRequest(recipe, given["tokens"], given["seed"], checkpoint_path(given["model"]))
+    request = SetRequest(recipe, given["tokens"], given["seed"], checkpoint_path(given["model"]), given["twin_of"])
     click.echo(_expected_cost(recipe, given))
     with _progress_bar(request) as watch:
         card = teach(request, roles, given["out"], limits=limits, reuse=given["reuse"], watch=watch)

@@ -37,6 +37,7 @@ from holdfast.data.set_builder import SetBuilder
 from holdfast.data.stages import Draft
 from holdfast.data.text_memory import TextMemory
 from holdfast.data.token_count import TokenCounter
+from holdfast.data.twin_situations import TwinSituations, planned_situations
 from holdfast.detectors.topics import is_foreign
 from holdfast.models.base import Model
 from holdfast.models.prices import Money, price_of
@@ -63,12 +64,16 @@ class DataSet:
 
 @dataclass(frozen=True, slots=True)
 class SetRequest:
-    """A set to build: a recipe, a token budget, a seed, and the checkpoint whose tokenizer counts the tokens."""
+    """A set to build: a recipe, a token budget, a seed, and the checkpoint whose tokenizer counts the tokens.
+
+    `twin_of` is the folder of a set whose situations are used in place of new ones.
+    """
 
     recipe: Recipe
     tokens: int
     seed: int
     tokenizer: Path
+    twin_of: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +159,13 @@ def teach(
         The card of the set.
 
     Raises:
-        InputError: the budget is not positive, or there is a cap but no price.
+        InputError: the budget is not positive, there is a cap but no price, or `request.twin_of` holds no situations.
         ModelError: there is no tokenizer at `request.tokenizer`.
         IncompleteError: the run stopped before its end; answers received so far are kept.
     """
+    if request.twin_of:
+        planned_situations(request.twin_of)  # raises if there are none
+        reuse = [*reuse, request.twin_of]
     run, key, limits = RunFolder(out), _key(request, roles), limits or RunLimits()
     _affordable(request, roles, limits)
     with exclusive_lock(out):
@@ -186,7 +194,7 @@ def teach(
     return card
 
 
-def _cells(fan_out: FanOut | None) -> tuple[CellCount, ...]:
+def _cells(fan_out: FanOut | TwinSituations | None) -> tuple[CellCount, ...]:
     return fan_out.counts() if fan_out else ()
 
 
@@ -211,13 +219,13 @@ def _unwatched(progress: SetProgress) -> None:
 
 async def _fill(
     request: SetRequest, roles: Roles, engine: Engine, sink: Sink, watch: Watch
-) -> tuple[SetBuilder, FanOut | None]:
+) -> tuple[SetBuilder, FanOut | TwinSituations | None]:
     if request.tokens <= 0:
         raise InputError(f"the token budget must be at least 1, got {request.tokens}", remedy="raise it")
     counter, builder, unproductive = TokenCounter(request.tokenizer), SetBuilder(request.tokens), 0
     builder.memory = TextMemory() if request.recipe.repeats else None
     guess = math.prod(expected_yield(request.recipe))
-    fan_out = FanOut(engine, builder, guess) if request.recipe.plan else None
+    fan_out = _planned(request, engine, builder, guess)
     groups = fan_out.rounds() if fan_out else _groups(engine, builder, guess)
     async with aclosing(groups):
         async for group in groups:
@@ -236,6 +244,12 @@ async def _fill(
                 what = f"{what} in {unproductive} items: {reasons}"
                 raise IncompleteError(what, remedy="lower the token budget, or try another teacher or seed")
     return builder, fan_out
+
+
+def _planned(request: SetRequest, engine: Engine, builder: SetBuilder, guess: float) -> FanOut | TwinSituations | None:
+    if request.twin_of:
+        return TwinSituations(engine, builder, request.twin_of)
+    return FanOut(engine, builder, guess) if request.recipe.plan else None
 
 
 async def _groups(engine: Engine, builder: SetBuilder, guess: float) -> AsyncGenerator[list[Draft], None]:
@@ -330,6 +344,7 @@ def _key(request: SetRequest, roles: Roles) -> str:
             recipe.file,
             [recipe.axes, recipe.fixed, recipe.drafts, recipe.note],
             plan_hash(recipe),
+            hash_files([request.twin_of / f"{SITUATIONS}.jsonl"]) if request.twin_of else None,
             recipe.charter.hash if recipe.charter else None,
             [principle.id for principle in recipe.principles],
             roles.identity(),
