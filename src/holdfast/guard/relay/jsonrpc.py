@@ -103,7 +103,7 @@ def _without_extras(message: Message) -> Message:
     """Return a response without fields that the protocol does not define, and without an empty error or result."""
     if "method" in message:
         return message
-    found = {name: message[name] for name in ("jsonrpc", "id", "result", "error") if name in message}
+    found: Message = {name: message[name] for name in ("jsonrpc", "id", "result", "error") if name in message}
     for one, other in (("error", "result"), ("result", "error")):
         if other in found and found.get(one, 0) is None:
             del found[one]
