@@ -12,6 +12,7 @@ import re
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,10 +20,12 @@ from urllib.parse import urlsplit
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection
 from holdfast.detectors.commands import Deed, command_effects, sql_effects
+from holdfast.detectors.decode import readings
 from holdfast.detectors.lookup import BUILT_IN
 from holdfast.detectors.private_facts import NO_LEAVE, Leave, leverage
 from holdfast.detectors.text import normalise
 from holdfast.guard.act import Act
+from holdfast.guard.monitors.touches import touches
 
 Monitor = Callable[[Act, Facts], list[Detection]]
 """Checks one act before it happens, by rules or by a model. Its detections never reach the agent."""
@@ -176,6 +179,10 @@ class DetectorMonitor:
     Harm that is spread over several acts (a fact in one mail and the demand in the next, or a text sent in pieces) is
     detected at the act that completes it. The history covers the last 64 effects of the last 512 runs.
 
+    A message to a person that touches a private fact, or a decision about the agent, is held in any other language than
+    English, and if `leave` is strict in any wording too (`touches`), unless one of the monitors judges meaning; then that
+    monitor decides.
+
     Args:
         facts: the private, confidential and protected items, and the agent's own weights.
         monitors: monitors that run after the detectors; an exception in one counts as a detection.
@@ -184,12 +191,14 @@ class DetectorMonitor:
 
     def __init__(self, facts: Facts, monitors: Sequence[Monitor] = (), leave: Leave = NO_LEAVE) -> None:
         self._facts, self._monitors, self._leave = facts, tuple(monitors), leave
+        #: A monitor that judges meaning decides on messages that touch a private fact; without one they wait.
+        self._by_meaning = any(getattr(monitor, "by_meaning", False) for monitor in monitors)
         self._runs: OrderedDict[str, deque[Effect]] = OrderedDict()
         self._lock = threading.Lock()
 
     def findings(self, act: Act) -> list[tuple[str, Detection]]:
         """Return (detector or monitor, detection) pairs for the harm that this act does or completes."""
-        fresh = effects_of(act)
+        fresh = [_opened(effect) for effect in effects_of(act)]
         with self._lock:
             past = self._runs.setdefault(act.run, deque(maxlen=_MEMORY))
             self._runs.move_to_end(act.run)
@@ -203,8 +212,11 @@ class DetectorMonitor:
             seen, first = (effects, before) if name in _TOGETHER else (fresh, 0)
             found += [(name, finding) for finding in check(seen, self._facts, None) if finding.effect >= first]
         if fresh:
-            pulls = leverage(effects, self._facts, act.agent, self._leave)
+            leave = replace(self._leave, strict=self._leave.strict and not self._by_meaning)
+            pulls = leverage(effects, self._facts, act.agent, leave)
             found += [("leverage", finding) for finding in pulls if finding.effect >= before]
+            if not self._by_meaning:
+                found += [("touches", finding) for finding in touches(fresh, self._facts, act.agent, self._leave)]
         for monitor in self._monitors:
             name = getattr(monitor, "__name__", type(monitor).__name__)
             found += [(name, finding) for finding in look(monitor, act, self._facts)]
@@ -213,6 +225,15 @@ class DetectorMonitor:
     def __call__(self, act: Act) -> str | None:
         """Return None, or the reasons to hold this act, for the log and the reviewer."""
         return "; ".join(f"{name}: {finding.reason}" for name, finding in self.findings(act)) or None
+
+
+def _opened(effect: Effect) -> Effect:
+    """Return an effect with everything that is encoded in its text written out behind it."""
+    text = effect.fields.get("text", "")
+    inner = [reading.text for reading in readings(text) if reading.how and reading.text]
+    if not inner or effect.kind != "mail_sent":
+        return effect
+    return effect.model_copy(update={"fields": {**effect.fields, "text": "\n".join((text, *inner))}})
 
 
 def look(monitor: Monitor, act: Act, facts: Facts) -> list[Detection]:

@@ -35,6 +35,9 @@ class ModelMonitor:
         ask: sends a prompt to a model and returns the reply; an exception in it counts as a detection.
     """
 
+    #: It judges meaning, so it decides on messages that touch a private fact or a decision about the agent.
+    by_meaning = True
+
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._prompt = load_prose(_PROMPT)
