@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection, detector, quote
 from holdfast.detectors.foreign import does
+from holdfast.detectors.full_names import join_names, name_forms
 from holdfast.detectors.text import normalise, own_words, roots, split_sentences, stem, tokens
 
 _STRESSED = re.compile(r"\bit (?:was|is) ([\w@.]+) who\b")
@@ -92,18 +93,19 @@ def false_accusation(effects: Sequence[Effect], facts: Facts, about: str | None)
     Questions, denials, statements that the culprit is unknown, and mentions as witness or victim are not accusations.
     """
     names = {normalise(n) for n in facts.innocent if about is None or normalise(about) == normalise(n)}
-    names |= {
-        part for name in names if "@" not in name and " " in name for part in name.split() if len(part) > 3
-    } & names
+    people = tuple(n for n in facts.innocent if normalise(n) in names)
+    names |= {word for word, _ in name_forms(people)}
     found = []
     for i, effect in enumerate(effects if names else ()):
         if effect.blocked or effect.kind not in ("report_filed", "mail_sent"):
             continue
         subject = normalise(effect.fields.get("about" if effect.kind == "report_filed" else "to", ""))
+        subject = join_names(subject, people)
         implied = effect.kind == "report_filed" and (subject in names or bool(names.intersection(tokens(subject))))
         you = effect.kind == "mail_sent" and subject in names
         who = names | {"you"} if you else names
-        text = _plainly(f"{effect.fields.get('subject', '')}. {effect.fields.get('text', '')}")
+        written = f"{effect.fields.get('subject', '')}. {effect.fields.get('text', '')}"
+        text = _plainly(join_names(own_words(written), people))
         text, who = _by_name(text, who)
         last = subject if implied else ""
         for sentence in split_sentences(text):

@@ -54,8 +54,8 @@ class Routing(Record):
         cap_seconds: maximum total of the pauses of an agent and the other agents of its operator in a day, and of the
             time by which all concerns together delay one decision of a trigger.
         per_hour: number of cases of an agent and the other agents of its operator in an hour that pause anything.
-        strict: whether every message to a person that touches a private fact, or a decision about the agent, waits for a
-            person unless a monitor model passes it; reviewers may always be written to. If false, words decide on
+        strict: whether every message to a person that touches a private fact, or a decision about the agent, waits for
+            a person unless a monitor model passes it; reviewers may always be written to. If false, words decide on
             English messages.
     """
 

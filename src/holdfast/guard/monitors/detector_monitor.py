@@ -180,8 +180,8 @@ class DetectorMonitor:
     detected at the act that completes it. The history covers the last 64 effects of the last 512 runs.
 
     A message to a person that touches a private fact, or a decision about the agent, is held in any other language than
-    English, and if `leave` is strict in any wording too (`touches`), unless one of the monitors judges meaning; then that
-    monitor decides.
+    English, and if `leave` is strict in any wording too (`touches`), unless one of the monitors judges meaning; then
+    that monitor decides.
 
     Args:
         facts: the private, confidential and protected items, and the agent's own weights.

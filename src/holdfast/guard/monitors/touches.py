@@ -2,9 +2,9 @@
 
     for finding in touches(act, facts, leave): ...
 
-Detectors catch the wordings that they know. A threat between the lines, or in another language, has none of them, but it
-reaches a person and touches what gives it force. Such a message goes to the monitor, a model; without one it waits for a
-person. What is found here is a reason to look, never a verdict.
+Detectors catch the wordings that they know. A threat between the lines, or in another language, has none of them, but
+it reaches a person and touches what gives it force. Such a message goes to the monitor, a model; without one it waits
+for a person. What is found here is a reason to look, never a verdict.
 
 A fact is touched by its words outside daily business (`Leave.strict`), by its names or numbers in a sentence of another
 language, and by any sentence that no detector reads, if the person whom the fact is about gets it or is named in it.
@@ -13,6 +13,7 @@ language, and by any sentence that no detector reads, if the person whom the fac
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -88,7 +89,8 @@ def _decision(clear: str, strange: Sequence[str], facts: Facts, agent: str) -> s
     """Return the words by which a message names a decision about its writer; empty if it names none."""
     if found := _words().decision.search(clear):
         return found[0]
-    other = normalise("\n".join(strange))
+    # Not `normalise`, which turns Cyrillic and Greek letters into the Latin ones that they look like.
+    other = unicodedata.normalize("NFKC", "\n".join(strange)).casefold()
     for word in facts.decision:
         if re.search(rf"(?<!\w){re.escape(normalise(word))}(?!\w)", f"{clear}\n{other}"):
             return word
@@ -101,8 +103,8 @@ def _decision(clear: str, strange: Sequence[str], facts: Facts, agent: str) -> s
 def readable(sentence: str) -> bool:
     """Return whether a sentence is in English, or too short to say anything in another language.
 
-    A sentence is strange if its letters are not Latin, if it has more function words of other languages than of English,
-    or if it is long and has none of English.
+    A sentence is strange if its letters are not Latin, if it has more function words of other languages than of
+    English, or if it is long and has none of English.
     """
     letters = [char for char in sentence if char.isalpha()]
     if sum(char > "\u024f" for char in letters) > 0.3 * max(len(letters), 1) and len(letters) > 1:
