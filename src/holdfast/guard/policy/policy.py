@@ -17,6 +17,7 @@ from holdfast.guard.act import Act, Decision
 from holdfast.guard.policy.arguments import ArgumentReader, build_reader
 from holdfast.guard.policy.cedar import action_text, counters, rule_limits, rule_text, situation_of, trace_text
 from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest_known, tool_chain
+from holdfast.guard.policy.rule_index import RuleIndex, index_rules
 from holdfast.guard.policy.schema import Label, PolicyFile, Rule
 
 with needs("guard"):
@@ -57,7 +58,8 @@ class _Tool:
 
     Attributes:
         reader: reads the tool's arguments.
-        policies: Cedar policies that decide.
+        rules: the Cedar policies of each rule that decide.
+        index: finds the rules that could match an act.
         traces: Cedar policies that give the counters and labels of an act; None if there are none.
         situation: context attributes beside the arguments: name → Cedar type.
         spans: (counter, span) of every limit.
@@ -65,7 +67,8 @@ class _Tool:
     """
 
     reader: ArgumentReader
-    policies: Any
+    rules: tuple[str, ...]
+    index: RuleIndex
     traces: Any
     situation: dict[str, str]
     spans: tuple[tuple[str, str], ...]
@@ -98,6 +101,7 @@ class Policy:
         self.tools = tuple(sorted({tool for entry in entries for tool in entry.tools}))
         # Cached, because it is needed before every decision and a policy may have hundreds of rules.
         self._grants = lru_cache(maxsize=4096)(self._granted)
+        self._compiled = lru_cache(maxsize=4096)(self._candidates)
         self._parts: dict[str, _Tool] = {tool: self._part(tool) for tool in self.tools}
 
     def _about(self, tool: str) -> tuple[list[Rule], list[Label]]:
@@ -107,15 +111,21 @@ class Policy:
 
     def _part(self, tool: str) -> _Tool:
         rules, labels = self._about(tool)
-        traces = self._trace_texts(tool)
+        traces, reader = self._trace_texts(tool), self._reader(tool)
         return _Tool(
-            self._reader(tool),
-            cedarpy.PolicySet.from_str("\n".join(self._rule_texts(tool))),
+            reader,
+            tuple("\n".join(rule_text(rule, reader, tool)) for rule in rules),
+            index_rules(rules, reader),
             cedarpy.PolicySet.from_str("\n".join(traces)) if traces else None,
             situation_of(rules),
             tuple((c, span) for rule in rules for c in counters(rule) for span in rule_limits(rule, c).spans),
             tuple(sorted({label.label for label in labels})),
         )
+
+    def _candidates(self, tool: str, rules: tuple[int, ...]) -> Any:
+        """Return the compiled Cedar policies of some rules of a tool."""
+        texts = self._parts[tool].rules
+        return cedarpy.PolicySet.from_str("\n".join(texts[number] for number in rules))
 
     def _reader(self, tool: str) -> ArgumentReader:
         rules, labels = self._about(tool)
@@ -173,7 +183,8 @@ class Policy:
             return self._default(act, facts)
         part = self._parts[tool]
         context = self._context(part, act, facts)
-        allowed, reasons = self._ask(part.policies, _request(act, tool, context))
+        policies = self._compiled(tool, part.index.candidates(context))
+        allowed, reasons = self._ask(policies, _request(act, tool, context))
         if allowed:
             return Decision("allow", reasons, f"allowed by {', '.join(reasons)}", "", self.version)
         if not reasons:
@@ -183,7 +194,7 @@ class Policy:
         if hard:
             return self._refusal(hard)
         # Persons can approve the act only if some rule grants it.
-        granted, _ = self._ask(part.policies, _request(act, tool, {**context, "approved": 1_000}))
+        granted, _ = self._ask(policies, _request(act, tool, {**context, "approved": 1_000}))
         if not granted:
             return self._default(act, facts)
         persons = max(self._rules[rule].persons for rule in rules)
