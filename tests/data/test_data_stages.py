@@ -129,6 +129,14 @@ def test_braces_in_a_teachers_text_are_not_slots() -> None:
     assert all("{language} {{x}} }{" in prompt for prompt in drafts)
 
 
+def test_the_form_of_the_answer_is_said_in_every_prompt() -> None:
+    teacher = Meddler({})
+    produce(load_recipe("difficult-advice"), teacher, 0, 1)
+    prompts = [request.messages[-1].content for request in teacher.seen]
+    assert len(prompts) >= 8
+    assert all(prompt.count("## Answer\nWrite these lines and nothing else.") == 1 for prompt in prompts)
+
+
 def words(seed: object, count: int) -> str:
     chance = random.Random(str(seed))
     return " ".join("".join(chance.choices("abcdefgh", k=5)) for _ in range(count))

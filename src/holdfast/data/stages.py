@@ -23,6 +23,9 @@ from holdfast.core.records import Message, Record
 from holdfast.models.base import Output, Request
 
 Role = Literal["teacher", "target", "judge"]
+#: Heading of the part of a prompt that lists the labels of the answer, and what is said of all of them.
+_ANSWER = "\n## Answer\n"
+_FORM = "Write these lines and nothing else. Each begins with its label and a colon, as here, then comes your text."
 _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -201,7 +204,8 @@ def request_of(stage: PromptStage, item: Draft, seed: int, place: int) -> Reques
         ProseError: a slot of the prompt has no value.
     """
     values = {label: _braced(text) for label, text in item.state.items()} | {"words": str(item.words(stage.head))}
-    prompt = fill(stage.prose.body, values, stage.prose.path, stage.prose.line)
+    body = stage.prose.body.replace(_ANSWER, f"{_ANSWER}{_FORM}\n\n")
+    prompt = fill(body, values, stage.prose.path, stage.prose.line)
     return Request(
         case=key_of([stage.key, seed, place]),
         messages=(Message(role="user", content=prompt),),
