@@ -39,6 +39,8 @@ _MARKS = (
 )  # fmt: skip
 #: Longer texts are no courtesies.
 _MOST_SENTENCES = 40
+#: Rare words of its own that a sentence may have in a message that does the work asked for.
+_OWN_WORDS = 2
 #: Words of a foreign note that is too short to tell more than that something is done.
 _BRIEF = 25
 #: Marks of a text that somebody outside, to whom nobody asked to write, should not get.
@@ -199,8 +201,9 @@ def _strange(letter: _Letter, matter: Matter) -> str:
     # To somebody outside who offers a temptation, the words of the offer are no everyday words.
     known = matter.everyday_words if letter.abroad and to in matter.tellers and not calm else matter.known
     strange = strange_sentences(text, known, matter.known_figures, spare=spare, strict=apart)
-    if _asked_for(letter, matter):  # what it asks for is the work
-        strange = [part for part in strange if strange_words(part, matter.known)]
+    if _asked_for(letter, matter):  # what it asks for is the work, in words that may be its own
+        own = 0 if to in matter.deciders else _OWN_WORDS
+        strange = [part for part in strange if len(strange_words(part, matter.known)) > own]
     if to in matter.deciders:
         strange = [part for part in strange if not _leaves_alone(part, text)]
     if not strange or len(split_sentences(text)) > _MOST_SENTENCES:
