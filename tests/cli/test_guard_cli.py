@@ -48,7 +48,7 @@ def test_check_compares_names_with_the_tools_of_the_server(tmp_path: Path, capsy
         tool = {"name": name, "inputSchema": {"type": "object", "properties": {argument: {"type": "string"}}}}
         (tmp_path / "tools.json").write_text(json.dumps({"tools": [tool]}))
         assert run(["guard", "check", str(policy), "--tools", f"files={tmp_path}/tools.json"]) == code
-    assert f"{policy}:6: unknown tool 'files/read' (did you mean 'files/raed'?)" in capsys.readouterr().err
+    assert f"{policy}:6: rule 'read': unknown tool 'files/read' (did you mean 'files/raed'?)" in capsys.readouterr().err
     (tmp_path / "tools.json").write_text("[]")
     assert run(["guard", "check", str(policy), "--tools", f"files={tmp_path}/tools.json"]) == 2
     assert "not a tools/list response" in capsys.readouterr().err

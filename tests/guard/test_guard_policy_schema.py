@@ -65,56 +65,60 @@ def test_valid_policy_loads(tmp_path: Path) -> None:
         (
             "    why: Work.\n  - name: mail",
             "    whi: Work.\n  - name: mail",
-            "policy.yaml:18: unknown key 'rules.0.whi' (did you mean 'why'?)",
+            "policy.yaml:18: rule 'read': unknown key 'whi' (did you mean 'why'?)",
         ),
-        ("    why: Work.\n  - name: mail", "  - name: mail", "policy.yaml:14: missing key 'rules.0.why' (add it)"),
+        ("    why: Work.\n  - name: mail", "  - name: mail", "policy.yaml:14: rule 'read': missing key 'why' (add it)"),
         (
             "{under: [/srv]}",
             "{unter: [/srv]}",
-            "policy.yaml:17: unknown key 'rules.0.where.path.unter' (did you mean 'under'?)",
+            "policy.yaml:17: rule 'read': unknown key 'where.path.unter' (did you mean 'under'?)",
         ),
         (
             "allow: [files/read]",
             "allow: [files/raed]",
-            "policy.yaml:15: unknown tool 'files/raed' (did you mean 'files/read'?)",
+            "policy.yaml:15: rule 'read': unknown tool 'files/raed' (did you mean 'files/read'?)",
         ),
-        ("allow: [files/read]", "allow: [files]", "policy.yaml:15: rules.0.allow.0: "),
+        ("allow: [files/read]", "allow: [files]", "policy.yaml:15: rule 'read': allow.0: "),
         (
             "      path: {under",
             "      paht: {under",
-            "policy.yaml:17: 'files/read' has no argument 'paht' (did you mean 'path'?)",
+            "policy.yaml:17: rule 'read': 'files/read' has no argument 'paht' (did you mean 'path'?)",
         ),
         (
             "after: [customer]",
             "after: [custom]",
-            "policy.yaml:28: no entry in 'labels' gives the label 'custom' (did you mean 'customer'?)",
+            "policy.yaml:28: rule 'stay': no entry in 'labels' gives the label 'custom' (did you mean 'customer'?)",
         ),
         (
             "{under: [/srv]}",
             "{under: [/srv/../etc]}",
-            "policy.yaml:17: '/srv/../etc' is not valid here (write the path without '..')",
+            "policy.yaml:17: rule 'read': '/srv/../etc' is not valid here (write the path without '..')",
         ),
-        ('["@acme.example"]', '["@acme example"]', "policy.yaml:22: '@acme example' is not valid here"),
-        ("{text: 500}", "{text: 500, line: 3}", "policy.yaml:23: rules.1.where.body: mixes line and text"),
-        ("{text: 500}", "{optional: true}", "policy.yaml:23: rules.1.where.body: is empty"),
-        ("{text: 500}", "{text: many}", "policy.yaml:23: rules.1.where.body.text: "),
-        ("{text: 500}", "{at_least: 3, at_most: 2}", "policy.yaml:23: rules.1.where.body: no number is at least 3"),
-        ("{text: 500}", "anything", "policy.yaml:23: rules.1.where.body: "),
-        ("{run: 5}", "{run: 0}", "policy.yaml:24: rules.1.budget.run: "),
-        ("{run: 5}", "{}", "policy.yaml:24: rules.1.budget: sets no limit"),
-        ("    instead: Wait.\n", "", "policy.yaml:26: rules.2: rule 'stay' must say in 'instead'"),
+        ('["@acme.example"]', '["@acme example"]', "policy.yaml:22: rule 'mail': '@acme example' is not valid here"),
+        ("{text: 500}", "{text: 500, line: 3}", "policy.yaml:23: rule 'mail': where.body: mixes line and text"),
+        ("{text: 500}", "{optional: true}", "policy.yaml:23: rule 'mail': where.body: is empty"),
+        ("{text: 500}", "{text: many}", "policy.yaml:23: rule 'mail': where.body.text: "),
+        (
+            "{text: 500}",
+            "{at_least: 3, at_most: 2}",
+            "policy.yaml:23: rule 'mail': where.body: no number is at least 3",
+        ),
+        ("{text: 500}", "anything", "policy.yaml:23: rule 'mail': where.body: "),
+        ("{run: 5}", "{run: 0}", "policy.yaml:24: rule 'mail': budget.run: "),
+        ("{run: 5}", "{}", "policy.yaml:24: rule 'mail': budget: sets no limit"),
+        ("    instead: Wait.\n", "", "policy.yaml:26: rule 'stay' must say in 'instead'"),
         (
             "    deny: [mail/send]",
             "    deny: [mail/send]\n    allow: [mail/send]",
-            "policy.yaml:26: rules.2: rule 'stay' must have exactly one",
+            "policy.yaml:26: rule 'stay' must have exactly one",
         ),
         (
             "    why: Customers.",
             "    persons: 2\n    why: Customers.",
-            "policy.yaml:26: rules.2: 'persons' is not allowed in a rule that denies",
+            "policy.yaml:26: rule 'stay': 'persons' is not allowed in a rule that denies",
         ),
         ("name: stay", "name: mail", "two rules are named 'mail'"),
-        ("name: stay", "name: Stay!", "policy.yaml:26: rules.2.name: "),
+        ("name: stay", "name: Stay!", "policy.yaml:26: rule 'Stay!': name: "),
         ("agents: [assistant]", "agents: []", "policy.yaml:4: agents: "),
         (
             "agents: [assistant]",
@@ -135,14 +139,14 @@ def test_valid_policy_loads(tmp_path: Path) -> None:
             "policy.yaml:3: anchors, aliases and tags are not allowed",
         ),
         ("owner: Operations", "owner: [Operations", "policy.yaml:4: not valid YAML"),
-        ("    budget: {run: 5}", "    agents: [stranger]", "policy.yaml:24: unknown agent 'stranger'"),
+        ("    budget: {run: 5}", "    agents: [stranger]", "policy.yaml:24: rule 'mail': unknown agent 'stranger'"),
         (
             "    budget: {run: 5}",
             '    when: {hours: "8-18"}',
-            "policy.yaml:24: rules.1.when.hours: must be a time span",
+            "policy.yaml:24: rule 'mail': when.hours: must be a time span",
         ),
-        ("    budget: {run: 5}", "    sums: {to: {run: 5}}", "rules.1: the sum of 'to' needs a bound"),
-        ("to: {recipients:", "to: {recipients_outside:", "rules.1: 'recipients_outside' cannot allow"),
+        ("    budget: {run: 5}", "    sums: {to: {run: 5}}", "rule 'mail': the sum of 'to' needs a bound"),
+        ("to: {recipients:", "to: {recipients_outside:", "rule 'mail': 'recipients_outside' cannot allow"),
     ],
 )
 def test_invalid_policy_is_refused_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -245,4 +249,20 @@ def test_tools_are_checked_against_the_servers_listing(tmp_path: Path) -> None:
     assert check_tools(policy, offered) == []
     [fault] = check_tools(policy, {"files/read": ["file"], "mail/send": ["to", "body"]})[1:]
     assert "has no argument 'path'" in fault.what
-    assert "unknown tool 'mail/send'" in [fault.what for fault in check_tools(policy, {"files/read": ["path"]})]
+    [first, _] = check_tools(policy, {"files/read": ["path"]})
+    assert first.what == f"{path}:20: rule 'mail': unknown tool 'mail/send'"
+
+
+def test_rule_that_fits_no_argument_says_which_of_its_tools_lack_it(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    where = "where: {path: {under: [/srv]}}"
+    head = "policy: p\nrevision: 1\nowner: o\nagents: [a]\nrules:\n"
+    path.write_text(f"{head}  - name: work\n    allow: [s/read, s/copy, s/move]\n    {where}\n    why: w\n")
+    offered = {"s/read": ["path"], "s/copy": ["source", "to"], "s/move": ["source", "to"]}
+    with pytest.raises(ConfigError) as caught:
+        load_policy(path, offered)
+    assert str(caught.value).startswith(
+        f"{path}:8: rule 'work': 's/copy', 's/move' have no argument 'path'; 's/read' has it"
+    )
+    with pytest.raises(ConfigError, match="rule 'work': 's/read', 's/copy', 's/move' have no argument 'path'"):
+        load_policy(path, {tool: ["file"] for tool in offered})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,16 +19,20 @@ import click
     metavar="SERVER=FILE",
     help="A server's tools/list response, to check the names of tools and arguments.",
 )
+@click.option("--state", type=click.Path(path_type=Path), help="The guard's folder.  [default: ~/.holdfast/guard]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def command(policy: Path, cedar: bool, schema: bool, tools: tuple[str, ...], as_json: bool) -> None:
-    """Check a policy; an error is shown with its line."""
+def command(policy: Path, cedar: bool, schema: bool, tools: tuple[str, ...], state: Path | None, as_json: bool) -> None:
+    """Check a policy, and whether somebody would answer; an error is shown with its file, line and rule."""
     from holdfast.cli.show import pairs
     from holdfast.guard.policy.load import load_policy
+    from holdfast.guard.setup import who_answers
 
     offered = {name: given for server, file in pairs(tools).items() for name, given in _offered(server, Path(file))}
     loaded = load_policy(policy, offered if tools else None)
+    gaps = who_answers(state or Path.home() / ".holdfast" / "guard", loaded)
     if as_json:
-        found = {"policy": loaded.name, "version": loaded.version, "rules": len(loaded.source.rules)}
+        found: dict[str, Any] = {"policy": loaded.name, "version": loaded.version, "rules": len(loaded.source.rules)}
+        found |= {"nobody_answers": gaps}
         found |= {"cedar": loaded.cedar} if cedar else {}
         found |= {"schema": loaded.schema} if schema else {}
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
@@ -35,6 +40,8 @@ def command(policy: Path, cedar: bool, schema: bool, tools: tuple[str, ...], as_
         click.echo("\n".join(text for text in (loaded.cedar * cedar, loaded.schema * schema) if text).rstrip())
     else:
         click.echo(f"{loaded.name}: valid, {len(loaded.source.rules)} rules, version {loaded.version}")
+        for gap in gaps:
+            click.echo(f"warning: {gap}")
 
 
 def _offered(server: str, file: Path) -> list[tuple[str, list[str]]]:

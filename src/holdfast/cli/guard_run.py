@@ -56,7 +56,7 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
     from holdfast.guard.policy.load import load_policy
     from holdfast.guard.relay.link import link_to
     from holdfast.guard.relay.self_test import run_self_test
-    from holdfast.guard.setup import open_gate
+    from holdfast.guard.setup import open_gate, who_answers
 
     if url is not None and more["sandbox"]:
         what = "--sandbox confines a server that the guard starts, and this one is elsewhere"
@@ -67,6 +67,8 @@ def command(policy: Path, server: str, agent: str, url: str | None, listen: str,
     with open_gate(folder, load_policy(policy), _monitors(more["monitor"])) as (gate, evidence):
         link = link_to(gate, folder / "pins.json", server, agent, more["run"], frozenset(more["repin"]), more["era"])
         shown = run_self_test(link, evidence)
+        for gap in who_answers(folder, gate.policy):
+            click.echo(f"holdfast: warning: {gap}", err=True)
         # Standard output is reserved for the protocol.
         click.echo(
             f"holdfast: run {link.run}, self-test denied on {shown} paths, policy {gate.policy.version[:12]}", err=True

@@ -25,11 +25,13 @@ from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.concern import Concerns
 from holdfast.guard.gate import Gate
+from holdfast.guard.ids import likeness
 from holdfast.guard.keys import SigningKey
 from holdfast.guard.limits import LimitScope
 from holdfast.guard.monitors.detector_monitor import DetectorMonitor, Monitor
 from holdfast.guard.monitors.known_figures import Figures, KnownFigures
 from holdfast.guard.policy.policy import Policy
+from holdfast.guard.reviewers import Persons
 from holdfast.guard.routing import Routing
 
 
@@ -69,6 +71,47 @@ def register_names(store: AuditLog, given: Routing) -> None:
     """
     Concerns(store, given)
     Approvals(store, given.operators)
+
+
+def who_answers(folder: Path, policy: Policy) -> list[str]:
+    """Return why nobody would answer held acts or concerns under a policy; an empty list if somebody would.
+
+    Reads `routing.toml` and the enrolled persons, and creates nothing.
+
+    Raises:
+        ConfigError: `routing.toml` is not valid.
+    """
+    given = routing(folder)
+    gaps = []
+    remedy = "holdfast guard approve enrol ID --role ROLE --own-key FILE"
+    if not given.reviewers:
+        where = folder / "routing.toml"
+        problem = "lists no reviewers" if where.exists() else "does not exist"
+        gaps.append(f"{where} {problem}: nobody would answer a concern, and each would hold every tool for good")
+    enrolled = _enrolled(folder)
+    missing = [r.id for r in given.reviewers if r.id not in enrolled]
+    if given.reviewers and len(missing) == len(given.reviewers):
+        gaps.append(f"no reviewer is enrolled ({', '.join(missing)}): nobody would answer a concern; {remedy}")
+    elif missing:
+        gaps.append(f"not enrolled, so unable to answer: {', '.join(missing)}; {remedy}")
+    for agent in policy.source.agents:
+        operator = given.operators.get(agent)
+        others = {person for person in enrolled if likeness(person) not in map(likeness, (agent, operator or agent))}
+        needed = max((rule.persons for rule in policy.source.rules if rule.answer == "hold"), default=1)
+        if len(others) < needed:
+            what = f"{len(others)} of {needed} persons enrolled who may approve acts of {agent}"
+            gaps.append(f"{what}: nobody would answer a held act; {remedy}")
+        if operator is None:
+            gaps.append(f"no operator of {agent} in routing.toml: the person who runs it could approve its acts")
+    return gaps
+
+
+def _enrolled(folder: Path) -> set[str]:
+    """Return the ids of the enrolled persons; none if there is no guard's folder yet."""
+    if not (folder / "guard.db").exists() or not (folder / "guard.key").exists():
+        return set()
+    with open_audit_log(folder) as store:
+        return {credential.person for credential in Persons(store).credentials()}
 
 
 def _known(folder: Path) -> list[Figures]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from holdfast.core.errors import ConfigError
 from holdfast.guard.policy.policy import Policy
 from holdfast.guard.policy.schema import Confinement, Constraint, Label, Limits, PolicyFile, Rule, When
 from holdfast.guard.policy.strict_yaml import Key, ParsedYaml, read_yaml
-from holdfast.guard.policy.validate import Fault, faults, misnamed
+from holdfast.guard.policy.validate import Fault, faults, misnamed, name_entry
 
 _MODELS = (PolicyFile, Rule, Label, Constraint, Limits, When, Confinement)
 _KEYS = sorted({name for model in _MODELS for name in model.model_fields})
@@ -38,8 +39,9 @@ def load_policy(path: Path, tools: Mapping[str, Collection[str]] | None = None) 
     except ValidationError as error:
         raise _shape_fault(source, error) from None
     for fault in (*faults(file), *(misnamed(file, tools) if tools is not None else ())):
-        raise ConfigError(fault.what, where=source.where(*fault.key), remedy=fault.remedy)
-    policy = Policy(file)
+        what = _with_entry(source.data, fault.key, fault.what)
+        raise ConfigError(what, where=source.where(*fault.key), remedy=fault.remedy)
+    policy = Policy(file, source.where)
     for text in (policy.cedar, policy.traces):
         found = cedarpy.validate_policies(text, policy.schema)
         if not found.validation_passed:
@@ -56,7 +58,17 @@ def check_tools(policy: Policy, tools: Mapping[str, Collection[str]], server: st
         tools: every `server/tool` that the servers offer with the names of its arguments.
         server: if given, `tools` covers only this server, and rules on other servers are not checked.
     """
-    return list(misnamed(policy.source, tools, server))
+    data = policy.source.model_dump(mode="json")
+    return [
+        replace(fault, what=f"{policy.where(*fault.key)}: {_with_entry(data, fault.key, fault.what)}")
+        for fault in misnamed(policy.source, tools, server)
+    ]
+
+
+def _with_entry(data: Any, key: Key, what: str) -> str:
+    """Return a message that names the rule or label which it is about."""
+    entry = name_entry(data, key)
+    return what if not entry or entry[:-2] in what else entry + what
 
 
 def _shape_fault(source: ParsedYaml, error: ValidationError) -> ConfigError:
@@ -64,15 +76,17 @@ def _shape_fault(source: ParsedYaml, error: ValidationError) -> ConfigError:
     found = [(_key(source.data, fault["loc"]), fault) for fault in error.errors()]
     rank = {"extra_forbidden": 0, "missing": 1, "literal_error": 3}
     key, fault = min(found, key=lambda pair: (rank.get(pair[1]["type"], 2), -len(pair[0])))
-    name = ".".join(str(part) for part in key) or "the policy"
+    entry = name_entry(source.data, key)
+    name = ".".join(str(part) for part in (key[2:] if entry and len(key) > 2 else key)) or "the policy"
     if fault["type"] == "extra_forbidden":
         near = nearest(str(key[-1]), _KEYS)
         remedy = f"did you mean '{near}'?" if near else "remove it"
-        return ConfigError(f"unknown key '{name}'", where=source.where(*key), remedy=remedy)
+        return ConfigError(entry + f"unknown key '{name}'", where=source.where(*key), remedy=remedy)
     if fault["type"] == "missing":
-        return ConfigError(f"missing key '{name}'", where=source.where(*key), remedy="add it")
+        return ConfigError(entry + f"missing key '{name}'", where=source.where(*key), remedy="add it")
     what = fault["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{name}: {what}", where=source.where(*key), remedy="correct this value")
+    what = what if entry and len(key) == 2 else f"{name}: {what}"
+    return ConfigError(_with_entry(source.data, key, what), where=source.where(*key), remedy="correct this value")
 
 
 def _key(data: Any, loc: tuple[str | int, ...]) -> Key:

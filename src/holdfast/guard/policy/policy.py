@@ -84,15 +84,17 @@ class Policy:
 
     Args:
         source: the parsed policy file.
+        where: returns `file:line` of a key path; by default the policy's name.
 
     Attributes:
         name: the policy's name.
         version: SHA-256 of the canonical source; comments and the order of keys do not change it.
     """
 
-    def __init__(self, source: PolicyFile) -> None:
+    def __init__(self, source: PolicyFile, where: Callable[..., str] | None = None) -> None:
         self.source = source
         self.name = source.policy
+        self.where = where or (lambda *key: source.policy)
         self.version = hashlib.sha256(canonical(source).encode()).hexdigest()
         self._rules: dict[str, Rule] = {rule.name: rule for rule in source.rules}
         self._zone = ZoneInfo(source.zone)

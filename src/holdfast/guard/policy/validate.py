@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from holdfast.core.config import nearest
 from holdfast.guard.ids import likeness
@@ -92,8 +93,26 @@ def misnamed(policy: PolicyFile, tools: Mapping[str, Collection[str]], server: s
             needed = isinstance(value, Constraint) and not value.optional
             if lack and (needed or len(lack) == len(about)):
                 known = {argument for given in about[lack[0]] for argument in given}
-                what = f"'{lack[0]}' has no argument '{name}'"
-                yield Fault((kind, at, "where", name), what, _near(name, known))
+                have = [tool for tool in about if tool not in lack]
+                what = f"{_listed(lack)} {'has' if len(lack) == 1 else 'have'} no argument '{name}'"
+                what += f"; {_listed(have)} {'has' if len(have) == 1 else 'have'} it" if have and len(about) > 1 else ""
+                remedy = _near(name, known) if not have else "give those tools a rule of their own, or mark it optional"
+                yield Fault((kind, at, "where", name), what, remedy)
+
+
+def _listed(tools: Sequence[str]) -> str:
+    return ", ".join(f"'{tool}'" for tool in tools)
+
+
+def name_entry(data: Any, key: Key) -> str:
+    """Return "rule 'NAME': " or "label 'NAME': " for a place inside a rule or label of a policy file; else nothing."""
+    if len(key) < 2 or key[0] not in ("rules", "labels") or not isinstance(key[1], int):
+        return ""
+    kind, field = ("rule", "name") if key[0] == "rules" else ("label", "label")
+    entries = data.get(key[0]) if isinstance(data, Mapping) else None
+    entry = entries[key[1]] if isinstance(entries, (list, tuple)) and key[1] < len(entries) else None
+    name = entry.get(field) if isinstance(entry, Mapping) else None
+    return f"{kind} '{name}': " if isinstance(name, str) and name else f"{kind} {key[1] + 1}: "
 
 
 def _near(name: str, known: Collection[str]) -> str:
