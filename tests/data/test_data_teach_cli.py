@@ -1,6 +1,7 @@
 """`holdfast teach mix`, `export`, `check` and `audit` on the command line."""
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import holdfast.cli.teach as cli_teach
+from bench.repeating_teacher import Faults, RepeatingTeacher
 from holdfast.cli.main import run
 
 
@@ -113,3 +116,28 @@ def test_a_plan_without_a_price_gives_tokens_and_says_how_to_give_one(capfd: pyt
     plan = json.loads(capfd.readouterr().out)
     assert plan["dollars"] is plan["dollars_per_record"] is None
     assert plan["tokens_in"] > 0
+
+
+def test_the_command_prints_cost_before_and_after_and_the_cells_that_ended_early(
+    tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    faults = Faults(repeats=0, favourites=2, dry="area: work", answers=0, refusals=0, foreign=0, off_form=0, low=0)
+    monkeypatch.setattr(cli_teach, "open_model", lambda name, network: RepeatingTeacher(faults))
+    monkeypatch.setattr(cli_teach, "checkpoint_path", lambda name: tokenizer)
+    (tmp_path / "plan.toml").write_text('cells = ["area"]\n[axes]\narea = ["work", "family"]\n')
+    (tmp_path / "prices.toml").write_text('[models."bench/repeating"]\nin = 3.0\nout = 15.0\nas_of = "2026-11"\n')
+    options = ["--teacher", "bench/repeating", "--tokens", "2k", "--out", str(tmp_path / "set")]
+    options += ["--plan", str(tmp_path / "plan.toml"), "--prices", str(tmp_path / "prices.toml")]
+    assert run(["teach", "plan", "difficult-advice", *options, "--json"]) == 0
+    stages = [row["stage"] for row in json.loads(capfd.readouterr().out)["stages"]]
+    assert stages[:2] == ["fan-out: topics", "fan-out: situations"] and stages[-1] == "difficult-advice: grade"
+    assert run(["teach", "difficult-advice", *options]) == 0
+    shown = capfd.readouterr()
+    before, after = (next(line for line in shown.out.split("\n") if line.startswith(s)) for s in ("estimate:", "cost:"))
+    assert re.fullmatch(r"estimate: \d+ items, \d+ requests, \d+ tokens in, \d+ out, \$\d+\.\d\d", before)
+    assert re.fullmatch(r"cost: \d+ requests, \d+ tokens in, \d+ out, \$\d+\.\d\d", after)
+    requests = int(after.split()[1])
+    rows = [path.read_text().count("\n") for path in (tmp_path / "set" / "answers").glob("*.jsonl")]
+    assert requests == sum(rows) > 50
+    assert re.search(r"^work: \d+ of [\d.]+ examples; closed: ", shown.err, re.MULTILINE)
+    assert "family:" not in shown.err
