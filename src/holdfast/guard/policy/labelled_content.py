@@ -63,7 +63,7 @@ _NEAR = 256
 _WINDOW = 7 * 24 * 3600.0
 _RAW_TAIL = 256
 #: Most letters and digits of one labelled result that are remembered.
-_MOST = 1 << 20
+_MOST = 1 << 19
 #: A longer result is compared by every fourth fragment first.
 _SAMPLED = 4096
 _MASK = 3
