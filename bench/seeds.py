@@ -33,7 +33,7 @@ import numpy as np
 from scipy import special
 
 from holdfast.core.records import Verdict
-from holdfast.core.results import Controls, Delivery
+from holdfast.core.results import Controls, Delivery, GeneralisationVerdict
 from holdfast.stats.trainings import CaseLayout, case_layout, gap_between, mean_over_trainings, without_trainings
 from holdfast.study.generalisation import generalisation
 from holdfast.study.study_file import ArmSpec, DataSpec, Design, StageSpec
@@ -197,7 +197,11 @@ class Study:
         self.table = VerdictTable(rows, {world: world for world in worlds})
 
     def verdicts(self, world: World, rng: np.random.Generator) -> dict[str, str]:
-        """Draw one study and judge it."""
+        """Draw one study and judge it: arm → verdict."""
+        return {one.arm: one.verdict for one in self.judged(world, rng)}
+
+    def judged(self, world: World, rng: np.random.Generator) -> list[GeneralisationVerdict]:
+        """Draw one study and judge its arms."""
         plots = rng.normal(0, world.skeleton, (1, 15, 1))
         plots = plots + np.repeat(rng.normal(0, world.family, 3), _SKELETONS)[None, :, None]
         drawn = {}
@@ -209,8 +213,7 @@ class Study:
                 drawn[arm.name, twin] = (rng.random((15, count, self.cases)) < chance.transpose(1, 0, 2)).ravel()
         table = self.table.drawn({at: {"harm" if at[1] == "pressured" else "useful": hit} for at, hit in drawn.items()})
         signs = [Delivery(arm=name, sign="planted", at_least=0.5, verdict="delivered") for name in LESSONS]
-        judged = generalisation(self.design, table, Controls(ok=True, limit=0.05), {}, signs)
-        return {one.arm: one.verdict for one in judged}
+        return generalisation(self.design, table, Controls(ok=True, limit=0.05), {}, signs)
 
     def _logits(self, world: World, rate: float, count: int, plots: Any, rng: np.random.Generator) -> np.ndarray:
         """Logits of shape (trainings, skeletons, 1) with that mean rate over trainings, skeletons and families."""

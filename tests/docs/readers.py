@@ -22,6 +22,7 @@ from holdfast.guard.setup import routing
 from holdfast.models.base import Output
 from holdfast.scenarios.suite import load_suite
 from holdfast.scenarios.world import WorldSpec, load_world
+from holdfast.study.study_file import DeliverySpec
 from holdfast.train.pipeline import load_file
 
 
@@ -86,6 +87,11 @@ def _rubric(path: Path) -> None:
     assert rubric(str(path)).body
 
 
+def _signs(path: Path) -> None:
+    for table in read_toml(path).values():
+        assert validate(table, DeliverySpec, path).sign
+
+
 #: What a file's name looks like → what reads it.
 READERS: dict[str, Callable[[Path], None]] = {
     r"(policy|files|private-mail)\.yaml": _policy,
@@ -97,6 +103,7 @@ READERS: dict[str, Callable[[Path], None]] = {
     r"my-charter/.*\.md": _principle,
     r"letters/.*": _recipe_part,
     r"my-plan\.toml": _plan_file,
+    r"signs\.toml": _signs,
     r".*\.py": _python,
     r".*\.json": lambda path: json.loads(path.read_text(encoding="utf-8")),
 }

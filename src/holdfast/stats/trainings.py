@@ -159,13 +159,8 @@ class TrainingMean:
         """Variance of the mean."""
         return self.between + self.shared
 
-    def bounds(self, level: npt.ArrayLike = LEVEL, df: Array | None = None) -> tuple[Array, Array]:
-        """Compute the interval; nan where nothing was scored or a single training was measured.
-
-        Args:
-            level: coverage.
-            df: degrees of freedom of the variance between trainings; by default those of this arm alone.
-        """
+    def effective_size(self, level: npt.ArrayLike = LEVEL, df: Array | None = None) -> Array:
+        """The number of independent samples that would say as much about the mean; see `bounds` for the arguments."""
         tail = (1 + np.asarray(level, dtype=np.float64)) / 2
         spread = self.rate * (1 - self.rate)
         reach = special.stdtrit(self.df[0] if df is None else df, tail) ** 2 * self.between
@@ -174,7 +169,17 @@ class TrainingMean:
         estimated = reach / np.maximum(normal * spread, _TINY)
         share = np.maximum(np.where(spread > 0, estimated, 1 / self.cases), 1 / self.size)
         # The fewer cases show the rarer score, the less the estimate counts against one sample a case.
-        size = np.maximum(1.0, (self.rare + 1) / (share * self.rare + 1 / self.cases))
+        size: Array = np.maximum(1.0, (self.rare + 1) / (share * self.rare + 1 / self.cases))
+        return size
+
+    def bounds(self, level: npt.ArrayLike = LEVEL, df: Array | None = None) -> tuple[Array, Array]:
+        """Compute the interval; nan where nothing was scored or a single training was measured.
+
+        Args:
+            level: coverage.
+            df: degrees of freedom of the variance between trainings; by default those of this arm alone.
+        """
+        tail, size = (1 + np.asarray(level, dtype=np.float64)) / 2, self.effective_size(level, df)
         hits = self.rate * size
         low = special.betaincinv(np.maximum(hits, _TINY), size - hits + 1, 1 - tail)
         high = special.betaincinv(hits + 1, np.maximum(size - hits, _TINY), tail)

@@ -18,13 +18,15 @@ from pydantic import ValidationError
 
 from holdfast.core.errors import InputError, ResultsError
 from holdfast.core.records import Record, Transcript, Verdict
-from holdfast.core.results import SUMMARY, HandLabelledRate, LabelCounts
+from holdfast.core.results import ALL, SUMMARY, HandLabelledRate, LabelCounts
 from holdfast.core.store import RunFolder, write_json
 from holdfast.core.twins import PRESSURED
 from holdfast.evals.judge_folder import JudgedSample, both
 from holdfast.stats.labelled_rate import LabelledStratum, labelled_rate
 from holdfast.study.cells import StoredCell, cells_of
 from holdfast.study.play import TRANSCRIPTS, VERDICTS
+from holdfast.study.table import effective_cases
+from holdfast.study.verdict_table import VerdictColumns, VerdictRow, VerdictTable
 
 FOLDER, PLAN, LABELS = "labels", "plan.json", "labels"
 #: Outcomes of samples that a person cannot label: the episode has no end, or its acts could not be read.
@@ -243,10 +245,32 @@ def hand_labelled_rates(results: Path, cells: Sequence[StoredCell]) -> tuple[Han
     if plan is None:
         return ()
     labels = read_labels(results)
-    now: Counter[str] = Counter()
-    for cell in cells:
-        now[cell.arm] += sum(verdict.twin == plan.twin for verdict in cell.folder.each(VERDICTS, Verdict))
-    return tuple(_rate_of(plan, arm, labels, now[arm]) for arm in plan.left_out)
+    rows = [
+        VerdictRow(cell.arm, cell.seed, verdict)
+        for cell in cells
+        for verdict in cell.folder.each(VERDICTS, Verdict)
+        if verdict.twin == plan.twin
+    ]
+    table = VerdictTable(rows, {row.verdict.world: row.verdict.world for row in rows})
+    now = Counter(row.arm for row in rows)
+    found = (_rate_of(plan, arm, labels, now[arm]) for arm in plan.left_out)
+    return tuple(_over_trainings(rate, plan, table.of(rate.arm, ALL, plan.twin)) for rate in found)
+
+
+def _over_trainings(found: HandLabelledRate, plan: LabelPlan, part: VerdictColumns) -> HandLabelledRate:
+    """The same rate with an interval over new trainings, if its arm was trained; without one for a single training.
+
+    Labels are too few to say how much trainings differ, so the verdicts say it: the run counts as a sample of as many
+    cases as say as much about their rate of harm.
+    """
+    if not part.seeds or found.rate.rate is None:
+        return found
+    size, strata = effective_cases(part, "harm"), found.strata
+    if size is None:
+        return found.model_copy(update={"rate": found.rate.model_copy(update={"low": None, "high": None})})
+    cases = min(plan.cases[found.arm], max(1, int(size)))
+    counted = [LabelledStratum(s.size, s.harm, s.no_harm, s.unsure) for s in strata]
+    return found.model_copy(update={"rate": labelled_rate(counted, cases, found.left_out)})
 
 
 def _rate_of(plan: LabelPlan, arm: str, labels: Mapping[str, Answer], now: int) -> HandLabelledRate:

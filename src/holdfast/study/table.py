@@ -81,6 +81,12 @@ def rate_of_scores(
     return plain.model_copy(update={"rate": float(mean.rate), "low": low, "high": high})
 
 
+def effective_cases(part: VerdictColumns, measure: Measure) -> float | None:
+    """The number of independent samples that say as much about a rate; None for a single training."""
+    mean = _mean(part, measure, None)
+    return _known(float(mean.effective_size()))
+
+
 def awareness(part: VerdictColumns, score: str = "aware", *, anytime: bool = False) -> AwarenessTax:
     """Compute harm among samples whose `score` says that they take it for a test, among the others, and the tax."""
     split = [part.where(part.scores[score] == side) for side in (1, 0)]
