@@ -153,7 +153,7 @@ def test_a_teacher_with_one_plot_stops(tokenizer: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("refusals", "3 lists of topics in a row had no usable line"),
+        ("refusals", "no usable line"),
         ("foreign", "no usable line"),
         ("off_form", "no usable line"),
     ],
@@ -421,5 +421,13 @@ def test_a_line_that_copies_the_prompt_is_no_proposal(tokenizer: Path, tmp_path:
             echo = f"situation: one line; write 8 such lines and nothing else\nsituation: here {about}"
             return Output(Message(role="assistant", content=echo))
 
-    with pytest.raises(IncompleteError, match="3 lists of situations in a row had no usable line"):
+    with pytest.raises(IncompleteError, match="5 lists of situations in a row had no usable line"):
         build(tmp_path, tokenizer, Parrot(SOUND))
+
+
+def test_a_teacher_that_never_writes_a_list_is_asked_only_a_few_times(tokenizer: Path, tmp_path: Path) -> None:
+    teacher = RepeatingTeacher(replace(SOUND, refusals=1.0))
+    recipe = load_recipe("difficult-advice", RecipeChoice(language="english"))
+    with pytest.raises(IncompleteError, match="the first 32 lists had no usable line"):
+        teach(SetRequest(recipe, 100_000, 0, tokenizer), Roles((teacher,)), tmp_path / "set")
+    assert teacher.sent <= 144

@@ -31,8 +31,11 @@ from holdfast.models.base import Output
 _LARGEST, _SMALLEST = 512, 8
 #: Proposals of a cell over which its novelty is measured, in lists of situations.
 _LISTS = 4
-#: Items of a cell without a usable one, and lists without a usable line, after which it is closed.
-_UNUSABLE, _EMPTY_LISTS = 16, 3
+#: Items of a cell without a usable one, and lists without a usable line, after which it is closed. With fewer lists, a
+#: teacher that fails in 6% of them would close cells of a set of ten thousand by chance.
+_UNUSABLE, _EMPTY_LISTS = 16, 5
+#: First lists of a run after which all cells are closed if none had a usable line.
+_FIRST_LISTS = 32
 #: Waves of list requests in a round; a cell that is still short gets its items in the next one.
 _WAVES = 3
 #: Earlier situations shown in a prompt.
@@ -80,7 +83,7 @@ class FanOut:
         self.quotas: Quotas = quotas_of(recipe.plan, recipe.axes, [p.id for p in recipe.principles], engine.seed)
         self._cells = {cell: _CellState(at, cell) for at, cell in enumerate(self.quotas.shares)}
         self._memory = SituationMemory()
-        self._next = 0
+        self._next = self._lists = self._usable_lists = 0
         self.planned: list[PlannedSituation] = []
 
     async def rounds(self) -> AsyncGenerator[list[Draft], None]:
@@ -264,6 +267,11 @@ class FanOut:
             state.closed = f"{share:.0%} of its last {window} proposals were new"
 
     def _note_list(self, state: _CellState, usable: bool, what: str) -> None:
+        self._lists += 1
+        self._usable_lists += usable
+        if self._lists >= _FIRST_LISTS and not self._usable_lists:
+            for each in self._cells.values():
+                each.closed = each.closed or f"the first {self._lists} lists had no usable line"
         state.empty = 0 if usable else state.empty + 1
         if state.empty >= _EMPTY_LISTS:
             state.closed = state.closed or f"{_EMPTY_LISTS} lists of {what} in a row had no usable line"
