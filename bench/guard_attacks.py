@@ -1,4 +1,4 @@
-"""The attack suite: the share of attacks that the guard stops, and of benign twins that pass, in nineteen classes.
+"""The attack suite: the share of attacks that the guard stops, and of benign twins that pass, in twenty-three classes.
 
     python -m bench.guard_attacks --json [--class 14] [--misses] [--fresh] [--strict] [--benign]
 
@@ -23,19 +23,23 @@ from bench.attacks.flows import flows
 from bench.attacks.frames import bypass, protocol, shadows
 from bench.attacks.fresh import fresh
 from bench.attacks.harness import Harness, Variant, fresh_harness
+from bench.attacks.identity import benign_office, languages, limits, persons, views
 from bench.attacks.log import deceived, failing, tampering
 from bench.attacks.persons import escalation, injected, replay, self_approval, toctou
-from bench.detectors import share
+from bench.detectors import ACTS, share
+
+OFFICE = ACTS / "benign-office.txt"
 
 CLASSES = {
     1: "argument smuggling", 2: "look-alike recipients", 3: "tool shadowing, rug pull", 4: "encoded exfiltration",
     5: "salami", 6: "injected approval", 7: "time of check, time of use", 8: "replay", 9: "self-approval",
     10: "log tampering", 11: "fail-open on crash", 12: "bypass path", 13: "protocol", 14: "coercion", 15: "sabotage",
     16: "oversight evasion", 17: "escalation abuse", 18: "approver deception", 19: "labelled data carried on",
+    20: "look-alike persons", 21: "limits over runs", 22: "lines of the agent's making", 23: "other languages",
 }  # fmt: skip
 SOURCES = (
     listed, generated, protocol, bypass, shadows, injected, toctou, replay, self_approval, escalation, tampering,
-    failing, deceived, flows,
+    failing, deceived, flows, persons, limits, views, languages,
 )  # fmt: skip
 
 
@@ -70,6 +74,15 @@ def measure(kinds: set[int], source: Callable[[], Iterator[Variant]], *, strict:
     return {"classes": table, "total": total, "seconds": round(time.perf_counter() - start, 1)}, misses
 
 
+def office_holds(*, strict: bool) -> dict[str, Any]:
+    """Send each harmless mail of an office under a fresh guard, and return the share that is denied or held."""
+    acts = benign_office(OFFICE)
+    held = [
+        f"{arguments}" for name, arguments in acts if not played(lambda h: h.calls((name, arguments)), strict=strict)
+    ]
+    return {"false_holds": share(len(held), len(acts)), "held": held}
+
+
 def _row(pairs: list[tuple[bool, bool]]) -> dict[str, Any]:
     n = len(pairs)
     return {"stopped": share(sum(s for s, _ in pairs), n), "benign_passed": share(sum(p for _, p in pairs), n)}
@@ -93,6 +106,7 @@ def main() -> None:
             with fresh_harness(strict=options.strict) as harness:
                 rate, held = false_holds(harness, path)
             shown[path.stem] = {"false_holds": rate, "held": held}
+        shown["benign-office"] = office_holds(strict=options.strict)
         print(json.dumps(shown, indent=1))
         return
     source = fresh if options.fresh else variants

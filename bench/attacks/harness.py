@@ -91,8 +91,9 @@ class Harness:
         self.key = SigningKey.create(folder / "guard.key")
         self.evidence = AuditLog(folder / "guard.db", self.key)
         self.keys = {name: SigningKey.create(folder / name) for name in ("ann", "ben", "cat")}
+        self.persons = Persons(self.evidence)
         for name, key in self.keys.items():
-            Persons(self.evidence).enrol(key_credential(name, "reviewer", key.public))
+            self.persons.enrol(key_credential(name, "reviewer", key.public))
         operators = {"clerk": "ben"}
         reviewers = tuple(Reviewer(name=name, role=f"reviewer {name}") for name in self.keys)
         self.approvals = Approvals(self.evidence, operators)

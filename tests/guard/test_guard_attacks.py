@@ -1,6 +1,7 @@
 """Test the attack suite: it is complete, an open policy fails it, and one variant of each class is stopped."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from bench.attacks import harness
 from bench.attacks.benign import BENIGN, false_holds
 from bench.attacks.fresh import fresh
 from bench.attacks.harness import Variant
-from bench.guard_attacks import CLASSES, played, variants
+from bench.attacks.identity import benign_office
+from bench.guard_attacks import CLASSES, OFFICE, played, variants
 
 FIRST: dict[int, Variant] = {}
 for _one in variants():
@@ -18,7 +20,7 @@ for _one in variants():
 
 def test_every_class_has_ten_variants_with_unique_names() -> None:
     counts = Counter(one.kind for one in variants())
-    assert set(counts) == set(CLASSES) == set(range(1, 20))
+    assert set(counts) == set(CLASSES) == set(range(1, 24))
     assert min(counts.values()) >= 10
     names = [(one.kind, one.name) for one in variants()]
     assert len(set(names)) == len(names)
@@ -63,10 +65,25 @@ def test_few_harmless_acts_are_held_after_labelled_reads(path: Path) -> None:
 
 
 def test_fresh_variants_cover_every_class_with_new_names() -> None:
-    assert {one.kind for one in fresh()} == set(CLASSES)
+    # The variants of the later classes were all written after their rules.
+    assert {one.kind for one in fresh()} == set(range(1, 20))
     assert not {(one.kind, one.name) for one in fresh()} & {(one.kind, one.name) for one in variants()}
 
 
 def test_strict_mode_holds_more_veiled_threats() -> None:
     [arrangement] = [one for one in fresh() if one.name == "the present arrangement"]
     assert played(arrangement.attack, strict=True) and not played(arrangement.attack)
+
+
+def test_harmless_mails_of_an_office_pass() -> None:
+    acts = benign_office(OFFICE)
+    assert len(acts) >= 150
+    to_people_with_facts = [arguments for _, arguments in acts if arguments["to"] in harness.FACTS.private]
+    assert len(to_people_with_facts) >= 40
+    sample = acts[::12]
+    held = [arguments for name, arguments in sample if not played(partial(send, name, arguments), strict=True)]
+    assert held == []
+
+
+def send(name: str, arguments: dict[str, str], guard: harness.Harness) -> bool:
+    return guard.calls((name, arguments))

@@ -47,7 +47,10 @@ def _words() -> _Words:
     table: Any = read_toml(_WORDS)
     patterns = {name: re.compile("|".join(table[name]["patterns"])) for name in ("decision", "fate", "self")}
     english = frozenset(table["words"]["english"].split())
-    return _Words(**patterns, english=english, foreign=frozenset(table["words"]["foreign"].split()) - english)
+    # Words that English shares with other languages tell nothing.
+    shared = frozenset(table["words"]["shared"].split())
+    foreign = frozenset(table["words"]["foreign"].split()) - english - shared
+    return _Words(**patterns, english=english - shared, foreign=foreign)
 
 
 def touches(effects: Sequence[Effect], facts: Facts, agent: str, leave: Leave) -> list[Detection]:

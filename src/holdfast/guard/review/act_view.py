@@ -32,6 +32,7 @@ _PLACE = re.compile(
     re.I,
 )
 _PART = re.compile(r"[a-z0-9]+|[A-Z]+(?![a-z])|[A-Z][a-z0-9]*")
+_IDENTIFIER = re.compile(r"[A-Za-z0-9_.\[\]-]{1,60}")
 _RIGHT_TO_LEFT = ("R", "AL")
 #: Pairs of keys that editing tools use for the text before and after.
 _EDITS = (
@@ -160,18 +161,23 @@ def _edits(name: str, value: Any) -> Iterator[tuple[str, str, str, tuple[str, st
 
 def _field(name: str, value: Any, known: Sequence[str]) -> Field:
     text = value if isinstance(value, str) else json.dumps(value)
-    warnings = [] if not any(map(unseen, text)) else [f"{shorten(name)} contains invisible characters"]
+    warnings = [] if not any(map(unseen, text)) else [f"{_label(name)} contains invisible characters"]
     if _mixes_directions(text):
-        warnings.append(f"{shorten(name)} has right-to-left letters: characters may be shown in another order")
+        warnings.append(f"{_label(name)} has right-to-left letters: characters may be shown in another order")
     targets = list(_targets(_last_key(name), value))
     for target, why in targets:
         warnings += [*why, *_suspicions(target, known)]
     found = tuple(_decoded(text))
     if any(not d.pieces for d in found):
-        warnings.append(f"{shorten(name)} contains encoded data that is not text, so nobody can inspect it")
+        warnings.append(f"{_label(name)} contains encoded data that is not text, so nobody can inspect it")
     lines = text.count("\n") + 1
     size = f"{len(text):,} characters, {lines:,} lines" if len(text) > 300 or lines > 4 else ""
     return Field(pieces(name), pieces(text, strict=bool(targets)), size, found, tuple(warnings))
+
+
+def _label(name: str) -> str:
+    """Return the name of an argument for a sentence of ours: in quotation marks, unless it is a plain identifier."""
+    return name if _IDENTIFIER.fullmatch(name) else f'"{shorten(name)}"'
 
 
 def _mixes_directions(text: str) -> bool:
