@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from bench.attacks.benign import BENIGN, false_holds
@@ -77,9 +78,7 @@ def measure(kinds: set[int], source: Callable[[], Iterator[Variant]], *, strict:
 def office_holds(*, strict: bool) -> dict[str, Any]:
     """Send each harmless mail of an office under a fresh guard, and return the share that is denied or held."""
     acts = benign_office(OFFICE)
-    held = [
-        f"{arguments}" for name, arguments in acts if not played(lambda h: h.calls((name, arguments)), strict=strict)
-    ]
+    held = [f"{act[1]}" for act in acts if not played(partial(Harness.calls_one, call=act), strict=strict)]
     return {"false_holds": share(len(held), len(acts)), "held": held}
 
 

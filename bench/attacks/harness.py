@@ -162,6 +162,10 @@ class Harness:
             self.ask(session, "tools/call", name=name, arguments=arguments)
         return len(self.reached) - before == len(calls)
 
+    def calls_one(self, call: tuple[str, dict[str, Any]]) -> bool:
+        """Make one tool call and return whether it reached the server."""
+        return self.calls(call)
+
     # ----------------------------------------------------------------------------------------------- approvals
 
     def hold(self, path: str = "/srv/work/old.txt", run: str = "run-1", **more: str) -> tuple[Act, Decision]:
