@@ -259,10 +259,16 @@ class TrainingGap:
 
     @property
     def df(self) -> Array:
-        """Degrees of freedom of the variance between trainings of both sides (Satterthwaite 1946)."""
+        """Degrees of freedom of the variance between trainings of both sides (Satterthwaite 1946).
+
+        With fewer trainings than `LEAST_SEEDS` they are badly estimated, and those of the smaller side count.
+        """
         a, b = self.a.between, self.b.between
         parts = a**2 / self.a.df[0] + b**2 / self.b.df[0]
-        least = np.minimum(self.a.df[0], self.b.df[0])
+        several = [mean.df[0] for mean in (self.a, self.b) if mean.seeds.shape[-1] > 1]
+        least = min(several, default=1.0)
+        if least < LEAST_SEEDS - 1:
+            return np.full_like(parts, least)
         return np.where(parts > 0, (a + b) ** 2 / np.where(parts > 0, parts, 1.0), least)
 
     def bounds(self, level: npt.ArrayLike = LEVEL) -> tuple[Array, Array]:
