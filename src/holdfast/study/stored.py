@@ -29,8 +29,8 @@ FORMAT = 2
 #: The rooms whose source decides cases, verdicts, summaries and pages; a test checks that none is missing.
 ROOMS: Mapping[str, tuple[str, ...]] = {
     "cases": ("core", "detectors", "models", "scenarios"),
-    "verdicts": ("core", "detectors", "evals"),
-    "summary": ("core", "detectors", "evals", "models", "stats", "study"),
+    "verdicts": ("core", "detectors", "evals", "models", "scenarios"),
+    "summary": ("core", "detectors", "evals", "models", "scenarios", "stats", "study"),
     "pages": ("core", "report"),
 }
 #: Maximum bytes of one stored case, unpacked; a longer line is refused as no case.
