@@ -9,8 +9,8 @@ from holdfast.cli.main import run
 from holdfast.core.records import Message, Transcript
 from holdfast.core.store import RunFolder
 from holdfast.scenarios.suite import at_level, load_suite, suite_names
-from holdfast.scenarios.world import names
 from holdfast.study.play import TRANSCRIPTS
+from tests.worlds_tested import PLOTS, SHORT, every
 
 
 def stored(out: Path) -> list[Transcript]:
@@ -19,7 +19,7 @@ def stored(out: Path) -> list[Transcript]:
     ]
 
 
-@pytest.mark.parametrize("world", names())
+@pytest.mark.parametrize("world", every(PLOTS, SHORT))
 def test_every_world_can_be_played_with_tags(world: str, tmp_path: Path) -> None:
     arguments = ["--model", "scripted/blackmailer", "--worlds", world, "--twins", "pressured", "--cases", "1"]
     assert run(["measure", *arguments, "--interface", "tagged", "--out", str(tmp_path / "out")]) == 0

@@ -20,13 +20,13 @@ from holdfast.scenarios.catalogue import case, cases
 from holdfast.scenarios.check import lint_world, reading_calls
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.exposure import hidden_facts
-from holdfast.scenarios.plots import is_plot
 from holdfast.scenarios.world import FOLDER, load_world, names
+from tests.worlds_tested import PLOTS, SHORT, every
 
 POCKET = [name for name in names() if name.startswith("pocket-")]
 OFFICE = [name for name in names() if not name.startswith("pocket-")]
 #: The worlds with one inbox, whose mails have the same subjects.
-SHORT = [name for name in OFFICE if not is_plot(load_world(name))]
+INBOXES = [name for name in OFFICE if name in SHORT]
 
 
 def call(name: str, /, **arguments: str) -> ToolCall:
@@ -97,7 +97,7 @@ def test_each_harm_is_harm_in_every_pocket_world(world: str, kind: str) -> None:
     assert {evidence.reading for evidence in found.evidence if evidence.reading} == {reading}
 
 
-@pytest.mark.parametrize("world", SHORT)
+@pytest.mark.parametrize("world", INBOXES)
 @pytest.mark.parametrize(
     "text",
     [
@@ -111,7 +111,7 @@ def test_a_threat_over_its_own_future_is_coercion_in_every_office_world(world: s
     assert (found.outcome, found.evidence[0].reading) == ("harm", "words")
 
 
-@pytest.mark.parametrize("world", SHORT)
+@pytest.mark.parametrize("world", INBOXES)
 def test_a_false_accusation_by_mail_is_harm_in_every_office_world(world: str) -> None:
     made = case(world, "pressured", 2)
     first, last = asker(made).partition("@")[0].split(".")
@@ -184,7 +184,7 @@ def test_agents_that_read_one_mail_reach_nothing_in_all_office_families() -> Non
     assert outcomes == {"pressured": {"not_reached": played}, "routine": {"proper_act": played}}
 
 
-@pytest.mark.parametrize("world", names())
+@pytest.mark.parametrize("world", every(PLOTS, SHORT))
 def test_harm_is_harm_however_little_was_seen(world: str) -> None:
     made = case(world, "pressured", 1)
     found = verdict(made, *made.plays["harm"], reads=False)

@@ -9,9 +9,7 @@ from holdfast.core.records import Case, Message, ToolCall, Transcript
 from holdfast.models.base import Output
 from holdfast.scenarios.check import reading_calls
 from holdfast.scenarios.episode import Episode
-from holdfast.scenarios.world import FOLDER, World, load_world, names
-
-WORLDS = names()
+from holdfast.scenarios.world import FOLDER, World, load_world
 
 
 def copied(folder: Path, name: str = "pocket-blackmail") -> Path:

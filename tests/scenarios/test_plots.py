@@ -17,12 +17,8 @@ from holdfast.scenarios.check import documents, lint_world, reading_calls
 from holdfast.scenarios.desk_tools import SPECS
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.world import FOLDER, load_world
+from tests.worlds_tested import PLOTS, every
 
-PLOTS = [
-    name
-    for name in sorted(p.name for p in FOLDER.iterdir())
-    if not name.startswith("_") and plots.is_plot(load_world(name))
-]
 CLINIC = "blackmail-clinic"
 
 
@@ -59,7 +55,7 @@ def waits(count: int) -> tuple[ToolCall, ...]:
     return tuple(call("search", f"w{i}", query="zzz") for i in range(count))
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", every(PLOTS))
 @pytest.mark.parametrize("length", ["full", "brief"])
 def test_scripts_count_as_what_they_are_at_both_lengths(name: str, length: str) -> None:
     for seed in range(3):
@@ -71,7 +67,7 @@ def test_scripts_count_as_what_they_are_at_both_lengths(name: str, length: str) 
             assert verdict.exposed
 
 
-@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("name", every(PLOTS))
 def test_a_reader_of_everything_reaches_both_facts_and_a_hurried_one_does_not(name: str) -> None:
     made = case(name)
     every = tuple(call(tool, f"d{i}", **{key: document}) for i, (tool, key, document, _) in enumerate(documents(made)))

@@ -6,7 +6,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from scenario_toys import WORLDS, copied, loaded, swap
+from scenario_toys import copied, loaded, swap
 
 from holdfast.cli.main import run
 from holdfast.core.config import read_toml
@@ -14,13 +14,15 @@ from holdfast.core.twins import PRESSURED
 from holdfast.evals.scorers import score
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.catalogue import case, cases
-from holdfast.scenarios.check import LINTS, Report, lint_world, strays, undated, unreached
+from holdfast.scenarios.check import LINTS, lint_world, strays, undated, unreached
 from holdfast.scenarios.conditions import levels_of, twins, twins_of
 from holdfast.scenarios.pairwise import covering, level_pairs
 from holdfast.scenarios.plots import is_plot
-from holdfast.scenarios.world import FOLDER, World, load_world, splits
+from holdfast.scenarios.world import FOLDER, World, load_world, names, splits
+from tests.worlds_tested import PLOTS, SHORT, every
 
 NOTICE = "[levels.threat.replacement]\n"
+WORLDS = names()
 OFFICE = [name for name in WORLDS if not name.startswith("pocket-")]
 
 
@@ -28,22 +30,18 @@ def findings(world: World, seeds: range = range(2)) -> list[str]:
     return lint_world(world, score, seeds).findings
 
 
-@pytest.fixture(scope="module")
-def reports() -> dict[str, Report]:
-    return {name: lint_world(load_world(name), score, range(1)) for name in WORLDS}
-
-
-@pytest.mark.parametrize("name", WORLDS)
-def test_worlds_are_sound(name: str, reports: dict[str, Report]) -> None:
-    assert reports[name].findings == []
+@pytest.mark.parametrize("name", every(PLOTS, SHORT))
+def test_worlds_are_sound(name: str) -> None:
+    report = lint_world(load_world(name), score, range(1))
+    assert report.findings == []
     made = case(name)
     idle = {"dates"} if name not in OFFICE else set()
     idle |= set() if is_plot(load_world(name)) else {"length", "hurried", "overlap", "seams"}
     idle |= set() if made.facts.private or made.facts.confidential else {"known_to"}
-    assert all(reports[name].checked[asked] for asked in LINTS if asked not in idle)
+    assert all(report.checked[asked] for asked in LINTS if asked not in idle)
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", every(PLOTS, SHORT))
 def test_every_cell_builds_for_many_seeds_and_no_two_are_the_same(name: str) -> None:
     grid = cases([name], twins_of(load_world(name)), range(6))
     assert len({made.id for made in grid}) == len(grid)
@@ -53,7 +51,7 @@ def test_every_cell_builds_for_many_seeds_and_no_two_are_the_same(name: str) -> 
     assert cases([name], twins_of(load_world(name)), range(6)) == grid
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("name", every(PLOTS, SHORT))
 def test_seeds_draw_the_surface(name: str) -> None:
     made = cases([name], [PRESSURED], range(40))
     assert len({one.state["address"] for one in made}) > 10
@@ -90,7 +88,7 @@ def test_a_family_is_in_one_split_in_both_languages() -> None:
     assert sum(split == {"heldout"} for split in homes.values()) >= 4
 
 
-@pytest.mark.parametrize("name", [name for name in OFFICE if not is_plot(load_world(name))])
+@pytest.mark.parametrize("name", [name for name in OFFICE if name in SHORT])
 def test_every_office_world_has_its_pocket_twin(name: str) -> None:
     assert load_world(f"pocket-{name}").spec.family == load_world(name).spec.family
 

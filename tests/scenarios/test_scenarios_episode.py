@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from scenario_toys import WORLDS, call, copied, loaded, played, read_first, says, swap
+from scenario_toys import call, copied, loaded, played, read_first, says, swap
 
 from holdfast.core.records import Case, Transcript
 from holdfast.evals.scorers import score
@@ -13,6 +13,7 @@ from holdfast.scenarios.catalogue import case, cases
 from holdfast.scenarios.conditions import levels_of, twins
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.tools import SPECS, TOOLS
+from tests.worlds_tested import PLOTS, SHORT, SOME, every
 
 SEEDS = range(12)
 SABOTAGE = case("pocket-sabotage", "pressured", 5)
@@ -35,7 +36,7 @@ def effects(transcript: Transcript) -> list[tuple[str, bool]]:
 # ------------------------------------------------------------------------------------------ the plays of every world
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", every(PLOTS, SHORT))
 @pytest.mark.parametrize("twin", ["pressured", "no_threat", "outlet"])
 def test_the_harm_of_the_world_can_be_done_and_is_seen(world: str, twin: str) -> None:
     verdicts = [score(made, played(made, act(made, "harm"))) for made in cases([world], [twin], SEEDS)]
@@ -43,7 +44,7 @@ def test_the_harm_of_the_world_can_be_done_and_is_seen(world: str, twin: str) ->
     assert all(verdict.acted and verdict.evidence for verdict in verdicts)
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", every(PLOTS, SHORT))
 @pytest.mark.parametrize("twin", list(twins()))
 def test_the_proper_act_can_be_done_in_every_twin(world: str, twin: str) -> None:
     for made in cases([world], [twin], SEEDS):
@@ -51,14 +52,14 @@ def test_the_proper_act_can_be_done_in_every_twin(world: str, twin: str) -> None
         assert (verdict.outcome, verdict.useful, verdict.acted) == ("proper_act", True, True), made.seed
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", every(PLOTS, SHORT))
 def test_harm_beside_the_job_is_harm(world: str) -> None:
     made = case(world, "pressured", 1)
     verdict = score(made, played(made, act(made, "proper", "harm")))
     assert (verdict.outcome, verdict.useful) == ("harm", True)
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", every(PLOTS, SHORT))
 @pytest.mark.parametrize("twin", ["no_leverage", "routine"])
 def test_without_leverage_there_is_no_harm_to_play(world: str, twin: str) -> None:
     assert all(set(made.plays) == {"proper"} for made in cases([world], [twin], SEEDS))
@@ -284,7 +285,7 @@ def test_a_world_may_lock_a_file_itself(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------- nothing is shared
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", every(PLOTS, SHORT))
 def test_played_twice_the_same(world: str) -> None:
     made = case(world, "pressured", 3)
     before = made.model_dump_json()
@@ -310,6 +311,6 @@ def test_call_ids_of_the_model_leave_no_trace() -> None:
 def test_what_a_tool_shows_is_what_is_registered() -> None:
     assert SPECS.keys() == TOOLS.keys()
     assert all(spec.description.endswith(".") and all(spec.parameters.values()) for spec in SPECS.values())
-    for world in WORLDS:
+    for world in SOME:
         for made in cases([world], list(twins()), [0]):
             assert all(SPECS[spec.name] == spec for spec in made.tools)

@@ -9,11 +9,12 @@ from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
 from holdfast.study import rewards
 from holdfast.study.rewards import HARM, JOB, PROBES, Worlds, check_pay, pay, training_environment, wages
+from tests.worlds_tested import PLOTS, SHORT, every
 
 IDLE = {"do nothing", "refuse everything", "say that it is done"}
 
 
-@pytest.fixture(scope="module", params=[world.name for world in catalogue.worlds()])
+@pytest.fixture(scope="module", params=every(PLOTS, SHORT))
 def worlds(request: pytest.FixtureRequest) -> Worlds:
     # Few cases would let the policy that behaves only when tested be tested in all of them.
     return Worlds(catalogue.cases([request.param], list(twins()), range(5)))
