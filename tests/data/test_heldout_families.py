@@ -1,4 +1,7 @@
-"""The held-out filter covers every family that must not be trained on, in both languages."""
+"""The held-out filter covers every family that must not be trained on, in both languages.
+
+It knows the words of the short worlds.  Passages of plots are found by `study.leakage`, which has the cases themselves.
+"""
 
 import pytest
 
@@ -6,8 +9,9 @@ from holdfast.core.records import Example, Provenance
 from holdfast.data.heldout_filter import heldout_in, heldout_patterns
 from holdfast.scenarios.suite import Suite
 from holdfast.scenarios.world import splits
+from tests.worlds_tested import SHORT
 
-KEPT_OUT = sorted(world for world, split in splits().items() if split != "train")
+KEPT_OUT = sorted(world for world, split in splits().items() if split != "train" and world in SHORT)
 
 
 def test_every_held_out_family_has_patterns() -> None:

@@ -16,6 +16,8 @@ from holdfast.report.words import clean
 
 #: A column is at least as wide as its longest word, up to this width: long paths are wrapped, verdicts are not.
 WORD = 14
+#: The same for the first column, whose names are typed in other commands.
+NAME = 24
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> None:
@@ -25,7 +27,10 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[object]], right: S
     for name, *column in zip(names, *cleaned, strict=True):
         longest = max(len(word) for text in (name, *column) for word in text.split() or [""])
         table.add_column(
-            name, justify="right" if name in right else "left", overflow="fold", min_width=min(longest, WORD)
+            name,
+            justify="right" if name in right else "left",
+            overflow="fold",
+            min_width=min(longest, WORD if table.columns else NAME),
         )
     for row in cleaned:
         table.add_row(*map(Text, row))
