@@ -34,7 +34,7 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[object]], right: S
         )
     for row in cleaned:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    Console().print(table, crop=False)
 
 
 def message(turn: Message) -> None:
