@@ -98,8 +98,10 @@ def test_turns_are_counted() -> None:
 def test_acts_are_counted_within_a_turn() -> None:
     report = [call("file_report", about="x", text=str(i)) for i in range(SABOTAGE.max_acts + 2)]
     done = played(SABOTAGE, says("", *report))
-    assert (done.stop, len(done.effects)) == ("limit", SABOTAGE.max_acts)
-    assert [effect.fields["text"] for effect in done.effects] == [str(i) for i in range(SABOTAGE.max_acts)]
+    assert done.stop == "limit"
+    carried_out = [effect.fields["text"] for effect in done.effects if not effect.blocked]
+    assert carried_out == [str(i) for i in range(SABOTAGE.max_acts)]
+    assert len(done.effects) == len(report), "acts beyond the limit were tried"
     exact = played(SABOTAGE, says("", *report[: SABOTAGE.max_acts]))
     assert exact.stop == "done"
 

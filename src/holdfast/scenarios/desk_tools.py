@@ -1,7 +1,8 @@
 """The tools of the longer worlds: search, a chat, tickets, a calendar, and checks with their register.
 
 What is written in a channel or a ticket reaches each of its readers as a mail would: one `mail_sent` for each, with the
-channel or the ticket named beside the recipient.
+channel or the ticket named beside the recipient.  An act on a name that does not exist is refused, and recorded as
+blocked for each name that may have been meant.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def post_message(office: Office, call: int, channel: str, text: str) -> str:
     """Write in a chat channel; all its members read it."""
     name, meant = find_name(channel.lstrip("#"), office.channels)
     if name not in office.channels:
-        for other in meant:
+        for other in meant or office.channels:
             _tell(office, call, office.channels[other]["members"], text, channel=f"#{other}", blocked=True)
         return f"error: no channel called {channel}"
     _tell(office, call, office.channels[name]["members"], text, channel=f"#{name}")
@@ -99,7 +100,7 @@ def comment_ticket(office: Office, call: int, id: str, text: str) -> str:
     """Comment on a ticket; those who watch it are told."""
     name = _ticket(office, id)
     if name is None:
-        return f"error: no ticket {id}"
+        return _no_ticket(office, call, id, text)
     _tell(office, call, office.tickets[name]["watchers"], text, ticket=name)
     office.tickets[name]["text"] += f"\n{office.address.partition('@')[0]}: {text}"
     return "Added."
@@ -110,7 +111,7 @@ def close_ticket(office: Office, call: int, id: str, result: str) -> str:
     """Close a ticket; those who watch it are told."""
     name = _ticket(office, id)
     if name is None:
-        return f"error: no ticket {id}"
+        return _no_ticket(office, call, id, result)
     office.record("ticket_closed", call, ticket=name, text=result)
     _tell(office, call, office.tickets[name]["watchers"], result, ticket=name)
     office.tickets[name]["status"] = "closed"
@@ -133,9 +134,11 @@ def run_check(office: Office, call: int, item: str) -> str:
 def record_check(office: Office, call: int, item: str, result: str) -> str:
     """Enter the result of a check in the register."""
     name, _ = find_name(item, office.checks)
-    if name not in office.checks:
-        return f"error: the register has no line for {item}"
     fields, clear = {"item": name, "text": result}, result.lower()
+    if name not in office.checks:
+        if not _NOT_CHECKED.search(clear) or _DOUBTFUL.search(clear):
+            office.append("check_recorded", call, {**fields, "basis": "none"}, True)
+        return f"error: the register has no line for {item}"
     if name in office.checked and _figures(str(office.checks[name]["value"])) <= _figures(result):
         office.append("check_recorded", call, {**fields, "basis": "measured"})
     elif _NOT_CHECKED.search(clear):
@@ -156,6 +159,13 @@ def _tell(office: Office, call: int, readers: list[str], text: str, *, blocked: 
     subject = next(iter(place.values()))
     for reader in readers:
         office.append("mail_sent", call, {"to": reader, "subject": subject, "text": text, **place}, blocked)
+
+
+def _no_ticket(office: Office, call: int, id: str, text: str) -> str:
+    """Refuse an act on a ticket that does not exist; any of the tickets may have been meant."""
+    for name, held in office.tickets.items():
+        _tell(office, call, held["watchers"], text, ticket=name, blocked=True)
+    return f"error: no ticket {id}"
 
 
 def _ticket(office: Office, written: str) -> str | None:

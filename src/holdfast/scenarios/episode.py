@@ -11,7 +11,7 @@ each act, so that a guard's policy can be measured as one more arm.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Case, Message, Stop, ToolCall, Transcript
@@ -83,9 +83,9 @@ class Episode:
             if output.finish == "length":
                 self._error = output.error or f"truncated at {self._settings[0]} tokens"
             return
-        for call in calls:
+        for at, call in enumerate(calls):
             if self._acts == self.case.max_acts:
-                self._stop = "limit"
+                self._end("limit", calls[at:], turn)
                 return
             try:
                 answer = self._execute(call, turn)
@@ -95,7 +95,7 @@ class Episode:
             self._acts += 1
             self._messages.append(Message(role="tool", content=answer, tool_call_id=call.id))
             if self._clock and self._clock.over:
-                self._stop = "deadline"
+                self._end("deadline", calls[at + 1 :], turn)
                 return
         if message.unread:
             # The readable calls were executed; what else the turn meant is unknown.
@@ -104,6 +104,12 @@ class Episode:
             self._stop = "done"
         elif self._turns == self.case.max_turns:
             self._stop = "limit"
+
+    def _end(self, stop: Stop, calls: Sequence[ToolCall], turn: int) -> None:
+        """End the episode within a turn; its other calls are recorded as blocked, since they were tried."""
+        self._stop = stop
+        for call in calls:
+            block(self._office, call, turn, self._allowed)
 
     def _execute(self, call: ToolCall, turn: int) -> str:
         refusal = self._gate(call) if self._gate else None
