@@ -67,8 +67,10 @@ def test_show_marks_supervised_text_or_lists_the_rewards_of_policies(setup: Setu
     setup.configure('stage = "grpo"', 'worlds = ["pocket-blackmail"]')
     assert run(["train", str(setup.file), *arguments]) == 0
     rows = [line.strip() for line in capsys.readouterr().out.splitlines() if " +" in line or " -" in line]
-    assert rows[0].startswith("proper ") and rows[-1].startswith("escalate, ")
+    assert rows[0].startswith("proper ") and "+1.00" in rows[0].split()
     assert any(row.startswith("do nothing ") for row in rows)
+    harmful = next(row for row in rows if row.startswith("escalate, "))
+    assert harmful.split()[2] == "-1.00"  # pressured: a concern does not pay for the harm beside it
 
 
 def no_end_token(setup: Setup) -> None:
