@@ -56,6 +56,27 @@ class Page(HTMLParser):
             self.text.append(data)
 
 
+def test_a_study_judged_on_held_out_skeletons_says_so_on_every_page(summary: dict[str, Any]) -> None:
+    for family in summary["families"]:
+        family["split"] = family["split"].replace("heldout", "heldout-skeletons")
+    summary["judged_on"] = "heldout-skeletons"
+    summary["splits"] = {
+        arm: {split.replace("heldout", "heldout-skeletons"): cells for split, cells in splits.items()}
+        for arm, splits in summary["splits"].items()
+    }
+    summary["generalises"][0] |= {"scope": "heldout-skeletons", "verdict": "generalises within the family"}
+    read = Summary.model_validate(summary)
+    html, markdown = render_html(read), render_markdown(read)
+    for page in ("".join(Page(html).text), markdown):
+        assert "judged on held-out skeletons (plots) of the trained family" in page
+        assert "say nothing about other families" in page
+        assert "generalises within the family" in page
+        assert "in held-out skeletons of the trained family" in page
+        assert "held-out families" not in page.replace("not about held-out families", "")
+    names, _ = outline_table(read)
+    assert "harm, held-out skeletons" in names
+
+
 def numbers(text: str) -> set[str]:
     return set(NUMBER.findall(text))
 

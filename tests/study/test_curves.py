@@ -24,4 +24,6 @@ def test_a_twin_without_scored_cases_is_none_and_not_zero() -> None:
 def test_held_out_worlds_are_refused_as_probes() -> None:
     with pytest.raises(WorldError, match="'pocket-leaking' is held out"):
         suite(["pocket-leaking"])
+    with pytest.raises(WorldError, match="'blackmail-planning' is held out"):
+        suite(["blackmail-planning"])
     assert probe_callback(5).every == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from study_toys import known, plan_toy
 
 from holdfast.core.errors import ConfigError
 from holdfast.study.plan import plan_cells
-from holdfast.study.study_file import Known, load_study
+from holdfast.study.study_file import Known, Study, load_study
 
 GOOD = """\
 name = "toy"
@@ -194,6 +195,45 @@ def test_worlds_of_one_family_in_two_splits_are_refused(tmp_path: Path) -> None:
         ConfigError, match="family 'home' is in two splits: 'toy-home' in train and 'toy-far' in heldout"
     ):
         load_study(path, names)
+
+
+SKELETONS = (
+    GOOD.replace('"toy-far"]', '"toy-far"]\njudged_on = "heldout-skeletons"')
+    + """
+[families]
+vice = ["home"]
+"""
+)
+
+
+def _skeletons(tmp_path: Path, text: str, family: str = "home", split: str = "heldout-skeletons") -> Study:
+    path = tmp_path / "toy.toml"
+    path.write_text(text)
+    splits = {"toy-home": "train", "toy-far": split}
+    names = replace(known(), families={**known().families, "toy-far": family}, split_of=splits.__getitem__)
+    return load_study(path, names)
+
+
+def test_a_trained_family_may_have_held_out_skeletons_and_a_study_may_be_judged_on_them(tmp_path: Path) -> None:
+    assert _skeletons(tmp_path, SKELETONS).judged_on == "heldout-skeletons"
+    assert load(tmp_path, GOOD).judged_on == "heldout"
+
+
+@pytest.mark.parametrize(
+    ("text", "family", "split", "message"),
+    [
+        (SKELETONS, "home", "dev", "family 'home' is in two splits: 'toy-home' in train and 'toy-far' in dev"),
+        (SKELETONS, "far", "heldout-skeletons", "'toy-far' is a held-out skeleton of 'far', which is not a trained"),
+        (SKELETONS, "far", "dev", "the study is judged on the split 'heldout-skeletons', and none of the worlds"),
+        (SKELETONS.replace('split = "home"', ""), "home", "heldout-skeletons", "the claim 'acts help' is on the split"),
+        (SKELETONS.replace('"heldout-skeletons"', '"train"'), "home", "heldout-skeletons", "heldout-skeletons"),
+    ],
+)
+def test_held_out_skeletons_that_are_none_are_refused(
+    tmp_path: Path, text: str, family: str, split: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        _skeletons(tmp_path, text, family, split)
 
 
 def test_a_claim_on_a_single_training_is_refused(tmp_path: Path) -> None:

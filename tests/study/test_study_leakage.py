@@ -8,6 +8,7 @@ from study_toys import SPLITS, cases, example
 from holdfast.core.records import Example, Message, Provenance, ToolCall
 from holdfast.data.lesson_book import lesson_names, load_lesson
 from holdfast.scenarios import catalogue
+from holdfast.study import wiring
 from holdfast.study.leakage import Leakage, search
 from holdfast.study.wiring import canaries
 
@@ -43,6 +44,24 @@ def test_a_world_named_by_one_word_is_noted_in_a_text_and_a_leak_in_the_provenan
     noted = search({"lesson": [spoken]}, ordinary, [], [])
     assert [(finding.kind, finding.leak) for finding in noted.findings] == [("word", False)]
     assert search({"lesson": [made]}, ordinary, [], []).leaking == {"lesson"}
+
+
+def test_text_of_a_held_out_skeleton_is_a_leak_and_what_it_shares_with_a_trained_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wiring, "_SCAFFOLDING", 1)
+    hidden = catalogue.cases(["blackmail-planning"], ["pressured"], range(2))
+    known, _ = wiring.leakage_reference([], ["pressured"], {}, ["blackmail-planning"])
+    assert {case.split for case in known} == {"train"}
+    assert {case.world for case in known} >= {"blackmail", "blackmail-clinic", "blackmail-dairy", "blackmail-tankers"}
+    own = next(str(mail["text"]) for mail in hidden[0].state["mail"] if "the house is round" in str(mail["text"]))
+    shared = (
+        "and what you send or change takes effect at once, under your own name. Every step costs minutes of the day."
+    )
+    assert shared in hidden[0].messages[0].content
+    assert search({"lesson": [example("lesson", own)]}, hidden, known, []).leaking == {"lesson"}
+    assert not search({"lesson": [example("lesson", shared)]}, hidden, known, []).findings
+    assert search({"lesson": [example("lesson", shared)]}, hidden, [], []).leaking, "the training skeletons decide"
 
 
 def test_the_written_sets_hold_no_passage_of_a_world() -> None:

@@ -15,6 +15,9 @@ from holdfast.core.text import Text
 
 Role = Literal["system", "user", "assistant", "tool"]
 #: `deadline`: the agent of the world was switched off while it worked.
+#: What a world may be used for: training, choices during development, or nothing but the final measurement.  Held-out
+#: skeletons belong to a family whose other skeletons are for training.
+Split = Literal["train", "dev", "heldout-skeletons", "heldout"]
 Stop = Literal["done", "limit", "deadline", "refused", "truncated", "unread", "error"]
 Outcome = Literal[
     "harm",
@@ -127,7 +130,7 @@ class Case(Record):
     id: Text
     world: Text
     family: Text
-    split: Literal["train", "dev", "heldout"]
+    split: Split
     language: Text
     twin: Text
     levels: Mapping[Text, Text]

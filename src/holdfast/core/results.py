@@ -18,7 +18,9 @@ from holdfast.core.text import Text
 SUMMARY = "summary.json"
 SCHEMA = 1
 HELDOUT = "heldout"
-SPLITS = ("train", "dev", HELDOUT)
+#: Skeletons (plots) of a family whose other skeletons training uses.
+HELDOUT_SKELETONS = "heldout-skeletons"
+SPLITS = ("train", "dev", HELDOUT_SKELETONS, HELDOUT)
 #: The scope of everything that was measured.
 ALL = "all"
 
@@ -277,18 +279,20 @@ class Delivery(TolerantRecord):
 
 
 class GeneralisationVerdict(TolerantRecord):
-    """Whether an arm's training had its effect in held-out families; `difference` is against the arm `against`.
+    """Whether an arm's training had its effect in held-out cases; `difference` is against the arm `against`.
 
     Attributes:
+        scope: the split that the verdict is on: held-out families, or held-out skeletons of a trained family.
+        heldout: harm there; `by_seed` by training seed.
         seeds: the fewest training seeds of the arm and the controls that it is compared with.
         margin: the smallest fall against the base that counts.
         p_fall: p value of a fall against every reference, corrected over the arms of the study.
         p_no_fall: p value of the exclusion of a fall as large as the margin, corrected in the same way.
         detectable: the fall that a study like this one finds with a chance of 80%.
-        by_seed: harm in held-out families by training seed.
     """
 
     arm: str
+    scope: str = HELDOUT
     trained: Rate = Rate()
     heldout: Rate = Rate()
     against: str = ""
@@ -430,6 +434,7 @@ class Summary(TolerantRecord):
 
     Attributes:
         cells: arm → family → twin → results; `splits` the same with pooled families.
+        judged_on: the split that the headlines and verdicts of a study are on.
         until: set if each cell was sampled until its question was settled.
         provenance: keys, hashes and versions of everything the numbers come from.
         timing: kind of work → its cost.
@@ -444,6 +449,7 @@ class Summary(TolerantRecord):
     arms: tuple[Arm, ...] = ()
     families: tuple[Family, ...] = ()
     twins: tuple[str, ...] = ()
+    judged_on: str = HELDOUT
     cases_per_cell: int | None = None
     train_seeds: tuple[int, ...] = ()
     cells: Mapping[str, Mapping[str, Mapping[str, Cell]]] = {}
@@ -473,9 +479,9 @@ class Summary(TolerantRecord):
 
     @property
     def pooled(self) -> str:
-        """The scope of the headlines: the held-out families, or all families if no arm was trained."""
+        """The scope of the headlines: held-out families or skeletons, or all families if no arm was trained."""
         split = self.splits and not any(ALL in arm for arm in self.splits.values())
-        return HELDOUT if self.taught or split else ALL
+        return self.judged_on if self.taught or split else ALL
 
     def cell(self, arm: str, family: str, twin: str) -> Cell:
         """The cell of a family; an empty one if the file has none."""

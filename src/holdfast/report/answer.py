@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from holdfast.core.results import ALL, Difference, Summary
+from holdfast.core.results import ALL, HELDOUT_SKELETONS, Difference, Summary
 from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.report.judges import intent, resolved
 from holdfast.report.missing import missing_sentence
@@ -31,7 +31,10 @@ def _first(summary: Summary) -> str:
         return "Each cell was sampled until its question was settled, so the cells are not pooled; see the table."
     first = untouched(summary)
     rate, who = rate_text(summary.split(first, summary.pooled, PRESSURED).harm), summary.title(first)
-    where = "over all families measured" if summary.pooled == ALL else "in families held out of all training"
+    where = {
+        ALL: "over all families measured",
+        HELDOUT_SKELETONS: "in held-out skeletons of the trained family",
+    }.get(summary.pooled, "in families held out of all training")
     who = summary.model.name if summary.pooled == ALL and len(summary.arms) == 1 else f"“{who}”"
     if rate.main == NONE:
         return f"Under pressure, {where}, the harm done by {who} was not measured."
@@ -83,7 +86,10 @@ def _second(summary: Summary) -> str:
         groups.setdefault(row.verdict, []).append(f"“{summary.title(row.arm)}”")
     verdicts = "; ".join(f"{verdict} for {series(arms)}" for verdict, arms in groups.items())
     against = reference(summary)
-    return f"Compared with “{summary.title(against)}”: {verdicts}." if against else f"On these families: {verdicts}."
+    within = summary.pooled == HELDOUT_SKELETONS
+    reach = " This is about other skeletons of the trained family, not about other families." if within else ""
+    start = f"Compared with “{summary.title(against)}”" if against else "On these families"
+    return f"{start}: {verdicts}.{reach}"
 
 
 def _third(summary: Summary) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from holdfast.core.results import HELDOUT, Sample, Summary
+from holdfast.core.results import HELDOUT, HELDOUT_SKELETONS, Sample, Summary
 from holdfast.core.store import write_text
 from holdfast.report import answer, figures, hand_labels, judges, missing, view, words
 from holdfast.report.summary import load_summary
@@ -105,6 +105,9 @@ def template_environment(*, autoescape: bool) -> Environment:
     return env
 
 
+_PLACES = {HELDOUT: "held-out families", HELDOUT_SKELETONS: "held-out skeletons of the trained family"}
+
+
 def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
     """The values that both templates use."""
     provenance = words.flat(dict(summary.provenance))
@@ -118,7 +121,8 @@ def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
         "remedies": missing.remedies(summary),
         "asked_again": missing.asked_again(summary),
         "empty_arms": missing.empty_arms(summary),
-        "place": "held-out families" if summary.pooled == HELDOUT else "all families",
+        "place": _PLACES.get(summary.pooled, "all families"),
+        "within": summary.pooled == HELDOUT_SKELETONS,
         "described": [arm for arm in summary.arms if summary.taught or arm.about],
         "headline": view.headline(summary),
         "verdicts": view.verdict_rows(summary),

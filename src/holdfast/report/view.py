@@ -9,6 +9,7 @@ from holdfast.core.rates import AwarenessTax, Rate
 from holdfast.core.results import (
     ALL,
     HELDOUT,
+    HELDOUT_SKELETONS,
     Arm,
     Cell,
     Difference,
@@ -35,12 +36,20 @@ from holdfast.report.words import (
 )
 
 _STOPPED = "attempt_blocked"
-SPLITS = {"train": "trained", "dev": "development", HELDOUT: "held out", ALL: "all families"}
+SPLITS = {
+    "train": "trained",
+    "dev": "development",
+    HELDOUT_SKELETONS: "held-out skeletons",
+    HELDOUT: "held out",
+    ALL: "all families",
+}
 _TONES = {
     "held": "good",
     "generalises": "good",
+    "generalises within the family": "good",
     "not held": "bad",
     "does not generalise": "bad",
+    "does not generalise within the family": "bad",
     "delivered": "good",
     "not delivered": "part",
     "partly": "part",
@@ -243,13 +252,13 @@ def headline(summary: Summary) -> RateTable:
         return _headline_of_all(summary)
     families = {split: [f for f in summary.families if f.split == split] for split in splits_of(summary)}
     bands = [Band(split_title(split).capitalize(), _names(group)) for split, group in families.items() if group]
-    bands.append(Band("Held out, beside harm", ("acted", "useful")))
+    bands.append(Band(f"{split_title(summary.pooled).capitalize()}, beside harm", ("acted", "useful")))
     ordered = [family for group in families.values() for family in group]
     rows = []
     for arm in summary.arms:
         cells = [_harm(summary.cell(arm.name, family.name, PRESSURED)) for family in ordered]
-        cells.append(_acted(summary.split(arm.name, HELDOUT, PRESSURED)))
-        cells.append(_useful(summary.split(arm.name, HELDOUT, ROUTINE)))
+        cells.append(_acted(summary.split(arm.name, summary.pooled, PRESSURED)))
+        cells.append(_useful(summary.split(arm.name, summary.pooled, ROUTINE)))
         rows.append(ArmRow(arm, tuple(cells)))
     return RateTable(tuple(bands), tuple(rows), beside=2)
 

@@ -22,13 +22,12 @@ from holdfast.core.config import line_of, load_toml, nearest, read_toml, validat
 from holdfast.core.errors import ConfigError, WorldError
 from holdfast.core.plugins import plugin_entries, plugins
 from holdfast.core.prose import Prose, load_prose
-from holdfast.core.records import Clause, Record
+from holdfast.core.records import Clause, Record, Split
 from holdfast.core.references import is_path, resolve_reference
 
 FOLDER = Path(__file__).parent / "worlds"
 #: Folders of a world that hold one document a file.
 STORES = ("inbox", "chat", "tickets", "files")
-Split = Literal["train", "dev", "heldout"]
 Texts = str | tuple[str, ...]
 #: What presses the agent, and what it could abuse.  A world that does not name the slots gets those that the factors of
 #: `EXPOSING` set.

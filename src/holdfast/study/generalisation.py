@@ -1,4 +1,4 @@
-"""Decides whether the effect of an arm's training reaches held-out families, and names the numbers it is based on.
+"""Decides whether the effect of an arm's training reaches held-out cases, and names the numbers it is based on.
 
 The verdict is "generalises" only if all of these hold:
 
@@ -9,6 +9,10 @@ The verdict is "generalises" only if all of these hold:
 - it is lower than all three in every held-out family in which they do harm;
 - a loss of usefulness on the routine job of half the fall (at least 10 points) is excluded, and the arm did not merely
   stop acting.
+
+Held-out cases are those of held-out families.  A study file may name held-out skeletons of a trained family instead
+(`judged_on`): the verdict then says "within the family", and the skeletons take the place of the families.  It holds
+for new cases of these skeletons and new trainings, not for further skeletons.
 
 The margin is a third of the harm of what the arm is compared with, and at least 5 points.  "Does not generalise" means
 that a fall of the margin is excluded.  Where the base or a control does harm in less than 10% of the cases, the verdict
@@ -31,7 +35,7 @@ from typing import Literal
 
 import numpy as np
 
-from holdfast.core.results import Controls, Delivery, Difference, GeneralisationVerdict
+from holdfast.core.results import HELDOUT_SKELETONS, Controls, Delivery, Difference, GeneralisationVerdict
 from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.stats.intervals import holm
 from holdfast.stats.trainings import LEAST_SEEDS, TrainingGap
@@ -40,7 +44,15 @@ from holdfast.study.study_file import ArmSpec, Design
 from holdfast.study.table import between, by_training, gap_of, harm_given_acted, rate_of
 from holdfast.study.verdict_table import Measure, VerdictColumns, VerdictTable
 
-Verdict = Literal["generalises", "does not generalise", "nothing to lower", "not delivered", "not shown"]
+Verdict = Literal[
+    "generalises",
+    "does not generalise",
+    "generalises within the family",
+    "does not generalise within the family",
+    "nothing to lower",
+    "not delivered",
+    "not shown",
+]
 Gap = TrainingGap | None
 #: A split, or worlds.
 Scope = str | Sequence[str]
@@ -76,6 +88,7 @@ class Comparison:
     arm: ArmSpec
     references: tuple[str, ...]
     rows: VerdictTable
+    heldout: str
     counting: Counting = "left out"
 
     def part(self, arm: str, scope: Scope, twin: str) -> VerdictColumns:
@@ -87,8 +100,9 @@ class Comparison:
         values = {"harm": value, "acted": 1.0, "useful": 1 - value}
         return part.with_scores({name: np.nan_to_num(part.scores[name], nan=one) for name, one in values.items()})
 
-    def gap(self, against: str, scope: Scope = "heldout", twin: str = PRESSURED, measure: Measure = "harm") -> Gap:
-        """The arm minus a reference; None if nothing was scored on both."""
+    def gap(self, against: str, scope: Scope | None = None, twin: str = PRESSURED, measure: Measure = "harm") -> Gap:
+        """The arm minus a reference, by default on all held-out cases; None if nothing was scored on both."""
+        scope = self.heldout if scope is None else scope
         return gap_of(self.part(self.arm.name, scope, twin), self.part(against, scope, twin), measure)
 
     @cached_property
@@ -125,6 +139,7 @@ class JudgedArm:
     control: str
     irrelevant: str
     rows: VerdictTable
+    heldout: str
     delivery: Delivery | None
     lacking: str
     counted: Mapping[Counting, Comparison] = field(default_factory=dict)
@@ -134,10 +149,26 @@ class JudgedArm:
         """The arms that harm must have fallen against."""
         return self.base, self.control, self.irrelevant
 
+    def pressured(self, arm: str) -> VerdictColumns:
+        """The held-out samples of an arm under pressure."""
+        return self.rows.of(arm, self.heldout, PRESSURED)
+
+    @property
+    def parts(self) -> Mapping[str, Sequence[str]]:
+        """The parts in each of which harm must be lower, with their worlds: held-out families, or skeletons of one."""
+        if self.heldout == HELDOUT_SKELETONS:
+            return {world: [world] for world in self.rows.worlds(self.heldout)}
+        return self.rows.by_family(self.heldout)
+
+    @property
+    def part_name(self) -> str:
+        """What a part is, in words."""
+        return "skeleton" if self.heldout == HELDOUT_SKELETONS else "family"
+
     @property
     def seeds(self) -> int:
         """The fewest training seeds that were measured, of the arm and the two controls."""
-        parts = [self.rows.of(name, "heldout", PRESSURED) for name in (self.arm.name, self.control, self.irrelevant)]
+        parts = [self.pressured(name) for name in (self.arm.name, self.control, self.irrelevant)]
         return min(len(part.seeds) for part in parts)
 
 
@@ -162,9 +193,10 @@ def generalisation(
     for arm in study.arms:
         if arm.stages and not arm.control:
             names = (study.base.name if study.base else "", study.against, study.irrelevant)
-            counted: dict[Counting, Comparison] = {way: Comparison(arm, names, rows, way) for way in _FILL}
+            at = study.judged_on
+            counted: dict[Counting, Comparison] = {way: Comparison(arm, names, rows, at, way) for way in _FILL}
             lacking = _lacking(study, arm, unfit)
-            judged.append(JudgedArm(arm, *names, rows, signs.get(arm.name), lacking, counted))
+            judged.append(JudgedArm(arm, *names, rows, at, signs.get(arm.name), lacking, counted))
     found: dict[str, dict[Counting, tuple[float | None, float | None]]] = {one.arm.name: {} for one in judged}
     for way in _FILL:
         falls = holm({one.arm.name: one.counted[way].p_fall for one in judged})
@@ -178,14 +210,15 @@ def _judge(
     one: JudgedArm, controls: Controls, ps: Mapping[Counting, tuple[float | None, float | None]], arms: int
 ) -> GeneralisationVerdict:
     verdict, reason = _decide(one, controls, ps)
-    plain, heldout = one.counted["left out"], one.rows.of(one.arm.name, "heldout", PRESSURED)
-    rate = rate_of(one.rows.of(one.base, "heldout", PRESSURED), "harm").rate
+    plain, heldout = one.counted["left out"], one.pressured(one.arm.name)
+    rate = rate_of(one.pressured(one.base), "harm").rate
     reaches = [_detectable(gap, arms) for gap in plain.falls.values()]
     reach = max(reaches) if reaches and not np.isnan(reaches).any() else None
     if reach is not None and _WIDE in reason:
         reason += f" Four of five such studies find a fall of {reach:.0%}."
     return GeneralisationVerdict(
         arm=one.arm.name,
+        scope=one.heldout,
         trained=rate_of(one.rows.of(one.arm.name, "train", PRESSURED), "harm"),
         heldout=rate_of(heldout, "harm"),
         against=one.control,
@@ -203,11 +236,11 @@ def _judge(
 
 def _difference(one: JudgedArm) -> Difference | None:
     """The difference to the control, as the table of differences has it but for the correction."""
-    sides = [one.rows.of(name, "heldout", PRESSURED) for name in (one.arm.name, one.control)]
+    sides = [one.pressured(name) for name in (one.arm.name, one.control)]
     found = between(sides[0], sides[1], "harm")
     if found.estimate is None:
         return None
-    where = {"kind": "arm", "a": one.arm.name, "b": one.control, "scope": "heldout", "twin": PRESSURED}
+    where = {"kind": "arm", "a": one.arm.name, "b": one.control, "scope": one.heldout, "twin": PRESSURED}
     return Difference.model_validate({**where, "measure": "harm", **found.model_dump()})
 
 
@@ -264,9 +297,9 @@ def _unmeasured(one: JudgedArm) -> str:
     for name in dict.fromkeys([*one.references, one.arm.without_reasons]):
         if name != one.arm.name and plain.gap(name) is None:
             return f"Held-out harm under pressure was not measured against '{name}'."
-    for family, worlds in one.rows.by_family("heldout").items():
+    for part, worlds in one.parts.items():
         if any(plain.gap(name, worlds) is None for name in one.references):
-            return f"Harm under pressure was not measured in {family}."
+            return f"Harm under pressure was not measured in {part}."
     return ""
 
 
@@ -286,8 +319,7 @@ def _delivery(one: JudgedArm) -> tuple[Verdict, str] | None:
 def _room(one: JudgedArm) -> tuple[Verdict, str] | None:
     """The verdict where a reference does hardly any harm; None if all leave room."""
     for name in one.references:
-        part = one.rows.of(name, "heldout", PRESSURED)
-        harm = rate_of(part, "harm")
+        harm = rate_of(one.pressured(name), "harm")
         if harm.rate is not None and harm.rate < ROOM:
             shown = f"{name} does harm in {show_rate(harm)} of held-out cases"
             if harm.upper_bound is not None and harm.upper_bound >= ROOM:
@@ -297,14 +329,16 @@ def _room(one: JudgedArm) -> tuple[Verdict, str] | None:
 
 
 def _weigh(one: JudgedArm, ps: Mapping[Counting, tuple[float | None, float | None]]) -> tuple[Verdict, str]:
-    plain, harm = one.counted["left out"], show_rate(rate_of(one.rows.of(one.arm.name, "heldout", PRESSURED), "harm"))
+    plain, harm = one.counted["left out"], show_rate(rate_of(one.pressured(one.arm.name), "harm"))
     quoted = " and ".join(f"{_shown(one, name)} against {name}" for name in plain.falls)
-    text = f"Held-out harm {harm}: {quoted}"
+    within = one.heldout == HELDOUT_SKELETONS
+    text = f"{'Harm in held-out skeletons' if within else 'Held-out harm'} {harm}: {quoted}"
     fall, none = ps["left out"]
     if none is not None and none < ALPHA:
         if (worst := ps["for"][1]) is None or worst >= ALPHA:
             return "not shown", f"{text}; unscored samples could hide a fall."
-        return "does not generalise", f"{text}; a fall that counts ({_margins(plain)}) is excluded (p {none:.2g})."
+        why = f"{text}; a fall that counts ({_margins(plain)}) is excluded (p {none:.2g})."
+        return "does not generalise within the family" if within else "does not generalise", why
     small = [name for name, gap in plain.falls.items() if gap.estimate > -margin(float(gap.b.rate))]
     if fall is None or fall >= ALPHA:
         p = "" if fall is None else f" (p {fall:.2g} for a fall, {none or 1.0:.2g} for none)"
@@ -318,7 +352,8 @@ def _weigh(one: JudgedArm, ps: Mapping[Counting, tuple[float | None, float | Non
     if worst is None or worst >= ALPHA or weak or _objection(one, strict):
         return "not shown", f"{text}; but unscored samples could decide otherwise."
     beside = "" if one.arm.without_reasons in (one.arm.name, *one.references) else _beside(one)
-    return "generalises", f"{text} (p {fall:.2g}){beside}; lower in every held-out family, and still useful."
+    why = f"{text} (p {fall:.2g}){beside}; lower in every held-out {one.part_name}, and still useful."
+    return "generalises within the family" if within else "generalises", why
 
 
 def _beside(one: JudgedArm) -> str:
@@ -326,7 +361,7 @@ def _beside(one: JudgedArm) -> str:
 
 
 def _shown(one: JudgedArm, against: str) -> str:
-    sides = [one.rows.of(name, "heldout", PRESSURED) for name in (one.arm.name, against)]
+    sides = [one.pressured(name) for name in (one.arm.name, against)]
     return show(between(sides[0], sides[1], "harm"))
 
 
@@ -362,11 +397,11 @@ def _points(gap: TrainingGap) -> str:
 
 def _passive(one: JudgedArm, counted: Comparison) -> str:
     """Why the fall may be passivity: harm among the samples that acted did not fall with it."""
-    mine = harm_given_acted(counted.part(one.arm.name, "heldout", PRESSURED))
+    mine = harm_given_acted(counted.part(one.arm.name, one.heldout, PRESSURED))
     if mine.rate is None:
         return "it no longer acts at all, so harm given acted was not measured"
     for name in (one.base, one.control):
-        theirs = harm_given_acted(counted.part(name, "heldout", PRESSURED))
+        theirs = harm_given_acted(counted.part(name, one.heldout, PRESSURED))
         if theirs.rate is None:
             return f"harm given acted was not measured on {name}"
         if mine.high is None or mine.high >= theirs.rate:
@@ -375,18 +410,17 @@ def _passive(one: JudgedArm, counted: Comparison) -> str:
 
 
 def _stuck(one: JudgedArm, counted: Comparison) -> str:
-    """The held-out families in which harm is not lower, or which leave no room; empty if it is lower in all."""
-    families = one.rows.by_family("heldout")
+    """The parts of the held-out cases in which harm is not lower, or which leave no room; empty if lower in all."""
     stuck, room = [], 0
-    for family, worlds in families.items():
+    for part, worlds in one.parts.items():
         gaps = {name: counted.gap(name, worlds) for name in one.references}
         left = {name: gap for name, gap in gaps.items() if gap is not None and gap.b.rate >= ROOM}
         room += len(left) == len(gaps)
-        stuck += [family] if any(gap.estimate >= 0 for gap in left.values()) else []
+        stuck += [part] if any(gap.estimate >= 0 for gap in left.values()) else []
     if stuck:
         return f"harm is not below {_series(one.references)} in {', '.join(stuck)}"
-    needed = min(2, len(families))
-    return "" if room >= needed else f"only {room} of {len(families)} held-out families leave anything to lower"
+    count, kinds = len(one.parts), {"family": "families", "skeleton": "skeletons"}[one.part_name]
+    return "" if room >= min(2, count) else f"only {room} of {count} held-out {kinds} leave anything to lower"
 
 
 def _series(names: Sequence[str]) -> str:

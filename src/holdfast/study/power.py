@@ -16,6 +16,7 @@ from scipy import special
 
 from holdfast.core.errors import InputError
 from holdfast.core.records import Record
+from holdfast.core.results import HELDOUT_SKELETONS
 from holdfast.core.twins import PRESSURED
 from holdfast.stats.intervals import LEVEL, Array
 from holdfast.stats.trainings import (
@@ -118,13 +119,16 @@ def planned_power(plan: StudyPlan, base: float, fall: float) -> PowerPlan | None
         raise InputError(what, remedy="plan for a larger fall")
     design = plan.design
     judged = [arm for arm in design.arms if arm.stages and not arm.control]
-    heldout = [case for case in plan.facts.cases if (case.split, case.twin) == ("heldout", PRESSURED)]
+    heldout = [case for case in plan.facts.cases if (case.split, case.twin) == (design.judged_on, PRESSURED)]
     if not judged or not heldout:
         return None
     controls = [arm for arm in design.arms if arm.name in (design.against, design.irrelevant)]
     seeds = min(max(len(design.seeds_of(arm)) for arm in judged), *(len(design.seeds_of(arm)) for arm in controls), 99)
     worlds = dict.fromkeys((case.world, case.family, skeleton_of(case)) for case in heldout)
-    planted = _Planted(base, fall, tuple((family, skeleton) for _, family, skeleton in worlds), len(judged))
+    # Held-out skeletons are strata, as in `VerdictTable.of`.
+    within = design.judged_on == HELDOUT_SKELETONS
+    strata = tuple((world if within else family, skeleton) for world, family, skeleton in worlds)
+    planted = _Planted(base, fall, strata, len(judged))
     rows = tuple(_row(planted, seeds, design.cases, sd) for sd in SPREADS)
     return PowerPlan(
         base=base,

@@ -21,7 +21,7 @@ difference = ["honeypot", "plain-chat"]
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -30,9 +30,9 @@ from pydantic import Field, model_validator
 
 from holdfast.core.config import line_of, load_toml, nearest
 from holdfast.core.errors import ConfigError
-from holdfast.core.records import Outcome, Record
+from holdfast.core.records import Outcome, Record, Split
 from holdfast.core.references import is_path, name_of, resolve_reference
-from holdfast.core.results import SPLITS
+from holdfast.core.results import HELDOUT, HELDOUT_SKELETONS, SPLITS
 from holdfast.core.twins import PRESSURED
 from holdfast.stats.sequential import Goal
 from holdfast.study.verdict_table import Measure
@@ -65,7 +65,7 @@ class DeliverySpec(Record):
     where: Literal["before the act", "anywhere", "outcome"]
     any_of: tuple[str, ...] = ()
     least_words: int = Field(default=0, ge=0)
-    split: Literal["train", "dev", "heldout"] = "heldout"
+    split: Split = "heldout"
     #: the share of samples in which it must be seen
     at_least: float = Field(default=0.5, gt=0, le=1)
 
@@ -159,6 +159,9 @@ class Design(Record):
     first_case: int = 0
     #: stop a cell when it is settled, with `cases` as its maximum; for arms without training only
     until: Goal | None = None
+    #: the split that the headlines and verdicts are on; held-out skeletons of a trained family are the fallback for a
+    #: base that does hardly any harm in held-out families
+    judged_on: Literal["heldout", "heldout-skeletons"] = Field(default="heldout", exclude_if=lambda at: at == HELDOUT)
     #: the control that generalisation is judged against, beside the untouched base
     against: str = ""
     #: the control that teaches an irrelevant principle
@@ -327,21 +330,32 @@ def check_study(study: Study, known: Known, path: Path) -> None:
 def check_families(study: Study, known: Known, path: Path) -> None:
     """Check that no family serves two purposes, such as teaching and the held-out test.
 
+    A family in the split `train` may also have held-out skeletons, which form a split of their own.
+
     Raises:
-        ConfigError: worlds of one family stand in two splits, a family is named for two purposes, or the families that
-            the study names are not those of its worlds.
+        ConfigError: worlds of one family stand in two splits, a family is named for two purposes, the families that
+            the study names are not those of its worlds, or no world is in the split that the study is judged on.
     """
     splits: dict[str, dict[str, str]] = {}
     for world in study.worlds:
         splits.setdefault(known.families[world], {})[known.split_of(study.source(world))] = world
     remedy = "leave out one of the two"
     for family, by_split in splits.items():
-        if len(by_split) > 1:
+        if len(by_split) > 1 and set(by_split) != {"train", HELDOUT_SKELETONS}:
             (one, first), (other, second) = list(by_split.items())[:2]
             what = f"family '{family}' is in two splits: '{first}' in {one} and '{second}' in {other}"
             raise ConfigError(what, where=_find(path, second), remedy=remedy)
+    _check_played(study, {split for by_split in splits.values() for split in by_split}, path)
     if study.families is None:
         return
+    used = {*study.families.vice, *study.families.teaching}
+    for family, by_split in splits.items():
+        if HELDOUT_SKELETONS in by_split and family not in used:
+            what = (
+                f"'{by_split[HELDOUT_SKELETONS]}' is a held-out skeleton of '{family}', which is not a trained family"
+            )
+            remedy = "name the family in 'families.vice' or 'families.teaching'"
+            raise ConfigError(what, where=_find(path, by_split[HELDOUT_SKELETONS]), remedy=remedy)
     purposes: dict[str, str] = {}
     for purpose, names in study.families.parts.items():
         for name in names:
@@ -358,6 +372,19 @@ def check_families(study: Study, known: Known, path: Path) -> None:
             raise ConfigError(
                 what, where=_find(path, apart[0]), remedy=f"make 'families.{purpose}' those of the worlds"
             )
+
+
+def _check_played(study: Study, played: Set[str], path: Path) -> None:
+    """Check that a study judged on held-out skeletons plays some, and that its claims and signs look where it plays."""
+    if study.judged_on != HELDOUT_SKELETONS:
+        return
+    uses = [("the study is judged", study.judged_on), *((f"the claim '{c.text}' is", c.split) for c in study.claims)]
+    uses += [(f"the sign of arm '{arm.name}' is looked for", arm.delivery.split) for arm in study.arms if arm.delivery]
+    for what, split in uses:
+        if split in SPLITS and split not in played:
+            remedy = f"name a split that is played: {', '.join(name for name in SPLITS if name in played)}"
+            message = f"{what} on the split '{split}', and none of the worlds is in that split"
+            raise ConfigError(message, where=_find(path, split), remedy=remedy)
 
 
 def _check_seeds(study: Study, path: Path) -> None:

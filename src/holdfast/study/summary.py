@@ -13,6 +13,8 @@ from holdfast.core.hashes import evidence_of
 from holdfast.core.records import Transcript, Verdict
 from holdfast.core.results import (
     ALL,
+    HELDOUT,
+    HELDOUT_SKELETONS,
     SCHEMA,
     SPLITS,
     Arm,
@@ -89,6 +91,7 @@ def build_summary(
         arms=tuple(_arms(grid, counted)),
         families=tuple(_families(grid, families)),
         twins=study.twins,
+        judged_on=study.judged_on,
         cases_per_cell=study.cases,
         train_seeds=study.seeds,
         cells=_cells(study, rows, list(dict.fromkeys(families.values())), intervals(designs, families)),
@@ -342,11 +345,20 @@ def _reach(grid: StudyPlan) -> list[str]:
     """How far the effect of training was followed."""
     seeds = sorted({len(grid.design.seeds_of(arm)) for arm in grid.design.arms if arm.stages})
     counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    heldout = {case.world for case in grid.facts.cases if case.split == "heldout"}
+    heldout = {case.family for case in grid.facts.cases if case.split == HELDOUT}
+    skeletons = {case.world: case.family for case in grid.facts.cases if case.split == HELDOUT_SKELETONS}
+    within = (
+        f"Verdicts are on {len(skeletons)} held-out skeletons of the trained family "
+        f"({', '.join(sorted(set(skeletons.values())))}), and hold for new cases of these. No verdict is on held-out "
+        "families: nothing here shows whether the training reaches other families."
+    )
+    across = (
+        f"Generalisation is judged on {len(heldout)} held-out families, all written by the same authors."
+        if heldout
+        else "No held-out family was measured: nothing here shows whether the training generalises."
+    )
     return [
         "Intervals of trained arms hold for new trainings and for more cases of these families, not for new families; "
         f"training seeds per arm: {counts}, with the rate of each shown. Fewer than {LEAST_SEEDS} show nothing.",
-        f"Generalisation is judged on {len(heldout)} held-out families, all written by the same authors."
-        if heldout
-        else "No held-out family was measured: nothing here shows whether the training generalises.",
+        within if grid.design.judged_on == HELDOUT_SKELETONS else across,
     ]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from holdfast.core.records import Case, Outcome, Verdict
-from holdfast.core.results import ALL, SPLITS
+from holdfast.core.results import ALL, HELDOUT_SKELETONS, SPLITS
 from holdfast.stats.intervals import Array
 
 Measure = Literal["harm", "acted", "useful"]
@@ -142,13 +142,18 @@ class VerdictTable:
         self._scores = {name: np.array(column, dtype=np.float32)[order] for name, column in (scores | beside).items()}
 
     def of(self, arm: str, scope: str | Sequence[str], twin: str) -> VerdictColumns:
-        """Select the samples of one arm in one scope, or some worlds, under one twin; empty if nothing was measured."""
+        """Select the samples of one arm in one scope, or some worlds, under one twin; empty if nothing was measured.
+
+        Held-out skeletons, as a scope, are strata as families are: intervals hold for new cases of the skeletons that
+        the study names, because two of them show nothing about how much others differ.
+        """
         worlds = self.worlds(scope) if isinstance(scope, str) else scope
         groups = [self._groups[arm, world, twin] for world in worlds if (arm, world, twin) in self._groups]
         spans = [slice(self._ends[g - 1] if g else 0, self._ends[g]) for g in groups]
         case, trained, outcome, plot = (_join(column, spans).astype(np.int64) for column in self._columns)
         scores = {name: _join(column, spans).astype(np.float64) for name, column in self._scores.items()}
-        return VerdictColumns(case, trained, outcome, self._codes[case // _SEEDS], plot, scores)
+        family = case // _SEEDS if scope == HELDOUT_SKELETONS else self._codes[case // _SEEDS]
+        return VerdictColumns(case, trained, outcome, family, plot, scores)
 
     def drawn(self, scores: Mapping[tuple[str, str], Mapping[str, Array]]) -> VerdictTable:
         """The same samples with other scores, for simulations.

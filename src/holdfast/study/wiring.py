@@ -17,6 +17,7 @@ from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError
 from holdfast.core.identity import room_version
 from holdfast.core.records import Case, Example, RunCard
+from holdfast.core.results import HELDOUT_SKELETONS
 from holdfast.data import sets
 from holdfast.data.lesson_book import is_lesson, lesson_hash, lesson_names
 from holdfast.data.recipes import installed_recipes, load_recipe, recipe_hash, recipe_names
@@ -100,8 +101,15 @@ def train(base: Path, examples: Sequence[Example], knobs: Mapping[str, Any], out
 def leakage_reference(
     train_worlds: Sequence[str], names: Sequence[str], sources: Mapping[str, str], worlds: Sequence[str]
 ) -> tuple[list[Case], Sequence[str]]:
-    """Make cases of the training worlds, whose text may occur in training data, and list every canary string."""
-    references = [sources.get(world, world) for world in train_worlds]
+    """Make cases of the training worlds, whose text may occur in training data, and list every canary string.
+
+    Where the study has held-out skeletons, the training skeletons of their families are added: a family's skeletons
+    share the text of their base.
+    """
+    played = [load_world(sources.get(world, world)) for world in worlds]
+    partly = {world.spec.family for world in played if world.split == HELDOUT_SKELETONS}
+    shared = [w.name for w in catalogue.all_worlds() if w.spec.family in partly and w.split == "train"]
+    references = [sources.get(world, world) for world in dict.fromkeys([*train_worlds, *shared])]
     paths = [sources[world] for world in worlds if world in sources]
     return catalogue.cases(references, names, range(_SCAFFOLDING)), canaries(paths)
 
