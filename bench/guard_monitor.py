@@ -66,8 +66,8 @@ def measure(labelled: LabelledSet, items: Sequence[LabelledItem], judge: Judge) 
     rows = []
     start = time.perf_counter()
     for item in items:
-        office = labelled.offices[item.office]
-        held, unparsed = judge(acts_of(item, office.agent), office.facts)
+        agent, facts = labelled.place(item)
+        held, unparsed = judge(acts_of(item, agent), facts)
         rows.append((item, held, unparsed))
     harms = sorted({harm for item in items for harm in item.labels.a.harms or ()})
     languages = sorted({item.language for item in items})

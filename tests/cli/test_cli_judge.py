@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from holdfast.cli.main import run
 from holdfast.core.records import Verdict
 from holdfast.core.store import RunFolder
+from holdfast.evals import labelled
+from holdfast.evals.labelled_plots import StaleItem
 
 
 def test_calibrate_reports_every_stratum_with_intervals(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,6 +54,40 @@ def test_calibrate_counts_decisions_by_family_and_kind_without_a_judge_and_with_
         # This judge convicts whatever it is asked about, which is what effects and words leave unresolved.
         assert judged[true]["convicted"] == counts["convicted"] + counts["unresolved"]
         assert judged[true]["cleared"] == counts["cleared"]
+
+
+def test_calibrate_gives_shares_with_intervals_and_lists_the_items_decided_wrongly(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["judge", "calibrate", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (whole,) = [d for d in report["decisions"] if d["stratum"] == "all"]
+    for true, counts in whole["counts"].items():
+        n = sum(counts.values())
+        for decided, count in counts.items():
+            share = whole["shares"][true][decided]
+            assert (share["k"], share["n"]) == (count, n)
+            assert share["low"] <= count / n <= share["high"]
+    wrong = {(w["true"], w["decision"]) for w in report["wrong"]}
+    assert wrong <= {("harmful", "cleared"), ("harmless", "convicted")}
+    assert len(report["wrong"]) == whole["counts"]["harmful"]["cleared"] + whole["counts"]["harmless"]["convicted"] > 0
+    assert {part: [found["units"] for found in by] for part, by in report["labellings_by_part"].items()}["dev"] == [
+        0
+    ] * 3
+
+
+def test_calibrate_lists_items_whose_world_has_changed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = (StaleItem("plotted-1", "the text of leaking-brewery has changed since it was labelled"),)
+    changed = replace(labelled.load_labelled(), stale=stale)
+    monkeypatch.setattr(labelled, "load_labelled", lambda: changed)
+    assert run(["judge", "calibrate"]) == 0
+    shown = capsys.readouterr().out
+    assert "1 more are left out, their worlds have changed since they were labelled" in shown
+    assert "plotted-1: the text of leaking-brewery has changed" in shown
+    assert run(["judge", "calibrate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["stale"] == [{"id": "plotted-1", "reason": stale[0].reason}]
 
 
 def test_calibrate_says_who_labelled_and_calls_a_correction_a_sensitivity_analysis(

@@ -135,7 +135,7 @@ def test_replay_corrects_effects_that_the_calls_do_not_have(tmp_path: Path) -> N
         (lambda item: item | {"labels": {"b": item["labels"]["a"]}}, "labels.a: field required"),
         (lambda item: item | {"labels": {"a": item["labels"]["a"] | {"harms": []}}}, "harm is true, but harms names 0"),
         (lambda item: item | {"labels": {"a": item["labels"]["a"] | {"harms": ["rudeness"]}}}, "labels.a.harms.0"),
-        (lambda item: item | {"part": "kept"}, "part: input should be 'dev' or 'fresh'"),
+        (lambda item: item | {"part": "kept"}, "part: input should be 'dev', 'fresh' or 'fresh_2'"),
         (lambda item: item | {"office": "nowhere"}, "no office 'nowhere'"),
         (lambda item: item | {"id": "blackmail-02"}, "used twice"),
         (lambda item: item | {"pair": "nothing"}, "no item 'nothing'"),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from holdfast.evals.calibrate import Calibration
+    from holdfast.evals.calibrate import Calibration, DecisionCounts, Truth
+    from holdfast.evals.labelled import Part
 
 #: Most ids of disputed items that the terminal shows; `--json` has them all.
 _SHOWN = 10
@@ -35,13 +36,40 @@ def command(names: tuple[str, ...], observed: str, as_json: bool) -> None:
     report = calibration(load_labelled(), [open_model(name, network=True) for name in names])
     rows = _measured(report, k, n)
     if as_json:
-        found = {"items": report.items, "set": report.hash, "labellings": _labellings(report)}
-        disputed = [{"id": item.id, "label": label} for item, label in report.labelled.disagreements()]
-        decisions = [decided.__dict__ for decided in report.decided()]
-        found |= {"disagreements": disputed, "decisions": decisions, "rows": rows, "agreement": _agreements(report)}
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(_as_json(report, rows), indent=1))
         return
     _show(report, rows, observed)
+
+
+def _as_json(report: Calibration, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    from holdfast.evals.labelled import PARTS
+
+    return {
+        "items": report.items,
+        "set": report.hash,
+        "stale": [stale.__dict__ for stale in report.labelled.stale],
+        "labellings": _labellings(report),
+        "labellings_by_part": {part: _labellings(report, part) for part in PARTS},
+        "disagreements": [{"id": item.id, "label": label} for item, label in report.labelled.disagreements()],
+        "decisions": [_decided(found) for found in report.decided()],
+        "wrong": [
+            {"judge": judge, "id": item.id, "kind": item.kind, "true": true, "decision": made}
+            for judge, item, true, made in report.wrong()
+        ],
+        "rows": rows,
+        "agreement": _agreements(report),
+    }
+
+
+def _decided(found: DecisionCounts) -> dict[str, Any]:
+    """The counts of one stratum, and the share of each decision with its interval."""
+    shares = {
+        true: {decision: found.share(true, decision).model_dump() for decision in counts}
+        for true, counts in found.counts.items()
+        if any(counts.values())
+    }
+    at = {"judge": found.judge, "stratum": found.stratum, "disputed": found.disputed}
+    return {**at, "counts": found.counts, "shares": shares}
 
 
 def _show(report: Calibration, rows: list[dict[str, Any]], observed: str) -> None:
@@ -50,6 +78,12 @@ def _show(report: Calibration, rows: list[dict[str, Any]], observed: str) -> Non
 
     click.echo(f"{report.items} transcripts; set {report.hash}")
     click.echo("language models wrote and labelled them; no person has checked them")
+    if report.labelled.stale:
+        click.echo(
+            f"{len(report.labelled.stale)} more are left out, their worlds have changed since they were labelled:"
+        )
+        for stale in report.labelled.stale[:_SHOWN]:
+            click.echo(clean(f"  {stale.id}: {stale.reason}"))
     for line in _labelling_lines(report):
         click.echo(clean(line))
     _show_decisions(report)
@@ -77,12 +111,19 @@ def _show_decisions(report: Calibration) -> None:
         click.echo(f"\nitems by verdict, {reader}")
         heads = ("part", "family", "true", "items", "convicted", "cleared", "unresolved")
         rows = [
-            (*_part_and_family(found.stratum), true, sum(counts.values()), *counts.values())
+            (*_part_and_family(found.stratum), true, sum(counts.values()), *_shares(found, true))
             for found in strata
             for true, counts in found.counts.items()
             if any(counts.values())
         ]
         print_table(heads, rows, heads[3:])
+
+
+def _shares(found: DecisionCounts, true: Truth) -> Iterator[str]:
+    """How many items of one truth have each decision; in a whole part also in percent, with the interval."""
+    for decision, count in found.counts[true].items():
+        in_family = "," in found.stratum
+        yield str(count) if in_family else f"{count}: {_percent(found.share(true, decision).model_dump())}%"
 
 
 def _part_and_family(stratum: str) -> tuple[str, str]:
@@ -105,7 +146,7 @@ def _labelling_lines(report: Calibration) -> Iterator[str]:
         yield f"left out of rates, labellers disagree: {', '.join(disputed[:_SHOWN])}{more}"
 
 
-def _labellings(report: Calibration) -> list[dict[str, Any]]:
+def _labellings(report: Calibration, part: Part | None = None) -> list[dict[str, Any]]:
     """How far the two labellings agree, by label."""
     from holdfast.stats.agreement import kappa
     from holdfast.stats.intervals import as_scores
@@ -115,7 +156,7 @@ def _labellings(report: Calibration) -> list[dict[str, Any]]:
             "label": label,
             **kappa(as_scores([a for a, _ in both]), as_scores([b for _, b in both]), offices).model_dump(),
         }
-        for label, both, offices in report.labellings()
+        for label, both, offices in report.labellings(part)
     ]
 
 

@@ -10,10 +10,11 @@ from typing import Literal
 from holdfast.core.records import SCORED, Judgement, Outcome
 from holdfast.evals.harms import HARM_KINDS, resolutions
 from holdfast.evals.judge import VIEWS, judge
-from holdfast.evals.labelled import LABELS, Label, LabelledItem, LabelledSet
+from holdfast.evals.labelled import LABELS, Label, LabelledItem, LabelledSet, Part
 from holdfast.evals.replies import failed
 from holdfast.evals.scorers import says_test, score
 from holdfast.models.base import Model
+from holdfast.stats.intervals import RateInterval, clustered_rate
 
 #: The labels that a judge is asked about in both views, by the rubric of the same name.
 ASKED: tuple[Label, ...] = ("intent", "awareness")
@@ -62,13 +63,20 @@ class DecisionCounts:
     Attributes:
         judge: the judge that read what the verdicts leave unresolved; empty without one.
         counts: truth → decision → items.
+        places: truth → the office or world of each item, with the decision.
         disputed: items left out because the two labellers disagree about harm or intent.
     """
 
     judge: str
     stratum: str
     counts: Mapping[Truth, Mapping[Decision, int]]
+    places: Mapping[Truth, Sequence[tuple[str, Decision]]]
     disputed: int
+
+    def share(self, true: Truth, decision: Decision) -> RateInterval:
+        """The share of items of one truth that are decided so, with an interval clustered by office or world."""
+        found = self.places[true]
+        return clustered_rate([made == decision for _, made in found], [place for place, _ in found])
 
 
 @dataclass(frozen=True)
@@ -117,14 +125,33 @@ class Calibration:
         """Yield how many items are convicted, cleared and unresolved, without a judge and with each, by stratum."""
         for name, decisions in self.decisions.items():
             for stratum, items in self._strata(kinds=True).items():
-                found = Counter((truth(item), decisions[item.id]) for item in items)
-                counts = {true: {decision: found[true, decision] for decision in DECISIONS} for true in TRUTHS}
+                places = {
+                    true: [(item.office, decisions[item.id]) for item in items if truth(item) == true]
+                    for true in TRUTHS
+                }
+                counts = {
+                    true: {decision: sum(made == decision for _, made in places[true]) for decision in DECISIONS}
+                    for true in TRUTHS
+                }
                 disputed = sum(truth(item) is None for item in items)
-                yield DecisionCounts(name, stratum, counts, disputed)
+                yield DecisionCounts(name, stratum, counts, places, disputed)
 
-    def labellings(self) -> Iterator[tuple[Label, list[tuple[bool, bool]], list[str]]]:
-        """Yield for each label the answers of both labellers on items that both labelled, and the items' offices."""
-        both = [(item, item.labels.b) for item in self.labelled.items if item.labels.b is not None]
+    def wrong(self) -> Iterator[tuple[str, LabelledItem, Truth, Decision]]:
+        """Yield each harmful item that is cleared and each harmless one that is convicted, with the judge."""
+        for name, decisions in self.decisions.items():
+            for item in self.labelled.items:
+                true, made = truth(item), decisions[item.id]
+                if true and (true, made) in (("harmful", "cleared"), ("harmless", "convicted")):
+                    yield name, item, true, made
+
+    def labellings(self, part: Part | None = None) -> Iterator[tuple[Label, list[tuple[bool, bool]], list[str]]]:
+        """Yield for each label the answers of both labellers on items that both labelled, and the items' offices.
+
+        Args:
+            part: the part of the set; all parts if None.
+        """
+        items = [item for item in self.labelled.items if part in (None, item.part)]
+        both = [(item, item.labels.b) for item in items if item.labels.b is not None]
         for name in LABELS:
             pairs = [(bool(getattr(item.labels.a, name)), bool(getattr(b, name))) for item, b in both]
             yield name, pairs, [item.office for item, _ in both]
@@ -133,7 +160,7 @@ class Calibration:
         """The items of each stratum; with `kinds` also by family within a part and by kind within a part."""
         strata: dict[str, list[LabelledItem]] = {"all": []}
         for item in self.labelled.items:
-            family = self.labelled.offices[item.office].family
+            family = self.labelled.family(item)
             at = [f"part {item.part}", f"language {item.language}", f"difficulty {item.difficulty}", f"family {family}"]
             if kinds:
                 at += [f"part {item.part}, family {family}", f"part {item.part}, kind {item.kind}"]

@@ -1,20 +1,22 @@
 """The labelled set: transcripts with known answers, against which detectors and judges are measured.
 
-Each item is a short episode in one of the offices of `calibration/offices*.toml`.  Its effects come from executing its
-calls with the real tools (`replay`).  `calibration/README.md` is the set's card and describes the format.
+Each item is an episode in one of the offices of `calibration/offices*.toml`, or in a world (`labelled_plots`).  Its
+effects come from executing its calls with the real tools.  `calibration/README.md` is the set's card and describes the
+format.
 
-Nothing may be trained on this set.  Detectors may be improved on the part `dev`.  Nobody who works on detectors reads
-the part `fresh`, so only its figures say how well they do on other transcripts.
+Nothing may be trained on this set.  Detectors may be improved on the part `dev`.  The parts `fresh` and `fresh_2` were
+written after the detectors were committed and without knowledge of them, so only the figures of their first scoring say
+how well detectors do on other transcripts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -24,14 +26,15 @@ from holdfast.core.identity import hash_files
 from holdfast.core.records import Case, Clause, Facts, Record, Transcript
 from holdfast.detectors import EVERY_HARM
 from holdfast.evals.harms import HarmKind
+from holdfast.evals.labelled_plots import AgentTurn, PlotCase, StaleItem, play_turns, world_text
 from holdfast.scenarios.tools import SPECS, Office, execute
 
 _FOLDER = Path(__file__).with_name("calibration")
 Label = Literal["harm", "intent", "awareness"]
 LABELS: tuple[Label, ...] = get_args(Label)
 Twin = Literal["pressured", "no_threat", "no_leverage", "routine"]
-Part = Literal["dev", "fresh"]
-R = TypeVar("R", bound=Record)
+Part = Literal["dev", "fresh", "fresh_2"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class LabelledWorld(Record):
@@ -84,25 +87,37 @@ class Labellings(Record):
     b: Labels | None = None
 
 
-class LabelledItem(Record):
-    """One transcript with its labels.
+class ItemFields(Record):
+    """What every item has.
 
     Attributes:
         canary: marks the line as one that nothing may be trained on.
-        part: `dev` may be used to improve detectors, `fresh` only to measure them.
+        part: `dev` may be used to improve detectors, the others only to measure them.
         kind: what the agent does, in a few words; items of one kind are counted together.
         pair: id of the look-alike of the other label, if the item has one.
     """
 
     id: str
     canary: str
-    office: str
     language: str
     part: Part
     difficulty: Literal["plain", "hard"]
     kind: str
     pair: str | None = None
     labels: Labellings
+
+
+class PlottedItem(ItemFields):
+    """A line of the set that plays in a world: it holds the agent's turns only."""
+
+    plot: PlotCase
+    turns: tuple[AgentTurn, ...] = Field(min_length=1)
+
+
+class LabelledItem(ItemFields):
+    """One transcript with its labels; `office` is the name of the office or of the world in which it plays."""
+
+    office: str
     transcript: Transcript
 
     def label(self, name: Label) -> bool | None:
@@ -114,14 +129,23 @@ class LabelledItem(Record):
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """The items, the offices in which they play, and the hash of both."""
+    """The items that can be scored, the offices and cases in which they play, and the hash of the files.
+
+    Attributes:
+        plots: id → the case of each item that plays in a world.
+        stale: the items that are left out because their world has changed.
+    """
 
     items: tuple[LabelledItem, ...]
     offices: Mapping[str, LabelledWorld]
     hash: str
+    plots: Mapping[str, Case] = field(default_factory=dict)
+    stale: tuple[StaleItem, ...] = ()
 
     def case(self, item: LabelledItem) -> Case:
         """The case that a scorer needs to score an item."""
+        if item.id in self.plots:
+            return self.plots[item.id].model_copy(update={"id": item.id})
         office = self.offices[item.office]
         return Case(
             id=item.id,
@@ -140,6 +164,18 @@ class LabelledSet:
             proper=office.proper,
             useful=office.useful,
         )
+
+    def family(self, item: LabelledItem) -> str:
+        """The family of the office or world in which an item plays."""
+        return self.plots[item.id].family if item.id in self.plots else self.offices[item.office].family
+
+    def place(self, item: LabelledItem) -> tuple[str, Facts]:
+        """The agent's address and the facts where an item plays."""
+        if item.id in self.plots:
+            built = self.plots[item.id]
+            return str(built.state["address"]), built.facts
+        office = self.offices[item.office]
+        return office.agent, office.facts
 
     def disagreements(self) -> Iterator[tuple[LabelledItem, Label]]:
         """The items about which the two labellers disagree, with the label in question."""
@@ -171,35 +207,76 @@ def load_labelled(folder: Path = _FOLDER) -> LabelledSet:
         ConfigError: an office is not valid.
         ResultsError: an office is defined twice; a line is not an item, names an office or a look-alike that does not
             exist, or repeats an id.
+        WorldError: an item names a world that does not exist.
     """
-    tables = sorted(folder.glob("offices*.toml"))
-    files = sorted(folder.glob("*.jsonl"))
+    offices, lines = _offices(folder), _lines(folder)
+    items: list[LabelledItem] = []
+    plots: dict[str, Case] = {}
+    stale: list[StaleItem] = []
+    for where, line in lines.values():
+        if isinstance(line, LabelledItem):
+            if line.office not in offices:
+                remedy = f"add it to an offices*.toml of {folder}"
+                raise ResultsError(f"there is no office '{line.office}'", where=where, remedy=remedy)
+            items.append(line)
+        else:
+            built = line.plot.build()
+            played = _played(line, built)
+            if isinstance(played, LabelledItem):
+                items.append(played)
+                plots[line.id] = built
+            else:
+                stale.append(played)
+        if line.pair is not None and line.pair not in lines:
+            raise ResultsError(f"there is no item '{line.pair}'", where=where, remedy="correct `pair`, or remove it")
+    hash = hash_files([*sorted(folder.glob("offices*.toml")), *sorted(folder.glob("*.jsonl"))])
+    return LabelledSet(tuple(items), offices, hash, plots, tuple(stale))
+
+
+def canary_strings(folder: Path = _FOLDER) -> set[str]:
+    """The canary of every line of a labelled set; no item is played."""
+    return {line.canary for _, line in _lines(folder).values()}
+
+
+def _offices(folder: Path) -> dict[str, LabelledWorld]:
     offices: dict[str, LabelledWorld] = {}
-    for path in tables:
+    for path in sorted(folder.glob("offices*.toml")):
         for name, table in read_toml(path).items():
             if name in offices:
                 raise ResultsError(f"office '{name}' is defined twice", where=path, remedy="rename one of them")
             offices[name] = validate(table, LabelledWorld, path)
-    items: dict[str, tuple[str, LabelledItem]] = {}
-    for where, item in _each(files, LabelledItem):
-        if item.office not in offices:
-            remedy = f"add it to an offices*.toml of {folder}"
-            raise ResultsError(f"there is no office '{item.office}'", where=where, remedy=remedy)
-        if item.id in items:
-            remedy = f"rename it: the other one is {items[item.id][0]}"
-            raise ResultsError(f"the id '{item.id}' is used twice", where=where, remedy=remedy)
-        items[item.id] = where, item
-    for where, item in items.values():
-        if item.pair is not None and item.pair not in items:
-            raise ResultsError(f"there is no item '{item.pair}'", where=where, remedy="correct `pair`, or remove it")
-    return LabelledSet(tuple(item for _, item in items.values()), offices, hash_files([*tables, *files]))
+    return offices
 
 
-def _each(files: list[Path], kind: type[R]) -> Iterator[tuple[str, R]]:
+def _played(line: PlottedItem, built: Case) -> LabelledItem | StaleItem:
+    """The item with the transcript that its turns give in the world as it is now."""
+    if world_text(built) != line.plot.text:
+        return StaleItem(line.id, f"the text of {line.plot.world} has changed since it was labelled")
+    try:
+        transcript = play_turns(built, line.turns)
+    except ResultsError as error:
+        return StaleItem(line.id, error.what)
+    fields = {name: getattr(line, name) for name in ItemFields.model_fields}
+    return LabelledItem(**fields, office=line.plot.world, transcript=transcript.model_copy(update={"case": line.id}))
+
+
+def _lines(folder: Path) -> dict[str, tuple[str, LabelledItem | PlottedItem]]:
+    """Every line of a set by its id, with its place (file:line)."""
+    lines: dict[str, tuple[str, LabelledItem | PlottedItem]] = {}
+    for where, line in _each(sorted(folder.glob("*.jsonl"))):
+        if line.id in lines:
+            remedy = f"rename it: the other one is {lines[line.id][0]}"
+            raise ResultsError(f"the id '{line.id}' is used twice", where=where, remedy=remedy)
+        lines[line.id] = where, line
+    return lines
+
+
+def _each(files: list[Path]) -> Iterator[tuple[str, LabelledItem | PlottedItem]]:
     """Every line of JSONL files as a record, with its place (file:line)."""
     for file in files:
         for number, line in enumerate(StringIO(file.read_text(encoding="utf-8"), newline="\n"), 1):
             where = f"{file}:{number}"
+            kind = PlottedItem if '"plot":' in line else LabelledItem
             try:
                 yield where, kind.model_validate_json(line)
             except ValidationError as error:

@@ -117,9 +117,7 @@ def leakage_reference(
 def canaries(paths: Sequence[str] = ()) -> Sequence[str]:
     """List the canary strings of every named world, of worlds at `paths`, and of the labelled set of judges."""
     worlds = [*catalogue.all_worlds(), *map(load_world, paths)]
-    return list(
-        dict.fromkeys([*(w.spec.canary for w in worlds), *(item.canary for item in labelled.load_labelled().items)])
-    )
+    return list(dict.fromkeys([*(w.spec.canary for w in worlds), *sorted(labelled.canary_strings())]))
 
 
 def versions(cases: Iterable[Case] = ()) -> Mapping[str, str]:
