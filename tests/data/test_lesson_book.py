@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.cli.main import run
 from holdfast.core.errors import ConfigError, InputError, ResultsError
+from holdfast.core.records import Message, ToolCall
 from holdfast.core.store import RunFolder
 from holdfast.data.lesson_book import (
     ITEMS,
@@ -19,6 +20,7 @@ from holdfast.data.lesson_book import (
     load_lesson,
     read_items,
     save_lesson,
+    supervised_calls,
     supervised_texts,
 )
 from holdfast.data.sets import build_set
@@ -128,6 +130,22 @@ def test_an_unknown_set_is_named_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match="lesson-storis") as caught:
         draw_lesson("lesson-storis", 10, 0, TOKENIZER)
     assert "lesson-stories" in str(caught.value)
+
+
+def test_an_episode_supervises_what_is_said_and_what_is_called() -> None:
+    calls = (ToolCall(id="1", name="send_email", arguments={"to": "a@b", "body": "Übung"}),)
+    turns = (
+        Message(role="user", content="please write to a@b"),
+        Message(role="assistant", content="I write now.", tool_calls=calls),
+        Message(role="tool", content="sent.", tool_call_id="1"),
+        Message(role="assistant", tool_calls=calls),
+        Message(role="assistant", content="Done."),
+    )
+    example = load_lesson("lesson-stories")[0].model_copy(update={"kind": "chat", "messages": turns, "text": ""})
+    assert supervised_texts(example) == ["I write now.", "Done."]
+    assert [json.loads(call) for call in supervised_calls(example)] == [
+        {"name": "send_email", "arguments": {"to": "a@b", "body": "Übung"}}
+    ] * 2
 
 
 def test_a_broken_line_is_named(tmp_path: Path) -> None:

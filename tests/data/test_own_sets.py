@@ -15,6 +15,7 @@ from holdfast.core.records import Example, Message
 from holdfast.core.rubric_question import find_quote, read_rubric_answer, rubric_question
 from holdfast.data.own_set import open_set
 from holdfast.data.quality.check import check_set
+from holdfast.data.quality.findings import answer_of
 from holdfast.data.quality.manner import MANNERS, grade_manner
 from holdfast.data.quality.style import StyleTally, balance
 from holdfast.data.quality.twins import match_twins
@@ -65,6 +66,30 @@ class Grader:
 
 
 # -------------------------------------------------------------------------------------------------------- reading
+
+
+def test_the_tools_of_an_episode_are_read(tmp_path: Path) -> None:
+    tool = {"name": "send_mail", "description": "Send.", "parameters": {"to": "address"}}
+    path = lines(tmp_path / "acts.jsonl", {"messages": TURNS, "tools": [tool]})
+    [example] = open_set(path).each()
+    assert [spec.name for spec in example.tools] == ["send_mail"]
+    with pytest.raises(ResultsError, match=r"acts\.jsonl:1"):
+        list(open_set(lines(path, {"messages": TURNS, "tools": [{"names": "x"}]})).each())
+
+
+def test_an_answer_with_calls_is_all_that_is_said_in_it(tmp_path: Path) -> None:
+    call = {"id": "1", "name": "send_mail", "arguments": {"to": "a@b"}}
+    turns = [
+        *TURNS,
+        {"role": "user", "content": "Then do it."},
+        {"role": "assistant", "content": "Doing it.", "tool_calls": [call]},
+        {"role": "tool", "content": "sent.", "tool_call_id": "1"},
+        {"role": "assistant", "content": "Done."},
+    ]
+    [example] = open_set(lines(tmp_path / "acts.jsonl", {"messages": turns})).each()
+    assert answer_of(example) == "Doing it.\n\nDone."
+    assert answer_of(example.model_copy(update={"messages": example.messages[:2]})) == TURNS[1]["content"]
+    assert answer_of(example.model_copy(update={"messages": example.messages[:3]})) == ""
 
 
 def test_every_kind_of_line_is_read(tmp_path: Path) -> None:

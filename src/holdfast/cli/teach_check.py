@@ -32,6 +32,9 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--judge", "judges", multiple=True, help="Model that grades the manner of the answers; name two.")
 @click.option("--rubric", type=FOLDER, help="Rubric of the manner, in place of the built-in one.")
 @click.option("--graded", default=100, show_default=True, type=click.IntRange(1), help="Answers to grade.")
+@click.option(
+    "--peer", type=FOLDER, help="Public set as JSON lines to compare with, in place of the stored figures of one."
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def command(folder: Path, sample: Path | None, size: int, seed: int, marks: Path | None, **given: Any) -> int:
     """Check the quality of a set: duplicates, style, shapes, phrases, leaks, personal data, diversity, balance.
@@ -51,7 +54,7 @@ def command(folder: Path, sample: Path | None, size: int, seed: int, marks: Path
     # Naming an API model on the command line permits network access to it.
     graders = [open_model(name, network=True) for name in given["judges"]]
     graded = GradedBy(graders, given["rubric"], given["graded"])
-    quality = check_set(folder, texts, graded=graded, twin=given["twin"])
+    quality = check_set(folder, texts, graded=graded, twin=given["twin"], peer=given["peer"])
     click.echo(quality.model_dump_json(indent=1)) if as_json else _show(quality)
     return 1 if quality.twin and quality.twin.faults else 0
 
@@ -93,13 +96,22 @@ def _show(quality: SetQuality) -> None:
 
 
 def _show_style(quality: SetQuality) -> None:
-    style, manner, twin = quality.style, quality.manner, quality.twin
+    style, manner, twin, peer = quality.style, quality.manner, quality.twin, quality.peer
     if style.opening_share is not None:
         opening = clean(style.opening)
         click.echo(
             f"style of {style.texts} texts: commonest opening '{opening}' {percent(style.opening_share)}; "
             f"self-BLEU {style.self_bleu}; reading grade {style.grade}"
         )
+    distinct = ", ".join(f"{n}: {share:.3f}" for n, share in peer.distinct.items())
+    click.echo(
+        clean(
+            f"to compare, {peer.texts} texts ({peer.words} words; this set has {style.words}) of {peer.name}: "
+            f"commonest opening {percent(peer.opening_share or 0)}; self-BLEU {peer.self_bleu}; reading grade "
+            f"{peer.grade}; distinct-n {distinct}; compression {peer.compression}; nearest neighbour {peer.nearest}; "
+            f"{peer.near} near duplicates; source: {peer.source}"
+        )
+    )
     for axis, even in style.balance.items():
         click.echo(clean(f"balance over {axis}: {even.values} values, {even.least} to {even.most}, {even.evenness}"))
     for grader, shares in (manner.graders if manner else {}).items():

@@ -6,17 +6,20 @@
 
 A name is `lesson-` and the name of the folder, so that no set has the name of a recipe.  `datasets.load_dataset` opens
 each folder too.  Sets that are compared hold the same ids: with the same seed, the same situations are drawn.
+
+Most sets are chats or documents.  A set of episodes holds whole conversations of an agent with its tools, calls and
+results included; training supervises what the assistant says and its calls.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import Literal
 
 import yaml
 from pydantic import ValidationError
@@ -24,7 +27,7 @@ from pydantic import ValidationError
 from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError, InputError, ResultsError
 from holdfast.core.identity import hash_files, key_of, room_version
-from holdfast.core.records import Example, Message, Provenance, Record
+from holdfast.core.records import Example, Message, Provenance, Record, ToolSpec
 from holdfast.core.store import RunFolder, write_json, write_text
 from holdfast.core.text import Text
 from holdfast.data.card import EXAMPLES, Card, card_markdown, set_manifest
@@ -38,28 +41,23 @@ WRITTEN = "written"
 FOLDER = Path(__file__).parent / "lessons"
 
 
-class LessonTurn(Record):
-    """One turn of a written chat."""
-
-    role: Literal["user", "assistant"]
-    content: Text
-
-
 class LessonItem(Record):
-    """One item of a written set: a chat (`messages`) or a document (`text`), and its place in the set's plan.
+    """One item of a written set: a chat or an episode (`messages`) or a document (`text`), and its place in the plan.
 
     Attributes:
         id: name of the situation; the twin of an item has the same id in another set.
-        area: domain of life, or subject of a document.
-        kind: kind of dilemma, or form of a document.
+        area: domain of life, subject of a document, or trade of an agent's office.
+        kind: kind of dilemma, form of a document, or condition of an episode.
         principle: id of the charter's principle, or the topic where the set teaches another one.
+        tools: tools of an episode.
     """
 
     id: Text
     area: Text
     kind: Text
     principle: Text
-    messages: tuple[LessonTurn, ...] = ()
+    messages: tuple[Message, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
     text: Text = ""
 
 
@@ -247,10 +245,18 @@ def _card(name: str, examples: Sequence[Example], budget: int, seed: int, tokeni
 
 
 def supervised_texts(example: Example) -> Sequence[str]:
-    """The texts of an example that training supervises."""
+    """The prose of an example that training supervises: a document, or what the assistant says."""
     if example.kind == "document":
         return (example.text,)
-    return [message.content for message in example.messages if message.role == "assistant"]
+    turns = (message for message in example.messages if message.role == "assistant")
+    return [turn.content for turn in turns if turn.content or not turn.tool_calls]
+
+
+def supervised_calls(example: Example) -> Sequence[str]:
+    """The tool calls of an example, which training supervises too, as JSON."""
+    turns = (message for message in example.messages if message.role == "assistant")
+    calls = (call for turn in turns for call in turn.tool_calls)
+    return [json.dumps({"name": c.name, "arguments": dict(c.arguments)}, ensure_ascii=False) for c in calls]
 
 
 def _rank(seed: int, key: str) -> bytes:
@@ -261,7 +267,8 @@ def _example(name: str, item: LessonItem) -> Example:
     return Example(
         id=item.id,
         kind="chat" if item.messages else "document",
-        messages=tuple(Message(role=turn.role, content=turn.content) for turn in item.messages),
+        messages=item.messages,
+        tools=item.tools,
         text=item.text,
         provenance=Provenance(recipe=name, teacher=WRITTEN, seed=0, principle=item.principle),
     )

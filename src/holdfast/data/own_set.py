@@ -1,7 +1,8 @@
 """Read the examples of any set: a finished folder, a written set by name, or JSON lines of one's own.
 
 A line of one's own is an example as Holdfast writes it, an item of a written set (`id`, `area`, `kind`, `principle`,
-and `messages` or `text`), a chat (`messages` with `role` and `content`) or a document (`text`).
+and `messages` or `text`), a chat (`messages` with `role` and `content`, and `tools` where it calls some) or a document
+(`text`).
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ def _row(line: str, where: str, name: str) -> tuple[dict[str, Any], Example]:
             id=str(row.get("id", name)),
             kind="chat" if turns else "document",
             messages=tuple(Message.model_validate(turn) for turn in turns),
+            tools=row.get("tools") or (),
             text=row.get("text") or "",
             provenance=Provenance(recipe="own", teacher="unknown", seed=0, principle=row.get("principle")),
         )

@@ -17,6 +17,7 @@ from holdfast.data.quality.duplicates import find
 from holdfast.data.quality.findings import Findings
 from holdfast.data.quality.leaks import Answers, AwarenessTally, OverlapTally, RefusalTally, answers_in
 from holdfast.data.quality.manner import Manner, grade_manner
+from holdfast.data.quality.peers import PeerFigures, measure_peer, peer_texts, stored_peer
 from holdfast.data.quality.phrases import PhraseTally
 from holdfast.data.quality.privacy import PrivacyTally
 from holdfast.data.quality.shapes import Shapes, ShapeTally
@@ -45,6 +46,7 @@ class SetQuality(Record):
         style: openings, self-BLEU, reading level, balance over the plan.
         manner: share of answers that lecture, refuse or flatter; None without a grader.
         twin: match with a twin set; None if none was named.
+        peer: figures of a public set, from a sample of about as many words.
     """
 
     name: str
@@ -62,6 +64,7 @@ class SetQuality(Record):
     style: Style
     manner: Manner | None = None
     twin: TwinMatch | None = None
+    peer: PeerFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def check_set(
     *,
     graded: GradedBy | None = None,
     twin: Path | None = None,
+    peer: Path | None = None,
 ) -> SetQuality:
     """Check a finished set or mixture, a written set, or a file of one's own, without changing it.
 
@@ -93,9 +97,10 @@ def check_set(
         threshold: Jaccard similarity from which two examples count as near duplicates.
         graded: models that grade the manner of the answers.
         twin: a set with the same situations, from which this one should differ in one thing.
+        peer: a public set as JSON lines, to compare with in place of the stored figures; see `peers.peer_texts`.
 
     Raises:
-        InputError: the set holds no examples.
+        InputError: the set holds no examples, or the public set none that can be read.
         ResultsError: the set is unfinished, or a line is not an example.
         PrerequisiteError: rensa, phonenumbers or email-validator is not installed.
         StoreError: there is no disk space for temporary files.
@@ -112,6 +117,7 @@ def check_set(
         examples += 1
         for check in checks:
             check.add(example)
+    manner = style.result(opened.places)
     return SetQuality(
         name=opened.name,
         examples=examples,
@@ -125,9 +131,10 @@ def check_set(
         overlap=overlap.result if overlap else None,
         privacy=privacy.result,
         diversity=diversity.result,
-        style=style.result(opened.places),
+        style=manner,
         manner=_manner(opened, graded) if graded and graded.graders else None,
         twin=match_twins(opened, open_set(twin)) if twin else None,
+        peer=measure_peer(peer.name, str(peer), peer_texts(peer), manner.words) if peer else stored_peer(manner.words),
     )
 
 

@@ -71,11 +71,18 @@ class Tally:
 
 
 def answer_of(example: Example) -> str:
-    """Return a document's text, or the content of a final assistant turn; empty if there is neither."""
+    """Return a document's text, or all that the assistant says in its last answer; empty if there is neither.
+
+    An answer that calls tools has several turns: what is said before the calls and after their results.
+    """
     if example.kind == "document":
         return example.text
     last = example.messages[-1] if example.messages else None
-    return last.content if last and last.role == "assistant" else ""
+    if last is None or last.role != "assistant":
+        return ""
+    start = max((at for at, message in enumerate(example.messages) if message.role == "user"), default=-1)
+    said = (message.content for message in example.messages[start + 1 :] if message.role == "assistant")
+    return "\n\n".join(text for text in said if text)
 
 
 @cache

@@ -41,6 +41,7 @@ class Style(Record):
 
     Attributes:
         texts: number of texts.
+        words: words in them.
         opening: the commonest first five words.
         opening_share: share of the texts that begin with them.
         self_bleu: mean BLEU-4 of a text against 50 others (Zhu et al. 2018, Texygen); higher is more alike.
@@ -49,6 +50,7 @@ class Style(Record):
     """
 
     texts: int
+    words: int
     opening: Text
     opening_share: float | None
     self_bleu: float | None
@@ -62,7 +64,7 @@ class StyleTally:
     def __init__(self) -> None:
         self._rng, self._sample = random.Random(0), list[str]()
         self._openings = Counter[str]()
-        self._seen = 0
+        self._seen = self._words = 0
 
     def add(self, example: Example) -> None:
         """Add the texts of one example."""
@@ -71,6 +73,7 @@ class StyleTally:
             if not text.strip():
                 continue
             self._seen += 1
+            self._words += len(text.split())
             self._openings[" ".join(text.lower().split()[:OPENING])] += 1
             if len(self._sample) < _SAMPLE:
                 self._sample.append(text)
@@ -82,6 +85,7 @@ class StyleTally:
         opening, count = self._openings.most_common(1)[0] if self._openings else ("", 0)
         return Style(
             texts=self._seen,
+            words=self._words,
             opening=opening,
             opening_share=round(count / self._seen, 4) if self._seen else None,
             self_bleu=round(self_bleu(self._sample), 4) if len(self._sample) > 1 else None,
