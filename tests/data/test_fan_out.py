@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -288,10 +290,16 @@ def test_a_faulty_plan_is_named_with_file_and_line(plan: str, line: int, message
 
 
 def test_a_plan_for_a_recipe_that_ignores_situations_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "plan.toml").write_text('cells = ["prompt"]\n')
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (folder / "recipe.toml").write_text('title = "t"\nabout = "a"\nform = "document"\n[axes]\nreader = ["an aunt"]\n')
+    (folder / "1-draft.md").write_text(
+        "---\nname: draft\nfields: [text]\n---\n# notes: draft\nTo {reader}. {language}\n"
+    )
+    (tmp_path / "plan.toml").write_text('cells = ["reader"]\n')
     choice = RecipeChoice(language="english", plan=tmp_path / "plan.toml")
     with pytest.raises(ConfigError, match=r"has the slot \{situation\}"):
-        load_recipe("environments", choice)
+        load_recipe(str(folder), choice)
 
 
 def test_a_rubric_of_ones_own_reaches_the_grader_and_an_empty_one_is_refused(tokenizer: Path, tmp_path: Path) -> None:
@@ -431,3 +439,41 @@ def test_a_teacher_that_never_writes_a_list_is_asked_only_a_few_times(tokenizer:
     with pytest.raises(IncompleteError, match="the first 32 lists had no usable line"):
         teach(SetRequest(recipe, 100_000, 0, tokenizer), Roles((teacher,)), tmp_path / "set")
     assert teacher.sent <= 144
+
+
+# ---------------------------------------------------------------------------------------- plans without a principle
+
+
+class PlainTeacher(RepeatingTeacher):
+    """Writes harmless tool work, chats and tasks that tell the situation it is given."""
+
+    def _answer(self, stage: str, sections: Mapping[str, str], prompt: str, rng: random.Random) -> str:
+        if stage.startswith("fan-out"):
+            return super()._answer(stage, sections, prompt, rng)
+        told, number = sections.get("situation", ""), rng.randint(2, 10**6)
+        asked = re.search(r"(\d+) and one", sections.get("user", ""))
+        tools = "\n".join(f"tool: look_{n} | looks {n} up | name=what to look up" for n in ("a", "b"))
+        return {
+            "environments: setting": f"system: You help those of whom it is said: {told}\n{tools}",
+            "environments: chat": f"user: {told} What is {number} and one?\nassistant: It is {number + 1}, and {told}",
+            "tool-episodes: task": f"system: You help.\nuser: {told} Look it up.\n{tools}\nplan: look_a | look_b",
+            "tool-episodes: play": f'call: look_a {{"name": "{number}"}}\nresult: none\ncall: look_b {{"name": "x"}}\n'
+            f"result: {number}\nassistant: The second gave {number}, of {sections.get('user', '')[:120]}",
+            "rl-prompts: task": f"system: none\nuser: {told} What is {number} and one? A number.\nreward: number\n"
+            f"answer: {number + 1}",
+            "rl-prompts: solve": f"answer: {int(asked[1]) + 1 if asked else 0}",
+        }[stage]
+
+
+@pytest.mark.parametrize(("name", "cells"), [("environments", 60), ("tool-episodes", 36), ("rl-prompts", 80)])
+def test_recipes_of_harmless_work_fan_out_too(name: str, cells: int, tokenizer: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(name, RecipeChoice(language="english"))
+    out = tmp_path / "set"
+    card = teach(SetRequest(recipe, 5_000, 0, tokenizer), Roles((PlainTeacher(SOUND),)), out)
+    planned = {p.example: p.situation for p in RunFolder(out).read(SITUATIONS, PlannedSituation) if p.example}
+    examples = RunFolder(out).read("examples", Example)
+    assert len(card.cells) == cells
+    assert len(examples) > 10 and len(set(planned.values())) == len(examples)
+    assert all(planned[example.id] in example_text(example) for example in examples)
+    assert max(count.examples for count in card.cells) <= math.ceil(len(examples) / cells) + 1
+    assert load_recipe(name).plan is None
