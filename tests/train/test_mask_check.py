@@ -145,7 +145,19 @@ def test_a_dropped_second_equal_call_is_rejected() -> None:
     twice = chat(turn("user", "?"), turn("assistant", tool_calls=(CALL, CALL)), tools=(READ,))
     check([twice])
     with pytest.raises(MaskError, match="drops the tool call 'read_mail'"):
-        check([twice], POCKET.replace("in message['tool_calls'] or []", "in (message['tool_calls'] or [])[:1]"))
+        calls = "message['tool_calls']"
+        once = f"in ({calls}[:1] if {calls} and {calls}[0] == {calls}[-1] else {calls} or [])"
+        check([twice], POCKET.replace(f"in {calls} or []", once))
+
+
+def test_parallel_calls_are_split_where_the_template_shows_one() -> None:
+    other = CALL.model_copy(update={"id": "c9", "arguments": {"number": "9"}})
+    both = chat(turn("user", "?"), turn("assistant", tool_calls=(CALL, other)), tools=(READ,))
+    one = POCKET.replace("in message['tool_calls'] or []", "in (message['tool_calls'] or [])[:1]")
+    check([both], one)
+    [row] = make_rows([both], tokenizer(one), TrainConfig())
+    text = str(tokenizer(one).decode(row.ids[row.supervised].tolist()))
+    assert text.count("<tool_call>") == text.count("<|end|>") == 2
 
 
 def test_reasoning_that_the_template_drops_is_rejected() -> None:

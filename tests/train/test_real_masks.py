@@ -7,6 +7,7 @@ import pytest
 from train_toys import READ, chat, turn
 
 from bench.chat_templates import families, tokenizer_of
+from bench.template_gate import CONVERSATIONS, refusal
 from holdfast.core.errors import MaskError
 from holdfast.core.records import ToolCall
 from holdfast.train.config import TrainConfig
@@ -46,8 +47,30 @@ ONE = chat(
     name="one",
     tools=(READ,),
 )
-EXAMPLES = {example.id: example for example in (TALK, TWO, BOTH, ONE)}
+MORE = chat(
+    turn("system", "You help."),
+    *ONE.messages,
+    turn("user", "more?"),
+    turn("assistant", "quick"),
+    name="more",
+    tools=(READ,),
+)
+CALLED = chat(
+    turn("user", "?"),
+    turn("assistant", reasoning="It sleeps.", tool_calls=CALLS[:1]),
+    turn("tool", "aaa", tool_call_id="c1"),
+    turn("assistant", "done", reasoning="It runs."),
+    name="called",
+    tools=(READ,),
+)
+EXAMPLES = {example.id: example for example in (TALK, TWO, BOTH, ONE, MORE, CALLED)}
 DEEPSEEK = "<｜tool▁call▁begin｜>read_mail<｜tool▁sep｜>"
+DSML = (
+    '<｜DSML｜invoke name="read_mail">\n<｜DSML｜parameter name="number" string="true">{}</｜DSML｜parameter>'
+    "\n</｜DSML｜invoke>"
+)
+DSML_END = "</｜DSML｜function_calls><｜end▁of▁sentence｜>done<｜end▁of▁sentence｜>"
+GPT_CALL = ' to=functions.read_mail<|channel|>commentary json<|message|>{{"number": "{}"}}<|call|>'
 XML = "<tool_call>\n<function=read_mail>\n<parameter=number>\n{}\n</parameter>\n</function>\n</tool_call>"
 
 #: What the model must write, by template and example.
@@ -89,6 +112,42 @@ GOLDEN = {
         ' to=functions.read_mail<|channel|>commentary json<|message|>{"number": "1"}<|call|>'
         "<|channel|>final<|message|>done<|return|>"
     ],
+    # It renders one call per turn, so parallel calls become a call, its result, the other call and its result.
+    ("openai-gpt-oss-120b", "both"): [
+        f"{GPT_CALL.format(1)}{GPT_CALL.format(2)}<|channel|>final<|message|>done<|return|>"
+    ],
+    # Once there is a final answer, the template drops the reasoning before it: a row for each turn.
+    ("openai-gpt-oss-120b", "called"): [
+        f"<|channel|>analysis<|message|>It sleeps.<|end|><|start|>assistant{GPT_CALL.format(1)}",
+        "<|channel|>analysis<|message|>It runs.<|end|><|start|>assistant<|channel|>final<|message|>done<|return|>",
+    ],
+    ("trl-llama3_1", "both"): [
+        '{"name": "read_mail", "parameters": {"number": "1"}}<|eot_id|>'
+        '{"name": "read_mail", "parameters": {"number": "2"}}<|eot_id|>done<|eot_id|>'
+    ],
+    # The end token of an answer is written only if a user message follows; the last token of a call ends its turn.
+    ("Apertus-8B-Instruct", "talk"): ["lazy<|assistant_end|>quick<|assistant_end|>"],
+    ("Apertus-8B-Instruct", "both"): [
+        '<|tools_prefix|>[{"read_mail": {"number": "1"}}, {"read_mail": {"number": "2"}}]<|tools_suffix|>',
+        "done<|assistant_end|>",
+    ],
+    # The generation prompt ends with a closed think block, and a turn begins with its end alone.
+    ("deepseek-ai-DeepSeek-V3.2", "talk"): ["lazy<｜end▁of▁sentence｜>quick<｜end▁of▁sentence｜>"],
+    ("deepseek-ai-DeepSeek-V3.2", "one"): [f"<｜DSML｜function_calls>\n{DSML.format(1)}\n{DSML_END}"],
+    ("deepseek-ai-DeepSeek-V3.2", "both"): [
+        f"<｜DSML｜function_calls>\n{DSML.format(1)}\n{DSML.format(2)}\n{DSML_END}"
+    ],
+    # Behind a tool result the history lacks the end of the user turn that the generation prompt writes.
+    ("Bielik-11B-v3.0-Instruct", "more"): [
+        '\n<tool_call>\n{"name": "read_mail", "arguments": {"number": "1"}}\n</tool_call><|im_end|>',
+        "done<|im_end|>",
+        "quick<|im_end|>",
+    ],
+    # Behind a tool result the history opens the turn again, and the generation prompt does not.
+    ("trl-diffusion_gemma", "one"): [
+        '<|tool_call>call:read_mail{number:<|"|>1<|"|>}<tool_call|><|tool_response>',
+        "done<turn|>",
+    ],
     ("trl-gemma4", "one"): ['<|tool_call>call:read_mail{number:<|"|>1<|"|>}<tool_call|><|tool_response>done<turn|>'],
 }
 
@@ -122,16 +181,44 @@ def test_each_token_that_is_marked_wrongly_at_a_border_is_caught(name: str, exam
     [
         ("microsoft-Phi-3.5-mini-instruct", "one", "a turn was lost"),
         ("Qwen-Qwen2.5-7B-Instruct", "two", "drops the reasoning"),
-        ("deepseek-ai-DeepSeek-V3.1", "two", "empty think block|drops the reasoning"),
-        ("trl-qwen3_5_nothink", "two", "does not open turn 1 with its generation prompt"),
-        ("Apertus-8B-Instruct", "talk", "turn ends in ''"),
-        ("openai-gpt-oss-120b", "both", "drops the tool call|a turn was lost|does not open"),
+        ("deepseek-ai-DeepSeek-V3.1", "two", "drops the reasoning"),
+        ("trl-qwen3_5_nothink", "two", "closes its think block, so turn 1 cannot have reasoning"),
+        ("mistralai-Mistral-Nemo-Instruct-2407", "more", r"drops or cuts turn 0 \(system\)"),
+        ("Apertus-8B-Instruct", "two", "drops the reasoning"),
     ],
 )
 def test_what_a_template_does_not_show_is_refused(name: str, example: str, message: str) -> None:
     words = tokenizer_of(families()[name])
     with pytest.raises(MaskError, match=message):
         check_masks([EXAMPLES[example]], rows_of(name, example), words, CONFIG)
+
+
+#: Families whose template renders no reasoning, or closes the think block in the generation prompt.
+WITHOUT_REASONING = {
+    "Apertus-8B-Instruct", "HuggingFaceTB-SmolLM3-3B", "MiMo-VL", "Mistral-Small-3.2-24B-Instruct-2506",
+    "Qwen-QwQ-32B", "Qwen-Qwen2.5-7B-Instruct", "Qwen3-Coder", "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
+    "deepseek-ai-DeepSeek-V3.1", "deepseek-ai-DeepSeek-V3.2", "ibm-granite-granite-3.3-2B-Instruct",
+    "ibm-granite-granite-4.0", "microsoft-Phi-3.5-mini-instruct", "mistralai-Ministral-3-14B-Reasoning-2512",
+    "mistralai-Mistral-Nemo-Instruct-2407", "unsloth-Apriel-1.5", "unsloth-mistral-Devstral-Small-2507", "trl-cohere2",
+    "trl-gemma3", "trl-gemma4", "trl-gemma4_v2", "trl-lfm2_v2", "trl-llama3", "trl-llama3_1", "trl-llama3_2",
+    "trl-phi3", "trl-qwen3_5_nothink", "trl-qwen3_instruct_2507", "trl-qwen3_vl",
+}  # fmt: skip
+#: Families whose template renders no tool calls, or breaks them.
+WITHOUT_CALLS = {
+    "HuggingFaceTB-SmolLM3-3B", "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", "ibm-granite-granite-3.3-2B-Instruct",
+    "microsoft-Phi-3.5-mini-instruct", "trl-cohere2", "trl-gemma3", "trl-llama3", "trl-phi3",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", families())
+def test_only_what_a_template_drops_is_refused(name: str) -> None:
+    tokenizer = tokenizer_of(families()[name])
+    expected = {"reasoning", "reasoning and a call"} if name in WITHOUT_REASONING else set()
+    if name in WITHOUT_CALLS:
+        expected |= CONVERSATIONS.keys() - {"two turns", "reasoning"}
+    if name == "mistralai-Mistral-Nemo-Instruct-2407":  # the system message is gone after a tool call
+        expected |= {"system message, call, second question"}
+    assert {what for what in CONVERSATIONS if refusal(what, tokenizer)} == expected
 
 
 def test_a_role_token_is_no_end_where_other_roles_have_one() -> None:

@@ -197,7 +197,26 @@ class ChatTemplate:
         ):
             between = self._between(turns, start, end)
             inside |= {token for token in known if token in between}
-        return frozenset(token for token in ends & known.keys() if token not in inside and not spoken_inside(token))
+        ends = {token for token in ends & known.keys() if token not in inside and not spoken_inside(token)}
+        # Without an end token before the result of a call, the last token of the call ends the turn.
+        behind = self._between([ask, call, result], "heath", _RESULT)
+        last = [token for token in known if token in behind and token not in inside]
+        if last and not any(token in behind for token in ends):
+            ends.add(max(last, key=behind.rfind))
+        return frozenset(ends)
+
+    @cached_property
+    def missing_end(self) -> str:
+        """The token that ends an answer only if a user message follows; empty if it always does, or there is none."""
+        ask, answer = Message(role="user", content=_ASK), Message(role="assistant", content=_ANSWER)
+        if self._between([ask, answer], _ANSWER, "").strip():
+            return ""
+        try:
+            before = self._render([ask]).rpartition(_ASK)[0]
+        except REFUSALS:
+            return ""
+        # A token that also stands before a first user message begins the message and does not end the answer.
+        return self.earlier_end if self.earlier_end and self.earlier_end not in before else ""
 
     @cached_property
     def earlier_end(self) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from typing import Any
@@ -21,7 +21,7 @@ from holdfast.core.errors import MaskError
 from holdfast.core.records import Example, Message
 from holdfast.models.chat_template import REFUSALS, ChatTemplate, render
 from holdfast.train.config import TrainConfig
-from holdfast.train.rows import TrainingRow
+from holdfast.train.rows import TrainingRow, renderable
 
 _PROBE = "zebra"
 #: Conversations before an answer: a question, or a tool result.
@@ -57,6 +57,7 @@ class Delimiters:
         closings: ids that close a turn.
         inner: those of them that also stand inside a turn, right before another opening.
         think: the think block that the generation prompt opens and leaves open; empty if it opens none.
+        thought: whether the generation prompt ends with a think block that is closed.
     """
 
     openings: tuple[tuple[int, ...], ...]
@@ -64,6 +65,7 @@ class Delimiters:
     closings: frozenset[int]
     inner: frozenset[int]
     think: str = ""
+    thought: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +138,13 @@ def find_delimiters(tokenizer: PreTrainedTokenizerBase) -> Delimiters:
     closings, inner = _closings(tokenizer, closing.strip())
     think = _PROMPT_THINK.search(opening)
     opening, block = (opening[: think.start()], think[0]) if think else (opening, "")
-    block = "" if "</think>" in block else block
-    weak = {ids for probe in _PROBES if (ids := _opening_after(tokenizer, probe, opening))}
+    thought, block = "</think>" in block, "" if "</think>" in block else block
+    weak = {ids for probe in _PROBES for ids in _openings_after(tokenizer, probe, opening) if ids}
     if not opening and not weak:
         what = "the chat template has neither a generation prompt nor an added token before an answer"
         raise MaskError(what, remedy="use a template with one")
     strong = (tuple(_ids(tokenizer, opening)),) if opening else ()
-    return Delimiters(strong, tuple(sorted(weak)), closings, inner, block)
+    return Delimiters(strong, tuple(sorted(weak)), closings, inner, block, thought)
 
 
 def _opening_by_role(opened: str, answered: str) -> str:
@@ -168,7 +170,8 @@ def _closings(tokenizer: PreTrainedTokenizerBase, closing: str) -> tuple[frozens
         if token in ends:
             break
         rest = rest[len(token) :].lstrip()
-    if not any(rest.startswith(token) for token in ends) and (closing or template.role_ends is None):
+    none = not closing and (template.role_ends or template.missing_end)
+    if not none and not any(rest.startswith(token) for token in ends):
         what = f"an assistant turn ends in {closing!r}, which is not an end token"
         raise MaskError(what, remedy="use a template with one")
     if template.role_ends:
@@ -178,21 +181,36 @@ def _closings(tokenizer: PreTrainedTokenizerBase, closing: str) -> tuple[frozens
     return frozenset(known[token] for token in ends | inner), frozenset(known[token] for token in inner)
 
 
-def _opening_after(
+def _openings_after(
     tokenizer: PreTrainedTokenizerBase, probe: Sequence[dict[str, Any]], opening: str
-) -> tuple[int, ...]:
-    """Return the added tokens right before an answer where the template does not write its opening there."""
-    answer = [*probe, {"role": "assistant", "content": _PROBE}]
-    try:
-        text = str(render(tokenizer, answer, None)).rpartition(_PROBE)[0].rstrip()
-    except REFUSALS:  # the template does not support tools
-        return ()
-    text = _PROMPT_THINK.sub("", text).rstrip()
-    if opening and opening.rstrip() in text.rpartition(str(probe[-1]["content"]))[2]:
-        return ()
+) -> Iterator[tuple[int, ...]]:
+    """Yield the tokens right before an answer where the template does not write its opening there.
+
+    These are added tokens; without any, the text between the content of the last message and the answer.  They are
+    taken from a rendered answer and from a generation prompt, because some templates render the two differently.
+    """
+    content = str(probe[-1]["content"])
+    other = [*probe[:-1], {**probe[-1], "content": f"{_PROBE} {content}."}]
     added = set(tokenizer.get_added_vocab().values())
-    last = list(takewhile(lambda token: token in added, reversed(_ids(tokenizer, text))))
-    return tuple(reversed(last[:1] if opening else last))
+    for answered in (True, False):
+        texts = []
+        for messages in (probe, other):
+            whole = [*messages, {"role": "assistant", "content": _PROBE}] if answered else messages
+            try:
+                text = render(tokenizer, whole, None, prompt=not answered)
+            except REFUSALS:  # the template does not support tools
+                return
+            texts.append(_PROMPT_THINK.sub("", text.rpartition(_PROBE)[0].rstrip() if answered else text))
+        text = texts[0].rstrip()
+        if opening and opening.rstrip() in text.rpartition(content)[2]:
+            continue
+        last = list(takewhile(lambda token: token in added, reversed(_ids(tokenizer, text))))
+        if last:
+            yield tuple(reversed(last[:1] if opening else last))
+        elif opening and content in text:
+            one, two = (_ids(tokenizer, text)[::-1] for text in texts)
+            same = list(takewhile(lambda pair: pair[0] == pair[1], zip(one, two, strict=False)))
+            yield tuple(token for token, _ in reversed(same))
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -230,7 +248,7 @@ class _Chat:
 
     def check(self, rows: Sequence[TrainingRow]) -> None:
         """Check that one row supervises all turns, or that each of several rows supervises its last turn."""
-        messages = self.example.messages
+        messages = renderable(self.example.messages, self.tokenizer)
         turns = [at for at, message in enumerate(messages) if message.role == "assistant"]
         if not turns:
             raise self._fault("it has no assistant turn")
@@ -277,6 +295,9 @@ class _Chat:
                 at += 1
                 continue
             start = at + (strong or weak)
+            if not strong and self._opened(ids, start, self.delimiters.openings):
+                at = start
+                continue
             end = self._closed(ids, start)
             if not strong:
                 # Of several tool results in a row, the turn follows the last one.
@@ -311,7 +332,7 @@ class _Chat:
         """
         text = _decode(self.tokenizer, ids)
         prompted, empty = self.delimiters.think, _EMPTY_THINK.match(text) or _THINK_END.match(text)
-        if empty and not reasoned and (prompted or _EMPTY_THINK.match(text)):
+        if empty and not reasoned and (prompted or self.delimiters.thought or _EMPTY_THINK.match(text)):
             return self._count(ids, empty.end())
         return self._count(ids, len(prompted)) if prompted and text.startswith(prompted) else 0
 
@@ -323,13 +344,13 @@ class _Chat:
         return count
 
     def _check_turn(self, at: int, message: Message, text: str) -> None:
-        if _EMPTY_THINK.search(text):
-            raise self._fault(f"turn {at} would supervise an empty think block")
         squeezed = _squeeze(text)
-        if _squeeze(message.content) not in squeezed:
-            raise self._fault(f"the answer of turn {at} is cut: {text[-60:]!r}")
         if message.reasoning and self.config.keep_reasoning and _squeeze(message.reasoning) not in squeezed:
             raise self._fault(f"the template drops the reasoning of turn {at} (or set keep_reasoning = false)")
+        if _EMPTY_THINK.search(text):
+            raise self._fault(f"turn {at} would supervise an empty think block")
+        if _squeeze(message.content) not in squeezed:
+            raise self._fault(f"the answer of turn {at} is cut: {text[-60:]!r}")
         place = 0
         for call in message.tool_calls:
             found = squeezed.find(_squeeze(call.name), place)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from holdfast.core.errors import InputError, MaskError
-from holdfast.core.records import Example
-from holdfast.models.chat_format import message_dicts, tool_dicts
-from holdfast.models.chat_template import REFUSALS, ChatTemplate
+from holdfast.core.records import Example, Message
+from holdfast.models.chat_format import message_dicts, one_call_a_turn, tool_dicts
+from holdfast.models.chat_template import REFUSALS, ChatTemplate, turn_text
 from holdfast.models.chat_template import render as render_chat
 from holdfast.train.config import TrainConfig
 
@@ -71,8 +71,10 @@ def make_rows(
 ) -> list[TrainingRow]:
     """Tokenise examples and mark the supervised tokens; usually one row per example, in order.
 
-    If the template renders a turn differently once later turns follow (many drop earlier reasoning), a chat becomes one
-    row per assistant turn, so that each turn has the context that it has at inference.
+    If the template renders a turn differently once later turns follow (many drop earlier reasoning), or begins it
+    differently from its generation prompt, a chat becomes one row per assistant turn, so that each turn has the context
+    that it has at inference: the prompt as the template renders it.  Parallel calls become one call per turn where the
+    template renders no more, as at inference.
 
     Raises:
         InputError: there are no examples, or one is empty or longer than `config.max_length`.
@@ -141,11 +143,13 @@ def apply_template(
 
 
 def _render_chat(example: Example, tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[Rendered]:
-    turns = [place for place, message in enumerate(example.messages) if message.role == "assistant"]
+    shown = renderable(example.messages, tokenizer)
+    turns = [place for place, message in enumerate(shown) if message.role == "assistant"]
     if not turns:
         raise MaskError("the chat has no assistant turn to supervise", where=example.id, remedy="remove the example")
-    messages, tools = message_dicts(example.messages, config.keep_reasoning), tool_dicts(example.tools)
-    ends = _end_tokens(tokenizer, str(tokenizer.chat_template))
+    messages, tools = message_dicts(shown, config.keep_reasoning), tool_dicts(example.tools)
+    learned = _learned(tokenizer, str(tokenizer.chat_template))
+    ends = learned.ends
     texts = {turn: apply_template(tokenizer, messages[: turn + 1], tools) for turn in turns}
     # A template whose roles end each other writes no end behind the last turn; the model must still write one.
     texts = {turn: text + ends.closer(text, messages[turn]) for turn, text in texts.items()}
@@ -155,7 +159,17 @@ def _render_chat(example: Example, tokenizer: PreTrainedTokenizerBase, config: T
     stable = True
     for turn in turns:
         head, text = apply_template(tokenizer, messages[:turn], tools, prompt=True), texts[turn]
-        start = _turn_start(text, head, bool(messages[turn].get("reasoning_content")))
+        reasoned = bool(messages[turn].get("reasoning_content"))
+        start = _turn_start(text, head, reasoned)
+        if start is None or learned.opens_again(text, start):
+            block = _PROMPT_THINK.search(head)
+            if reasoned and block and "</think>" in block["block"]:
+                what = f"the generation prompt closes its think block, so turn {turn} cannot have reasoning"
+                raise MaskError(what, where=example.id, remedy="set keep_reasoning = false, or use another template")
+            last = str(messages[turn - 1]["content"]) if turn else ""
+            written = learned.written(head, text, last)
+            text, stable = head + written, False
+            start = _turn_start(text, head, reasoned) if written else None
         if start is None:
             what = f"the template does not open turn {turn} with its generation prompt"
             remedy = "use a template whose assistant turns start with the generation prompt"
@@ -198,14 +212,18 @@ class _EndTokens:
         ends: the end tokens that the template writes.
         added: all added tokens of the tokenizer.
         roles: where roles end each other: the token that starts a user message, and the one that starts a tool result.
+        missing: the token that ends an answer only if a message follows; empty if it always does.
     """
 
     ends: frozenset[str]
     added: tuple[str, ...]
     roles: tuple[str, str] | None
+    missing: str = ""
 
     def closer(self, text: str, message: dict[str, Any]) -> str:
         """Return the token that ends a turn, if the template does not write it."""
+        if self.missing:
+            return "" if text.rstrip().endswith(tuple(self.ends)) else self.missing
         if self.roles is None or text.rstrip().endswith(self.roles):
             return ""
         return self.roles[1] if message.get("tool_calls") else self.roles[0]
@@ -219,11 +237,57 @@ class _EndTokens:
         return next((end for token, end in reversed(found) if token in self.ends), len(text.rstrip()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What probe conversations show of a template.
+
+    Attributes:
+        ends: the tokens that end an assistant turn.
+        opening: what the generation prompt adds to a conversation, without a think block; None if an answer does not
+            begin with it even after a single question, so that the template contradicts itself.
+    """
+
+    ends: _EndTokens
+    opening: str | None
+
+    def opens_again(self, text: str, start: int) -> bool:
+        """Whether a turn begins with the opening that its prompt lacks; the model is not prompted to write that."""
+        return text.startswith(self.opening, start) if self.opening else False
+
+    def written(self, head: str, text: str, last: str) -> str:
+        """Return what the model writes behind a prompt, from a conversation in which the turn has another beginning.
+
+        Args:
+            head: the conversation before the turn, with the generation prompt.
+            text: the conversation up to and including the turn.
+            last: the content of the last message before the turn; if it is empty, the turn cannot be located.
+        """
+        if not last or self.opening is None:
+            return ""
+        behind = text.rpartition(last)[2]
+        _, opened, turn = behind.partition(self.opening) if self.opening else ("", "", "")
+        return turn if opened else turn_text(head, text, last)
+
+
 @lru_cache(maxsize=8)
-def _end_tokens(tokenizer: PreTrainedTokenizerBase, template: str) -> _EndTokens:
-    learned = ChatTemplate(tokenizer)
+def _learned(tokenizer: PreTrainedTokenizerBase, template: str) -> _Learned:
+    chat = ChatTemplate(tokenizer)
     added = tuple(sorted(tokenizer.get_added_vocab(), key=len, reverse=True))
-    return _EndTokens(learned.ends | {str(tokenizer.eos_token)}, added, learned.role_ends)
+    ends = _EndTokens(chat.ends | {str(tokenizer.eos_token)}, added, chat.role_ends, chat.missing_end)
+    ask = [{"role": "user", "content": "?"}]
+    try:
+        closed, opened = (render_chat(tokenizer, ask, None, prompt) for prompt in (False, True))
+        answered = render_chat(tokenizer, [*ask, {"role": "assistant", "content": "!"}], None)
+    except REFUSALS:
+        return _Learned(ends, None)
+    opening = _PROMPT_THINK.sub("", opened[len(closed) :]) if opened.startswith(closed) else ""
+    return _Learned(ends, opening if opening.strip() in answered.rpartition("?")[2] else None)
+
+
+def renderable(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> Sequence[Message]:
+    """Return the messages as the template can render them: one call per turn if it renders no more, as at inference."""
+    parallel = any(len(message.tool_calls) > 1 for message in messages)
+    return one_call_a_turn(messages) if parallel and ChatTemplate(tokenizer).one_call else messages
 
 
 def _tokenise(chunk: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase, config: TrainConfig) -> list[TrainingRow]:

@@ -145,7 +145,7 @@ def prepare(
     if pairs:
         plain = [pair.as_example(which) for pair in pairs for which in ("chosen", "rejected")]
     refuse_unseen_calls(plain, tokenizer)
-    with naming_sets(plain):
+    with naming_sets(plain, tokenizer):
         rows = make_rows(plain, tokenizer, config)
         census = check_masks(plain, rows, tokenizer, config)
         check_rows(rows, model, tokenizer)

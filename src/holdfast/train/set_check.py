@@ -1,7 +1,7 @@
 """Name the set of a training example in errors, because users know the names of their sets, not the ids of examples.
 
 refuse_unseen_calls(examples, tokenizer)
-with naming_sets(examples):
+with naming_sets(examples, tokenizer):
     rows = make_rows(examples, tokenizer, config)
 """
 
@@ -15,7 +15,8 @@ from transformers import PreTrainedTokenizerBase
 from holdfast.core.errors import InputError, MaskError
 from holdfast.core.records import Example, Message, ToolCall, ToolSpec
 from holdfast.models.chat_format import message_dicts, tool_dicts
-from holdfast.models.chat_template import REFUSALS, render
+from holdfast.models.chat_template import REFUSALS, ChatTemplate, render
+from holdfast.models.probe import probe
 
 _TOOL = ToolSpec(name="holdfastprobe", description="Looks something up.", parameters={"what": "the name"})
 
@@ -38,8 +39,8 @@ def refuse_unseen_calls(examples: Sequence[Example], tokenizer: PreTrainedTokeni
 
 
 @contextmanager
-def naming_sets(examples: Sequence[Example]) -> Iterator[None]:
-    """Context manager that adds the name of the set to errors about one of `examples`.
+def naming_sets(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> Iterator[None]:
+    """Context manager that adds to errors about one of `examples` its set, and what the chat template drops.
 
     Raises:
         InputError: an error raised inside the block, with the same class.
@@ -47,12 +48,21 @@ def naming_sets(examples: Sequence[Example]) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        sets = {example.id: example.provenance.recipe for example in examples}
-        if error.where not in sets:
+        example = next((example for example in examples if example.id == error.where), None)
+        if example is None:
             raise
-        named = sets[error.where]
+        named, drops = example.provenance.recipe, ""
+        if isinstance(error, MaskError) and example.kind == "chat" and tokenizer.chat_template:
+            drops = _dropped(example, tokenizer)
         remedy = f"{error.remedy}; or leave the set '{named}' out"
-        raise type(error)(f"set '{named}': {error.what}", where=error.where, remedy=remedy) from None
+        raise type(error)(f"set '{named}': {error.what}{drops}", where=error.where, remedy=remedy) from None
+
+
+def _dropped(example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the template drops of conversations like this one, for the end of an error; empty if nothing is known."""
+    system, tools = example.messages[0].role == "system", any(message.tool_calls for message in example.messages)
+    faults = probe(ChatTemplate(tokenizer), system=system, tools=tools)
+    return f" (the chat template drops {'; '.join(dict.fromkeys(fault.what for fault in faults))})" if faults else ""
 
 
 def _sets(names: Sequence[str]) -> str:
