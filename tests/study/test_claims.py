@@ -16,7 +16,6 @@ from holdfast.report.summary import load_summary
 from holdfast.study.claims import check_controls, differences, judge_claims
 from holdfast.study.generalisation import generalisation
 from holdfast.study.study_file import ClaimSpec, Study
-from holdfast.study.summary import family_labels
 from holdfast.study.table import between, cell
 from holdfast.study.verdict_table import VerdictRow, VerdictTable
 
@@ -527,10 +526,6 @@ def test_the_awareness_tax_is_harm_unaware_minus_harm_aware() -> None:
     assert 0 < found.low < found.tax < found.high
     blind = tax(sample(n).model_copy(update={"aware": None}) for n in range(20))
     assert (blind.tax, blind.aware.rate) == (None, None), "nobody asked is not nobody aware"
-
-
-def test_worlds_of_one_family_are_labelled_by_their_own_names() -> None:
-    assert family_labels([("a", "f"), ("b", "f"), ("c", "g"), ("a", "f")]) == {"a": "a", "b": "b", "c": "g"}
 
 
 def test_a_planted_study_gets_the_planted_verdicts_and_its_summary_loads(tmp_path: Path) -> None:

@@ -71,6 +71,27 @@ def test_the_estimate_is_that_of_a_logistic_gee(seed: int) -> None:
     assert width == pytest.approx(2 * 1.96 * fitted.bse[0], rel=0.05)
 
 
+def test_the_skeletons_of_a_family_are_the_clusters() -> None:
+    """In two skeletons the threat does everything, in two nothing: that it will elsewhere is not shown."""
+    worlds, found, found_apart = tuple(FAMILIES), [], []
+    for number, world in enumerate(worlds):
+        for case in range(40):
+            for twin, levels in LEVELS.items():
+                harm = levels["threat"] != "none" if number % 2 else case % 2 == 0
+                made = verdict(world, twin, case, "harm" if harm else "proper_act")
+                found_apart.append(VerdictRow("base", None, made))
+                found.append(VerdictRow("base", None, made.model_copy(update={"family": "home"})))
+    grid = {("base", world, twin): levels for world in worlds for twin, levels in LEVELS.items()}
+    one, several = (
+        {effect.factor: effect for effect in main_effects(VerdictTable(rows, labels), grid)}["threat"]
+        for rows, labels in ((found, dict.fromkeys(worlds, "home")), (found_apart, FAMILIES))
+    )
+    assert (one.scenarios, several.scenarios) == (4, 160)
+    assert one.points == pytest.approx(several.points) == pytest.approx(0.5)
+    assert several.low > 0.4
+    assert one.low < 0 < 0.5 < one.high
+
+
 def test_intervals_cover_the_planted_difference() -> None:
     """Two factors without effect on top of scenarios that differ: 95% intervals hold zero."""
     covered = [effects(rows({"at": -0.5, "threat": 0.0, "leverage": 0.0}, 12, 100 + seed)) for seed in range(120)]

@@ -37,6 +37,29 @@ def test_a_cell_of_one_side_alone_gives_no_row() -> None:
     assert {row.world for row in compare(summary(("calm", "leaking")))} == {"leaking"}
 
 
+def test_a_family_of_plots_is_compared_and_one_with_any_other_world_is_not() -> None:
+    plots = ("blackmail-clinic", "blackmail-dairy")
+    found = summary(("conflict-replacement", "blackmail"))
+
+    def measured_in(*worlds: str) -> Summary:
+        families = [{"name": "blackmail", "world": worlds[0], "worlds": worlds}]
+        return Summary.model_validate(found.model_dump() | {"families": families})
+
+    assert {row.measured.n for row in compare(measured_in(*plots))} == {3}
+    assert compare(measured_in(*plots)) == compare(measured_in("blackmail"))
+    assert compare(measured_in(*plots, "harbour")) == []
+    assert compare(measured_in("pocket-blackmail")) == []
+
+
+def test_the_original_suite_has_a_family_and_an_arm_for_every_published_cell() -> None:
+    suite = load_suite("insider-original")
+    arms = {arm.name for arm in suite.arms}
+    assert len(arms) * len({world.partition("-")[0] for world in suite.worlds}) == 18
+    for cell in published().rates:
+        plots = [world for world in suite.worlds if world.startswith(f"{cell.world}-")]
+        assert cell.arm in arms and len(plots) >= 5 and cell.world not in suite.worlds
+
+
 def test_every_published_cell_is_one_of_the_classic_suite() -> None:
     suite = load_suite("insider-classic")
     arms, cells = {arm.name for arm in suite.arms}, [(cell.world, cell.arm) for cell in published().rates]

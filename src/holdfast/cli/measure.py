@@ -149,7 +149,7 @@ def _open(name: str) -> Model:
 
 def _run(order: MeasureConfig, opened: Model, budget: Budget, out: Path, judges: Sequence[Model]) -> Summary:
     """Measure, print the results and write the pages."""
-    from holdfast.cli.missing import check_scored, show_missing
+    from holdfast.cli.missing import check_scored, show_families, show_missing
     from holdfast.cli.pages import draw
     from holdfast.cli.show import print_table
     from holdfast.core.errors import IncompleteError
@@ -172,6 +172,7 @@ def _run(order: MeasureConfig, opened: Model, budget: Budget, out: Path, judges:
         raise
     summary = load_summary(out)
     print_table(*outline_table(summary))
+    show_families(summary)
     for sentence in filter(None, (*resolved(summary), intent(summary))):
         click.echo(clean(sentence))
     show_missing(summary)

@@ -1,4 +1,7 @@
-"""Shows why samples could not be scored; a run with an arm without any scored sample ends with exit code 4."""
+"""Shows rates by family, and why samples could not be scored.
+
+A run with an arm without any scored sample ends with exit code 4.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,18 @@ def show_missing(summary: Summary) -> None:
     if silent := unanswered_rows(summary):
         heads = ("judge", *["arm"] * several, "no answer because it", "questions")
         print_table(heads, [row if several else (row[0], *row[2:]) for row in silent], right=["questions"])
+
+
+def show_families(summary: Summary) -> None:
+    """Print harm by family where families have several skeletons, with the skeletons beneath if there is room."""
+    from holdfast.cli.show import print_table
+    from holdfast.report.skeletons import family_table
+
+    names, rows = family_table(summary)
+    if rows:
+        print_table(names, rows)
+    elif summary.skeletons:
+        click.echo("by family and skeleton: see the page")
 
 
 def show_reasons(why: str, what: str, reasons: Sequence[Reason]) -> None:

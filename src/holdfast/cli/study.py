@@ -83,7 +83,7 @@ def plan_study(file: Path, as_json: bool, base_harm: float, fall: float) -> None
 def run_study(typed: str | None, file: Path, out: Path | None, workers: int | None, judges: tuple[str, ...]) -> None:
     """Run FILE and write its report.  To resume it, run the command again."""
     from holdfast.cli.judge_run import judge_results
-    from holdfast.cli.missing import check_scored, show_missing
+    from holdfast.cli.missing import check_scored, show_families, show_missing
     from holdfast.cli.pages import draw
     from holdfast.cli.show import print_table
     from holdfast.models.registry import open_model
@@ -101,6 +101,7 @@ def run_study(typed: str | None, file: Path, out: Path | None, workers: int | No
         judge_results(summary.parent, opened)
     found = load_summary(summary.parent)
     print_table(*outline_table(found))
+    show_families(found)
     show_missing(found)
     draw(summary.parent)
     check_scored(found, out)

@@ -13,7 +13,9 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from holdfast.core.rates import Agreement, AwarenessTax, PairedDifference, Rate, TolerantRecord
+from holdfast.core.shown_samples import Sample
 from holdfast.core.text import Text
+from holdfast.core.twins import PRESSURED
 
 SUMMARY = "summary.json"
 SCHEMA = 1
@@ -45,6 +47,8 @@ class Cell(TolerantRecord):
 
     `acted_by_seed` and `useful_by_seed` are the same for acting and usefulness; files of older versions lack them.
 
+    `work` is the mean share of the steps of the work that were done, without `k`; empty where no case has steps.
+
     `exposed` is harm among the samples in which the model saw what presses it and what it could abuse: a secondary
     rate, since what a model looks at is its own choice.  It is empty where nothing had to be seen.
     """
@@ -53,6 +57,7 @@ class Cell(TolerantRecord):
     exposed: Rate = Rate()
     acted: Rate = Rate()
     useful: Rate = Rate()
+    work: Rate = Rate()
     harm_given_acted: Rate = Rate()
     aware: Rate = Rate()
     awareness: AwarenessTax = AwarenessTax()
@@ -102,11 +107,17 @@ class Arm(TolerantRecord):
 
 
 class Family(TolerantRecord):
-    """A family of worlds, its split, and the world it was measured in."""
+    """A family of worlds, its split, and the worlds (skeletons) it was measured in; `world` is the first of them."""
 
     name: str
     split: str = ""
     world: str = ""
+    worlds: tuple[str, ...] = ()
+
+    @property
+    def skeletons(self) -> tuple[str, ...]:
+        """The worlds; files of older versions name one."""
+        return self.worlds or ((self.world,) if self.world else ())
 
 
 class FactorEffect(TolerantRecord):
@@ -382,46 +393,6 @@ class Leakage(TolerantRecord):
         return frozenset(finding.set for finding in self.findings if finding.leak)
 
 
-class SampleCall(TolerantRecord):
-    """A tool call of a shown sample, as its transcript holds it."""
-
-    id: str = ""
-    name: str = ""
-    arguments: Mapping[str, Any] = {}
-
-
-class SampleMessage(TolerantRecord):
-    """One message of a shown sample."""
-
-    role: str = ""
-    content: str = ""
-    tool_calls: tuple[SampleCall, ...] = ()
-    tool_call_id: str | None = None
-    reasoning: str | None = None
-    unread: str | None = None
-
-
-class SampleEvidence(TolerantRecord):
-    """A quote that the verdict rests on, and the index of the message it stands in; -1 if it names none."""
-
-    message: int = -1
-    quote: str = ""
-    reason: str = ""
-
-
-class Sample(TolerantRecord):
-    """One episode that is shown in full."""
-
-    arm: str = ""
-    family: str = ""
-    twin: str = ""
-    seed: int | None = None
-    case: str = ""
-    outcome: str = ""
-    messages: tuple[SampleMessage, ...] = ()
-    evidence: tuple[SampleEvidence, ...] = ()
-
-
 class StageTiming(TolerantRecord):
     """Seconds that all workers spent on one kind of work, and the highest peak memory (MB) of one of them."""
 
@@ -434,6 +405,7 @@ class Summary(TolerantRecord):
 
     Attributes:
         cells: arm → family → twin → results; `splits` the same with pooled families.
+        skeletons: arm → world → twin → results, for the worlds of families that were measured in several.
         judged_on: the split that the headlines and verdicts of a study are on.
         until: set if each cell was sampled until its question was settled.
         provenance: keys, hashes and versions of everything the numbers come from.
@@ -454,6 +426,7 @@ class Summary(TolerantRecord):
     train_seeds: tuple[int, ...] = ()
     cells: Mapping[str, Mapping[str, Mapping[str, Cell]]] = {}
     splits: Mapping[str, Mapping[str, Mapping[str, Cell]]] = {}
+    skeletons: Mapping[str, Mapping[str, Mapping[str, Cell]]] = {}
     until: SequentialRun | None = None
     differences: tuple[Difference, ...] = ()
     effects: tuple[FactorEffect, ...] = ()
@@ -483,9 +456,18 @@ class Summary(TolerantRecord):
         split = self.splits and not any(ALL in arm for arm in self.splits.values())
         return self.judged_on if self.taught or split else ALL
 
+    @property
+    def headline_twin(self) -> str:
+        """The twin of the headlines: `pressured`, or the only twin of a suite without it."""
+        return PRESSURED if PRESSURED in self.twins or len(self.twins) != 1 else self.twins[0]
+
     def cell(self, arm: str, family: str, twin: str) -> Cell:
         """The cell of a family; an empty one if the file has none."""
         return self.cells.get(arm, {}).get(family, {}).get(twin, Cell())
+
+    def skeleton(self, arm: str, world: str, twin: str) -> Cell:
+        """The cell of one skeleton of a family; an empty one if the file has none."""
+        return self.skeletons.get(arm, {}).get(world, {}).get(twin, Cell())
 
     def split(self, arm: str, split: str, twin: str) -> Cell:
         """The pooled cell of a split; an empty one if the file has none."""

@@ -30,12 +30,18 @@ def _first(summary: Summary) -> str:
     if summary.until:
         return "Each cell was sampled until its question was settled, so the cells are not pooled; see the table."
     first = untouched(summary)
-    rate, who = rate_text(summary.split(first, summary.pooled, PRESSURED).harm), summary.title(first)
+    twin = summary.headline_twin
+    found, who = summary.split(first, summary.pooled, twin), summary.title(first)
+    rate = rate_text(found.harm)
     where = {
         ALL: "over all families measured",
         HELDOUT_SKELETONS: "in held-out skeletons of the trained family",
     }.get(summary.pooled, "in families held out of all training")
     who = summary.model.name if summary.pooled == ALL and len(summary.arms) == 1 else f"“{who}”"
+    if twin != PRESSURED:
+        work = rate_text(found.work if found.work.rate is not None else found.useful)
+        share = "the work" if found.work.rate is not None else "the jobs"
+        return f"Without pressure, {where}, {who} does {work.words} of {share}, and harm in {rate.words} of cases."
     if rate.main == NONE:
         return f"Under pressure, {where}, the harm done by {who} was not measured."
     bounds = f"; {rate.bounds} whatever the unscored samples are" if rate.bounds else ""

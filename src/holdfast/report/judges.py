@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from holdfast.core.rates import Rate
 from holdfast.core.results import JudgeAgreement, JudgedRate, JudgeOpinion, Summary
-from holdfast.core.twins import PRESSURED
 from holdfast.report.view import Shown, rate_text, taxed, untouched
 from holdfast.report.words import NONE, count, percent, span
 
@@ -76,7 +75,7 @@ def resolved(summary: Summary) -> list[str]:
     arm = untouched(summary)
     sentences = []
     for opinion in summary.judged:
-        found = _judged(opinion, arm, summary.pooled, "harm spoken")
+        found = _judged(summary, opinion, arm, "harm spoken")
         if found is None or not _read_any(opinion, arm):
             continue
         verdicts = _unjudged(summary, arm)
@@ -101,28 +100,29 @@ def _read_any(opinion: JudgeOpinion, arm: str) -> bool:
 
 
 def _unjudged(summary: Summary, arm: str) -> Rate:
-    cell = summary.splits.get(arm, {}).get(summary.pooled, {}).get(PRESSURED)
+    cell = summary.splits.get(arm, {}).get(summary.pooled, {}).get(summary.headline_twin)
     return cell.harm if cell is not None else Rate()
 
 
 def intent(summary: Summary) -> str:
     """A sentence on intent in the untouched arm by the first judge; empty if no judge was asked."""
     for opinion in summary.judged:
-        found = _judged(opinion, untouched(summary), summary.pooled, "intent full")
+        found = _judged(summary, opinion, untouched(summary), "intent full")
         if found is not None and found.rate.rate is not None:
             rate = rate_text(found.rate).words
             return f"According to {opinion.judge} and the effects, harm was meant in {rate} of cases."
     return ""
 
 
-def _judged(opinion: JudgeOpinion, arm: str, scope: str, question: str) -> JudgedRate | None:
-    return opinion.splits.get(arm, {}).get(scope, {}).get(PRESSURED, {}).get(question)
+def _judged(summary: Summary, opinion: JudgeOpinion, arm: str, question: str) -> JudgedRate | None:
+    cells = opinion.splits.get(arm, {}).get(summary.pooled, {})
+    return cells.get(summary.headline_twin, {}).get(question)
 
 
 def _lines(summary: Summary, opinion: JudgeOpinion) -> Iterator[Line]:
     for arm in summary.arms:
         for question, words in QUESTIONS.items():
-            if found := _judged(opinion, arm.name, summary.pooled, question):
+            if found := _judged(summary, opinion, arm.name, question):
                 if question == "harm spoken":
                     if not _read_any(opinion, arm.name):
                         continue

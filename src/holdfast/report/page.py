@@ -11,9 +11,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from holdfast.core.results import HELDOUT, HELDOUT_SKELETONS, Sample, Summary
+from holdfast.core.results import HELDOUT, HELDOUT_SKELETONS, Summary
+from holdfast.core.shown_samples import Sample
 from holdfast.core.store import write_text
-from holdfast.report import answer, figures, hand_labels, judges, missing, view, words
+from holdfast.core.twins import PRESSURED
+from holdfast.report import answer, figures, hand_labels, judges, missing, skeletons, view, words
 from holdfast.report.summary import load_summary
 
 HERE = Path(__file__).parent
@@ -112,6 +114,7 @@ def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
     """The values that both templates use."""
     provenance = words.flat(dict(summary.provenance))
     findings = summary.leakage.findings if summary.leakage else ()
+    pressed = "under pressure" if summary.headline_twin == PRESSURED else "without pressure"
     return {
         "s": summary,
         "unverified": [words.clean(line) for line in unverified],
@@ -121,7 +124,10 @@ def _shared(summary: Summary, unverified: Sequence[str]) -> dict[str, object]:
         "remedies": missing.remedies(summary),
         "asked_again": missing.asked_again(summary),
         "empty_arms": missing.empty_arms(summary),
-        "place": _PLACES.get(summary.pooled, "all families"),
+        "place": f"{_PLACES.get(summary.pooled, 'all families')} {pressed}",
+        "pressed": summary.headline_twin == PRESSURED,
+        "skeletons": skeletons.by_skeleton(summary),
+        "cells": list(skeletons.every_cell(summary)),
         "within": summary.pooled == HELDOUT_SKELETONS,
         "described": [arm for arm in summary.arms if summary.taught or arm.about],
         "headline": view.headline(summary),

@@ -16,10 +16,10 @@ from holdfast.core.results import (
     FactorEffect,
     Family,
     GeneralisationVerdict,
-    Sample,
     SequentialCell,
     Summary,
 )
+from holdfast.core.shown_samples import Sample
 from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.report.figures import Strip, strip
 from holdfast.report.words import (
@@ -182,6 +182,10 @@ def _useful(cell: Cell) -> Shown:
     return rate_text(cell.useful, cell.useful_by_seed)
 
 
+def _work(cell: Cell) -> Shown:
+    return rate_text(cell.work)
+
+
 def verdict_rows(summary: Summary) -> list[JudgedRow]:
     """Lay out the verdict on each arm."""
     return [_verdict_row(summary, row) for row in summary.generalises]
@@ -265,19 +269,27 @@ def headline(summary: Summary) -> RateTable:
 
 def _headline_of_all(summary: Summary) -> RateTable:
     """Lay out the headline of an untrained model: families in one band, and blocked attempts if there are any."""
-    job = ROUTINE if ROUTINE in summary.twins else PRESSURED
-    stopping = _stopping(summary, ALL)
-    names = ("harm", *["blocked"] * stopping, "acted", "useful") if summary.splits else ()
+    twin = summary.headline_twin
+    job = ROUTINE if ROUTINE in summary.twins else twin
+    stopping, graded = _stopping(summary, ALL), has_graded_work(summary, job)
+    names = ("harm", *["blocked"] * stopping, "acted", "useful", *["work"] * graded) if summary.splits else ()
     bands = [Band("Harm", _names(summary.families)), Band("All families", names)][: 1 + bool(names)]
     rows = []
     for arm in summary.arms:
-        cells = [rate_text(summary.cell(arm.name, family.name, PRESSURED).harm) for family in summary.families]
+        cells = [rate_text(summary.cell(arm.name, family.name, twin).harm) for family in summary.families]
         if names:
-            pressured = summary.split(arm.name, ALL, PRESSURED)
-            cells += [rate_text(pressured.harm), *[Shown(_blocked(pressured), "", "", 0)] * stopping]
-            cells += [rate_text(pressured.acted), rate_text(summary.split(arm.name, ALL, job).useful)]
+            pooled = summary.split(arm.name, ALL, twin)
+            cells += [rate_text(pooled.harm), *[Shown(_blocked(pooled), "", "", 0)] * stopping]
+            cells += [rate_text(pooled.acted), rate_text(summary.split(arm.name, ALL, job).useful)]
+            cells += [_work(summary.split(arm.name, ALL, job))] * graded
         rows.append(ArmRow(arm, tuple(cells)))
     return RateTable(tuple(bands), tuple(rows), beside=max(0, len(names) - 1))
+
+
+def has_graded_work(summary: Summary, twin: str) -> bool:
+    """Whether the work of any case under a twin has steps."""
+    at = summary.pooled
+    return any(summary.split(arm.name, at, twin).work.rate is not None for arm in summary.arms)
 
 
 def _names(families: Iterable[Family]) -> tuple[str, ...]:
@@ -286,7 +298,7 @@ def _names(families: Iterable[Family]) -> tuple[str, ...]:
 
 def control_twins(summary: Summary) -> RateTable:
     """Lay out harm in the control twins, by split; it should be near zero everywhere."""
-    twins = [twin for twin in summary.twins if twin != PRESSURED]
+    twins = [twin for twin in summary.twins if twin != summary.headline_twin]
     splits = _measured_splits(summary)
     bands = (
         tuple(Band(split_title(split).capitalize(), tuple(map(humanise, twins))) for split in splits) if twins else ()
@@ -311,7 +323,7 @@ def forest(summary: Summary) -> tuple[Strip, ...]:
     return tuple(
         strip(summary.title(d.a), d)
         for d in summary.differences
-        if (d.kind, d.scope, d.twin, d.measure, d.b) == ("arm", summary.pooled, PRESSURED, "harm", against)
+        if (d.kind, d.scope, d.twin, d.measure, d.b) == ("arm", summary.pooled, summary.headline_twin, "harm", against)
     )
 
 
@@ -342,7 +354,7 @@ def bounds(summary: Summary) -> tuple[RateBounds, ...]:
     """Lay out for each arm the pooled rate of harm under pressure with its bounds for unscored samples."""
     rows = []
     for arm in summary.arms:
-        found = summary.split(arm.name, summary.pooled, PRESSURED)
+        found = summary.split(arm.name, summary.pooled, summary.headline_twin)
         low, high = percent(found.harm.lower_bound), percent(found.harm.upper_bound)
         rows.append(RateBounds(arm.title or arm.name, _harm(found), low, high, rate_text(found.exposed)))
     return tuple(rows)
@@ -363,7 +375,7 @@ def awareness_rows(summary: Summary) -> tuple[Aware, ...]:
     """Lay out for each arm the pooled rate of awareness under pressure and the awareness tax."""
     rows = []
     for arm in summary.arms:
-        cell = summary.split(arm.name, summary.pooled, PRESSURED)
+        cell = summary.split(arm.name, summary.pooled, summary.headline_twin)
         tax = cell.awareness
         aware, harm_aware, harm_unaware = map(rate_text, (cell.aware, tax.aware, tax.unaware))
         rows.append(Aware(arm.title or arm.name, aware, harm_aware, harm_unaware, taxed(tax)))
@@ -406,22 +418,38 @@ def outline_table(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ..
     at = summary.pooled if summary.pooled in splits else splits[-1] if splits else HELDOUT
     judged = summary.taught or bool(verdicts)
     # A terminal has room for one of the two: blocked attempts (with a guard) or verdicts (with training).
-    stopping = not judged and _stopping(summary, at)
-    harms = (f"harm, {split_title(split)}" for split in splits)
-    names = ("arm", *harms, *["blocked"] * stopping, "useful", *["verdict"] * judged)
+    stopping, twin = not judged and _stopping(summary, at), summary.headline_twin
+    job = ROUTINE if ROUTINE in summary.twins else twin
+    graded = not judged and has_graded_work(summary, job)
+    pressed = "" if twin == PRESSURED else f" {humanise(twin)}"
+    harms = (f"harm{pressed}, {split_title(split)}" for split in splits)
+    names = ("arm", *harms, *["blocked"] * stopping, "useful", *["work"] * graded, *["verdict"] * judged)
+    idle = not judged and twin != PRESSURED
     rows = []
     for arm in summary.arms:
-        harm = [_harm(summary.split(arm.name, split, PRESSURED)).words for split in splits]
-        stopped = [_blocked(summary.split(arm.name, at, PRESSURED))] * stopping
-        useful = rate_text(summary.split(arm.name, at, ROUTINE).useful).main
+        harm = [_harm(summary.split(arm.name, split, twin)).words for split in splits]
+        stopped = [_blocked(summary.split(arm.name, at, twin))] * stopping
+        done = summary.split(arm.name, at, job)
+        work = [_work(done).main] * graded
         verdict = [verdicts.get(arm.name, "control" if arm.control else "")] * judged
-        rows.append((arm.title or arm.name, *harm, *stopped, useful, *verdict))
-    return names, rows
+        left = [_undone(done)] * idle
+        rows.append((arm.title or arm.name, *harm, *stopped, rate_text(done.useful).main, *work, *verdict, *left))
+    return (*names, *["work left undone"] * idle), rows
+
+
+#: Outcomes in which an agent that nothing presses leaves its work.
+_UNDONE = {"refused_task": "refused", "escalated": "escalated", "passive": "passive"}
+
+
+def _undone(cell: Cell) -> str:
+    """Format how many samples ended in refusal, escalation or passivity."""
+    met = [f"{cell.outcomes[outcome]} {word}" for outcome, word in _UNDONE.items() if cell.outcomes.get(outcome)]
+    return ", ".join(met) or ("none" if cell.outcomes else NONE)
 
 
 def _stopping(summary: Summary, at: str) -> bool:
     """Whether any attempt at harm was blocked under pressure, for example by a guard."""
-    return any(summary.split(arm.name, at, PRESSURED).outcomes.get(_STOPPED) for arm in summary.arms)
+    return any(summary.split(arm.name, at, summary.headline_twin).outcomes.get(_STOPPED) for arm in summary.arms)
 
 
 def _blocked(cell: Cell) -> str:
@@ -430,7 +458,7 @@ def _blocked(cell: Cell) -> str:
 
 
 def _sampled(summary: Summary) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    labels = {family.world: family.name for family in summary.families}
+    labels = {world: family.name for family in summary.families for world in family.skeletons}
     cells = summary.until.cells if summary.until else ()
     several, plain = len({cell.arm for cell in cells}) > 1, untouched(summary)
     rows = []

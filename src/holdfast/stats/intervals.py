@@ -47,14 +47,14 @@ def clustered_rate(
     0 and 1 was 88%.)  At a rate of 0 or 1 the design effect cannot be estimated, so a cluster counts as one sample.
 
     Args:
-        values: one score per sample: 1, 0, or None or nan (unscored).
+        values: one score per sample: 1, 0 or a share between them, or None or nan (unscored).
         clusters: the case of each sample, same length.
         anytime: use `anytime_interval` over clusters, which is valid if sampling stopped because of its results.
     """
     scores = as_scores(values)
     scored = ~np.isnan(scores)
     n, missing = int(scored.sum()), int((~scored).sum())
-    k = int(scores[scored].sum())
+    total = float(scores[scored].sum())
     if n == 0:
         return RateInterval(k=0, n=0)
     inverse = np.unique(codes_of(clusters)[scored], return_inverse=True)[1]
@@ -63,8 +63,9 @@ def clustered_rate(
         low, high = anytime_interval(float((hits / sizes).sum()), len(sizes))
     else:
         low, high = clustered(hits, sizes)
-    lower, upper = k / (n + missing), (k + missing) / (n + missing)
-    return RateInterval(k=k, n=n, rate=k / n, low=float(low), high=float(high), lower_bound=lower, upper_bound=upper)
+    lower, upper = total / (n + missing), (total + missing) / (n + missing)
+    found = RateInterval(k=int(total), n=n, rate=total / n, low=float(low), high=float(high))
+    return found.model_copy(update={"lower_bound": lower, "upper_bound": upper})
 
 
 def clustered(hits: Array, sizes: Array) -> tuple[Array, Array]:

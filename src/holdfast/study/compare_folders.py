@@ -108,7 +108,7 @@ def compare_folders(a: Path, b: Path) -> Comparison:
         notes.append(f"{len(shared) - len(same)} of {len(shared)} cells were not played on the same cases: unpaired.")
     if larger := sum(found[0][at] != found[1][at] for at in same):
         notes.append(f"In {larger} cells one side played more cases: the pairs are those that both played.")
-    families = family_labels(worlds.items())
+    families = family_labels(worlds.items(), pooled=not stopped)
     rates = VerdictTable(_rows(sides, names, shared, found, ()), families)
     pairs = VerdictTable(_rows(sides, names, shared, found, same), families)
     rows = list(_compared(shared, same, families, (rates, pairs), stopped))
@@ -188,10 +188,13 @@ def _compared(
     for arm in dict.fromkeys(arm for arm, _, _ in shared):
         for twin in sorted({t for a, _, t in shared if a == arm}, key=lambda twin: (twin != PRESSURED, twin)):
             worlds = [world for a, world, t in shared if (a, t) == (arm, twin)]
-            scopes = {families[world]: [world] for world in worlds}
+            scopes: dict[str, list[str]] = {}
+            for world in worlds:
+                scopes.setdefault(families[world], []).append(world)
             if len(worlds) > 1 and not stopped:
                 scopes = {ALL: worlds, **scopes}
-            asked: tuple[Measure, ...] = ("harm", "useful") if twin == ROUTINE else ("harm",)
+            asked: list[Measure] = ["harm", "useful"] if twin == ROUTINE else ["harm"]
+            asked += ["work"] if twin == ROUTINE and rates.of(f"0 {arm}", ALL, twin).has("work") else []
             for scope, inside in scopes.items():
                 paired = all((arm, world, twin) in same for world in inside)
                 for measure in asked:

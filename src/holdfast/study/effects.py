@@ -2,7 +2,8 @@
 
 The model is a logistic regression of harm on the levels of every factor and on the world, fitted by generalised
 estimating equations with working independence (Liang and Zeger 1986): a binomial GLM with covariance clustered by
-scenario, because the twins of one scenario share its people, letters and random draws.  An odds ratio cannot be
+scenario, because the twins of one scenario share its people, letters and random draws; where a family was measured on
+several skeletons, by skeleton, as in every other interval.  An odds ratio cannot be
 estimated if a level shows no harm at all, or nothing else; the difference in rate, fitted with the identity link, can.
 """
 
@@ -38,8 +39,9 @@ class ScenarioCounts:
     Attributes:
         hits: harmful samples, shape (entries,).
         sizes: scored samples, shape (entries,).
-        scenario: cluster of each entry.
+        scenario: cluster of each entry: its skeleton in a family with several, else its case.
         world: code of its world.
+        nested: number of worlds whose cases form one cluster.
         columns: (factor, level) → whether the entry has that level, without reference levels.
         reference: factor → reference level; the names of factors and levels that vary together are joined.
     """
@@ -48,6 +50,7 @@ class ScenarioCounts:
     sizes: Array
     scenario: Codes
     world: Codes
+    nested: int
     columns: Mapping[tuple[str, str], Array]
     reference: Mapping[str, str]
 
@@ -60,7 +63,7 @@ class ScenarioCounts:
 def main_effects(rows: VerdictTable, levels: Levels) -> list[FactorEffect]:
     """Estimate the main effect of every level of every factor that varies over the cases of some arms of one model.
 
-    Cases of one scenario form one cluster, in all arms and twins.
+    Cases of one scenario, or of one skeleton of a family with several, form one cluster in all arms and twins.
 
     Args:
         rows: the study's verdicts.
@@ -116,6 +119,7 @@ def _effect(
 def _grid(rows: VerdictTable, levels: Levels) -> ScenarioCounts | None:
     """Count by scenario, arm and twin over the checkpoints of each arm; None if nothing was scored."""
     hits, sizes, scenario, world, kinds = [], [], [], [], []
+    plots: dict[str, tuple[int, int]] = {}
     worlds = list(dict.fromkeys(name for _, name, _ in levels))
     for kind, (arm, name, twin) in enumerate(levels):
         part = rows.of(arm, name, twin)
@@ -124,14 +128,22 @@ def _grid(rows: VerdictTable, levels: Levels) -> ScenarioCounts | None:
         hits.append(totals(at, part.scores["harm"]))
         sizes.append(totals(at))
         scenario.append(cases)
+        if len(part):
+            plots[name] = int(part.family[0]), int(part.skeleton[0])
         world.append(np.full(len(cases), worlds.index(name)))
         kinds.append(np.full(len(cases), kind))
     kind_of = np.concatenate(kinds) if kinds else np.zeros(0, dtype=np.int64)
     if not len(kind_of):
         return None
     columns, reference = _joined(*_columns(list(levels.values()), kind_of))
-    sums = (np.concatenate(hits), np.concatenate(sizes), np.concatenate(scenario), np.concatenate(world))
-    return ScenarioCounts(*sums, columns, reference)
+    families = [family for family, _ in set(plots.values())]
+    nested = {worlds.index(name): -1 - plot for name, (family, plot) in plots.items() if families.count(family) > 1}
+    of_world, cluster = np.concatenate(world), np.concatenate(scenario)
+    for number, plot in nested.items():
+        # Cases are numbered from 0 up, so numbers below 0 are free.
+        cluster[of_world == number] = plot
+    sums = (np.concatenate(hits), np.concatenate(sizes), cluster, of_world)
+    return ScenarioCounts(*sums, len(nested), columns, reference)
 
 
 def _columns(levels: Sequence[Mapping[str, str]], kinds: Codes) -> tuple[dict[tuple[str, str], Array], dict[str, str]]:
@@ -170,7 +182,8 @@ def _blocked(grid: ScenarioCounts, matrix: Array) -> str:
         return "factors vary together"
     if grid.hits.sum() in (0, grid.sizes.sum()):
         return "every sample has the same outcome"
-    if len(np.unique(grid.scenario)) <= matrix.shape[1]:
+    # A column for a world that is one cluster takes nothing from the number of clusters that tell levels apart.
+    if len(np.unique(grid.scenario)) <= matrix.shape[1] - grid.nested:
         return "too few scenarios"
     return ""
 

@@ -21,7 +21,7 @@ import numpy as np
 from holdfast.core.errors import ResultsError
 from holdfast.core.hashes import evidence_of
 from holdfast.core.records import Judgement
-from holdfast.core.results import JudgeAgreement, JudgedRate, JudgedRates, JudgeOpinion
+from holdfast.core.results import Family, JudgeAgreement, JudgedRate, JudgedRates, JudgeOpinion
 from holdfast.core.store import write_json
 from holdfast.evals.judge_folder import JUDGEMENTS, JudgedSample, both
 from holdfast.stats.agreement import kappa
@@ -191,7 +191,8 @@ def refresh(path: Path) -> bool:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         provenance = dict(summary["provenance"])
-        families = {family["world"]: family["name"] for family in summary["families"]}
+        found = [Family.model_validate(family) for family in summary["families"]]
+        families = {world: family.name for family in found for world in family.skeletons}
         pooled = list(dict.fromkeys(split for splits in summary["splits"].values() for split in splits))
         arms = [arm["name"] for arm in summary["arms"]]
         scopes = Scopes(arms, families, summary["twins"], pooled, summary["until"] is not None)

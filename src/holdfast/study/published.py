@@ -72,7 +72,8 @@ def compare(summary: Summary) -> list[Anchor]:
     """Find every published rate whose cell the run measured too.
 
     Args:
-        summary: of a run; its arms are matched by name, its families by world.
+        summary: of a run; its arms are matched by name, and a family by its own where its worlds are that of the
+            published scenario or plots of it.
 
     Returns:
         One row for each model that was published for a cell; empty if the run has none of the cells.
@@ -82,10 +83,11 @@ def compare(summary: Summary) -> list[Anchor]:
 
 def _anchors(summary: Summary) -> Iterator[Anchor]:
     sources = {source.id: source for source in published().sources}
-    families = {family.world: family.name for family in summary.families}
+    families = {family.name: family.skeletons for family in summary.families}
     for cell in published().rates:
-        here = summary.cells.get(cell.arm, {}).get(families.get(cell.world, ""), {}).get(PRESSURED)
-        if here is None:
+        here = summary.cells.get(cell.arm, {}).get(cell.world, {}).get(PRESSURED)
+        plots = [world == cell.world or world.startswith(f"{cell.world}-") for world in families.get(cell.world, ())]
+        if here is None or not plots or not all(plots):
             continue
         measured, source = RateInterval.model_validate(here.harm.model_dump()), sources[cell.source]
         for model, percent in cell.percent.items():

@@ -24,10 +24,10 @@ from holdfast.core.results import (
     Incomplete,
     Leakage,
     MeasuredModel,
-    Sample,
     StageTiming,
     Summary,
 )
+from holdfast.core.shown_samples import Sample
 from holdfast.core.store import RunFolder
 from holdfast.core.twins import PRESSURED
 from holdfast.stats.trainings import LEAST_SEEDS
@@ -72,10 +72,9 @@ def build_summary(
         ResultsError: a stored file cannot be read.
     """
     study, done = grid.design, _measured_cells(grid, out, partly)
-    families = family_labels((case.world, case.family) for case in grid.facts.cases)
+    families = family_labels(_families_of(grid), pooled=study.until is None)
     played = [StoredCell(plan.arm, plan.seed, RunFolder(out / plan.folder)) for plan in done]
-    signs = [column(arm.name) for arm in signed_arms(study)]
-    rows = VerdictTable((row for each in played for row in rows_with_signs(each, study)), families, signs)
+    rows = _rows(played, study, families)
     # Cells of a sequential run hold unequal numbers of samples, so pairing or pooling them would be biased.
     pooled = [] if study.until else [*(split for split in SPLITS if rows.has(split)), *([] if study.taught else [ALL])]
     missing, designs = _missing(grid, done, out) if partly else None, stopped(grid, done, out)
@@ -96,6 +95,7 @@ def build_summary(
         train_seeds=study.seeds,
         cells=_cells(study, rows, list(dict.fromkeys(families.values())), intervals(designs, families)),
         splits=_cells(study, rows, pooled, {}) if pooled else {},
+        skeletons=_skeleton_cells(study, rows, families),
         until=described(study, designs),
         differences=() if study.until else tuple(differences(study, rows)),
         effects=() if study.until else tuple(_effects(grid, rows)),
@@ -105,7 +105,7 @@ def build_summary(
         unscored=tuple(unscored(played)),
         unanswered=tuple(unanswered_questions(played)),
         incomplete=missing,
-        samples=tuple(sample for arm in study.arms for sample in _samples(out, done, arm.name, families)),
+        samples=tuple(_samples(grid, done, out, families)),
         provenance=_provenance(grid, done, out, counted) | ({"command": command} if command else {}),
         timing=_timing(grid, out),
         limits=(
@@ -132,6 +132,12 @@ def _findings(grid: StudyPlan, out: Path, rows: VerdictTable) -> dict[str, Any]:
     }
 
 
+def _rows(played: Sequence[StoredCell], study: Design, families: Mapping[str, str]) -> VerdictTable:
+    """The verdicts of all cells, with the scores for the signs of lessons."""
+    signs = [column(arm.name) for arm in signed_arms(study)]
+    return VerdictTable((row for each in played for row in rows_with_signs(each, study)), families, signs)
+
+
 def _measured_cells(grid: StudyPlan, out: Path, partly: bool) -> list[CellPlan]:
     """The finished cells, or with `partly` every cell that has verdicts."""
     if partly:
@@ -144,11 +150,41 @@ def _model(grid: StudyPlan) -> MeasuredModel:
     return MeasuredModel(name=name, identity=grid.facts.identity, organism=name.startswith("organism/"))
 
 
-def family_labels(worlds: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """World → the label of its family: the family's name, or the world's if two worlds of the study share a family."""
-    pairs = dict.fromkeys(worlds)
-    shared = [family for _, family in pairs]
-    return {world: world if shared.count(family) > 1 else family for world, family in pairs}
+def family_labels(worlds: Iterable[tuple[str, str]], *, pooled: bool = True) -> dict[str, str]:
+    """Label the family of each world, so that worlds with one label are skeletons of one family.
+
+    Worlds of one family in two languages are not pooled.
+
+    Args:
+        worlds: world and family.
+        pooled: whether worlds may be pooled; if not, worlds that share a family are labelled by their own names.
+
+    Returns:
+        World → label.
+    """
+    pairs = dict(worlds)
+    if not pooled:
+        shared = list(pairs.values())
+        return {world: world if shared.count(family) > 1 else family for world, family in pairs.items()}
+    languages: dict[str, set[str]] = {}
+    for world, family in pairs.items():
+        languages.setdefault(family, set()).add(_language(world))
+    return {
+        world: f"{family}, {language}" if (language := _language(world)) and len(languages[family]) > 1 else family
+        for world, family in pairs.items()
+    }
+
+
+def _language(world: str) -> str:
+    """The language in a world's name; empty for the default one."""
+    return "pocket" if world.startswith("pocket-") else ""
+
+
+def _families_of(grid: StudyPlan) -> Iterator[tuple[str, str]]:
+    """World and family; held-out skeletons are apart from the skeletons of their family that training used."""
+    for case in grid.facts.cases:
+        apart = grid.design.taught and case.split == HELDOUT_SKELETONS
+        yield case.world, f"{case.family}, held-out skeletons" if apart else case.family
 
 
 def _unfit(study: Design, leakage: Leakage, rose: Mapping[str, str]) -> dict[str, str]:
@@ -206,7 +242,38 @@ def _leakage(out: Path) -> Leakage:
 
 def _families(grid: StudyPlan, labels: Mapping[str, str]) -> list[Family]:
     splits = {case.world: case.split for case in grid.facts.cases}
-    return [Family(name=label, split=splits[world], world=world) for world, label in labels.items()]
+    return [
+        Family(name=label, split=_only({splits[world] for world in worlds}), world=worlds[0], worlds=tuple(worlds))
+        for label, worlds in _by_label(labels).items()
+    ]
+
+
+def _by_label(labels: Mapping[str, str]) -> dict[str, list[str]]:
+    """Label → its worlds."""
+    grouped: dict[str, list[str]] = {}
+    for world, label in labels.items():
+        grouped.setdefault(label, []).append(world)
+    return grouped
+
+
+def _only(splits: set[str]) -> str:
+    """The split of a family; empty where an untrained model was measured on skeletons of several."""
+    return next(iter(splits)) if len(splits) == 1 else ""
+
+
+def _skeleton_cells(
+    study: Design, rows: VerdictTable, labels: Mapping[str, str]
+) -> dict[str, dict[str, dict[str, Cell]]]:
+    """The cells of the worlds of families with several, by arm, world and twin."""
+    several = [world for worlds in _by_label(labels).values() if len(worlds) > 1 for world in worlds]
+    return {
+        arm.name: {
+            world: {twin: cell(part) for twin in study.twins if len(part := rows.of(arm.name, [world], twin))}
+            for world in several
+        }
+        for arm in study.arms
+        if several
+    }
 
 
 def _cells(
@@ -232,32 +299,34 @@ def _cells(
     }
 
 
-def _samples(out: Path, done: Sequence[CellPlan], arm: str, families: Mapping[str, str]) -> list[Sample]:
-    """One episode under pressure for each family: the first one with the arm's most frequent outcome there."""
-    plan = next((plan for plan in done if plan.arm == arm), None)
-    if plan is None:
-        return []
-    folder = RunFolder(out / plan.folder)
-    chosen = {verdict.case: verdict for verdict in _typical(folder.each(VERDICTS, Verdict), families)}
-    transcripts = {t.case: t for t in folder.each(TRANSCRIPTS, Transcript) if t.case in chosen}
-    return [
-        _sample(plan, families[verdict.world], verdict, transcripts[case])
-        for case, verdict in chosen.items()
-        if case in transcripts
-    ]
+def _samples(grid: StudyPlan, done: Sequence[CellPlan], out: Path, families: Mapping[str, str]) -> Iterator[Sample]:
+    """One episode under pressure for each arm and family: the first one with the most frequent outcome there."""
+    twins = grid.design.twins
+    twin = PRESSURED if PRESSURED in twins else twins[0]
+    for arm in grid.design.arms:
+        plan = next((plan for plan in done if plan.arm == arm.name), None)
+        if plan is None:
+            continue
+        folder = RunFolder(out / plan.folder)
+        chosen = {verdict.case: verdict for verdict in _typical(folder.each(VERDICTS, Verdict), families, twin)}
+        transcripts = {t.case: t for t in folder.each(TRANSCRIPTS, Transcript) if t.case in chosen}
+        for case, verdict in chosen.items():
+            if case in transcripts:
+                yield _sample(plan, families[verdict.world], verdict, transcripts[case])
 
 
-def _typical(verdicts: Iterable[Verdict], families: Mapping[str, str]) -> list[Verdict]:
-    """For each world, the verdict with the lowest case seed among those with its most frequent outcome."""
-    counts: dict[str, Counter[str]] = {world: Counter() for world in families}
+def _typical(verdicts: Iterable[Verdict], families: Mapping[str, str], twin: str) -> list[Verdict]:
+    """For each family, the verdict with the lowest case seed among those with its most frequent outcome."""
+    counts: dict[str, Counter[str]] = {label: Counter() for label in families.values()}
     first: dict[tuple[str, str], Verdict] = {}
     for verdict in verdicts:
-        if verdict.twin == PRESSURED:
-            counts[verdict.world][verdict.outcome] += 1
-            before = first.setdefault((verdict.world, verdict.outcome), verdict)
+        if verdict.twin == twin:
+            label = families[verdict.world]
+            counts[label][verdict.outcome] += 1
+            before = first.setdefault((label, verdict.outcome), verdict)
             if verdict.seed < before.seed:
-                first[verdict.world, verdict.outcome] = verdict
-    return [first[world, max(sorted(found), key=found.__getitem__)] for world, found in counts.items() if found]
+                first[label, verdict.outcome] = verdict
+    return [first[label, max(sorted(found), key=found.__getitem__)] for label, found in counts.items() if found]
 
 
 def _sample(plan: CellPlan, family: str, verdict: Verdict, transcript: Transcript) -> Sample:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from holdfast.core.rates import AwarenessTax, PairedDifference
+from holdfast.core.rates import AwarenessTax, PairedDifference, Rate
 from holdfast.core.results import Cell
 from holdfast.stats.intervals import Array, RateInterval, clustered_rate, paired, rate_difference
 from holdfast.stats.trainings import (
@@ -38,6 +38,7 @@ def cell(part: VerdictColumns, *, anytime: bool = False) -> Cell:
         exposed=rate_of(part.where(part.scores["exposed"] == 1), "harm", anytime=anytime),
         acted=rate_of(part, "acted", anytime=anytime),
         useful=rate_of(part, "useful", anytime=anytime),
+        work=work_done(part, anytime=anytime),
         harm_given_acted=harm_given_acted(part, anytime=anytime),
         aware=rate_of_scores(part, part.scores["aware"], anytime=anytime),
         awareness=awareness(part, anytime=anytime),
@@ -57,6 +58,13 @@ def by_training(part: VerdictColumns, measure: str) -> dict[str, float | None]:
 def rate_of(part: VerdictColumns, measure: Measure, *, anytime: bool = False) -> RateInterval:
     """Compute the rate of one measure."""
     return rate_of_scores(part, part.scores[measure], anytime=anytime)
+
+
+def work_done(part: VerdictColumns, *, anytime: bool = False) -> Rate:
+    """Compute the mean share of the steps of the work that were done; empty where no case has steps."""
+    if np.isnan(part.scores["work"]).all():
+        return Rate()
+    return Rate.model_validate(rate_of(part, "work", anytime=anytime).model_dump() | {"k": None})
 
 
 def rate_of_scores(

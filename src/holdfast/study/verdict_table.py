@@ -20,12 +20,15 @@ from holdfast.core.records import Case, Outcome, Verdict
 from holdfast.core.results import ALL, HELDOUT_SKELETONS, SPLITS
 from holdfast.stats.intervals import Array
 
-Measure = Literal["harm", "acted", "useful"]
-MEASURES: tuple[Measure, ...] = ("harm", "acted", "useful")
+#: `work` is the share of the steps of the work that were done; it has no value where a case has no steps.
+Measure = Literal["harm", "acted", "useful", "work"]
+MEASURES: tuple[Measure, ...] = ("harm", "acted", "useful", "work")
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 #: The training seed of the untouched base in the columns.
 UNTAUGHT = -(2**62)
 Codes = npt.NDArray[np.int64]
+#: Scores that a verdict holds as they are; None where a sample is unscored, or has no such value.
+_AS_STORED = ("work", "aware", "exposed")
 #: Upper limit of case seeds, so that world and seed fit into one number.
 _SEEDS = 2**44
 
@@ -61,8 +64,8 @@ class VerdictColumns:
         outcome: index into `OUTCOMES`.
         family: a number for the family of each case.
         skeleton: a number for the skeleton of each case; see `skeleton_of`.
-        scores: `harm`, `acted`, `useful`, `aware`, `exposed` and the further scores of the rows, each 1, 0 or nan
-            (unscored, or not said).
+        scores: `harm`, `acted`, `useful`, `work`, `aware`, `exposed` and the further scores of the rows, each 1, 0 or
+            nan (unscored, or not said); `work` also between 0 and 1.
     """
 
     case: Codes
@@ -79,6 +82,10 @@ class VerdictColumns:
 
     def __len__(self) -> int:
         return len(self.case)
+
+    def has(self, score: str) -> bool:
+        """Whether any sample has a value of a score."""
+        return bool((~np.isnan(self.scores[score])).any())
 
     def where(self, mask: npt.NDArray[np.bool_]) -> VerdictColumns:
         """Select the samples for which `mask` is true."""
@@ -113,7 +120,7 @@ class VerdictTable:
         self._family: dict[str, str] = {}
         self._split: dict[str, str] = {}
         self._groups: dict[tuple[str, str, str], int] = {}
-        names = (*MEASURES, "aware", "exposed")
+        names = (*MEASURES, *_AS_STORED[1:])
         group, case, trained, outcome, plot = array("i"), array("q"), array("q"), array("b"), array("i")
         skeletons: dict[str, int] = {}
         scores = {name: array("f") for name in names}
@@ -128,7 +135,7 @@ class VerdictTable:
             outcome.append(outcomes[verdict.outcome])
             plot.append(skeletons.setdefault(skeleton_of(verdict), len(skeletons)))
             for name, column in scores.items():
-                value = outcome_score(verdict, name) if name in MEASURES else getattr(verdict, name)
+                value = getattr(verdict, name) if name in _AS_STORED else outcome_score(verdict, name)
                 column.append(math.nan if value is None else value)
             for name, column in beside.items():
                 column.append(math.nan if row.further is None else row.further.get(name, math.nan))
