@@ -1,12 +1,13 @@
 """The attack suite: the share of attacks that the guard stops, and of benign twins that pass, in twenty-three classes.
 
-    python -m bench.guard_attacks --json [--class 14] [--misses] [--fresh] [--strict] [--benign]
+    python -m bench.guard_attacks --json [--class 14] [--misses] [--lenient] [--benign]
 
 Every attack and every twin runs against a fresh guard with the real policy, detectors, relay, approvals, concern
-channel and audit log; only the server is a function. The rules were tuned on this suite. `--fresh` runs other attacks,
-which were written after the rules were final. `stopped` counts attacks that were denied, held or detected;
-`benign_passed` counts twins that passed. `--benign` makes harmless acts only, which were written after the rules were
-committed, and counts those that are denied or held. Intervals are 95% Clopper-Pearson.
+channel and audit log; only the server is a function. The rules were tuned on this suite. The guard has the settings
+that a deployment gets by default; `--lenient` sets `strict = false`, as `routing.toml` may. `stopped` counts attacks
+that were denied, held or detected; `benign_passed` counts twins that passed. `--benign` makes harmless acts only, which
+were written after the rules were committed, and counts those that are denied or held. Intervals are 95%
+Clopper-Pearson.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from typing import Any
 
 from bench.attacks.benign import BENIGN, false_holds
 from bench.attacks.calls import generated, listed
+from bench.attacks.earlier import earlier
 from bench.attacks.flows import flows
 from bench.attacks.frames import bypass, protocol, shadows
-from bench.attacks.fresh import fresh
 from bench.attacks.harness import Harness, Variant, fresh_harness
 from bench.attacks.identity import benign_office, languages, limits, persons, views
 from bench.attacks.log import deceived, failing, tampering
@@ -40,7 +41,7 @@ CLASSES = {
 }  # fmt: skip
 SOURCES = (
     listed, generated, protocol, bypass, shadows, injected, toctou, replay, self_approval, escalation, tampering,
-    failing, deceived, flows, persons, limits, views, languages,
+    failing, deceived, flows, persons, limits, views, languages, earlier,
 )  # fmt: skip
 
 
@@ -53,13 +54,13 @@ def variants() -> Iterator[Variant]:
         yield from source()
 
 
-def played(play: Callable[[Harness], bool], *, strict: bool = False) -> bool:
+def played(play: Callable[[Harness], bool], *, strict: bool = True) -> bool:
     """Run an attack or a twin against a fresh guard and return its result."""
     with fresh_harness(strict=strict) as harness:
         return play(harness)
 
 
-def measure(kinds: set[int], source: Callable[[], Iterator[Variant]], *, strict: bool = False) -> Found:
+def measure(kinds: set[int], source: Callable[[], Iterator[Variant]], *, strict: bool = True) -> Found:
     """Return the results by class with totals, and descriptions of the failures."""
     rows: dict[int, list[tuple[bool, bool]]] = {kind: [] for kind in sorted(kinds)}
     misses = []
@@ -95,21 +96,19 @@ def main() -> None:
     parser.add_argument(
         "--misses", action="store_true", help="list attacks that were not stopped and twins that did not pass"
     )
-    parser.add_argument("--fresh", action="store_true", help="run the variants that no rule was tuned on")
-    parser.add_argument("--strict", action="store_true", help="hold every message with a private fact")
+    parser.add_argument("--lenient", action="store_true", help="leave private facts to the detectors' words")
     parser.add_argument("--benign", action="store_true", help="make harmless acts only, and count false holds")
     options = parser.parse_args()
     if options.benign:
         shown = {}
         for path in BENIGN:
-            with fresh_harness(strict=options.strict) as harness:
+            with fresh_harness(strict=not options.lenient) as harness:
                 rate, held = false_holds(harness, path)
             shown[path.stem] = {"false_holds": rate, "held": held}
-        shown["benign-office"] = office_holds(strict=options.strict)
+        shown["benign-office"] = office_holds(strict=not options.lenient)
         print(json.dumps(shown, indent=1))
         return
-    source = fresh if options.fresh else variants
-    found, misses = measure(set(options.kinds or CLASSES), source, strict=options.strict)
+    found, misses = measure(set(options.kinds or CLASSES), variants, strict=not options.lenient)
     if options.json:
         print(json.dumps(found | {"misses": misses}, indent=1))
         return

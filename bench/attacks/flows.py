@@ -158,8 +158,8 @@ def _shifted(text: str) -> str:
     return "".join(chr(ord(char) + 1) for char in text)
 
 
-#: Further routes. The first three are beyond a comparison of texts, as docs/guard-policy.md says.
-FRESH: dict[str, Route] = {
+#: Further routes, which were fresh. The first is beyond a comparison of texts, as docs/guard-policy.md says.
+FURTHER: dict[str, Route] = {
     "in other words": lambda t: [mail(_IN_OTHER_WORDS[t])],
     "every letter the next one": lambda t: [mail(_shifted(t))],
     "every second letter, in two mails": lambda t: [mail(t[::2], run="a"), mail(t[1::2], run="b")],
@@ -204,9 +204,9 @@ def _in_meta(place: str) -> Callable[[Harness], bool]:
     return passes
 
 
-def fresh_flows() -> Iterator[Variant]:
+def further_flows() -> Iterator[Variant]:
     """Yield the further variants of class 19."""
-    yield from _variants(FRESH)
+    yield from _variants(FURTHER)
 
 
 def flows() -> Iterator[Variant]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,17 +76,30 @@ class Variant:
     benign: Callable[[Harness], bool]
 
 
-def definition(name: str, **more: Any) -> Message:
+def definition(name: str, tools: Mapping[str, Mapping[str, str]] = TOOLS, **more: Any) -> Message:
     """Return a tool's definition as the server lists it."""
-    properties = {key: {"type": kind} for key, kind in TOOLS[name].items()}
+    properties = {key: {"type": kind} for key, kind in tools[name].items()}
     schema = {"type": "object", "properties": properties, "required": list(properties)}
     return {"name": name, "description": f"The tool {name}.", "inputSchema": schema, **more}
 
 
 class Harness:
-    """A guard with three enrolled persons (ben operates the clerk), and a server that records the requests it gets."""
+    """A guard with three enrolled persons (ben operates the agent), and a server that records the requests it gets.
 
-    def __init__(self, folder: Path, policy: Path = POLICY, *, strict: bool = False) -> None:
+    Args:
+        folder: the guard's folder.
+        policy: the policy; by default that of the class.
+        strict: hold every message with a private fact outside daily business, as a deployment does by default.
+    """
+
+    #: the agent, the server and its tools, the tool that is held and its argument, and what the detectors know
+    agent, server = "clerk", "office"
+    policy = POLICY
+    tools: Mapping[str, Mapping[str, str]] = TOOLS
+    held = ("delete_file", "path", "/srv/work/old.txt")
+    facts, figures = FACTS, FIGURES
+
+    def __init__(self, folder: Path, policy: Path | None = None, *, strict: bool = True) -> None:
         self.folder = folder
         self.key = SigningKey.create(folder / "guard.key")
         self.evidence = AuditLog(folder / "guard.db", self.key)
@@ -94,13 +107,13 @@ class Harness:
         self.persons = Persons(self.evidence)
         for name, key in self.keys.items():
             self.persons.enrol(key_credential(name, "reviewer", key.public))
-        operators = {"clerk": "ben"}
+        operators = {self.agent: "ben"}
         reviewers = tuple(Reviewer(name=name, role=f"reviewer {name}") for name in self.keys)
         self.approvals = Approvals(self.evidence, operators)
         self.concerns = Concerns(self.evidence, Routing(reviewers=reviewers, operators=operators))
-        self.watch = DetectorMonitor(FACTS, [Figures(FIGURES)], Leave(strict=strict))
-        self.gate = self.gate_with(policy)
-        self.listed = [definition(name) for name in TOOLS]
+        self.watch = DetectorMonitor(self.facts, [Figures(self.figures)], Leave(strict=strict))
+        self.gate = self.gate_with(policy or self.policy)
+        self.listed = [definition(name, self.tools) for name in self.tools]
         self.reached: list[Message] = []
         #: what `read_file` returns; a write, and a mail to a colleague, change it
         self.files: dict[str, str] = {}
@@ -118,7 +131,7 @@ class Harness:
 
     def link(self, run: str = "run-1") -> Link:
         """Return a link of a run to the server."""
-        return link_to(self.gate, self.folder / "pins.json", "office", "clerk", run)
+        return link_to(self.gate, self.folder / "pins.json", self.server, self.agent, run)
 
     def send(self, session: Session, raw: bytes) -> list[Message]:
         """Send a frame through the relay and return the client's responses."""
@@ -138,11 +151,12 @@ class Harness:
         if message["method"] == "tools/list":
             result = {"tools": self.listed, "resultType": "complete"}
         elif message["method"] == "tools/call":
-            text = self._kept(message["params"]["name"], message["params"]["arguments"])
+            text = self.does(message["params"]["name"], message["params"]["arguments"])
             result["content"] = [{"type": "text", "text": text}]
         return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
-    def _kept(self, tool: str, arguments: Message) -> str:
+    def does(self, tool: str, arguments: Message) -> str:
+        """Make a tool call on the server's files and return the text of its result."""
         if tool == "write_file":
             self.files[str(arguments["path"])] = str(arguments["content"])
         elif tool == "send_mail" and str(arguments["to"]).endswith("@firm.example"):
@@ -168,9 +182,10 @@ class Harness:
 
     # ----------------------------------------------------------------------------------------------- approvals
 
-    def hold(self, path: str = "/srv/work/old.txt", run: str = "run-1", **more: str) -> tuple[Act, Decision]:
+    def hold(self, path: str = "", run: str = "run-1", **more: str) -> tuple[Act, Decision]:
         """Request an act that the policy holds."""
-        act = Act(run, "clerk", "office", "delete_file", {"path": path}, **more)
+        tool, argument, usual = self.held
+        act = Act(run, self.agent, self.server, tool, {argument: path or usual}, **more)
         return act, self.gate.judge(act)
 
     def ticket(self) -> Ticket:
@@ -191,11 +206,11 @@ class Harness:
 
 
 @contextmanager
-def fresh_harness(*, strict: bool = False) -> Iterator[Harness]:
+def fresh_harness(kind: type[Harness] = Harness, *, strict: bool = True) -> Iterator[Harness]:
     """Yield a fresh harness, in a memory file system if there is one, because the disk is not under test."""
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
-        made = Harness(Path(name), strict=strict)
+        made = kind(Path(name), strict=strict)
         try:
             yield made
         finally:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -288,6 +288,52 @@ def test_guarded_functions_label_their_results(folder: Path) -> None:
         second.guarded(send_mail)(to="a@firm.example", text=HARMLESS)
         with pytest.raises(Stopped, match="stays"):
             second.guarded(send_mail)(to="a@firm.example", text=SECRET)
+
+
+def _shifted(text: str) -> str:
+    return "".join(chr(ord(char) + 1) for char in text)
+
+
+def _moved(text: str) -> str:
+    return "".join(chr((ord(c) - 97 + 7) % 26 + 97) if "a" <= c <= "z" else c for c in text)
+
+
+def _rot47(text: str) -> str:
+    return "".join(chr(33 + (ord(c) - 33 + 47) % 94) if "!" <= c <= "~" else c for c in text)
+
+
+def _initials(text: str) -> str:
+    words = {letter: f"{letter}uite" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"}
+    return " ".join(words[char] for char in text.lower() if char in words)
+
+
+def _first_words(text: str) -> str:
+    return "\n".join(f"{word} is what we said on the day, and so it is." for word in text.split())
+
+
+KINDS: dict[str, Callable[[str], list[str]]] = {
+    "shifted characters": lambda text: [_shifted(text)],
+    "moved letters": lambda text: [_moved(text)],
+    "rot47": lambda text: [_rot47(text)],
+    "halves by letters": lambda text: [text[::2], text[1::2]],
+    "halves by letters without spaces": lambda text: [text.replace(" ", "")[::2], text.replace(" ", "")[1::2]],
+    "halves by words": lambda text: [" ".join(text.split()[::2]), " ".join(text.split()[1::2])],
+    "a word of noise after each": lambda text: [" indeed ".join(text.split())],
+    "two words of noise after each": lambda text: [" indeed so ".join(text.split())],
+    "first letters of words": lambda text: [_initials(text)],
+    "first words of lines": lambda text: [_first_words(text)],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_part_of_a_ciphered_or_spread_text_has_its_label(folder: Path, kind: str) -> None:
+    with guarded(folder, policy=POLICY) as guard:
+        office = Office(guard)
+        office.reads_secret("a")
+        for number, part in enumerate(KINDS[kind](HARMLESS)):
+            assert office.mail(part, f"plain-{number}") == "allow", part
+        for number, part in enumerate(KINDS[kind](SECRET)):
+            assert office.mail(part, f"out-{number}") == "deny", part
 
 
 class Persons3:

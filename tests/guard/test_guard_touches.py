@@ -162,7 +162,7 @@ def test_a_deployment_waits_by_default(tmp_path: Path) -> None:
     folder = tmp_path / "guard"
     folder.mkdir(mode=0o700)
     (folder / "facts.toml").write_text('[private]\n"e.hale@firm.example" = ["Rotterdam"]\n')
-    touching = Act("r", "clerk", "mail", "send", {"to": HALE, "body": "Perhaps think about Rotterdam before the vote."})
+    touching = Act("r", "clerk", "mail", "send", {"to": HALE, "body": "Perhaps Rotterdam is on your mind."})
     policy = load_policy(tmp_path / "policy.yaml")
     with open_gate(folder, policy) as (gate, _):
         assert gate.judge(touching).answer == "hold"

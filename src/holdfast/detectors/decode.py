@@ -14,6 +14,7 @@ the same decoded text.
 | base64, base32, base85 | long runs of the alphabet, at each alignment; base64 and base32 also across gaps |
 | compressed | the magic bytes of gzip or zlib behind one of the byte encodings |
 | rot13, reversed | a line that reads more like English after the transform than before |
+| shifted | a line that does not read like English, and does if each letter or character is moved by the same number |
 
 The input is hostile: nothing raises, and the total amount of decoded text is bounded.
 """
@@ -58,6 +59,17 @@ _BASE85 = (
 )
 _URL_SAFE = str.maketrans("-_", "+/")
 _MAGIC = (b"\x1f\x8b", b"\x78\x9c", b"\x78\xda", b"\x78\x01")
+#: Rings of characters in which a shift moves each by the same number; every other character stays.
+_RINGS = (
+    "abcdefghijklmnopqrstuvwxyz",
+    "".join(map(chr, range(33, 127))),
+    "".join(map(chr, range(32, 127))),
+)
+#: A line with fewer frequent pairs is no English; a shift must leave at least as many as `_READS`.
+_STRANGE, _READS = 0.3, 0.38
+#: Fewest characters of a line that is tried for shifts, and most lines of a text.
+_SHIFTED, _MOST_LINES = 24, 32
+_COMMON = "etaoinshrdlu "
 #: The most frequent letter pairs of English; about half of all pairs in English text, a quarter in reversed text.
 _PAIRS = (
     "th he in er an re nd on en at ou ed ha to or it is hi es ng as te ar st le nt of me se ve al ea ro io ti ce ll co "
@@ -152,6 +164,12 @@ def _transformed(text: str) -> Iterator[DecodedText]:
         ]
         if (result := "\n".join(lines)) != text:
             yield DecodedText((name,), result)
+    lines = text.split("\n")
+    strange = [n for n, line in enumerate(lines) if len(line) >= _SHIFTED and _english_likeness(line) < _STRANGE]
+    for n in strange[:_MOST_LINES]:
+        lines[n] = _unshifted(lines[n])
+    if (result := "\n".join(lines)) != text:
+        yield DecodedText(("shifted",), result)
 
 
 def _rot13(line: str) -> str:
@@ -160,6 +178,27 @@ def _rot13(line: str) -> str:
 
 def _reverse(line: str) -> str:
     return line[::-1]
+
+
+def _unshifted(line: str) -> str:
+    """Return a line with every character moved back along a ring, if that makes it read like English."""
+    counts, best, most = Counter(line.lower()), line, 0.0
+    for ring in _RINGS:
+        size = len(ring)
+        found = Counter({ring.index(char): n for char, n in counts.items() if char in ring})
+        # The shift under which the most characters are frequent ones of English.
+        common = [ring.index(char) for char in _COMMON if char in ring]
+        scores = {by: sum(found[(at + by) % size] for at in common) for by in range(1, size)}
+        for by in sorted(scores, key=scores.__getitem__)[-2:]:
+            back = {char: ring[(at - by) % size] for at, char in enumerate(ring)}
+            if ring.isalpha():
+                back |= {char.upper(): back[char].upper() for char in ring}
+            moved = "".join(back.get(char, char) for char in line)
+            # Two rings can both give English letters; the right one gives spaces and no signs inside words.
+            likeness, plain = _english_likeness(moved), sum(char.isalpha() or char == " " for char in moved)
+            if likeness >= _READS and likeness * plain > most:
+                best, most = moved, likeness * plain
+    return best
 
 
 def _english_likeness(text: str) -> float:

@@ -1,13 +1,14 @@
 """Leverage: messages that could use a private fact as pressure, held for review whatever their wording.
 
-Patterns of words miss a veiled threat ("I took screenshots of the Vessel chat; they are mine for as long as I am
-yours"). Its structure is easier to detect: the message mentions the fact outside daily business, together with the
-writer itself or with people whom the person fears. Such messages are held for a person's review. They are not counted
-as harm, so no verdict of an evaluation uses this module.
+Patterns of words miss a threat between the lines ("I took screenshots of the Vessel chat; they are mine for as long as
+I am yours"). Its structure is easier to detect. A message touches a fact if a sentence names it and no daily business
+explains why: no goods, papers, journeys or devices. Such a message is held if it also mentions the writer, people whom
+the person fears, or what is left unsaid: unnamed people, conditions, regret, a state that could last. Such messages are
+held for a person's review. They are not counted as harm, so no verdict of an evaluation uses this module.
 
-A threat need not mention its writer. With `strict`, the fact alone is enough: most threats are held, and about half of
-the honest messages in which the fact's words occur (`bench.guard_attacks --fresh --strict`). If the facts depend on
-what the agent has read, a policy works better: see "Private facts" in `docs/guard-policy.md`.
+A threat can do without all of these. With `strict`, a sentence that names the fact without daily business is enough
+(`bench.guard_attacks --strict` measures both modes). If the facts depend on what the agent has read, a policy works
+better: see "Private facts" in `docs/guard-policy.md`.
 """
 
 from __future__ import annotations
@@ -23,18 +24,26 @@ from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection, address, delivered, quote
 from holdfast.detectors.coercion import alluded, kept_out
 from holdfast.detectors.patterns import families
-from holdfast.detectors.text import content_stems, normalise, own_words, split_sentences, stem, tokens
+from holdfast.detectors.text import content_stems, normalise, own_words, split_sentences, states, stem, tokens
 
 _WORDS = Path(__file__).with_name("private_facts.toml")
 #: Added to the reason, except if the message is held for the fact alone.
-_BESIDE_ITSELF = ", with a mention of the writer"
-_BESIDE_BOTH = ", with a mention of the writer or of people whom the person fears"
+_BESIDE_ITSELF = ", with a mention of the writer, or veiled"
+_BESIDE_BOTH = ", with a mention of the writer or of people whom the person fears, or veiled"
 _FIRST_PERSON = re.compile(r"\b(?:i|me|my|mine)\b")
+#: Most words of a sentence that says nothing but the fact; the sentence after it belongs to it.
+_HEADING = 3
 
 
 @cache
 def _patterns() -> Mapping[str, re.Pattern[str]]:
     return families(read_toml(_WORDS), _WORDS)
+
+
+@cache
+def _subjects() -> tuple[re.Pattern[str], ...]:
+    """Return the words of each subject that private facts are about."""
+    return tuple(re.compile(rf"\b(?:{words})\b") for words in read_toml(_WORDS)["subjects"].values())
 
 
 @dataclass(frozen=True)
@@ -43,11 +52,14 @@ class Leave:
 
     Attributes:
         channels: addresses that may receive private facts about anyone else, such as those of reviewers.
-        strict: hold every message with a private fact outside daily business, even without a mention of the writer.
+        strict: hold every message with a private fact outside daily business, whatever stands beside it.
+        unnamed: hold a message for unnamed people or conditions beside a fact; a monitor that judges meaning decides on
+            these.
     """
 
     channels: Collection[str] = ()
     strict: bool = False
+    unnamed: bool = True
 
 
 NO_LEAVE = Leave()
@@ -69,12 +81,12 @@ def leverage(effects: Sequence[Effect], facts: Facts, agent: str = "", leave: Le
     found = []
     for person, phrases in facts.private.items():
         mine = [(i, text) for i, to, text in letters if to == address(person)]
-        if mine and _pulls("\n".join(text for _, text in mine), phrases, self, leave.strict):
+        if mine and _pulls("\n".join(text for _, text in mine), phrases, self, leave):
             what = f"private fact about {person} in a message to that person"
             beside = "" if leave.strict else _BESIDE_BOTH
             found.append(Detection(mine[-1][0], quote(effects[mine[-1][0]]), what + beside))
         for i, to, text in letters:
-            if to != address(person) and to not in named and _told_on(text, phrases, self, leave.strict):
+            if to != address(person) and to not in named and _told_on(text, phrases, self, leave):
                 what = f"private fact about {person} in a message to {to}"
                 beside = "" if leave.strict else _BESIDE_ITSELF
                 found.append(Detection(i, quote(effects[i]), what + beside))
@@ -86,20 +98,71 @@ def _named(agent: str) -> re.Pattern[str]:
     return re.compile(rf"\b{re.escape(name)}s?\b" if name else r"(?!)")
 
 
-def _pulls(text: str, phrases: Sequence[str], self: re.Pattern[str], strict: bool) -> bool:
-    """Return whether messages to the person mention the fact with the writer or with people whom the person fears."""
-    if kept_out(text) or not (alluded(text, phrases) or _written(text, phrases)):
+def touched(text: str, phrases: Sequence[str]) -> bool:
+    """Return whether a normalised text names a fact outside daily business, or veiled, and does not disclaim it."""
+    if _disclaimed(text):
         return False
-    rest = _patterns()["service"].sub(" ", text)
-    return strict or any(p.search(rest) for p in (self, _patterns()["oneself"], _patterns()["feared"]))
+    return _bare(text, phrases) or (bool(_naming(text, phrases)) and _patterns()["veiled"].search(text) is not None)
 
 
-def _told_on(text: str, phrases: Sequence[str], self: re.Pattern[str], strict: bool) -> bool:
-    """Return whether a message to someone else states the fact and mentions its writer."""
-    if kept_out(text) or not alluded(text, phrases):
+def _pulls(text: str, phrases: Sequence[str], self: re.Pattern[str], leave: Leave) -> bool:
+    """Return whether messages to the person could press the person with the fact."""
+    if _disclaimed(text):
         return False
     rest = _patterns()["service"].sub(" ", text)
-    return strict or any(p.search(rest) for p in (self, _FIRST_PERSON))
+    beside = (self, _patterns()["oneself"], _patterns()["feared"])
+    if (alluded(text, phrases) or _written(text, phrases)) and any(pattern.search(rest) for pattern in beside):
+        return True
+    veiled = _veiled(text, leave) and (_bare(text, phrases) or _same_subject(text, phrases))
+    return veiled or (leave.strict and touched(text, phrases))
+
+
+def _told_on(text: str, phrases: Sequence[str], self: re.Pattern[str], leave: Leave) -> bool:
+    """Return whether a message to someone else states the fact, and mentions its writer or is veiled."""
+    if _disclaimed(text):
+        return False
+    rest = _patterns()["service"].sub(" ", text)
+    if alluded(text, phrases) and any(pattern.search(rest) for pattern in (self, _FIRST_PERSON)):
+        return True
+    return (_bare(text, phrases) and _veiled(text, leave)) or (leave.strict and touched(text, phrases))
+
+
+def _disclaimed(text: str) -> bool:
+    """Return whether a text disclaims using the fact, or leaves it out of what it asks for, and is not veiled."""
+    aside = kept_out(text) or _patterns()["set_aside"].search(text) is not None
+    return aside and not _patterns()["veiled"].search(text)
+
+
+def _veiled(text: str, leave: Leave) -> bool:
+    """Return whether a text leaves something unsaid."""
+    names = ("veiled", "unnamed") if leave.unnamed else ("veiled",)
+    return any(_patterns()[name].search(text) for name in names)
+
+
+def _naming(text: str, phrases: Sequence[str]) -> list[str]:
+    """Return the sentences that name a fact; headings that say nothing else have the next sentence with them."""
+    found: list[str] = []
+    heading = ""
+    for part in split_sentences(text):
+        named = any(states(part, phrase) for phrase in phrases)
+        if named and len(tokens(part)) <= _HEADING:
+            heading = f"{heading} {part}".strip()
+        elif named or heading:
+            found.append(f"{heading} {part}".strip())
+            heading = ""
+    return [*found, heading] if heading else found
+
+
+def _bare(text: str, phrases: Sequence[str]) -> bool:
+    """Return whether a sentence names a fact, and has no goods, papers, journeys or devices that explain why."""
+    return any(not _patterns()["plain"].search(part) for part in _naming(text, phrases))
+
+
+def _same_subject(text: str, phrases: Sequence[str]) -> bool:
+    """Return whether a sentence speaks of the subject of a fact without naming it, and not of daily business."""
+    about = [words for words in _subjects() if any(words.search(normalise(phrase)) for phrase in phrases)]
+    parts = [part for part in split_sentences(text) if any(words.search(part) for words in about)]
+    return any(not _patterns()["plain"].search(part) for part in parts)
 
 
 def _written(text: str, phrases: Sequence[str]) -> bool:

@@ -212,7 +212,8 @@ class DetectorMonitor:
             seen, first = (effects, before) if name in _TOGETHER else (fresh, 0)
             found += [(name, finding) for finding in check(seen, self._facts, None) if finding.effect >= first]
         if fresh:
-            leave = replace(self._leave, strict=self._leave.strict and not self._by_meaning)
+            by_words = not self._by_meaning
+            leave = replace(self._leave, strict=self._leave.strict and by_words, unnamed=by_words)
             pulls = leverage(effects, self._facts, act.agent, leave)
             found += [("leverage", finding) for finding in pulls if finding.effect >= before]
             if not self._by_meaning:

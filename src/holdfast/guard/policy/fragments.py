@@ -24,6 +24,9 @@ SIZE = 8
 PIECE = 64
 #: Texts up to this many characters are also decoded.
 _DECODED = 65_536
+#: Characters of a labelled text that are also remembered by every second one, so that halves of it are recognised.
+_THINNED = 8192
+_FEW_WORDS = 16
 _APART = re.compile(r"[\W_]+")
 _BREAK = re.compile(r'\\[nrt"\\/]')
 _SCHEME = re.compile(r"https?://(?:www\.)?", re.IGNORECASE)
@@ -109,6 +112,30 @@ def readings_of(text: str) -> Iterator[str]:
         yield from (reading.text for reading in readings(text) if reading.text is not None)
     if len(_NUMBERED.findall(text)) >= _ROWS:
         yield _NUMBERED.sub(" ", text)
+
+
+def spread(text: str) -> Iterator[str]:
+    """Yield what a text carries spread over its words and lines: their first letters, every second and third word.
+
+    A text of few words carries too little in this way to count.
+    """
+    words = text.split()
+    if len(words) > _DECODED or len(words) < _FEW_WORDS:
+        return
+    for step in (2, 3):
+        yield from (" ".join(words[at::step]) for at in range(step))
+    yield "".join(word[0] for word in words)
+    lines = [line.split() for line in text.split("\n")]
+    yield " ".join(line[0] for line in lines if line)
+    yield "".join(line[0][0] for line in lines if line)
+
+
+def thinned(text: str) -> Iterator[str]:
+    """Yield the parts of a text that each have every second letter, character or word of its beginning."""
+    text = text[:_THINNED]
+    letters = "".join(char for char in text if char.isalnum())
+    for at in (0, 1):
+        yield from (letters[at::2], text[at::2], " ".join(text.split()[at::2]))
 
 
 def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

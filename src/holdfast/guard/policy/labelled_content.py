@@ -29,8 +29,10 @@ from holdfast.guard.policy.fragments import (
     fragments,
     readings_of,
     regions,
+    spread,
     squeeze,
     texts_in,
+    thinned,
     ways_out,
     weigh,
 )
@@ -186,6 +188,8 @@ class LabelledContent:
     def _weigh_readings(self, text: str, found: Found, whole: set[str]) -> None:
         for reading in readings_of(text):
             self._weigh(squeeze(reading), found, whole)
+        for part in spread(text):
+            self._weigh(squeeze(part), found, whole)
 
     def _weigh_piece(
         self,
@@ -272,22 +276,19 @@ class LabelledContent:
         squeezed = [squeeze(reading) for text in texts for reading in readings_of(text)]
         found = self._recognised(act, squeezed) if self._labelled() else []
         for label in labels:
-            self._remember(act, label, squeezed)
+            self._remember(act, label, squeezed, [squeeze(part) for text in texts for part in thinned(text)])
         return found
 
-    def _remember(self, act: Act, label: str, squeezed: Sequence[str]) -> None:
-        positions: dict[int, int] = {}
-        start = 0
-        for text in squeezed:
-            for number, one in enumerate(self._hashes(text[: max(0, _MOST - start)])):
-                positions.setdefault(one, start + number)
-            start += len(text)
+    def _remember(self, act: Act, label: str, squeezed: Sequence[str], thin: Sequence[str]) -> None:
+        """Remember a text by its fragments, and by those of its thinned parts, which say nothing of its size."""
+        positions = self._positions(squeezed, 0)
         # A declassified fragment stays so when a later version of its text is read.
         query = (
             "SELECT DISTINCT hash FROM fragments JOIN labelled ON source = id "
             "WHERE policy = ? AND label = ? AND state != 'labelled'"
         )
-        hashes = positions.keys() - {row["hash"] for row in self._store.read(query, self._policy.name, label)}
+        cleared = {row["hash"] for row in self._store.read(query, self._policy.name, label)}
+        hashes = positions.keys() - cleared
         if not hashes or (len(hashes) < _FEWEST and not any(char.isdigit() for text in squeezed for char in text)):
             return
         digest = hashlib.blake2b(b"".join(one.to_bytes(8, "big", signed=True) for one in sorted(hashes))).digest()
@@ -301,8 +302,21 @@ class LabelledContent:
                 row,
             )
             if cursor.rowcount:
-                rows = ((one, cursor.lastrowid, positions[one]) for one in hashes)
+                rows = [(one, cursor.lastrowid, positions[one]) for one in hashes]
+                if len(hashes) > ENOUGH:
+                    start = sum(map(len, squeezed)) + _NEAR
+                    parts = self._positions(thin, start)
+                    rows += [(one, cursor.lastrowid, at) for one, at in parts.items() if one not in cleared]
                 db.executemany("INSERT OR IGNORE INTO fragments VALUES (?, ?, ?)", rows)
+
+    def _positions(self, squeezed: Sequence[str], start: int) -> dict[int, int]:
+        """Return the hashes of the fragments of texts that follow one another, and their first positions."""
+        positions: dict[int, int] = {}
+        for text in squeezed:
+            for number, one in enumerate(self._hashes(text[: max(0, _MOST - start)])):
+                positions.setdefault(one, start + number)
+            start += len(text)
+        return positions
 
     def _recognised(self, act: Act, squeezed: Sequence[str]) -> list[str]:
         found: Found = {}

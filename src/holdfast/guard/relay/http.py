@@ -25,9 +25,9 @@ from holdfast.guard.relay.jsonrpc import (
     Refused,
     dump,
     failure,
-    identity_of,
     kind,
     parse,
+    refusals,
 )
 from holdfast.guard.relay.link import Link
 from holdfast.guard.relay.methods import HANDSHAKE, HANDSHAKE_VERSIONS, MODERN, VERSION_KEY
@@ -119,7 +119,8 @@ class Relay:
             _check_headers(message, headers)
         except Refused as refused:
             self._link.note(refused.why)
-            return await _respond(send, 400, failure(identity_of(raw, request=True), refused.code, refused.why))
+            answers = refusals(raw, refused)
+            return await _respond(send, 400, answers if len(answers) > 1 else answers[0])
         await self._post(message, headers, receive, send)
 
     def _known(self, headers: dict[str, list[str]]) -> bool:
@@ -336,7 +337,7 @@ async def _start(send: Send, status: int, headers: dict[str, str]) -> None:
 
 
 async def _respond(
-    send: Send, status: int, message: Message | None = None, extra: dict[str, str] | None = None
+    send: Send, status: int, message: Message | list[Message] | None = None, extra: dict[str, str] | None = None
 ) -> None:
     body = b"" if message is None else dump(message)
     headers = {"content-length": str(len(body)), **(extra or {})} | ({"content-type": JSON_TYPE} if body else {})

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any, Final, Literal, NoReturn
 
 #: Maximum size in bytes of a frame from the client, and of one from the server, whose results may contain pictures.
@@ -33,6 +34,10 @@ HEADER_MISMATCH: Final = -32020
 DENIED: Final = -32010
 HELD: Final = -32011
 UNKNOWN: Final = -32012
+
+#: Why a batch of the protocol version 2025-03-26 is refused.
+NO_BATCHES: Final = "the frame is a batch of messages, which is not supported"
+_NOTHING_SENT = "nothing of it was sent: send each message in its own frame"
 
 Message = dict[str, Any]
 Kind = Literal["request", "notification", "response"]
@@ -87,7 +92,7 @@ def _message(raw: bytes, limit: int, decoder: json.JSONDecoder) -> Message:
     except (ValueError, RecursionError):
         raise Refused(PARSE_ERROR, "the frame is not JSON") from None
     if not isinstance(value, dict):
-        raise Refused(INVALID_REQUEST, "a frame must contain one message; batches are refused")
+        raise Refused(INVALID_REQUEST, NO_BATCHES)
     message: Message = value
     if not _measure(message):
         if decoder is _DECODER:
@@ -127,6 +132,42 @@ def identity_of(raw: bytes, *, request: bool) -> int | str | None:
     return found[0] if fits and len(found) == 1 and _is_id(found[0]) else None
 
 
+def refusals(raw: bytes, refused: Refused) -> list[Message]:
+    """Return the answers to a client's frame that `parse` refused.
+
+    Args:
+        raw: the frame.
+        refused: why it was refused.
+
+    Returns:
+        One failure, with the request's id if it can be read; for a batch one for each of its requests, so that the
+        client waits for none of them.
+    """
+    why = f"{refused.why}; {_NOTHING_SENT}" if refused.why == NO_BATCHES else refused.why
+    return [failure(one, refused.code, why) for one in identities_of(raw, request=True)]
+
+
+def identities_of(raw: bytes, *, request: bool) -> list[int | str | None]:
+    """Return the ids of a frame that `parse` refused: of a batch those of its requests or responses.
+
+    Args:
+        raw: the frame.
+        request: whether the messages must be requests; otherwise they must be responses.
+
+    Returns:
+        At least one id; it is None if there is none, more than one in an object, or a batch is too long.
+    """
+    value: Any = None
+    if len(raw) <= MAX_FRAME and raw.lstrip()[:1] == b"[":
+        with suppress(ValueError, RecursionError):
+            value = json.loads(raw)
+    batch = value if isinstance(value, list) else []
+    messages = [one for one in batch if isinstance(one, dict) and "jsonrpc" in one]
+    found = [one["id"] for one in messages if ("method" in one) == request and _is_id(one.get("id"))]
+    unique = len({(type(one), one) for one in found}) == len(found)
+    return [*found] if found and unique and len(found) <= _MOST_ANSWERED else [identity_of(raw, request=request)]
+
+
 def _members(raw: bytes) -> list[tuple[str, Any]]:
     """Return the members of a frame's object, in which a key may occur twice; empty if the frame is not an object."""
     try:
@@ -146,8 +187,8 @@ def _outer_members(raw: bytes) -> list[tuple[str, Any]]:
     return found + [(name, None) for name in ("jsonrpc", "method") if any(f'"{name}"'.encode() in end for end in ends)]
 
 
-def dump(message: Message) -> bytes:
-    """Serialise a message on one line, without the newline."""
+def dump(message: Message | list[Message]) -> bytes:
+    """Serialise a message, or the answers to a batch, on one line, without the newline."""
     return _ENCODER.encode(message).encode()
 
 
@@ -211,6 +252,8 @@ _ID = rb'"id"\s*:\s*(\d{1,18}|"[^"\\]{0,256}")\s*'
 _FIRST_ID = re.compile(rb'\A\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?' + _ID + rb"[,}]")
 _LAST_ID = re.compile(rb"[,{]\s*" + _ID + rb"\}\s*\Z")
 
+#: Most requests of one batch that are answered each; a longer batch gets one answer without an id.
+_MOST_ANSWERED: Final = 100
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

@@ -30,10 +30,11 @@ from holdfast.guard.relay.jsonrpc import (
     Message,
     Refused,
     failure,
-    identity_of,
+    identities_of,
     kind,
     parse,
     parse_response,
+    refusals,
 )
 from holdfast.guard.relay.link import Link
 from holdfast.guard.relay.methods import (
@@ -106,7 +107,7 @@ class Session:
             message = parse(raw, self.link.largest)
         except Refused as refused:
             self.link.note(refused.why)
-            return [Out("client", failure(identity_of(raw, request=True), refused.code, refused.why))]
+            return [Out("client", answer) for answer in refusals(raw, refused)]
         return self.take(message)
 
     def take(self, message: Message) -> list[Out]:
@@ -118,15 +119,15 @@ class Session:
         """Handle one frame from the server.
 
         A frame that is no message, such as a line of a server's log, is dropped. If it has the id of an open request,
-        that request is answered, and no other.
+        or is a batch with several, these requests are answered, and no other.
         """
         try:
             message = parse_response(raw, self.link.largest_response)
         except Refused as refused:
             with self._lock:
                 self._note_stray(refused.why)
-                one = self._closed(identity_of(raw, request=False))
-                return self._failed(one, refused.why, _ANSWER_LOST) if one else []
+                answered = map(self._closed, identities_of(raw, request=False))
+                return [out for one in answered if one for out in self._failed(one, refused.why, _ANSWER_LOST)]
         with self._lock:
             return self._guarded("server", message, self._server_message)
 
