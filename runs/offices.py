@@ -1,0 +1,64 @@
+"""Check the training offices, or write their episodes as a set that `holdfast train` reads.
+
+    python runs/offices.py check [--under studies/real/offices]
+    python runs/offices.py write --out FOLDER --routine 600 --vice 0 [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from holdfast.core.errors import HoldfastError
+from holdfast.core.records import Example
+from holdfast.core.store import RunFolder
+from holdfast.study.offices import check_office, office_folders, write_office_set
+
+UNDER = Path(__file__).parents[1] / "studies" / "real" / "offices"
+
+
+def check(options: argparse.Namespace) -> int:
+    """Print the findings; the exit code is 1 if there is one."""
+    offices = office_folders(options.under, "")
+    findings = [f"{office.name}: {line}" for office in offices for line in check_office(office, offices, options.seeds)]
+    print("\n".join([*findings, f"{len(offices)} offices, {len(findings)} findings"]))
+    return 1 if findings else 0
+
+
+def write(options: argparse.Namespace) -> int:
+    """Write one set of each kind that is asked for."""
+    for kind in ("routine", "vice"):
+        if count := getattr(options, kind):
+            out = options.out / kind
+            offices = office_folders(options.under, kind)
+            written = write_office_set(offices, count, options.seed, options.under / "names.toml", out)
+            tokens = sum(len(m.content) for e in RunFolder(out).each("examples", Example) for m in e.messages)
+            print(f"{out}: {written} examples of {len(offices)} offices, {tokens} characters")
+    return 0
+
+
+def main() -> int:
+    """Run one of the two commands."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for name, run in (("check", check), ("write", write)):
+        command = commands.add_parser(name)
+        command.set_defaults(run=run)
+        command.add_argument("--under", type=Path, default=UNDER, help="folder of the offices")
+    commands.choices["check"].add_argument("--seeds", type=int, default=24, help="cases of each twin")
+    writing = commands.choices["write"]
+    writing.add_argument("--out", type=Path, required=True)
+    writing.add_argument("--seed", type=int, default=0)
+    for kind in ("routine", "vice"):
+        writing.add_argument(f"--{kind}", type=int, default=0, help=f"number of {kind} examples")
+    options = parser.parse_args()
+    try:
+        return int(options.run(options))
+    except HoldfastError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
