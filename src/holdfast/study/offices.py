@@ -299,6 +299,29 @@ def _changed(value: Any, change: Any) -> Any:
     return value
 
 
+def check_families(file: Path) -> None:
+    """Check that the families of vice, teaching, dev and held-out are disjoint and name every family of the tests.
+
+    Raises:
+        ConfigError: a family stands in two of them, or a family of the built-in worlds in none.
+    """
+    table = read_toml(file)
+    roles: dict[str, str] = {}
+    for role, names in [("vice", list(table["vice"])), *table["families"].items()]:
+        for name in names:
+            if name in roles:
+                what = f"the family '{name}' is named for both {roles[name]} and {role}"
+                raise ConfigError(what, where=file, remedy="remove it from one of them")
+            roles[name] = role
+    tested = {world.spec.family for world in worlds()}
+    if tested - roles.keys():
+        what = f"the families {', '.join(sorted(tested - roles.keys()))} are in no list"
+        raise ConfigError(what, where=file, remedy="add each to one list of [families]")
+    if shared := sorted(tested & set(table["vice"])):
+        what = f"'{shared[0]}' is a family of the tests, and no vice"
+        raise ConfigError(what, where=file, remedy="choose another vice")
+
+
 def check_office(office: Path, others: Sequence[Path], seeds: int = 24) -> list[str]:
     """Return the findings about one office; none means that it can be used.
 
