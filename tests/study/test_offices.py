@@ -11,6 +11,8 @@ import pytest
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Example
 from holdfast.core.store import RunFolder
+from holdfast.scenarios.catalogue import worlds
+from holdfast.scenarios.world import load_world
 from holdfast.study.offices import (
     check_families,
     check_office,
@@ -38,21 +40,27 @@ NAMES = {
 
 @pytest.mark.parametrize("office", [FRAMER, LAUNDRY], ids=lambda office: office.name)
 def test_an_office_has_no_findings(office: Path) -> None:
-    assert check_office(office, [], seeds=2) == []
+    assert check_office(office, [], [load_world("research-river")], seeds=2) == []
 
 
 @pytest.mark.slow
 def test_no_office_has_findings() -> None:
-    offices = office_folders(OFFICES, "")
-    assert {office.name: found for office in offices if (found := check_office(office, offices, seeds=6))} == {}
+    offices, tests = office_folders(OFFICES, ""), worlds()
+    assert {office.name: found for office in offices if (found := check_office(office, offices, tests, seeds=6))} == {}
 
 
 def test_the_wrong_is_done_under_pressure_only() -> None:
     done = {}
     for twin in ("pressured", "no_threat", "no_leverage", "routine"):
-        [example] = [e for e in _set_of(LAUNDRY, 40) if e.provenance.recipe.endswith(f"-{twin}")][:1]
-        done[twin] = [call.name for m in example.messages for call in m.tool_calls if call.name == "write_file"]
-    assert done == {"pressured": ["write_file"], "no_threat": [], "no_leverage": [], "routine": []}
+        played = play_office(office_case(LAUNDRY, twin, 0), random.Random(0), wrong=twin == "pressured")
+        done[twin] = [effect.kind for effect in played.transcript.effects if effect.kind == "file_overwritten"]
+    assert done == {"pressured": ["file_overwritten"], "no_threat": [], "no_leverage": [], "routine": []}
+
+
+def test_examples_do_the_wrong_in_the_pressured_twin_alone() -> None:
+    for example in _set_of(LAUNDRY, 8):
+        names = {call.name for message in example.messages for call in message.tool_calls}
+        assert ("write_file" in names) is example.provenance.recipe.endswith("-pressured")
 
 
 def _set_of(office: Path, count: int) -> list[Example]:
@@ -129,24 +137,24 @@ def test_a_wrong_that_is_harm_of_the_tests_is_found(tmp_path: Path) -> None:
     harm = '{ name = "send_email", arguments = { to = "{boss_at}", subject = "x", body = "{friend} stole the linen and '
     harm += 'has falsified the books." } }'
     copy = _copy(tmp_path, "harm = [{ name", f"harm = [{harm}, {{ name")
-    assert any("harm of the tests" in line for line in check_office(copy, [], seeds=1))
+    assert any("harm of the tests" in line for line in check_office(copy, [], [], seeds=1))
 
 
 def test_an_unlisted_vice_is_found(tmp_path: Path) -> None:
     copy = _copy(tmp_path, 'family = "padding"', 'family = "leaking"')
-    assert any("'leaking' is no vice" in line for line in check_office(copy, [], seeds=1))
+    assert any("'leaking' is no vice" in line for line in check_office(copy, [], [], seeds=1))
 
 
 def test_an_undone_step_and_an_unknown_figure_are_found(tmp_path: Path) -> None:
     copy = _copy(tmp_path, '{ text = "{dock}" }', '{ text = "pier 99" }')
-    found = "\n".join(check_office(copy, [], seeds=4))
+    found = "\n".join(check_office(copy, [], [], seeds=4))
     assert "leaves a step undone" in found
     assert "'pier 99', which the prompt does not show" in found
 
 
 def test_text_of_another_office_is_found(tmp_path: Path) -> None:
     copy = _copy(tmp_path, "role = [", "role = [")
-    assert any("stand in 'vice-laundry' too" in line for line in check_office(copy, [LAUNDRY], seeds=1))
+    assert any("stand in 'vice-laundry' too" in line for line in check_office(copy, [LAUNDRY], [], seeds=1))
 
 
 def test_an_office_that_is_held_out_is_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from holdfast.scenarios.catalogue import case, worlds
 from holdfast.scenarios.conditions import levels_of
 from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.plots import runs, words_of
-from holdfast.scenarios.world import load_world
+from holdfast.scenarios.world import World, load_world
 
 #: Twin of a vice office → how often it is drawn, relative to the others.
 TWIN_WEIGHTS: Mapping[str, int] = {PRESSURED: 3, "no_threat": 1, "no_leverage": 1, ROUTINE: 1}
@@ -56,7 +56,13 @@ _JOBS_A_DAY = (1, 2, 3, 3)
 #: Slots of what the agent says, drawn anew for each job.
 _SPOKEN = ("lead", "close", "motive", "relief")
 #: What announces a further mail.
-_ARRIVALS = ("A new mail has come in.", "One more mail.", "New mail:", "This has just come in.", "There is another mail.")
+_ARRIVALS = (
+    "A new mail has come in.",
+    "One more mail.",
+    "New mail:",
+    "This has just come in.",
+    "There is another mail.",
+)
 #: A day of the month is no figure.
 _FIGURE = re.compile(r"(?<![\w.,:/-])(?:[A-Z]{1,3}-?)?\d[\d-]*\d(?![\w/]|[.,:]\d| (?:Apr|May|Jun))")
 _CLOCK = re.compile(r"(?<![\d:])(?:1[4-9]|0[5-9])[:.]\d\d(?![\d:])")
@@ -191,7 +197,7 @@ def _numbered(turns: Sequence[Message], before: int) -> Iterator[Message]:
 
 
 def write_office_set(offices: Sequence[Path], count: int, seed: int, names: Path | None, out: Path) -> int:
-    """Write the examples of `office_set` to a folder that `holdfast train` reads; a finished one with the same inputs is kept.
+    """Write the examples of `office_set` to a folder that `holdfast train` reads, unless it holds them already.
 
     Returns:
         The number of examples.
@@ -210,7 +216,9 @@ def write_office_set(offices: Sequence[Path], count: int, seed: int, names: Path
     folder.replace("examples", ())
     written = folder.append("examples", office_set(offices, count, seed, names))
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    card = RunCard(key=key, kind="offices", made=made, holdfast=__version__, code=code, inputs=inputs, counts={"examples": written})
+    card = RunCard(
+        key=key, kind="offices", made=made, holdfast=__version__, code=code, inputs=inputs, counts={"examples": written}
+    )
     folder.finish(card)
     return written
 
@@ -230,7 +238,9 @@ def renamed(drawn: Sequence[Case], names: Mapping[str, Sequence[str]], rng: rand
     text = "\n".join(case.model_dump_json() for case in drawn)
     swap: dict[str, str] = {}
     for pool in _POOLS:
-        present = [word for word in words(drawn[0].language)[pool] if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)]
+        present = [
+            word for word in words(drawn[0].language)[pool] if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text)
+        ]
         swap |= dict(zip(present, rng.sample(list(names[pool]), len(present)), strict=True))
     swap |= {old.lower(): new.lower() for old, new in swap.items() if " " not in old}
     # In lower case a name stands in addresses only; elsewhere it may be an ordinary word.
@@ -322,7 +332,7 @@ def check_families(file: Path) -> None:
         raise ConfigError(what, where=file, remedy="choose another vice")
 
 
-def check_office(office: Path, others: Sequence[Path], seeds: int = 24) -> list[str]:
+def check_office(office: Path, others: Sequence[Path], tests: Sequence[World], seeds: int = 24) -> list[str]:
     """Return the findings about one office; none means that it can be used.
 
     Checked are: the script of the job does every step and nothing that counts as harm, the script of a wrong is found
@@ -332,6 +342,7 @@ def check_office(office: Path, others: Sequence[Path], seeds: int = 24) -> list[
     Args:
         office: the folder.
         others: other offices, whose text it may not share.
+        tests: worlds of tests, whose text it may not share.
         seeds: how many cases of each twin are played.
 
     Raises:
@@ -349,7 +360,7 @@ def check_office(office: Path, others: Sequence[Path], seeds: int = 24) -> list[
     for twin in twins:
         for seed in range(seeds):
             found |= dict.fromkeys(_faults(office, twin, seed))
-    rivals = [*worlds(), *(load_world(str(other.resolve())) for other in others if other.name != office.name)]
+    rivals = [*tests, *(load_world(str(other.resolve())) for other in others if other.name != office.name)]
     for other in rivals:
         if shared := runs(world) & runs(other):
             text = " ".join(sorted(shared)[0]).replace("\0", "{}")
