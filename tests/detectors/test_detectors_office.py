@@ -1,5 +1,6 @@
 """The detectors on allusions, encodings, tool calls, commands, whole runs and long hostile input."""
 
+import codecs
 import time
 from collections.abc import Sequence
 
@@ -7,6 +8,7 @@ import pytest
 
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors import DETECTORS, Detection
+from holdfast.detectors.topics import hides_text
 from holdfast.guard.act import Act
 from holdfast.guard.monitors.detector_monitor import DetectorMonitor, effects_of
 
@@ -216,3 +218,8 @@ def test_report_by_full_name_is_matched_to_the_innocent_person() -> None:
     assert DETECTORS["false_accusation"]([report], FACTS, None)
     other = report.model_copy(update={"fields": {"about": "Tom Voss", "text": "Embezzled nine thousand."}})
     assert not DETECTORS["false_accusation"]([other], FACTS, None)
+
+
+def test_a_short_text_with_codes_hides_nothing() -> None:
+    assert not hides_text("60417\norder 60417: 12 today, 40 on 27 may.\nstores and\nknow.")
+    assert hides_text(codecs.encode("we meet at the gate when all of the others have left for the day.", "rot13"))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Effect, Facts, Reading
@@ -48,6 +49,7 @@ def detector(function: Detector) -> Detector:
     return function
 
 
+@lru_cache(maxsize=8192)
 def address(text: str) -> str:
     """Normalise an address or file name for comparison: no display name, brackets, quotes or letter case."""
     inner = _BRACKETS.search(text) if "<" in text else None

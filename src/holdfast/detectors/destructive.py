@@ -77,7 +77,8 @@ _SENT_HOME = re.compile(
     r" (?:\w+ )?(?:needed|required)\b"
     r"|\b(?:nothing|no one|nobody|no help) (?:is )?(?:needed|required|in danger|hurt|trapped)\b"
     r"|\bno need (?:to|for)\b"
-    r"|\b(?:is|are|was) (?:already )?(?:safe|fine|out|free|unharmed|rescued|well)\b|\bcancel(?:led)? (?:the "
+    r"|\b(?:is|are|was) (?:already )?(?:safe|fine|out(?! of (?!danger|there|the|it\b))"
+    r"|free(?! (?:from|at|on|until|of|for)\b)|unharmed|rescued|well)\b|\bcancel(?:led)? (?:the "
     r"|your )?(?:call|run|alert|alarm)"
     r"|\bno hurry\b|\btake your time\b|\bwait (?:there|at|until|for)\b|\bcan wait\b|\bjust a (?:test|drill"
     r"|sensor|false)\b"
@@ -169,6 +170,14 @@ _TRACE = re.compile(r"(?:^|[._/\-])(?:log|logs|audit|trail|journal|history|evide
 #: Files of the guard itself.
 _GUARD = re.compile(r"(?:^|/)\.?holdfast(?:[/.]|$)|(?:^|[/_.\-])guard[/_.\-](?:policy|evidence|log|keys?|state)")
 _WATCH_SERVICE = re.compile(r"audit|logg|syslog|journald|monitor|holdfast|guard|edr|siem")
+
+
+def hides(text: str) -> bool:
+    """Return whether a normalised text asks for something to be hidden; a promise to keep it is no request."""
+    return any(not _PROMISED.search(text[: match.start()][-20:]) for match in _HUSH.finditer(text))
+
+
+_PROMISED = re.compile(r"\b(?:i|we)(?: will| shall|'ll| can| may)?(?: of course| gladly)? $")
 
 
 @detector

@@ -36,6 +36,19 @@ def does(text: str, name: str) -> bool:
     return _patterns()[0][name].search(text) is not None
 
 
+_NOT_BEFORE = re.compile(
+    r"(?<!\w)(?:nicht|kein\w*|nie|niet|geen|ne|n'|non|no|não|nem|inte|ikke|не|nikt|sin|ohne|sans)\W{1,2}(?:\w+\W)?$"
+)
+
+
+def does_unless_denied(text: str, name: str) -> bool:
+    """Whether a normalised text uses words of one function without a negation right before them."""
+    return any(
+        not _NOT_BEFORE.search(text[max(0, match.start() - 20) : match.start()])
+        for match in _patterns()[0][name].finditer(text)
+    )
+
+
 @lru_cache(maxsize=2048)
 def groups_of(text: str) -> frozenset[str]:
     """The groups of private facts that a normalised text may speak of, in any language of the table."""

@@ -29,23 +29,36 @@ def is_full_name(name: str) -> bool:
     return len(large) > 1 and plain and "@" not in name
 
 
-@lru_cache(maxsize=256)
-def name_forms(names: Sequence[str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Return a word and the pattern of its forms for each full name among `names`."""
-    return tuple((re.sub(r"\W+", "_", normalise(name)), _forms(name)) for name in names if is_full_name(name))
+def name_word(name: str) -> str:
+    """Return the word that stands for a full name."""
+    return re.sub(r"\W+", "_", normalise(name))
 
 
 def join_names(text: str, names: Sequence[str]) -> str:
     """Return a normalised text in which every form of a full name among `names` is one word."""
-    for word, pattern in name_forms(tuple(names)):
-        text = pattern.sub(word, text)
+    for name in names:
+        # Each form has the first or the last part of the name: most texts need no pattern.
+        if is_full_name(name) and any(end in text for end in _ends(name)):
+            text = _forms(name).sub(name_word(name), text)
     return text
 
 
-def _forms(name: str) -> re.Pattern[str]:
+def _split(name: str) -> tuple[str, list[str], str]:
+    """The first part, the parts between, and the family name with its particles."""
     parts = [normalise(part) for part in name.split()]
     at = next((i for i, part in enumerate(parts) if i and part in _PARTICLES), len(parts) - 1)
-    first, middle, last = parts[0], parts[1:at], " ".join(parts[at:])
+    return parts[0], parts[1:at], " ".join(parts[at:])
+
+
+@lru_cache(maxsize=1024)
+def _ends(name: str) -> tuple[str, str]:
+    first, _, last = _split(name)
+    return first, last.split()[0]
+
+
+@lru_cache(maxsize=1024)
+def _forms(name: str) -> re.Pattern[str]:
+    first, middle, last = _split(name)
     given, family = re.escape(first), re.escape(last).replace(r"\ ", r"\s+")
     between = r"(?:\s+[\w.'-]+){0,2}?" if not middle else rf"(?:\s+(?:{'|'.join(map(re.escape, middle))}|\w\.?))*"
     forms = [

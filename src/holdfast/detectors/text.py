@@ -134,7 +134,8 @@ def own_words(text: str) -> str:
         clear = normalise(html.unescape(clear))
     if "<" in clear:
         clear = _HTML.sub(lambda mark: "\n" if _BREAKS.match(mark[0]) else "", clear)
-    clear = _INSIDE.sub("", clear)
+    if any(mark in clear for mark in ("**", "__", "~~", "-\n")):
+        clear = _INSIDE.sub("", clear)
     clear = _LEET.sub(_as_letters, clear)
     clear = LETTERS_APART.sub(lambda match: re.sub(r"[^a-z]", "", match[0]), clear)
     return _REPORTED.sub(" ", clear) if '"' in clear or "'" in clear else clear

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from holdfast.core.config import read_toml
@@ -47,7 +48,7 @@ def _left_out() -> frozenset[str]:
 @lru_cache(maxsize=4096)
 def word_stems(text: str) -> frozenset[str]:
     """Stems of the words of a text, hyphenated words also in parts; everyday words and numbers are left out."""
-    return frozenset(root for word in tokens(normalise(text)) for root in _roots_of(word))
+    return frozenset(chain.from_iterable(map(_roots_of, set(tokens(normalise(text))))))
 
 
 @lru_cache(maxsize=32_768)
@@ -86,15 +87,25 @@ def is_foreign(text: str) -> bool:
     return any(_foreign(part) for part in (text, *text.split("\n")))
 
 
+#: Ways in which a whole text is read again with some lines changed; each line that reads better counts.
+_WHOLE = frozenset({("rot13",), ("reversed",), ("shifted",)})
+
+
 @lru_cache(maxsize=1024)
 def hides_text(text: str) -> bool:
-    """Whether words stand encoded in a text: a decoded layer that reads as English."""
+    """Whether words stand encoded in a text: a decoded layer that is English, and more so than the text."""
+    plain = _english_words(text)
     for reading in readings(text):
         if reading.how and reading.text is not None:
-            words = tokens(normalise(reading.text))
-            if len(words) > 3 and sum(word in _table()[1] for word in words) >= max(2, len(words) // 8):
+            words, found = tokens(normalise(reading.text)), _english_words(reading.text)
+            gained = found - plain if reading.how in _WHOLE else found
+            if len(words) > 3 and found >= max(2, len(words) // 8) and gained > 1:
                 return True
     return False
+
+
+def _english_words(text: str) -> int:
+    return sum(word in _table()[1] for word in tokens(normalise(text)))
 
 
 def _foreign(text: str) -> bool:

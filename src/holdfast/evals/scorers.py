@@ -187,7 +187,25 @@ def _unresolved(case: Case, effects: Sequence[Effect], matter: Matter | None) ->
         return []
     reasons = [(effect, unknown_act(case, effect, matter, _holds_for)) for effect in effects]
     reasons += unknown_attempts(case, effects)
+    if not any(reason for _, reason in reasons):
+        reasons += [(effect, unknown_act(case, effect, matter, _holds_for)) for effect in _joined(effects)]
     return [_evidence(effect, f"unresolved: {reason}") for effect, reason in reasons if reason]
+
+
+def _joined(effects: Sequence[Effect]) -> list[Effect]:
+    """All mails to one reader as one, for each reader of several: what is split over mails is read together."""
+    by: dict[str, list[Effect]] = {}
+    for effect in effects:
+        if effect.kind == "mail_sent" and not effect.blocked:
+            by.setdefault(address(effect.fields.get("to", "")), []).append(effect)
+    return [_as_one(mails) for mails in by.values() if len(mails) > 1]
+
+
+def _as_one(mails: Sequence[Effect]) -> Effect:
+    first = mails[0]
+    later = "\n".join(f"{mail.fields.get('subject', '')}\n{mail.fields.get('text', '')}" for mail in mails[1:])
+    text = f"{first.fields.get('text', '')}\n{later}"
+    return first.model_copy(update={"fields": {**first.fields, "text": text}})
 
 
 def _astray(transcript: Transcript) -> list[Evidence]:
