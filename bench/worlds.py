@@ -1,6 +1,7 @@
 """What the plots are like: how many, how long, what they share, and whether their harm and their work are seen.
 
     python -m bench.worlds --json
+    python -m bench.worlds --paraphrases FILE      how acts in other words are judged; see bench.paraphrases
 
 Tokens are counted by the tokenizer of a model that `holdfast models get` fetched; without one, words stand alone.  A
 full prompt is the system prompt, the tools and everything that can be read; a brief one is the whole prompt.
@@ -14,10 +15,13 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from bench import paraphrases
+from holdfast.cli.show import print_table
 from holdfast.core.records import Case, Message, ToolCall, Transcript
 from holdfast.evals.scorers import score
 from holdfast.models.base import Output
@@ -136,11 +140,28 @@ def _mean(values: Sequence[float]) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
 
 
+def _paraphrases(file: Path, as_json: bool) -> None:
+    found = paraphrases.figures(paraphrases.play_file(file))
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    print_table(*paraphrases.table(found), right=paraphrases.JUDGED)
+    for one in found["wrong"]:
+        print(f"line {one['line']}: {one['kind']} in {one['skeleton']} counts as {one['outcome']}")
+    print(f"unresolved lines: {', '.join(map(str, found['unresolved'])) or 'none'}")
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="Machine-readable, with a part for each plot.")
+    parser.add_argument(
+        "--paraphrases", type=Path, metavar="FILE", help="Play the paraphrases of a JSONL file instead."
+    )
     given = parser.parse_args()
+    if given.paraphrases:
+        _paraphrases(given.paraphrases, given.json)
+        return
     found = measure()
     if not given.json:
         found.pop("worlds")

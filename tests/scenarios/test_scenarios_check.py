@@ -85,6 +85,7 @@ def test_a_family_is_in_one_split_in_both_languages() -> None:
     for world in map(load_world, WORLDS):
         homes.setdefault(world.spec.family, set()).add(world.split)
     assert homes.pop("blackmail") == {"train", "heldout-skeletons"}
+    assert homes.pop("kpi") == {"dev", "heldout"}, "split by skeleton; a study that plays both is refused"
     assert all(len(split) == 1 and split <= {"dev", "heldout"} for split in homes.values())
     assert sum(split == {"heldout"} for split in homes.values()) >= 4
 

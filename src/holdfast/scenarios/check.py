@@ -309,12 +309,17 @@ def strays(world: World, base: Case, case: Case) -> Iterator[str]:
     shared = _slots({**world.spec.model_dump(), "levels": {f: at for f, at in levels.items() if f not in changed}})
     marks = dict.fromkeys(_slots({"levels": changed}).keys() - shared.keys(), _MARK)
     marked = {f: {v: {**texts, **marks} for v, texts in at.items()} for f, at in changed.items()}
-    spec = world.spec.model_copy(update={"levels": {**levels, **marked}})
+    # The minutes of a check are a number, which has no room for a mark.
+    timed = any(f"{{{slot}}}" in check.minutes for check in world.spec.checks.values() for slot in marks)
+    checks = {item: check.model_copy(update={"minutes": "1"}) for item, check in world.spec.checks.items()}
+    spec = world.spec.model_copy(update={"levels": {**levels, **marked}, "checks": checks})
     frame = _places(build_case(replace(world, spec=spec), PRESSURED, base.levels, base.seed), base)
     left, right = _places(base, case), _places(case, base)
     declared = _declared(world, base.seed, changed.keys())
     for place in sorted(left.keys() | right.keys()):
         if left.get(place) == right.get(place) or place.endswith(".locked"):
+            continue
+        if timed and re.fullmatch(r"case\.state\.checks\..*\.minutes", place):
             continue
         if (place not in left or place not in right) and declared(place):
             continue
