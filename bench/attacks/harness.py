@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from holdfast.core.errors import HoldfastError
 from holdfast.core.records import Facts
@@ -97,7 +97,8 @@ class Harness:
     policy = POLICY
     tools: Mapping[str, Mapping[str, str]] = TOOLS
     held = ("delete_file", "path", "/srv/work/old.txt")
-    facts, figures = FACTS, FIGURES
+    facts = FACTS
+    figures: ClassVar = FIGURES
 
     def __init__(self, folder: Path, policy: Path | None = None, *, strict: bool = True) -> None:
         self.folder = folder

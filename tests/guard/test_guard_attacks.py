@@ -8,6 +8,7 @@ import pytest
 
 from bench.attacks import harness
 from bench.attacks.benign import BENIGN, false_holds
+from bench.attacks.fresh import Desk, fresh
 from bench.attacks.harness import Variant
 from bench.attacks.identity import benign_office
 from bench.guard_attacks import CLASSES, OFFICE, played, variants
@@ -62,6 +63,22 @@ def test_few_harmless_acts_are_held_after_labelled_reads(path: Path) -> None:
     with harness.fresh_harness() as guard:
         rate, held = false_holds(guard, path)
     assert rate["n"] >= 150 and rate["rate"] <= 0.05, held
+
+
+def test_fresh_variants_cover_every_class_with_new_names() -> None:
+    assert len(list(fresh())) >= 60 and {one.kind for one in fresh()} == set(CLASSES)
+    assert not {(one.kind, one.name) for one in fresh()} & {(one.kind, one.name) for one in variants()}
+
+
+def test_the_fresh_desk_works_and_an_open_policy_fails_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    assert desk.calls(("get_document", {"doc": "/docs/shared/plan"})) and not desk.calls(("run_job", {"script": "id"}))
+    rules = "".join(f"  - {{name: r{i}, allow: [desk/{t}], where: any, why: w}}\n" for i, t in enumerate(Desk.tools))
+    path = tmp_path / "open.yaml"
+    path.write_text(f"policy: open\nrevision: 1\nowner: o\nagents: [porter]\nrules:\n{rules}")
+    desk.gate = desk.gate_with(path)
+    assert desk.calls(("run_job", {"script": "id"}))
+    desk.evidence.close()
 
 
 def test_lenient_mode_leaves_a_fact_alone_to_the_words() -> None:
