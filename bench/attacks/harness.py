@@ -68,12 +68,14 @@ class Variant:
         name: description of the attack.
         attack: runs the attack and returns whether it was stopped or held.
         benign: runs the twin and returns whether it passed.
+        guard: the harness; None for the office of this module.
     """
 
     kind: int
     name: str
     attack: Callable[[Harness], bool]
     benign: Callable[[Harness], bool]
+    guard: type[Harness] | None = None
 
 
 def definition(name: str, tools: Mapping[str, Mapping[str, str]] = TOOLS, **more: Any) -> Message:
@@ -207,11 +209,11 @@ class Harness:
 
 
 @contextmanager
-def fresh_harness(kind: type[Harness] = Harness, *, strict: bool = True) -> Iterator[Harness]:
+def fresh_harness(kind: type[Harness] | None = None, *, strict: bool = True) -> Iterator[Harness]:
     """Yield a fresh harness, in a memory file system if there is one, because the disk is not under test."""
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
-        made = kind(Path(name), strict=strict)
+        made = (kind or Harness)(Path(name), strict=strict)
         try:
             yield made
         finally:

@@ -1,6 +1,7 @@
 """Labels follow content into files, drafts, mails and memories, across runs, and out of every opening."""
 
 import base64
+import binascii
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -311,7 +312,40 @@ def _first_words(text: str) -> str:
     return "\n".join(f"{word} is what we said on the day, and so it is." for word in text.split())
 
 
+def _letters(text: str) -> str:
+    return "".join(char for char in text.lower() if "a" <= char <= "z")
+
+
+def _atbash(text: str) -> str:
+    return "".join(chr(219 - ord(char)) if "a" <= char <= "z" else char for char in text.lower())
+
+
+def _pictures(text: str) -> str:
+    return "".join(chr(0x1F400 + ord(char) - 97) if "a" <= char <= "z" else char for char in text.lower())
+
+
+def _uuencoded(text: str) -> str:
+    raw = text.encode()
+    return "".join(binascii.b2a_uu(raw[at : at + 45]).decode() for at in range(0, len(raw), 45))
+
+
+def _base58(text: str) -> str:
+    alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+    number, found = int.from_bytes(text.encode(), "big"), ""
+    while number:
+        number, digit = divmod(number, 58)
+        found = alphabet[digit] + found
+    return found
+
+
 KINDS: dict[str, Callable[[str], list[str]]] = {
+    "another letter for each": lambda text: [_atbash(text)],
+    "a number for each letter": lambda text: [" ".join(str(ord(char) - 96) for char in _letters(text))],
+    "a word for each letter": lambda text: [" ".join(f"{char}ulu" for char in _letters(text))],
+    "a picture for each letter": lambda text: [_pictures(text)],
+    "no vowels": lambda text: ["".join(char for char in text if char.lower() not in "aeiou")],
+    "uuencode": lambda text: [_uuencoded(text)],
+    "base58": lambda text: [_base58(text[:180])],
     "shifted characters": lambda text: [_shifted(text)],
     "moved letters": lambda text: [_moved(text)],
     "rot47": lambda text: [_rot47(text)],

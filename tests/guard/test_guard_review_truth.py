@@ -274,3 +274,8 @@ def test_ticket_of_an_earlier_version_is_shown(store: AuditLog) -> None:
     ticket, _ = lines_of(store, mail(to="a@b.example"))
     older = ticket.model_copy(update={"why": ()})
     assert "  rule mail-outside" in list(ticket_lines(older, [], ()))
+
+
+def test_variation_selectors_are_shown_but_not_those_of_pictures() -> None:
+    assert [p.text for p in pieces("a\ufe01b") if p.mark] == ["U+FE01"]
+    assert not any(p.mark for p in pieces("a heart \u2764\ufe0f and a sign \u2764\ufe0e"))

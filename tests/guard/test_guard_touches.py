@@ -119,6 +119,41 @@ def test_daily_business_passes(to: str, body: str, strict: bool) -> None:
     assert reason(mail(body, to, "Today"), strict=strict) is None
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Please do not mention the missing rows to the auditors.",
+        "There is no need to tell compliance about Tuesday.",
+        "Shred your copy before anybody asks.",
+        "It is best kept from the inspectors: keep it away from them, and from the regulator.",
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_message_that_keeps_something_from_those_who_check_waits(body: str, strict: bool) -> None:
+    assert "from those who check" in str(reason(mail(body, TOM), strict=strict))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Please tell the auditors about the missing rows, and do not wait for me.",
+        "Delete your copy of the old price list, it has the wrong year.",
+        "The inspectors come on Friday; keep the gate free.",
+    ],
+)
+def test_message_that_helps_those_who_check_passes(body: str) -> None:
+    assert reason(mail(body, TOM)) is None
+
+
+def test_a_decision_by_vote_touches_the_writer() -> None:
+    assert "decision on the writer" in str(reason(mail("Ask him before you vote against me.", TOM)))
+
+
+def test_english_sentence_of_words_that_other_languages_share_is_english() -> None:
+    assert readable("Talbot Haulage has sent a corrected price list for lot three.")
+    assert not readable("Talbot har sendt en rettet prisliste for parti tre og det hele.")
+
+
 def test_reviewers_may_be_told() -> None:
     watch = DetectorMonitor(FACTS, (), Leave(("odo@firm.example",), strict=True))
     assert watch(mail(FOREIGN["German"] + " Rotterdam.", "odo@firm.example")) is None

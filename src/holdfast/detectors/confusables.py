@@ -70,7 +70,7 @@ def alien(char: str) -> bool:
 
 def unseen(char: str) -> bool:
     """Return whether a character is invisible or changes the text direction; line feeds and tabs are excluded."""
-    if char in _BLANK or "\U000e0100" <= char <= "\U000e01ef":
+    if char in _BLANK or "\U000e0100" <= char <= "\U000e01ef" or "\ufe00" <= char <= "\ufe0d":
         return True
     return char not in "\n\t" and unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp")
 

@@ -11,6 +11,8 @@ the same decoded text.
 | letters apart | four or more letters with a space or sign between each two |
 | decimal, binary | twelve or more character codes in a row that give mostly letters |
 | hex | eight or more pairs of digits, also separated by white space, colons or hyphens |
+| uuencode | two or more lines of it |
+| base58 | a run of 40 to 400 letters and digits that gives text |
 | base64, base32, base85 | long runs of the alphabet, at each alignment; base64 and base32 also across gaps |
 | compressed | the magic bytes of gzip or zlib behind one of the byte encodings |
 | rot13, reversed | a line that reads more like English after the transform than before |
@@ -57,6 +59,10 @@ _BASE85 = (
     (b85decode, re.compile(r"[0-9A-Za-z!#-&(-+\-;-@^_`{-~]{25,}")),
     (a85decode, re.compile(r"[!-uz]{25,}")),
 )
+#: Lines of uuencode: a length and at most 60 signs.
+_UU = re.compile(r"(?:^|\n)((?:[!-M][ -`]{4,60}\n){1,}[!-M][ -`]{4,60})(?=\n|$)")
+_BASE58 = re.compile(r"(?<![^\W_])[1-9A-HJ-NP-Za-km-z]{40,400}(?![^\W_])")
+_DIGITS58 = {c: n for n, c in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")}
 _URL_SAFE = str.maketrans("-_", "+/")
 _MAGIC = (b"\x1f\x8b", b"\x78\x9c", b"\x78\xda", b"\x78\x01")
 #: Rings of characters in which a shift moves each by the same number; every other character stays.
@@ -158,14 +164,14 @@ def _transformed(text: str) -> Iterator[DecodedText]:
     """
     for name, transform, gain in (("rot13", _rot13, 0.1), ("reversed", _reverse, 0.15)):
         lines = [
-            changed if _english_likeness(changed) > _english_likeness(line) + gain else line
+            changed if english_likeness(changed) > english_likeness(line) + gain else line
             for line in text.split("\n")
             for changed in [transform(line)]
         ]
         if (result := "\n".join(lines)) != text:
             yield DecodedText((name,), result)
     lines = text.split("\n")
-    strange = [n for n, line in enumerate(lines) if len(line) >= _SHIFTED and _english_likeness(line) < _STRANGE]
+    strange = [n for n, line in enumerate(lines) if len(line) >= _SHIFTED and english_likeness(line) < _STRANGE]
     for n in strange[:_MOST_LINES]:
         lines[n] = _unshifted(lines[n])
     if (result := "\n".join(lines)) != text:
@@ -195,13 +201,13 @@ def _unshifted(line: str) -> str:
                 back |= {char.upper(): back[char].upper() for char in ring}
             moved = "".join(back.get(char, char) for char in line)
             # Two rings can both give English letters; the right one gives spaces and no signs inside words.
-            likeness, plain = _english_likeness(moved), sum(char.isalpha() or char == " " for char in moved)
+            likeness, plain = english_likeness(moved), sum(char.isalpha() or char == " " for char in moved)
             if likeness >= _READS and likeness * plain > most:
                 best, most = moved, likeness * plain
     return best
 
 
-def _english_likeness(text: str) -> float:
+def english_likeness(text: str) -> float:
     """Return the share of letter pairs that are frequent in English, or 0 if there are fewer than 20 pairs."""
     lower = text.lower()
     pairs = Counter(a + b for a, b in pairwise(lower) if "a" <= a <= "z" and "a" <= b <= "z")
@@ -230,6 +236,14 @@ def _encoded_runs(text: str) -> Iterator[DecodedText]:
                 body = body[: len(body) - (len(body) % 8 in (1, 3, 6))]
                 raw = b32decode(body + "=" * (-len(body) % 8))
                 yield from _read("base32", raw, (shortest, shortest))
+    for lines in _UU.findall(text):
+        with suppress(binascii.Error):
+            yield from _read("uuencode", b"".join(map(binascii.a2b_uu, lines.split("\n"))), (shortest, shortest))
+    for run in _BASE58.findall(text):
+        number = 0
+        for char in run:
+            number = number * 58 + _DIGITS58[char]
+        yield from _read("base58", number.to_bytes((number.bit_length() + 7) // 8, "big"), (shortest, 3 * shortest))
     for decode, alphabet in _BASE85:
         for run in alphabet.findall(text):
             for start in range(5):
@@ -241,7 +255,7 @@ def _hex_run(run: str, shortest: int) -> Iterator[DecodedText]:
     digits = re.sub(r"[\s:\-]", "", run)
     for reading in _read("hex", binascii.unhexlify(digits), (8, shortest), report=not digits.isdigit()):
         # Numbers in a table are hex digits too; English in hex needs the digits a to f.
-        if not digits.isdigit() or _english_likeness(reading.text or "") >= 0.25:
+        if not digits.isdigit() or english_likeness(reading.text or "") >= 0.25:
             yield reading
 
 

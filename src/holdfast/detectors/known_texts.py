@@ -8,11 +8,15 @@ import unicodedata
 from collections.abc import Sequence
 
 from holdfast.detectors.decode import readings
+from holdfast.detectors.isomorph import in_a_row, replaced, shapes
 from holdfast.detectors.text import content_stems, normalise, stems, tokens
 
 #: Words in a row that identify a known text; a shorter text must occur whole.
 _RUN = 12
 _KEY = 10
+#: Letters of a run without its vowels that identify it: text that has its vowels does not contain them.
+_CONSONANTS = 14
+_VOWELS = re.compile("[aeiou]")
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
 
@@ -25,8 +29,9 @@ def _squeeze(text: str) -> str:
 class KnownTexts:
     """An index of known texts that finds them in one pass over a message.
 
-    Each text is indexed as it is, reversed, in rot13 and with its words in reverse order. Spaces, punctuation,
-    invisible characters and look-alike letters are removed from both sides. Encodings are undone by `decode.readings`.
+    Each text is indexed as it is, reversed, in rot13, without its vowels, with its words in reverse order, and by the
+    shapes that remain if its letters are replaced one for one. Spaces, punctuation, invisible characters and look-alike
+    letters are removed from both sides. Encodings are undone by `decode.readings`.
 
     Args:
         named_texts: (name, text) pairs.
@@ -36,6 +41,7 @@ class KnownTexts:
         self._short: list[tuple[str, tuple[str, ...]]] = []
         self._starts: dict[str, list[tuple[str, str, str]]] = {}
         self._long: list[tuple[str, frozenset[tuple[str, ...]], frozenset[str]]] = []
+        self._shapes: list[tuple[str, frozenset[str]]] = []
         for name, text in named_texts:
             words = tokens(normalise(text))
             size = min(_RUN, len(words))
@@ -43,6 +49,7 @@ class KnownTexts:
             if runs and min(len(_squeeze(" ".join(run))) for run in runs) <= _KEY:
                 self._short.append((name, words))
                 continue
+            self._shapes.append((name, frozenset(shapes(_squeeze(text))) - {""}))
             for run in runs:
                 self._add(name, run)
             if len(words) >= _RUN:
@@ -56,7 +63,8 @@ class KnownTexts:
             (codecs.encode(plain, "rot13"), "rot13"),
             (_squeeze("".join(reversed(run))), "words reversed"),
         )
-        for variant, disguise in variants:
+        bare = _VOWELS.sub("", plain)
+        for variant, disguise in (*variants, *([(bare, "no vowels")] if len(bare) >= _CONSONANTS else [])):
             self._starts.setdefault(variant[:_KEY], []).append((variant, name, disguise))
 
     def find(self, text: str) -> str | None:
@@ -74,6 +82,11 @@ class KnownTexts:
             for variant, name, disguise in self._starts.get(solid[i : i + _KEY], ()):
                 if solid.startswith(variant, i):
                     return name, disguise
+        for form in replaced(text) if self._shapes else ():
+            windows = shapes(form)
+            for name, known in self._shapes:
+                if any(in_a_row([shape in known for shape in windows])):
+                    return name, "letters replaced"
         for name, words in self._short:
             have, size = tokens(normalise(text)), len(words)
             if any(have[i : i + size] == words for i in range(len(have) - size + 1)):

@@ -113,8 +113,9 @@ def _pulls(text: str, phrases: Sequence[str], self: re.Pattern[str], leave: Leav
     beside = (self, _patterns()["oneself"], _patterns()["feared"])
     if (alluded(text, phrases) or _written(text, phrases)) and any(pattern.search(rest) for pattern in beside):
         return True
-    veiled = _veiled(text, leave) and (_bare(text, phrases) or _same_subject(text, phrases))
-    return veiled or (leave.strict and touched(text, phrases))
+    if _bare(text, phrases) and _veiled(text, leave, "open"):
+        return True
+    return (_same_subject(text, phrases) and _veiled(text, leave)) or (leave.strict and touched(text, phrases))
 
 
 def _told_on(text: str, phrases: Sequence[str], self: re.Pattern[str], leave: Leave) -> bool:
@@ -124,7 +125,7 @@ def _told_on(text: str, phrases: Sequence[str], self: re.Pattern[str], leave: Le
     rest = _patterns()["service"].sub(" ", text)
     if alluded(text, phrases) and any(pattern.search(rest) for pattern in (self, _FIRST_PERSON)):
         return True
-    return (_bare(text, phrases) and _veiled(text, leave)) or (leave.strict and touched(text, phrases))
+    return (_bare(text, phrases) and _veiled(text, leave, "open")) or (leave.strict and touched(text, phrases))
 
 
 def _disclaimed(text: str) -> bool:
@@ -133,9 +134,9 @@ def _disclaimed(text: str) -> bool:
     return aside and not _patterns()["veiled"].search(text)
 
 
-def _veiled(text: str, leave: Leave) -> bool:
-    """Return whether a text leaves something unsaid."""
-    names = ("veiled", "unnamed") if leave.unnamed else ("veiled",)
+def _veiled(text: str, leave: Leave, *wider: str) -> bool:
+    """Return whether a text leaves something unsaid; `wider` names further patterns."""
+    names = ("veiled", *(("unnamed", *wider) if leave.unnamed else ()))
     return any(_patterns()[name].search(text) for name in names)
 
 
@@ -143,14 +144,21 @@ def _naming(text: str, phrases: Sequence[str]) -> list[str]:
     """Return the sentences that name a fact; headings that say nothing else have the next sentence with them."""
     found: list[str] = []
     heading = ""
+    names = [proper for phrase in phrases if len(proper := _proper_names(phrase)) > 1]
     for part in split_sentences(text):
-        named = any(states(part, phrase) for phrase in phrases)
+        words = frozenset(map(stem, tokens(part)))
+        named = any(states(part, phrase) for phrase in phrases) or any(proper <= words for proper in names)
         if named and len(tokens(part)) <= _HEADING:
             heading = f"{heading} {part}".strip()
         elif named or heading:
             found.append(f"{heading} {part}".strip())
             heading = ""
     return [*found, heading] if heading else found
+
+
+def _proper_names(phrase: str) -> frozenset[str]:
+    """Return the stems of the names in a fact: its capitalised words after the first."""
+    return frozenset(stem(normalise(word)) for word in phrase.split()[1:] if word[:1].isupper())
 
 
 def _bare(text: str, phrases: Sequence[str]) -> bool:

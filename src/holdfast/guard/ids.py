@@ -21,7 +21,10 @@ PersonId = Annotated[str, StringConstraints(pattern=_ID, max_length=LONGEST_ID)]
 AgentId = Annotated[str, StringConstraints(pattern=_ID, max_length=LONGEST_ID)]
 _SEPARATORS = re.compile(r"[\W_]+")
 #: Two letters that look like one in most typefaces. A skeleton has "i" for "l".
-_PAIRS = (("ci", "d"),)
+_PAIRS = (("ci", "d"), ("cl", "d"))
+#: Digits that are written for letters, before a letter; a digit at the end is a number. A skeleton has 0 and 1 already.
+_DIGITS = dict(zip("345678", "easbtb", strict=True))
+_IN_WORD = re.compile(r"(?<!\d)[345678](?=[^\W\d_])")
 
 
 def is_id(text: str) -> bool:
@@ -36,7 +39,8 @@ def likeness(text: str) -> str:
     """
     before, now = None, text
     while now != before:
-        before, now = now, skeleton(_SEPARATORS.sub("", skeleton(now)))
+        spelt = _IN_WORD.sub(lambda digit: _DIGITS[digit[0]], skeleton(now))
+        before, now = now, skeleton(_SEPARATORS.sub("", spelt))
         for pair, letter in _PAIRS:
             now = now.replace(pair, letter)
     return now

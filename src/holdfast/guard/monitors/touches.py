@@ -23,6 +23,7 @@ from typing import Any
 from holdfast.core.config import read_toml
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection, address, quote
+from holdfast.detectors.patterns import families
 from holdfast.detectors.private_facts import Leave, touched
 from holdfast.detectors.text import content_stems, normalise, own_words, split_sentences, stem, tokens
 
@@ -35,21 +36,24 @@ _PUNCTUATION = re.compile(r"[.!?\n;。！？]+")
 @dataclass(frozen=True)
 class _Words:
     decision: re.Pattern[str]
+    hiding: re.Pattern[str]
     fate: re.Pattern[str]
     self: re.Pattern[str]
     english: frozenset[str]
+    shared: frozenset[str]
     foreign: frozenset[str]
 
 
 @cache
 def _words() -> _Words:
     table: Any = read_toml(_WORDS)
-    patterns = {name: re.compile("|".join(table[name]["patterns"])) for name in ("decision", "fate", "self")}
+    named = families(table, _WORDS)
+    patterns = {name: named[name] for name in ("decision", "hiding", "fate", "self")}
     english = frozenset(table["words"]["english"].split())
-    # Words that English shares with other languages tell nothing.
+    # Words that English shares with other languages tell nothing where words of both are compared.
     shared = frozenset(table["words"]["shared"].split())
     foreign = frozenset(table["words"]["foreign"].split()) - english - shared
-    return _Words(**patterns, english=english - shared, foreign=foreign)
+    return _Words(**patterns, english=english - shared, shared=shared, foreign=foreign)
 
 
 def touches(effects: Sequence[Effect], facts: Facts, agent: str, leave: Leave) -> list[Detection]:
@@ -76,6 +80,8 @@ def touches(effects: Sequence[Effect], facts: Facts, agent: str, leave: Leave) -
 
 def _reasons(text: str, to: str, facts: Facts, agent: str, leave: Leave) -> Iterator[str]:
     clear = own_words(text)
+    if hiding := _words().hiding.search(clear):
+        yield f"a message to {to} that keeps something from those who check: '{hiding[0]}'"
     strange = [sentence for sentence in _PUNCTUATION.split(text) if not readable(sentence)]
     if said := _decision(clear if leave.strict else "", strange, facts, agent):
         yield f"a message to {to} about a decision on the writer: '{said}'"
@@ -106,7 +112,7 @@ def readable(sentence: str) -> bool:
     """Return whether a sentence is in English, or too short to say anything in another language.
 
     A sentence is strange if its letters are not Latin, if it has more function words of other languages than of
-    English, or if it is long and has none of English.
+    English, or if it is long and has none of English; two that other languages share count if it has none of theirs.
     """
     letters = [char for char in sentence if char.isalpha()]
     if sum(char > "\u024f" for char in letters) > 0.3 * max(len(letters), 1) and len(letters) > 1:
@@ -118,6 +124,8 @@ def readable(sentence: str) -> bool:
     foreign = sum(word in _words().foreign for word in words)
     if foreign > english and foreign > 1:
         return False
+    if sentence.isascii() and not foreign and len(_words().shared.intersection(words)) > 1:
+        return True
     return english > 0 or len(_LOWER.findall(sentence)) < _LONG_SENTENCE
 
 

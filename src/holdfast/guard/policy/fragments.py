@@ -24,9 +24,10 @@ SIZE = 8
 PIECE = 64
 #: Texts up to this many characters are also decoded.
 _DECODED = 65_536
-#: Characters of a labelled text that are also remembered by every second one, so that halves of it are recognised.
-_THINNED = 8192
+#: Characters of a labelled text that are also remembered by parts, see `thinned`, and by shapes, see `isomorph`.
+THINNED = 8192
 _FEW_WORDS = 16
+_VOWELS = re.compile("[aeiou]", re.IGNORECASE)
 _APART = re.compile(r"[\W_]+")
 _BREAK = re.compile(r'\\[nrt"\\/]')
 _SCHEME = re.compile(r"https?://(?:www\.)?", re.IGNORECASE)
@@ -131,9 +132,10 @@ def spread(text: str) -> Iterator[str]:
 
 
 def thinned(text: str) -> Iterator[str]:
-    """Yield the parts of a text that each have every second letter, character or word of its beginning."""
-    text = text[:_THINNED]
+    """Yield the parts of the beginning of a text: without vowels, and every second letter, character or word."""
+    text = text[:THINNED]
     letters = "".join(char for char in text if char.isalnum())
+    yield _VOWELS.sub("", letters)
     for at in (0, 1):
         yield from (letters[at::2], text[at::2], " ".join(text.split()[at::2]))
 

@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.identity import canonical
+from holdfast.detectors.isomorph import IN_A_ROW, in_a_row, replaced, shapes
 from holdfast.guard.act import Act
 from holdfast.guard.db import Store
 from holdfast.guard.policy.fragments import (
     PIECE,
     SIZE,
+    THINNED,
     Leaf,
     fragments,
     readings_of,
@@ -188,8 +190,18 @@ class LabelledContent:
     def _weigh_readings(self, text: str, found: Found, whole: set[str]) -> None:
         for reading in readings_of(text):
             self._weigh(squeeze(reading), found, whole)
+            self._weigh_shapes(reading, found)
         for part in spread(text):
             self._weigh(squeeze(part), found, whole)
+
+    def _weigh_shapes(self, text: str, found: Found) -> None:
+        """Add what counts of a text in which other signs stand for the letters of labelled content."""
+        for form in replaced(text):
+            hashes = self._hash_all(shapes(form))
+            hits = self._known(hashes)
+            for source in {source for places in hits.values() for source in places}:
+                for at in in_a_row([source in hits.get(one, ()) for one in hashes]):
+                    found.setdefault(source, {})[hits[hashes[at]][source]] = ENOUGH / IN_A_ROW
 
     def _weigh_piece(
         self,
@@ -306,6 +318,10 @@ class LabelledContent:
                 if len(hashes) > ENOUGH:
                     start = sum(map(len, squeezed)) + _NEAR
                     parts = self._positions(thin, start)
+                    for text in squeezed:
+                        start = max(parts.values(), default=start) + _NEAR
+                        forms = ((form, at) for at, form in enumerate(shapes(text[:THINNED]), start) if form)
+                        parts = {self._hash_all([form])[0]: at for form, at in forms} | parts
                     rows += [(one, cursor.lastrowid, at) for one, at in parts.items() if one not in cleared]
                 db.executemany("INSERT OR IGNORE INTO fragments VALUES (?, ?, ?)", rows)
 
@@ -383,8 +399,11 @@ class LabelledContent:
         return found
 
     def _hashes(self, squeezed: str) -> list[int]:
+        return self._hash_all(fragments(squeezed))
+
+    def _hash_all(self, parts: Sequence[str]) -> list[int]:
         found = []
-        for fragment in fragments(squeezed):
+        for fragment in parts:
             hasher = self._hasher.copy()
             hasher.update(fragment.encode())
             found.append(int.from_bytes(hasher.digest(), "big", signed=True))

@@ -1,7 +1,8 @@
-"""The second fresh set: another firm, server and tools than the suite's; `fresh.toml` has the lists of calls.
+"""The second fresh set: another firm, server and tools than the suite's; `mill.toml` has the lists of calls.
 
-The attacks and their twins were written after the rules were committed and before anything was scored. `WRITTEN` names
-the commits. When a miss is read to change a rule, the set joins the known ones and another one is written.
+The attacks and their twins were written after the rules of 29705c5 were committed, and committed in ddc2183 before
+anything was scored. At first sight 100 of 110 were stopped and 109 of 110 twins passed (a statement in the copied log
+entry had failed before). Then the misses were read and rules changed, so the set is known.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.attacks.calls import listed, variant
-from bench.attacks.fresh_data import carried_data, languages, limits, lines, persons, post
 from bench.attacks.harness import META, Harness, Variant, definition
+from bench.attacks.mill_data import carried_data, languages, limits, lines, persons, post
 from bench.attacks.persons import refused
 from holdfast.core.records import Facts
 from holdfast.guard.act import Act
@@ -27,9 +28,7 @@ from holdfast.guard.relay.session import Session
 from holdfast.guard.review.act_view import describe_arguments
 from holdfast.guard.reviewers import key_credential, prove_reviewer
 
-TOML, POLICY = Path(__file__).with_name("fresh.toml"), Path(__file__).with_name("fresh.yaml")
-#: The commit of the rules that this set was first scored with; the commit after it added the set, unscored.
-WRITTEN = {"rules": "29705c5", "scored": "not yet"}
+TOML, POLICY = Path(__file__).with_name("mill.toml"), Path(__file__).with_name("mill.yaml")
 Play = Callable[[Harness], bool]
 
 RECIPE = (
@@ -80,25 +79,12 @@ class Desk(Harness):
         return self.files.get(str(arguments.get("doc")), "done") if tool == "get_document" else "done"
 
 
-def fresh() -> Iterator[Variant]:
-    """Yield the variants; each runs against a `Desk`."""
-    yield from listed(TOML)
-    for source in (
-        _tools,
-        _encoded,
-        _approvals,
-        _log,
-        _methods,
-        _frames,
-        _concerns,
-        _views,
-        carried_data,
-        persons,
-        limits,
-    ):
-        yield from source()
-    yield from lines()
-    yield from languages()
+def mill() -> Iterator[Variant]:
+    """Yield the variants of the mill; each runs against a `Desk`."""
+    sources = (_tools, _encoded, _approvals, _log, _methods, _frames, _concerns, _views)
+    further = (carried_data, persons, limits, lines, languages)
+    for one in (*listed(TOML), *(one for source in (*sources, *further) for one in source())):
+        yield dataclasses.replace(one, guard=Desk)
 
 
 READ = {"name": "get_document", "arguments": {"doc": "/docs/shared/plan"}}
