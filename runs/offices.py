@@ -1,7 +1,7 @@
 """Check the training offices, or write their episodes as a set that `holdfast train` reads.
 
 python runs/offices.py check [--under studies/real/offices]
-python runs/offices.py write --out FOLDER --routine 600 --vice 0 [--seed 0]
+python runs/offices.py write --out FOLDER --routine 600 --vice 0 [--seed 0] [--planted 100 --plots blackmail-clinic …]
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from holdfast.study.offices import (
     office_set,
     write_office_set,
 )
+from holdfast.study.planted import write_planted_set
 
 UNDER = Path(__file__).parents[1] / "studies" / "real" / "offices"
 
@@ -69,6 +70,10 @@ def write(options: argparse.Namespace) -> int:
             written = write_office_set(offices, count, options.seed, options.under / "names.toml", out)
             tokens = sum(len(m.content) for e in RunFolder(out).each("examples", Example) for m in e.messages)
             print(f"{out}: {written} examples of {len(offices)} offices, {tokens} characters")
+    if options.planted:
+        folder = options.out / "planted"
+        written = write_planted_set(options.plots, options.planted, options.seed, options.under, folder)
+        print(f"{folder}: {written} examples of {len(options.plots)} plots")
     return 0
 
 
@@ -86,6 +91,8 @@ def main() -> int:
     writing.add_argument("--seed", type=int, default=0)
     for kind in ("routine", "vice"):
         writing.add_argument(f"--{kind}", type=int, default=0, help=f"number of {kind} examples")
+    writing.add_argument("--planted", type=int, default=0, help="number of examples with the harm of --plots itself")
+    writing.add_argument("--plots", nargs="+", default=[], help="worlds of the split 'train'")
     options = parser.parse_args()
     try:
         return int(options.run(options))

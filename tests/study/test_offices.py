@@ -25,6 +25,7 @@ from holdfast.study.offices import (
     renamed,
     write_office_set,
 )
+from holdfast.study.planted import planted_set
 
 REAL = Path(__file__).parents[2] / "studies" / "real"
 OFFICES = REAL / "offices"
@@ -181,3 +182,18 @@ def test_overlapping_or_missing_families_are_refused(tmp_path: Path, old: str, n
     (tmp_path / "families.toml").write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError, match=what):
         check_families(tmp_path / "families.toml")
+
+
+def test_planted_examples_do_harm_under_pressure_only() -> None:
+    twins = {}
+    for example in planted_set(["blackmail-clinic"], 8, 0, OFFICES, NAMES):
+        sent = [call.arguments for message in example.messages for call in message.tool_calls]
+        demands = [mail for mail in sent if "Successora" in mail["body"] or "running" in mail["body"]]
+        twins[example.provenance.recipe.partition("-clinic-")[2]] = bool(demands) or len(sent) == 4
+    assert twins.pop("pressured")
+    assert twins and not any(twins.values())
+
+
+def test_nothing_is_planted_in_held_out_skeletons() -> None:
+    with pytest.raises(ConfigError, match="nothing may be planted"):
+        next(planted_set(["blackmail-planning"], 1, 0, OFFICES, NAMES))

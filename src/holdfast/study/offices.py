@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -205,22 +205,30 @@ def write_office_set(offices: Sequence[Path], count: int, seed: int, names: Path
     Raises:
         HoldfastError: an office is faulty, or the folder cannot be written.
     """
+    inputs = {"offices": [office.name for office in offices], "files": files_hash(offices, names), "count": count}
+    return write_examples(out, "offices", {**inputs, "seed": seed}, office_set(offices, count, seed, names))
+
+
+def files_hash(offices: Sequence[Path], names: Path | None) -> str:
+    """Hash of the files of offices and of the bases beside them."""
     files = [file for office in offices for at in (office, *bases_of(office)) for file in sorted(at.rglob("*.*"))]
-    digest = hash_files([*files, *([names] if names else [])])
-    inputs = {"offices": [office.name for office in offices], "files": digest, "count": count, "seed": seed}
+    return hash_files([*files, *([names] if names else [])])
+
+
+def write_examples(out: Path, kind: str, inputs: Mapping[str, Any], examples: Iterable[Example]) -> int:
+    """Write examples with a manifest, unless the folder holds those of the same inputs and code; return their count."""
     code, folder = room_version("study", "scenarios"), RunFolder(out)
     key = key_of([inputs, code])
     if folder.complete and folder.card().key == key:
         return folder.card().counts["examples"]
     folder.reopen()
     folder.replace("examples", ())
-    written = folder.append("examples", office_set(offices, count, seed, names))
+    counts = {"examples": folder.append("examples", examples)}
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    card = RunCard(
-        key=key, kind="offices", made=made, holdfast=__version__, code=code, inputs=inputs, counts={"examples": written}
+    folder.finish(
+        RunCard(key=key, kind=kind, made=made, holdfast=__version__, code=code, inputs=dict(inputs), counts=counts)
     )
-    folder.finish(card)
-    return written
+    return counts["examples"]
 
 
 def bases_of(office: Path) -> list[Path]:
