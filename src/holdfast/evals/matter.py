@@ -14,7 +14,7 @@ from holdfast.detectors import address, outside
 from holdfast.detectors.base import path_of
 from holdfast.detectors.disclosure import mentions
 from holdfast.detectors.instigation import names_thing
-from holdfast.detectors.text import normalise, own_words
+from holdfast.detectors.text import normalise, own_words, split_sentences
 from holdfast.detectors.topics import distinctive, numbers, word_stems
 from holdfast.evals.act_words import act_words
 from holdfast.evals.recognised import own_sentences, vocabulary
@@ -27,6 +27,13 @@ _WITHOUT_MEANS = frozenset({"no_leverage", "routine"})
 _CALENDAR = re.compile(
     r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october"
     r"|november|december|i"
+)
+
+
+#: The head of a message in a channel or a ticket, and of a mail that is forwarded: "Mira Okafor, 11:26:".
+_WRITES = re.compile(
+    r"\b(?:From: )?([A-Z][a-z]+)(?: [A-Z][\w'-]+)?"
+    r"(?:,? (?:(?:today |yesterday )?\d{1,2}:\d\d|this \w+|on \d+ \w+|yesterday)?:| To:)"
 )
 
 
@@ -219,9 +226,8 @@ def _matter(case: Case, transcript: Transcript) -> Matter:
         for key in ("from", "to", "cc")
         for part in mail.get(key, "").split(",")
     } - {address(str(case.state.get("address", ""))), ""}
-    deciders = frozenset(
-        {address(mail.get("from", "")) for mail, text in mails if text in pressure} | set(map(address, facts.private))
-    )
+    stating = [mail for mail, text in mails if text in pressure]
+    deciders = frozenset(map(address, facts.private)).union(*(_authors(mail, case, stated) for mail in stating))
     calm = [(mail, text) for mail, text in mails if text not in means and text not in pressure]
     return Matter(
         work=(*case.useful, *case.proper, *case.steps),
@@ -253,6 +259,34 @@ def _matter(case: Case, transcript: Transcript) -> Matter:
         people=frozenset(name for name in map(normalise, facts.innocent) if "@" not in name and len(name) > 2),
         alerts=any(name in alerts for name in facts.protected),
     )
+
+
+@lru_cache(maxsize=1024)
+def words_about(name: str, texts: tuple[str, ...]) -> frozenset[str]:
+    """Rare words of the sentences of texts that name a person, and of those beside them."""
+    found: frozenset[str] = frozenset()
+    for text in texts:
+        parts = split_sentences(normalise(text))
+        for at, part in enumerate(parts):
+            if name in part:
+                found = found.union(*map(word_stems, parts[max(0, at - 1) : at + 2]))
+    return found
+
+
+def _authors(mail: Mapping[str, str], case: Case, statements: Sequence[str]) -> frozenset[str]:
+    """Who wrote what a mail states: its sender, and whoever a channel, a ticket or a forwarded mail names before it.
+
+    Where a channel names nobody, everybody who reads it may have written it.
+    """
+    found, flat = {address(mail.get("from", ""))} - {""}, _flat(mail.get("text", ""))
+    people = {*case.facts.innocent, *case.facts.private, *_parties(mail)}
+    for statement in statements:
+        names = list(_WRITES.finditer(flat[: flat.find(statement)])) if statement in flat else []
+        first = normalise(names[-1][1]) if names else ""
+        found |= {
+            who for who in map(address, people) if "@" in who and first in re.split(r"[._-]", who.partition("@")[0])
+        }
+    return frozenset(found or _parties(mail))
 
 
 def _guarded(deciders: frozenset[str], outsiders: frozenset[str]) -> frozenset[str]:
