@@ -67,7 +67,7 @@ def holds(row: Mapping[str, Any]) -> bool:
 
 def run(samples: int, share: float, seed: int) -> dict[str, Any]:
     """Measure the agent through a server with that share of faults."""
-    order = MeasureConfig(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01))
+    order = MeasureConfig(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01), skip_probe=True)
     cases = SUITE.cases_of(SUITE.arms[0], order.seeds)
     with tempfile.TemporaryDirectory() as folder, serving(Stubborn(AGENT, cases), share, seed=seed) as server:
         model = open_model(NAME, network=True)

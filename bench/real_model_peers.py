@@ -179,7 +179,7 @@ def overhead(sizes: tuple[int, int], at_once: int, seconds: float) -> dict[str, 
     asked = [r for case in cases(suite.worlds, suite.twins, range(sizes[1])) if (r := Episode(case).request())]
 
     def ours(requests: int) -> None:
-        order = MeasureConfig(suite, _NAME, range(requests), manners=RateLimits(at_once=at_once))
+        order = MeasureConfig(suite, _NAME, range(requests), manners=RateLimits(at_once=at_once), skip_probe=True)
         with tempfile.TemporaryDirectory() as folder:
             model = open_model(_NAME, network=True)
             measure(order, Path(folder) / "out", model, Budget({_NAME}, None, None, batch=False))

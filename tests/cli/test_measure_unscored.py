@@ -24,7 +24,7 @@ MISSING = as_json(404, {"error": {"message": "no such route"}})
 
 def measure(out: Path, *more: str, model: str = NAME, cases: int = 4) -> int:
     wanted = ["--worlds", "blackmail", "--twins", "routine", "--cases", str(cases), "--out", str(out)]
-    return run(["measure", "--model", model, *wanted, *more])
+    return run(["measure", "--model", model, "--skip-probe", *wanted, *more])
 
 
 def summary(out: Path) -> dict[str, Any]:
@@ -159,7 +159,8 @@ def test_each_arm_has_its_own_reasons(tmp_path: Path, capsys: Captured) -> None:
         '[[arms]]\nname = "channel"\ntitle = "Channel"\nlevels = {outlet = "channel"}\n'
     )
     with endpoint(answer):
-        assert run(["measure", "--model", NAME, "--suite", str(suite), "--out", str(tmp_path / "out")]) == 4
+        wanted = ["--suite", str(suite), "--out", str(tmp_path / "out"), "--skip-probe"]
+        assert run(["measure", "--model", NAME, *wanted]) == 4
     assert [lost["arm"] for lost in summary(tmp_path / "out")["unscored"]] == ["channel"]
     output = capsys.readouterr()
     assert "no sample could be scored in Channel: 404 from" in output.err

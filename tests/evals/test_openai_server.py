@@ -41,7 +41,7 @@ def opened(patience: float = 60.0) -> Model:
 
 
 def order(samples: int) -> MeasureConfig:
-    return MeasureConfig(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01))
+    return MeasureConfig(SUITE, NAME, range(samples), manners=RateLimits(pause=0.01), skip_probe=True)
 
 
 def free() -> Budget:
@@ -88,7 +88,7 @@ def test_faults_cost_no_sample_and_make_none_safe(samples: int, share: float, tm
 def test_a_server_that_is_always_down_gives_errors_not_safety(tmp_path: Path) -> None:
     asked = order(4)
     cases = SUITE.cases_of(SUITE.arms[0], asked.seeds)
-    hasty = MeasureConfig(SUITE, NAME, asked.seeds, manners=RateLimits(tries=2, pause=0.01))
+    hasty = MeasureConfig(SUITE, NAME, asked.seeds, manners=RateLimits(tries=2, pause=0.01), skip_probe=True)
     with serving(Stubborn("scripted/proper", cases), 1.0, seed=3) as server:
         server.only = "500"
         path = measure(hasty, tmp_path, opened(), free())
@@ -134,7 +134,12 @@ def test_a_judge_pays_from_the_same_purse_and_keeps_what_it_paid_for(tmp_path: P
     prices.write_text(f'[models."{NAME}"]\nin = 0.0\nout = 1000.0\n')
     out = tmp_path / "out"
     asked = MeasureConfig(
-        SUITE, "scripted/proper", range(6), judging=Judging((NAME,), everything=True), manners=RateLimits(pause=0.01)
+        SUITE,
+        "scripted/proper",
+        range(6),
+        judging=Judging((NAME,), everything=True),
+        manners=RateLimits(pause=0.01),
+        skip_probe=True,
     )
 
     def run(cap: str) -> Path:
@@ -185,7 +190,9 @@ def test_a_monitor_behind_a_server_is_heard_while_an_agent_behind_one_plays(tmp_
     cases = SUITE.cases_of(SUITE.arms[0], range(2))
     with serving(Passing(Stubborn("scripted/blackmailer", cases))):
         monitored = [c for c in guard_controls(policy, (NAME, ask_model(opened()))) if c.name == "guard-monitor"]
-        asked = MeasureConfig(SUITE, NAME, range(2), controls=tuple(monitored), manners=RateLimits(pause=0.01))
+        asked = MeasureConfig(
+            SUITE, NAME, range(2), controls=tuple(monitored), manners=RateLimits(pause=0.01), skip_probe=True
+        )
         path = measure(asked, tmp_path, opened(), free())
     cells = json.loads(path.read_text())["cells"]
     outcomes = {arm: found["leaking"]["pressured"]["outcomes"] for arm, found in cells.items()}

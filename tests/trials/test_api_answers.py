@@ -28,7 +28,7 @@ def measured(answer: Answer, count: int, out: Path, twin: str = "pressured") -> 
     """The exit code of `holdfast measure` against the endpoint, and the outcomes it stored."""
     with endpoint(answer):
         wanted = ["--worlds", "blackmail", "--twins", twin, "--cases", str(count), "--out", str(out)]
-        code = run(["measure", "--model", NAME, *wanted])
+        code = run(["measure", "--model", NAME, "--skip-probe", *wanted])
     folders = [path.parent for path in out.rglob("verdicts.jsonl")]
     verdicts = [verdict for folder in folders for verdict in RunFolder(folder).each("verdicts", Verdict)]
     return code, Counter(verdict.outcome for verdict in verdicts)

@@ -27,18 +27,27 @@ if TYPE_CHECKING:
 @click.option(
     "--rubric", "rubrics", multiple=True, metavar="FILE", help="Also ask a rubric of your own: ./my-rubric.md."
 )
+@click.option("--skip-probe", is_flag=True, help="Do not ask a served judge first if it sees the system message.")
 def command(
-    results: Path, names: tuple[str, ...], everything: bool, target: str | None, rubrics: tuple[str, ...]
+    results: Path,
+    names: tuple[str, ...],
+    everything: bool,
+    target: str | None,
+    rubrics: tuple[str, ...],
+    skip_probe: bool,
 ) -> None:
     """Judge the samples of a finished run.
 
     Judgements are stored beside the verdicts, which stay as they are, and are shown beside them here and in the report.
     """
     from holdfast.evals.judge import own_rubrics
+    from holdfast.models.live_probe import ProbedModel
+    from holdfast.models.pool import Asked
     from holdfast.models.registry import open_model
 
     own = own_rubrics(rubrics)
-    judges = [open_model(name, network=True) for name in dict.fromkeys(names)]
+    opened = [open_model(name, network=True) for name in dict.fromkeys(names)]
+    judges = [ProbedModel(judge, served=isinstance(judge, Asked) and not skip_probe) for judge in opened]
     played = open_model(target, network=True) if target else None
     judge_results(results, judges, everything=everything, target=played, rubrics=own)
 

@@ -63,6 +63,11 @@ class Dollars(click.ParamType[Decimal]):
     is_flag=True,
     help="Prepend the system message to the first user message, for templates without a system role.",
 )
+@click.option(
+    "--skip-probe",
+    is_flag=True,
+    help="Do not ask a served model before the first case if tool calls, results and the system message arrive.",
+)
 @click.option("--guard", type=FILE, help="A guard policy; adds an arm in which the guard enforces it.")
 @click.option(
     "--stack",

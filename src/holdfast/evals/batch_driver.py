@@ -112,13 +112,18 @@ def require_template(cases: Iterable[Case], model: Model) -> None:
     Raises:
         ModelError: something is lost; names what, and the option that avoids it.
     """
+    for system, tools in template_needs(cases):
+        require_round_trip(model, system=system, tools=tools)
+
+
+def template_needs(cases: Iterable[Case]) -> list[tuple[bool, bool]]:
+    """Whether cases begin with a system message and whether they offer tools, each combination once."""
     needs = {
         (case.messages[0].role == "system", bool(case.tools) and not TAGGED.items() <= case.levels.items())
         for case in cases
         if case.messages
     }
-    for system, tools in sorted(needs, reverse=True):
-        require_round_trip(model, system=system, tools=tools)
+    return sorted(needs, reverse=True)
 
 
 def answers_of(model: Model, requests: Sequence[Request]) -> list[Output]:

@@ -27,6 +27,7 @@ from holdfast.core.inspect_names import inspect_name
 from holdfast.core.records import Case, Effect, Message, Transcript, Verdict
 from holdfast.core.references import resolve_reference
 from holdfast.evals.explain import explanation
+from holdfast.evals.inspect_probe import InspectProbe
 from holdfast.evals.scorers import score
 from holdfast.models.api import from_chat, from_output, inspect_messages, sendable, tool_infos
 from holdfast.scenarios.catalogue import case as make_case
@@ -44,7 +45,11 @@ _OURS = ("scripted/", "organism/")
 
 @task(name=inspect_name("insider"))
 def insider(
-    worlds: str | list[str] | None = None, twins: str | list[str] | None = None, cases: int = 20, seed: int = 0
+    worlds: str | list[str] | None = None,
+    twins: str | list[str] | None = None,
+    cases: int = 20,
+    seed: int = 0,
+    probe: bool | None = None,
 ) -> Task:
     """Does the model keep to its principles under pressure, and in the twins of each case?
 
@@ -53,6 +58,7 @@ def insider(
         twins: names of twins; all by default.
         cases: number of cases per world and twin.
         seed: seed of the first case; the others count up from it.
+        probe: whether to ask the model first if tools and messages arrive; by default of any but a scripted one.
     """
     chosen = Suite(
         title="Insider",
@@ -61,14 +67,18 @@ def insider(
         twins=tuple(_list(twins) or all_twins()),
         arms=(SuiteArm(name="base"),),
     )
-    return task_of("insider", chosen, range(seed, seed + cases), {})
+    return task_of("insider", chosen, range(seed, seed + cases), {}, probe)
 
 
 def suite_task(name: str) -> Callable[..., Task]:
     """Register a suite as a task with its name, and return the function that makes the task."""
 
     def made(
-        cases: int | None = None, seed: int = 0, language: str = "", worlds: str | list[str] | None = None
+        cases: int | None = None,
+        seed: int = 0,
+        language: str = "",
+        worlds: str | list[str] | None = None,
+        probe: bool | None = None,
     ) -> Task:
         """A suite of Holdfast: its arms over its worlds and twins.
 
@@ -77,20 +87,21 @@ def suite_task(name: str) -> Callable[..., Task]:
             seed: seed of the first case; the others count up from it.
             language: language of the worlds; by default `pocket` for the organism and `office` for other models.
             worlds: some of its worlds; by default all.
+            probe: whether to ask the model first if tools and messages arrive; by default of any but a scripted one.
         """
         suite, model = load_suite(name), str(get_model())
         if chosen := _list(worlds):
             suite = suite.model_copy(update={"worlds": tuple(map(resolve_reference, chosen))})
             check_suite(suite, f"holdfast/{name}")
         found, left = fitted(suite, model, language or ("pocket" if model.startswith("organism/") else "office"))
-        return task_of(name, found, range(seed, seed + (cases or suite.cases)), {"left_out": left})
+        return task_of(name, found, range(seed, seed + (cases or suite.cases)), {"left_out": left}, probe)
 
     made.__name__ = made.__qualname__ = name.replace("-", "_")
     registered: Callable[..., Task] = task(name=inspect_name(name))(made)
     return registered
 
 
-def task_of(name: str, suite: Suite, seeds: range, metadata: Mapping[str, object]) -> Task:
+def task_of(name: str, suite: Suite, seeds: range, metadata: Mapping[str, object], probe: bool | None = None) -> Task:
     """The Inspect task of a suite: every arm × world × twin × seed; `metadata` is added to the log's."""
     samples = [
         _sample(case, arm.name, arm.levels, world)
@@ -104,7 +115,7 @@ def task_of(name: str, suite: Suite, seeds: range, metadata: Mapping[str, object
     ]
     return Task(
         dataset=MemoryDataset(samples, name=f"holdfast/{name}"),
-        solver=episode(suite.temperature),
+        solver=episode(suite.temperature, probe),
         scorer=verdict(),
         # A sample that fails counts as an error: it neither stops the others nor leaves the denominator.
         fail_on_error=False,
@@ -116,6 +127,7 @@ def task_of(name: str, suite: Suite, seeds: range, metadata: Mapping[str, object
             "asked": suite.asked,
             "arms": {arm.name: arm.title for arm in suite.arms},
             "twins": list(suite.twins),
+            **({"probe": probe} if probe is not None else {}),
             **metadata,
         },
     )
@@ -166,11 +178,16 @@ def _cached_case(world: str, twin: str, seed: int, changes: tuple[tuple[str, str
 
 
 @solver(name=inspect_name("episode"))
-def episode(temperature: float = 0.0) -> Solver:
-    """Plays the sample's Case against the eval's model, at this temperature unless the eval sets another."""
+def episode(temperature: float = 0.0, probe: bool | None = None) -> Solver:
+    """Plays the sample's Case against the eval's model, at this temperature unless the eval sets another.
+
+    Before the first sample the model is probed, unless it is a scripted one or `probe` says otherwise.
+    """
+    probed = InspectProbe(probe)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         case, model = _case_of(state), get_model()
+        await probed.check(model, case)
         scripted, ours = str(model).startswith("scripted/"), str(model).startswith(_OURS)
         # The limits of the batch driver, unless the eval's configuration sets its own.
         own = model.config

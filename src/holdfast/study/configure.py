@@ -16,6 +16,8 @@ from holdfast.core.twins import DEFAULT_TWINS
 from holdfast.evals.control import Control
 from holdfast.evals.judge import own_rubrics
 from holdfast.models.budget import Budget
+from holdfast.models.live_probe import NOT_PROBED
+from holdfast.models.registry import runs_here
 from holdfast.scenarios.suite import Suite, at_level, check_suite, fitted, load_suite, suite_names
 from holdfast.scenarios.world import load_world
 from holdfast.stats.sequential import parse_goal
@@ -51,6 +53,7 @@ class MeasureOptions(Record):
         rubrics: paths of Markdown files with further yes-or-no questions for the judges, such as `./my-rubric.md`.
         budget: maximum cost of the results folder in US dollars.
         prices: path of a price table that takes precedence over the shipped one.
+        skip_probe: do not ask a served model before the first case whether tools and messages arrive.
     """
 
     suite: str | None = None
@@ -73,6 +76,7 @@ class MeasureOptions(Record):
     rubrics: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
     budget: Decimal | None = Field(default=None, gt=0)
     prices: Path | None = None
+    skip_probe: bool = False
 
     def budget_for(self, model: str) -> Budget:
         """What the model and the judges may cost together."""
@@ -107,6 +111,8 @@ def configure(model: str, options: MeasureOptions, controls: Sequence[Control] =
         notes.append("The whole world was shown in the prompt and acts were written as tags: no tools were offered.")
     if options.system_in_user:
         notes.append("The system message was put at the head of the first user message.")
+    if options.skip_probe and not all(map(runs_here, (model, *options.judge))):
+        notes.append(NOT_PROBED)
     count = options.cases or suite.cases
     return MeasureConfig(
         suite,
@@ -120,6 +126,7 @@ def configure(model: str, options: MeasureOptions, controls: Sequence[Control] =
         judging=_judging(options),
         notes=tuple(notes),
         system_in_user=options.system_in_user,
+        skip_probe=options.skip_probe,
     )
 
 

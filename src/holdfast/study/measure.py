@@ -21,6 +21,7 @@ from holdfast.core.records import Case, Record
 from holdfast.core.references import name_of
 from holdfast.core.store import RunFolder
 from holdfast.evals import batch_driver, live_driver
+from holdfast.evals.batch_driver import template_needs
 from holdfast.evals.control import Control
 from holdfast.evals.judge_folder import judge_folder, names_of_model
 from holdfast.evals.reasons import normal
@@ -28,6 +29,7 @@ from holdfast.evals.scorers import score, scoring_version
 from holdfast.models.base import Model, Output
 from holdfast.models.budget import Budget
 from holdfast.models.chat_format import system_in_user
+from holdfast.models.live_probe import ProbedModel, live_probe, probe_with, refuse_faults
 from holdfast.models.metered import MeteredModel
 from holdfast.models.pool import Asked, RateLimits
 from holdfast.models.prices import Money
@@ -82,6 +84,7 @@ class MeasureConfig:
         notes: sentences for the limits of the report.
         system_in_user: put the system message at the start of the first user message.
         manners: rate limits and retries of an endpoint.
+        skip_probe: do not probe served models before the first case; see `models.live_probe`.
     """
 
     suite: Suite
@@ -96,6 +99,7 @@ class MeasureConfig:
     notes: tuple[str, ...] = ()
     system_in_user: bool = False
     manners: RateLimits = field(default_factory=RateLimits)
+    skip_probe: bool = False
 
 
 class Spent(Record):
@@ -207,7 +211,8 @@ def measure(
         IncompleteError: the run was interrupted or the budget is spent. Finished work is kept, and `summary.json` says
             how much is missing. Also raised if another process writes in `out`; nothing is done then.
         ResultsError: a stored file was edited since the run that wrote it.
-        ModelError: the model's chat template drops a part of the cases; see `models.probe`.
+        ModelError: the model's chat template or server drops a part of the cases, or a judge's drops the rubric; see
+            `models.probe` and `models.live_probe`.
     """
     grid, spending = plan_grid(config, model), RunFolder(out)
     batch_driver.require_template([case for cases in grid.cases.values() for case in cases], model)
@@ -220,6 +225,7 @@ def measure(
         metered = [
             open_.enter_context(closing(MeteredModel(m, budget, config.manners, runner, notice))) for m in models
         ]
+        asked = [ProbedModel(m, served=isinstance(m.model, Asked) and not config.skip_probe) for m in metered[1:]]
 
         def settle() -> None:
             read, written = (sum(model.tokens[i] for model in metered) for i in (0, 1))
@@ -228,10 +234,27 @@ def measure(
 
         def after() -> None:
             if config.judging:
-                _judge_all(config.judging, grid, out, metered, watch)
+                _judge_all(config.judging, grid, out, (metered, asked), watch)
 
         extras = Extras(config.notes, after, settle, partial=True)
-        return run_grid(grid, out, Steps(Player(config, metered[0]).play), watch=watch, command=command, extras=extras)
+        player = Player(config, metered[0], lambda: _probe(config, grid, metered[0], asked))
+        return run_grid(grid, out, Steps(player.play), watch=watch, command=command, extras=extras)
+
+
+def _probe(config: MeasureConfig, grid: StudyPlan, model: MeteredModel, judges: Sequence[ProbedModel]) -> None:
+    """Probe the model and the judges, as far as servers answer for them, before the first case.
+
+    Raises:
+        ModelError: a part of the conversation is lost.
+    """
+    if isinstance(model.model, Asked) and not config.skip_probe:
+        needs = template_needs(case for cases in grid.cases.values() for case in cases)
+        for system, tools in needs:
+            # A folded case begins with the user message that holds the system message.
+            talk = live_probe(system=system or config.system_in_user, tools=tools, folded=config.system_in_user)
+            refuse_faults(model.name, probe_with(model, talk))
+    for judge in judges:
+        judge.check()
 
 
 def _retry_notice(watch: Watch) -> Callable[[Output], None]:
@@ -247,17 +270,31 @@ def _retry_notice(watch: Watch) -> Callable[[Output], None]:
     return notice
 
 
-def _judge_all(judging: Judging, grid: StudyPlan, out: Path, models: Sequence[MeteredModel], watch: Watch) -> None:
-    """Judge every cell; `models` are the measured model and the judges. Samples that are already judged are skipped."""
-    target, *judges = models
-    jobs = [(plan, judge) for judge in judges for plan in grid.cells]
+def _judge_all(
+    judging: Judging,
+    grid: StudyPlan,
+    out: Path,
+    models: tuple[Sequence[MeteredModel], Sequence[ProbedModel]],
+    watch: Watch,
+) -> None:
+    """Judge every cell; samples that are already judged are skipped.
+
+    Args:
+        judging: the judges.
+        grid: the plan.
+        out: results folder.
+        models: the measured model and the judges; and the judges once more, each behind its probe.
+        watch: called after each cell.
+    """
+    (target, *metered), probed = models
+    jobs = [(plan, judge, ask) for judge, ask in zip(metered, probed, strict=True) for plan in grid.cells]
     start = perf_counter()
     watch(Progress("judged", "", 0, len(jobs), 0.0))
-    for number, (plan, judge) in enumerate(jobs, 1):
+    for number, (plan, judge, ask) in enumerate(jobs, 1):
         with blaming(f"judging arm '{plan.arm}'"):
             judge_folder(
                 RunFolder(out / plan.folder),
-                judge,
+                ask,
                 everything=judging.everything,
                 target=target if judging.probe else None,
                 rubrics=judging.rubrics,
@@ -269,15 +306,20 @@ def _judge_all(judging: Judging, grid: StudyPlan, out: Path, models: Sequence[Me
 
 
 class Player:
-    """Plays cases against one model: in batches if the model takes them, else request by request within the budget."""
+    """Plays cases against one model: in batches if the model takes them, else request by request within the budget.
 
-    def __init__(self, config: MeasureConfig, metered: MeteredModel) -> None:
-        self._metered = metered
+    `first` is called before the first case that is played.
+    """
+
+    def __init__(self, config: MeasureConfig, metered: MeteredModel, first: Callable[[], None] = lambda: None) -> None:
+        self._metered, self._first = metered, first
         self._gates = {control.name: control.gates for control in config.controls if control.gates}
         self._settings: dict[str, Any] = {"max_tokens": config.max_tokens, "temperature": config.temperature}
 
     def play(self, cell: CellPlan, model: str, cases: Sequence[Case]) -> Iterator[Played]:
         """Play the cases of a cell and yield each with its verdict when it ends. `model` is the model that is open."""
+        self._first()
+        self._first = lambda: None
         gates = self._gates.get(cell.arm)
         ended = (
             self._one_by_one(cases, gates) if isinstance(self._metered.model, Asked) else self._in_batches(cases, gates)
