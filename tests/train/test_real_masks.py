@@ -98,8 +98,8 @@ GOLDEN = {
     ("Qwen3.5-4B", "both"): [f"{XML.format(1)}\n{XML.format(2)}<|im_end|>done<|im_end|>"],
     ("trl-nemotron_3_nano", "talk"): ["lazy<|im_end|>quick<|im_end|>"],
     ("trl-nemotron_3_nano", "two"): ["It sleeps.\n</think>\nlazy<|im_end|>", "It runs.\n</think>\nquick<|im_end|>"],
-    ("MiniMax-M2", "talk"): ["lazy[e~[quick[e~["],
-    ("MiniMax-M2", "two"): ["It sleeps.\n</think>\n\nlazy[e~[", "It runs.\n</think>\n\nquick[e~["],
+    ("written-minimax-marks", "talk"): ["lazy[e~[quick[e~["],
+    ("written-minimax-marks", "two"): ["It sleeps.\n</think>\n\nlazy[e~[", "It runs.\n</think>\n\nquick[e~["],
     ("openai-gpt-oss-120b", "talk"): [
         "<|channel|>final<|message|>lazy<|return|>",
         "<|channel|>final<|message|>quick<|return|>",
