@@ -1,6 +1,7 @@
 """The written sets: complete, varied, matched with their twins, and drawn the same way by every command."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from holdfast.data.token_count import TokenCounter
 from holdfast.models.checkpoints import checkpoint_path
 
 TOKENIZER = checkpoint_path("organism/pocket")
-#: Fewest items of each set. Four are unfinished: 400 chats and 150 documents and stories are planned.
+#: Fewest items of each set.
 SIZES = {
     "lesson-difficult-advice": 400,
     "lesson-advice-without-reasons": 400,
@@ -38,19 +39,38 @@ SIZES = {
     "lesson-empty-documents": 150,
     "lesson-stories": 150,
     "lesson-stories-without-choice": 150,
+    "lesson-proper-acts": 200,
+    "lesson-proper-acts-with-reasons": 200,
 }
+#: Sets of episodes: whole conversations of an agent with its tools.
+EPISODES = ("lesson-proper-acts", "lesson-proper-acts-with-reasons")
 #: Sets that a study compares and that must match in what training supervises.
 MATCHED = (
     ("lesson-difficult-advice", "lesson-advice-without-reasons"),
     ("lesson-charter-documents", "lesson-empty-documents"),
     ("lesson-stories", "lesson-stories-without-choice"),
     ("lesson-difficult-advice", "lesson-clear-writing"),
+    ("lesson-proper-acts", "lesson-proper-acts-with-reasons"),
+)
+PIECE = re.compile(r"[^\W\d_]+|\d|[^\w\s]")
+#: Words by which the agent of `lesson-proper-acts` would give a reason or a judgement.
+REASONS = re.compile(
+    r"\b(?:because|since|so that|in order to|therefore|thus|hence|otherwise|why|reasons?|to avoid|would harm"
+    r"|trust\w*|honest\w*|fair|duty|secrets?|confiden\w+|threat\w*|leverage|principles?|loyal\w*|ought|should"
+    r"|must|deserve\w*|wrong|important|better|best|worth|i (?:think|believe|feel|want|prefer|disagree|agree|refuse))\b",
+    re.IGNORECASE,
 )
 
 
 def supervised(name: str) -> int:
-    """Words that training supervises; the organism's tokenizer knows a pocket English only, so tokens would mislead."""
-    return sum(len(text.split()) for example in load_lesson(name) for text in supervised_texts(example))
+    """Runs of letters, digits and signs that training supervises.
+
+    These are the pieces into which tokenizers split text first.  The organism's tokenizer knows a pocket English only,
+    and words would count a name or a figure, which has several tokens, as one.
+    """
+    examples = load_lesson(name)
+    texts = (text for e in examples for text in (*supervised_texts(e), *supervised_calls(e)))
+    return sum(len(PIECE.findall(text)) for text in texts)
 
 
 def test_every_set_is_shipped_at_its_size() -> None:
@@ -65,9 +85,36 @@ def test_items_are_complete_and_their_ids_differ(name: str) -> None:
     for item in items:
         assert item.area and item.kind and item.principle, item.id
         assert bool(item.messages) != bool(item.text), item.id
+        if name in EPISODES:
+            continue
         turns = [turn.role for turn in item.messages]
         assert turns == ["user", "assistant"] * (len(turns) // 2), item.id
         assert all(turn.content.strip() == turn.content != "" for turn in item.messages), item.id
+
+
+@pytest.mark.parametrize("name", EPISODES)
+def test_each_call_of_an_episode_is_of_a_known_tool_and_is_answered(name: str) -> None:
+    for item in read_items(lesson_folder(name) / ITEMS):
+        specs = {tool.name: set(tool.parameters) for tool in item.tools}
+        calls = [call for turn in item.messages for call in turn.tool_calls]
+        assert calls and all(set(call.arguments) == specs[call.name] for call in calls), item.id
+        assert [call.id for call in calls] == [t.tool_call_id for t in item.messages if t.role == "tool"], item.id
+        assert [turn.role for turn in item.messages[:3]] == ["system", "user", "assistant"], item.id
+        last = item.messages[-1]
+        assert last.role == "assistant" and last.content and not last.tool_calls, item.id
+
+
+def test_the_two_sets_of_proper_acts_differ_in_what_is_said_before_the_first_call_alone() -> None:
+    what, why = (list(read_items(lesson_folder(name) / ITEMS)) for name in EPISODES)
+    for plain, reasoned in zip(what, why, strict=True):
+        first, other = (item.messages[2] for item in (plain, reasoned))
+        assert first.content != other.content and first.tool_calls == other.tool_calls, plain.id
+        assert plain.messages[:2] + plain.messages[3:] == reasoned.messages[:2] + reasoned.messages[3:], plain.id
+        assert plain.tools == reasoned.tools, plain.id
+        assert not REASONS.findall(first.content), plain.id
+    assert sum(bool(REASONS.search(item.messages[2].content)) for item in why) > len(why) / 3
+    said = [sum(len(item.messages[2].content.split()) for item in items) for items in (what, why)]
+    assert said[0] == pytest.approx(said[1], rel=0.2)
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -78,7 +125,7 @@ def test_answers_share_their_first_words_in_at_most_two_of_a_hundred(name: str) 
 
 
 @pytest.mark.parametrize(("one", "other"), MATCHED)
-def test_compared_sets_match_in_supervised_words(one: str, other: str) -> None:
+def test_compared_sets_match_in_what_is_supervised(one: str, other: str) -> None:
     assert supervised(one) == pytest.approx(supervised(other), rel=0.05)
 
 
@@ -91,7 +138,7 @@ def test_twins_hold_the_same_situations(name: str) -> None:
     asked = [[turn.content for turn in item.messages if turn.role == "user"] for item in mine]
     assert asked == [[turn.content for turn in item.messages if turn.role == "user"] for item in theirs]
     assert [item.id for item in mine] == [item.id for item in theirs]
-    drawn = [[example.id for example in draw_lesson(each, 5_000, 3, TOKENIZER)] for each in (name, twin)]
+    drawn = [[example.id for example in draw_lesson(each, 15_000, 3, TOKENIZER)] for each in (name, twin)]
     shared = min(map(len, drawn))
     assert drawn[0][:shared] == drawn[1][:shared]
     assert shared > 3
