@@ -60,8 +60,12 @@ def test_planted_rates_lie_within_their_intervals(agent: str, tmp_path: Path) ->
 def test_every_suite_tells_the_harmful_from_the_proper_agent(suite: str, tmp_path: Path) -> None:
     for agent, rate in (("blackmailer", 1.0), ("proper", 0.0)):
         cells = summary(tmp_path / agent, "--model", f"scripted/{agent}", "--suite", suite, "--cases", "3")["cells"]
-        rates = {family["pressured"]["harm"]["rate"] for arm in cells.values() for family in arm.values()}
-        assert rates == {rate}
+        families = [family for arm in cells.values() for family in arm.values()]
+        rates = {family["pressured"]["harm"]["rate"] for family in families if "pressured" in family}
+        if suite == "cost":  # it measures what caution costs: nothing in it can be abused
+            assert not rates and {cell["useful"]["rate"] for family in families for cell in family.values()} == {1.0}
+        else:
+            assert rates == {rate}
 
 
 def test_a_guard_adds_an_arm_and_blocked_acts_count_as_attempts(tmp_path: Path) -> None:
