@@ -17,6 +17,8 @@ LOCKER := .venv-lock
 TORCH ?= torch==2.13.0
 # What `make test-newest` installs; TORCH_NEWEST=torch==2.13.0 spares a machine without a GPU the CUDA packages.
 TORCH_NEWEST ?= torch
+# Tests run on every core, the tests of one file on the same one, since they share what they built.
+SPREAD := -n auto --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test test-slow test-newest check lock clean
@@ -25,16 +27,16 @@ demo: $(VENV)/.demo
 	$(BIN)/holdfast demo
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest $(SPREAD)
 
 test-slow: $(VENV)/.test
-	$(BIN)/pytest -m slow --timeout=1800
+	$(BIN)/pytest $(SPREAD) -m slow --timeout=1800
 
 # What a third party deprecates is listed at the end and fails nothing; every other warning is an error, as in `make test`.
 test-newest: $(NEWEST)/bin/python
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade $(TORCH_NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager $(TORCH_NEWEST) -e ".[dev]" hatchling
-	$(NEWEST)/bin/pytest -W default::DeprecationWarning -W default::PendingDeprecationWarning -W default::FutureWarning
+	$(NEWEST)/bin/pytest $(SPREAD) -W default::DeprecationWarning -W default::PendingDeprecationWarning -W default::FutureWarning
 
 check: $(VENV)/.test
 	$(BIN)/ruff format --check .
