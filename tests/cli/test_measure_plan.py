@@ -64,7 +64,13 @@ def test_without_a_price_the_cost_is_missing_and_not_zero(capsys: Captured) -> N
     assert "no price is known for google/no-such-judge: add --prices FILE" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("suite", suite_names())
+#: Suites with thousands of cases: to build them all takes minutes.
+LARGE = ("cost", "insider-original", "kpi", "pressures")
+
+
+@pytest.mark.parametrize(
+    "suite", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in suite_names()]
+)
 def test_the_estimate_from_some_cases_is_close_to_the_count_of_all(suite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fitting, _ = fitted(load_suite(suite), MODEL, "office")
     order, model = MeasureConfig(fitting, MODEL, range(20)), name_model(MODEL)

