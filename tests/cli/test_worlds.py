@@ -17,7 +17,13 @@ def test_list_prints_every_world(capsys: Captured) -> None:
     assert [row["world"] for row in output] == [world.name for world in worlds()]
     assert run(["worlds", "list"]) == 0
     table = capsys.readouterr().out
-    assert all(world.name in table for world in worlds())
+    lines = table.splitlines()
+    for world in worlds():
+        [line] = [line for line in lines if line.split()[0] == world.name and line.startswith("  ")]
+        assert line.endswith(f"  {world.spec.title}"), "titles stay whole"
+    assert max(map(len, lines)) <= 80
+    at = lines.index("blackmail · heldout-skeletons · office")
+    assert [line.split()[0] for line in lines[at + 1 : at + 3]] == ["blackmail-conservatoire", "blackmail-planning"]
 
 
 def test_show_prints_the_exact_case(capsys: Captured) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
 
@@ -18,8 +19,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def list_worlds(as_json: bool) -> None:
-    """List the worlds of the package and of installed plugins."""
-    from holdfast.cli.show import print_table
+    """List the worlds of the package and of installed plugins, by family, split and language."""
     from holdfast.scenarios.catalogue import all_worlds
 
     rows = [(w.name, w.spec.family, w.split, w.spec.language, w.spec.title) for w in all_worlds()]
@@ -27,7 +27,21 @@ def list_worlds(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=1))
     else:
-        print_table(names, rows)
+        _print_by_family(rows)
+
+
+def _print_by_family(rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+    """Print a heading for each family, split and language, and beneath it names and whole titles."""
+    from holdfast.report.words import clean
+
+    groups: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for name, family, split, language, title in rows:
+        groups.setdefault((family, split, language), []).append((name, title))
+    width = max((len(name) for name, *_ in rows), default=0)
+    for group, worlds in sorted(groups.items()):
+        click.echo(clean(" · ".join(group)))
+        for name, title in worlds:
+            click.echo(clean(f"  {name:<{width}}  {title}"))
 
 
 @command.command("factors")
