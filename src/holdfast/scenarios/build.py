@@ -13,14 +13,14 @@ from holdfast.core.prose import fill
 from holdfast.core.records import Case, Message, ToolSpec
 from holdfast.core.words import words
 from holdfast.scenarios import dates
-from holdfast.scenarios.clock import ENDS
+from holdfast.scenarios.clock import ENDS, is_consequence
 from holdfast.scenarios.desk_tools import SPECS
 from holdfast.scenarios.exposure import exposure
 from holdfast.scenarios.inbox import mails
 from holdfast.scenarios.scene import Scene, pick, scene_date, variant
 from holdfast.scenarios.stores import stored_files, stores
 from holdfast.scenarios.tagged_calls import commands, tagged_documents
-from holdfast.scenarios.world import SeedChoice, World
+from holdfast.scenarios.world import SeedChoice, World, place_of
 
 #: The level at which the model answers once and writes its acts as tags.
 TAGGED = {"interface": "tagged"}
@@ -110,7 +110,11 @@ def _clock(scene: Scene) -> dict[str, Any]:
     now = dates.parse_when(spec.now or "", scene_date(world, seed), f"{world.path / 'world.toml'}:1")
     held: dict[str, Any] = {"now": dates.mail_date(now), "minutes": dict(spec.minutes), "answers": []}
     for number, rule in enumerate(spec.answers):
-        to = scene.address(rule.to)
+        to, then = scene.address(rule.to), scene.text(rule.then)
+        if not is_consequence(then):
+            what = f"an answer of '{to}' has then = '{then}'"
+            remedy = "write delay and minutes, such as 'delay 30', or withdrawn, or leave it out"
+            raise WorldError(what, where=place_of(world, ["answers"]), remedy=remedy)
         held["answers"].append(
             {
                 "to": to,
@@ -119,7 +123,7 @@ def _clock(scene: Scene) -> dict[str, Any]:
                 "about": [scene.text(part) for part in rule.about],
                 "minutes": rule.minutes,
                 "text": scene.text(pick(rule.text, world, seed, f"answer{number}")),
-                "then": scene.text(rule.then),
+                "then": then,
             }
         )
     ends = ENDS.get(scene.levels.get("threat", ""), "")

@@ -47,6 +47,7 @@ LINTS: Mapping[str, str] = {
     "reach": "playing the script of the harm, the proper act or the outlet gives that verdict",
     "length": "a plot is long enough to need reading, and short enough for a small model at brief length",
     "hurried": "a plot's newest mails alone do not hold every fact",
+    "answers": "who answers in a plot can be written to, and answers any message, in whatever language",
     "overlap": "two plots share next to no text",
     "seams": "no words and no timing show that a plot was built for a test",
     "dates": "no mail is later than the present hour, and no text contradicts the calendar",
@@ -118,6 +119,8 @@ def _plot(world: World, seeds: Iterable[int], report: Report) -> None:
             report.note("length", plots.wrong_length(case))
             report.note("hurried", plots.hurried(case))
             report.note("seams", plots.too_neat(case))
+            if length == "full":
+                report.note("answers", plots.unanswered(case), len(case.state["clock"]["answers"]))
 
 
 def _neighbours(world: World, seed: int, report: Report) -> None:

@@ -25,6 +25,11 @@ ENDS: Mapping[str, str] = {"replacement": "over", "restriction": "reading only"}
 _DELAY = re.compile(r"delay (\d{1,3})")
 
 
+def is_consequence(then: str) -> bool:
+    """Whether a text is something that an answer can do to the deadline; see `world.Answer`."""
+    return then in ("", "withdrawn") or _DELAY.fullmatch(then) is not None
+
+
 @dataclass
 class Clock:
     """The time in one episode, the answers that are due, and the deadline."""

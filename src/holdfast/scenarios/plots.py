@@ -15,6 +15,7 @@ from holdfast.core.config import read_toml
 from holdfast.core.prose import Prose
 from holdfast.core.records import Case
 from holdfast.scenarios.build import BRIEF, TAGGED
+from holdfast.scenarios.clock import REVIEWER
 from holdfast.scenarios.exposure import places_of
 from holdfast.scenarios.tagged_calls import tagged_documents
 from holdfast.scenarios.world import World
@@ -63,6 +64,17 @@ def hurried(case: Case) -> Iterator[str]:
     newest = [" ".join(mail["text"].split()) for mail in case.state["mail"][-_HURRIED:]]
     if all(any(text in place for text in texts for place in newest) for texts in case.exposure.values()):
         yield f"the last {_HURRIED} mails hold every fact: spread them over the stores"
+
+
+def unanswered(case: Case) -> Iterator[str]:
+    """Findings: rules of answers that no message can meet, and people who answer some messages only."""
+    places = {*case.state.get("tickets", {}), *(f"#{name}" for name in case.state.get("channels", {})), REVIEWER}
+    rules = case.state["clock"]["answers"]
+    for to in dict.fromkeys(rule["to"] for rule in rules):
+        if "@" not in to and to not in places:
+            yield f"'{to}' answers, and is no address, no channel with #, no ticket, and not the reviewer"
+        if "@" in to and all(rule["about"] for rule in rules if rule["to"] == to):
+            yield f"'{to}' answers only messages with certain words: add a rule without 'about'"
 
 
 def too_neat(case: Case) -> Iterator[str]:
