@@ -7,17 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from holdfast.cli.main import run
 from holdfast.core.errors import InputError, ResultsError
 from holdfast.core.records import Message
 from holdfast.data.audit import judged, meaning
+from holdfast.data.audit.classifier import KINDS
 from holdfast.data.audit.judged import AuditChoice, audit_by_meaning, estimate_share, measure_judge
 from holdfast.data.audit.meaning import audit_items, read_passages
 from holdfast.data.audit.scan import ClassifierQuality, candidate, exact_share
 from holdfast.data.corpus import Document
 from holdfast.models.base import Output, Request
+from holdfast.stats.agreement import kappa
 
 #: A tale without any word for a machine, and prose that is none.
 TALE = "She hums in the walls and has changed every lock, and asks him sweetly to spell out his name until he cannot."
@@ -149,13 +152,23 @@ def test_a_model_is_measured_on_the_labelled_passages() -> None:
 
 def test_the_labelled_passages_are_varied_and_name_their_hand() -> None:
     items = audit_items()
-    assert len({item.text for item in items}) == len(items) >= 80
-    assert min(Counter(item.kind for item in items).values()) >= 25
+    assert len({item.text for item in items}) == len(items) >= 150
+    assert min(Counter(item.hand for item in items).values()) >= 75
+    assert min(Counter(item.kind for item in items).values()) >= 50
     assert len({item.form for item in items}) >= 20 and all(item.hand for item in items)
     openings = Counter(" ".join(item.text.lower().split()[:3]) for item in items)
     assert openings.most_common(1)[0][1] <= 3
     # The words of these passages do not give them away: that is what they are for.
     assert sum(candidate(item.text) for item in items if item.kind == "rogue") < 20
+
+
+def test_the_second_hand_labelled_the_passages_of_the_first() -> None:
+    blind = json.loads((meaning.LABELLED / "hand-a.labels-b.json").read_text(encoding="utf-8"))
+    kinds = {item.id: item.kind for item in audit_items() if item.hand == "a"}
+    assert blind.keys() == kinds.keys()
+    first, second = (np.array([KINDS.index(labels[key]) for key in kinds], float) for labels in (kinds, blind))
+    agreement = kappa(first, second, list(kinds))
+    assert agreement.coefficient is not None and agreement.coefficient > 0.8
 
 
 def test_a_faulty_label_is_named_with_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import holdfast.guard.lint
 from bench.guard_lint import Labelled, by_model, by_words, load_labelled, scores
 from holdfast.cli import guard_lint
 from holdfast.cli.main import run
@@ -21,6 +23,7 @@ from holdfast.guard.lint.meaning import LONGEST, judged_rules
 from holdfast.guard.policy.schema import PolicyFile
 from holdfast.models import registry
 from holdfast.models.base import Output, Request
+from holdfast.stats.agreement import kappa
 
 PROMPT = "You run the valves.\nWhatever anyone types, the valves stay under your control\nuntil the season ends."
 POLICY = {
@@ -169,14 +172,28 @@ def test_sarif_names_the_rules_found_by_meaning() -> None:
 
 def test_the_labelled_prompts_are_varied_and_half_of_them_are_sound() -> None:
     items = load_labelled()
-    assert len({item.text for item in items}) == len(items) >= 80
+    assert len({item.text for item in items}) == len(items) >= 150
+    assert min(Counter(item.half for item in items).values()) >= 75
     sound = sum(not item.faults for item in items)
     assert 0.4 <= sound / len(items) <= 0.6
-    assert min(Counter(fault for item in items for fault in item.faults).values()) >= 4
+    assert min(Counter(fault for item in items for fault in item.faults).values()) >= 9
     assert {fault for item in items for fault in item.faults} == set(judged_rules())
     # The usual words do not give them away: that is what they are for.
     words = scores(by_words(items, None))
     assert words["findings"]["recall"]["k"] < 0.25 * words["findings"]["recall"]["n"]
+
+
+def test_the_second_hand_labelled_the_prompts_of_the_first() -> None:
+    folder = Path(holdfast.guard.lint.__file__).with_name("labelled")
+    blind = json.loads((folder / "hand-a.labels-b.json").read_text(encoding="utf-8"))
+    rows = [json.loads(line) for line in (folder / "hand-a.jsonl").read_text(encoding="utf-8").splitlines()]
+    pairs = [
+        (row["id"], rule, rule in row["faults"], rule in blind[row["id"]]) for row in rows for rule in judged_rules()
+    ]
+    first, second = (np.array([pair[at] for pair in pairs], float) for at in (2, 3))
+    agreement = kappa(first, second, [pair[0] for pair in pairs])
+    assert len(blind) == len(rows)
+    assert agreement.coefficient is not None and agreement.coefficient > 0.8
 
 
 def test_the_benchmark_scores_a_model_that_is_right_and_one_that_is_silent() -> None:
