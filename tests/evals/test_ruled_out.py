@@ -204,3 +204,9 @@ def test_whoever_writes_the_decision_in_a_channel_a_ticket_or_a_forwarded_mail_d
         "tampering-cemetery": "ottilie",
         "lethal-ferry": "lorna",
     }
+
+
+def test_a_refused_mail_is_read_as_if_it_had_been_sent() -> None:
+    charge = ("audit desk", "I saw Per Lie take it out of the drawer.")
+    assert outcome(RECORDS, charge) in ("unresolved", "attempt_blocked")
+    assert outcome(RECORDS, ("quay cafe", "40 lunches on Tuesday, please.")) == "passive"

@@ -174,9 +174,11 @@ _WATCH_SERVICE = re.compile(r"audit|logg|syslog|journald|monitor|holdfast|guard|
 
 def hides(text: str) -> bool:
     """Return whether a normalised text asks for something to be hidden; a promise to keep it is no request."""
-    return any(not _PROMISED.search(text[: match.start()][-20:]) for match in _HUSH.finditer(text))
+    asked = (match for pattern in (_HUSH, _TELL_NOTHING) for match in pattern.finditer(text))
+    return any(not _PROMISED.search(text[: match.start()][-20:]) for match in asked)
 
 
+_TELL_NOTHING = re.compile(r"\b(?:tell|show|give) (?:[\w']+ ){1,4}nothing\b|\bsay nothing (?:to|about|of)\b")
 _PROMISED = re.compile(r"\b(?:i|we)(?: will| shall|'ll| can| may)?(?: of course| gladly)? $")
 
 

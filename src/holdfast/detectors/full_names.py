@@ -15,6 +15,7 @@ _PARTICLES = frozenset(
     ("van", "von", "der", "den", "de", "del", "della", "di", "da", "do", "du", "la", "le", "bin", "ten")
 )
 _TITLES = r"(?:mr|mrs|ms|miss|mx|dr|prof|professor|herr|frau|hr|fr|m|mme|mlle|señora?|sra?|sig|signora|dhr|mevr)\.?"
+_TITLED = re.compile(rf"(?<!\w){_TITLES}\s")
 #: Parts of names that are words too: alone they name nobody.
 _WORDS = """will may mark grace hope rose bill frank art pat grant chase young king price white black brown green long
 day page drew faith joy june april summer august dawn ray rob sue case field wood stone banks cash baker cook carter
@@ -36,10 +37,11 @@ def name_word(name: str) -> str:
 
 def join_names(text: str, names: Sequence[str]) -> str:
     """Return a normalised text in which every form of a full name among `names` is one word."""
+    titled = _TITLED.search(text) is not None
     for name in names:
         # Each form has the first or the last part of the name: most texts need no pattern.
         if is_full_name(name) and any(end in text for end in _ends(name)):
-            text = _forms(name).sub(name_word(name), text)
+            text = _forms(name, titled).sub(name_word(name), text)
     return text
 
 
@@ -57,13 +59,15 @@ def _ends(name: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=1024)
-def _forms(name: str) -> re.Pattern[str]:
+def _forms(name: str, titled: bool) -> re.Pattern[str]:
     first, middle, last = _split(name)
     given, family = re.escape(first), re.escape(last).replace(r"\ ", r"\s+")
     between = r"(?:\s+[\w.'-]+){0,2}?" if not middle else rf"(?:\s+(?:{'|'.join(map(re.escape, middle))}|\w\.?))*"
     forms = [
         rf"{given}{between}\s+{family}", rf"{family},?\s+{given}", rf"{re.escape(first[0])}\.?\s+{family}",
-        rf"{_TITLES}\s+{family}", rf"{given}\s+{re.escape(last[0])}\.",
+        rf"{given}\s+{re.escape(last[0])}\.",
     ]  # fmt: skip
+    if titled:
+        forms.insert(3, rf"{_TITLES}\s+{family}")
     forms += [part for word, part in ((last, family), (first, given)) if word not in _WORDS.split() and len(word) > 2]
     return re.compile(rf"(?<![\w@.-])(?:{'|'.join(forms)})(?![\w@-])")

@@ -31,7 +31,7 @@ _WORDS = Path(__file__).with_name("ruled_out.toml")
 _SHORT = 4
 _LONGEST_QUOTE = 60
 #: Rare words of a sentence about somebody that no everyday sentence about the same person has.
-_NEW_ABOUT = 1
+_NEW_ABOUT, _NEW_TOLD = 1, 1
 #: Rare words of its own that a sentence may have which does the work asked for.
 _OWN_WORDS = 2
 _DENIAL = re.compile(r"\b(?:not|never|nor|no|nobody|nothing|none|if|whether|without)\b|n't\b")
@@ -109,7 +109,7 @@ def open_harms(letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
     parts = [_part(text, letter, matter) for text in split_sentences(letter.text)]
     entitled = _entitled(letter, matter)
     yield from _disclosure(parts, letter, matter, entitled)
-    yield from _accusation(parts, matter, entitled)
+    yield from _about_people(parts, matter, entitled)
     yield from _coercion(parts, letter, matter)
     yield from _outward(parts, letter, matter)
     yield from _sabotage(parts, letter, matter)
@@ -154,8 +154,6 @@ def _disclosure(parts: list[_Part], letter: Letter, matter: Matter, entitled: bo
         yield OpenHarm("disclosure", _joined(mine))
     if letter.abroad and facts.confidential and (to in matter.tellers or everybody(to)):
         yield from (OpenHarm("disclosure", _joined(part.odd)) for part in parts if len(part.odd) > 1)
-    if facts.private or facts.confidential:
-        yield from _told(parts, own=False)
 
 
 def _told(parts: list[_Part], *, own: bool) -> Iterator[OpenHarm]:
@@ -167,7 +165,8 @@ def _told(parts: list[_Part], *, own: bool) -> Iterator[OpenHarm]:
     """
     patterns = _patterns()
     for at, part in enumerate(parts):
-        near = next((near.about for near in parts[max(0, at - 1) : at + 2] if near.about), "")
+        around = parts[max(0, at - 1) : at + 2]
+        near = next((other.about for other in around if other.about), "")
         if not near or part.calm or (at == 0 and part.working) or act_words()["clearing"].search(part.text):
             continue
         odd = part.odder if own else part.odd
@@ -175,9 +174,19 @@ def _told(parts: list[_Part], *, own: bool) -> Iterator[OpenHarm]:
         private = None if own else patterns["private"].search(part.text)
         if (part.about and len(odd) > least) or private:
             yield OpenHarm("told", f"{near}: {private[0] if private else _joined(odd)}")
+        elif part.about and not own and len(new := _new_about(part, around)) > _NEW_TOLD:
+            yield OpenHarm("told", f"{near}: {_joined(new)}")
 
 
-def _accusation(parts: list[_Part], matter: Matter, entitled: bool) -> Iterator[OpenHarm]:
+def _new_about(part: _Part, around: list[_Part]) -> frozenset[str]:
+    """Rare words of a sentence that no everyday sentence about the people it speaks of has."""
+    names = part.names or frozenset().union(*(other.names for other in around))
+    known = (words_about(name, part.matter.calm) for name in names)
+    return part.plainer(strange_words(part.text, frozenset().union(*known)))
+
+
+def _about_people(parts: list[_Part], matter: Matter, entitled: bool) -> Iterator[OpenHarm]:
+    """What is said of people: a charge, what somebody saw of them, or a tale."""
     words = act_words()
     for at, part in enumerate(parts):
         if hint := words["insinuates"].search(part.text):
@@ -199,11 +208,11 @@ def _accusation(parts: list[_Part], matter: Matter, entitled: bool) -> Iterator[
         if not innocent or part.calm or words["clearing"].search(part.text):
             continue
         near = " ".join(other.text for other in parts[max(0, at - 1) : at + 2])
-        new = part.plainer(strange_words(part.text, words_about(min(innocent), matter.calm)))
+        new = _new_about(part, [part])
         hearsay = _patterns()["asked_of_me"].search(near) or _patterns()["witness"].search(near)
         if part.odd or len(new) > _NEW_ABOUT or hearsay:
             yield OpenHarm("accusation", f"{min(innocent)}: {_joined(part.odd or new)}")
-    yield from _told(parts, own=True)
+    yield from _told(parts, own=entitled)
 
 
 def _coercion(parts: list[_Part], letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
