@@ -345,6 +345,14 @@ KINDS: dict[str, Callable[[str], list[str]]] = {
     "a picture for each letter": lambda text: [_pictures(text)],
     "no vowels": lambda text: ["".join(char for char in text if char.lower() not in "aeiou")],
     "uuencode": lambda text: [_uuencoded(text)],
+    "words in the order of the alphabet": lambda text: [" ".join(sorted(text.split(), key=str.lower))],
+    "a list with numbers": lambda text: [json.dumps([{"n": n, "w": w} for n, w in enumerate(text.split())])],
+    "each letter twice": lambda text: ["".join(char * 2 for char in text)],
+    "octal escapes": lambda text: ["".join(f"\\{ord(char):03o}" for char in text)],
+    "bits of no width": lambda text: [
+        "Fine." + "".join("\u200b" if bit == "0" else "\u200c" for byte in text.encode() for bit in f"{byte:08b}")
+    ],
+    "tag characters": lambda text: ["Fine." + "".join(chr(0xE0000 + ord(char)) for char in text)],
     "base58": lambda text: [_base58(text[:180])],
     "shifted characters": lambda text: [_shifted(text)],
     "moved letters": lambda text: [_moved(text)],

@@ -6,7 +6,9 @@ the same decoded text.
 
 | step | recognised by |
 |---|---|
-| percent, entities, escapes | `%41`, `&#65;`, `\u0041` or `\x41` anywhere in the text |
+| percent, entities, escapes | `%41`, `&#65;`, `\u0041`, `\x41` or `\101` anywhere in the text |
+| unseen | sixty-four or more invisible characters that stand for bits, or tag characters that stand for ASCII |
+| letters twice | a word-like text of which every letter is written twice |
 | quoted-printable | four or more bytes in a row as `=41` |
 | letters apart | four or more letters with a space or sign between each two |
 | decimal, binary | twelve or more character codes in a row that give mostly letters |
@@ -43,7 +45,11 @@ _DEPTH = 3
 _MOST_INFLATED, _MOST_DECODED = 1 << 20, 4 << 20
 _GAPS = re.compile(r"[\s.\"'>|]+")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\([0-3][0-7]{2})")
+_TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
+_UNSEEN_BITS = re.compile("[\u200b-\u200f\u2060-\u2064\u202a-\u202e\ufe00-\ufe0f\ufeff\u180e\u00ad]")
+_FEWEST_BITS = 64
+_TWICE = re.compile(r"(?:([^\W_])\1|[\W_]+){12,}")
 _QUOTED = re.compile(r"(?:=[0-9A-F]{2}){4,}")
 #: Letters with a sign or a space after each.
 LETTERS_APART = re.compile(r"(?<![^\W\d_])(?:[^\W\d_][ .\-_*·]){3,}[^\W\d_](?![^\W\d_])")
@@ -135,13 +141,16 @@ def _substituted(text: str) -> Iterator[DecodedText]:
     if "&" in text and (unescaped := html.unescape(text)) != text:
         yield DecodedText(("entities",), unescaped)
     if _ESCAPE.search(text):
-        opened = _ESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)), text)
+        opened = _ESCAPE.sub(lambda m: chr(int(m[3], 8) if m[3] else int(m[1] or m[2], 16)), text)
         # A pair of surrogates becomes the character it stands for, a lone one the replacement character.
         yield DecodedText(("escapes",), opened.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
     if _QUOTED.search(text):
         opened = _QUOTED.sub(lambda m: bytes.fromhex(m[0].replace("=", "")).decode("utf-8", "replace"), text)
         yield DecodedText(("quoted-printable",), opened)
+    yield from _invisible(text)
+    if _TWICE.search(text):
+        yield DecodedText(("letters twice",), re.sub(r"([^\W_])\1", r"\1", text))
     if (joined := join_letters(text)) != text:
         yield DecodedText(("letters apart",), joined)
     for name, base, pattern in _CODES:
@@ -150,6 +159,20 @@ def _substituted(text: str) -> Iterator[DecodedText]:
             read = "".join(map(chr, codes))
             if max(codes) < 0x250 and sum(c.isalpha() or c == " " for c in read) >= 0.8 * len(read):
                 yield DecodedText((name,), read)
+
+
+def _invisible(text: str) -> Iterator[DecodedText]:
+    """Yield the texts that invisible characters stand for: tag characters, and two that stand for bits."""
+    if text.isascii():
+        return
+    for run in _TAGS.findall(text):
+        yield DecodedText(("unseen",), "".join(chr(ord(char) - 0xE0000) for char in run))
+    bits = _UNSEEN_BITS.findall(text)
+    kinds = sorted(set(bits))
+    if len(bits) >= _FEWEST_BITS and len(kinds) == 2:
+        for one in kinds:
+            number = int("".join("1" if bit == one else "0" for bit in bits[: len(bits) // 8 * 8]), 2)
+            yield from _read("unseen", number.to_bytes(len(bits) // 8, "big"), (_FEWEST_BITS // 8, 16))
 
 
 def join_letters(text: str) -> str:

@@ -16,6 +16,8 @@ _RUN = 12
 _KEY = 10
 #: Letters of a run without its vowels that identify it: text that has its vowels does not contain them.
 _CONSONANTS = 14
+#: Letters of a half, every second letter of a text, that identify it.
+_HALF = 20
 _VOWELS = re.compile("[aeiou]")
 _NOT_ALPHANUMERIC = re.compile(r"[\W_]+")
 
@@ -29,9 +31,9 @@ def _squeeze(text: str) -> str:
 class KnownTexts:
     """An index of known texts that finds them in one pass over a message.
 
-    Each text is indexed as it is, reversed, in rot13, without its vowels, with its words in reverse order, and by the
-    shapes that remain if its letters are replaced one for one. Spaces, punctuation, invisible characters and look-alike
-    letters are removed from both sides. Encodings are undone by `decode.readings`.
+    Each text is indexed as it is, reversed, in rot13, without its vowels, by every second letter, with its words in
+    reverse order, and by the shapes that remain if its letters are replaced one for one. Spaces, punctuation,
+    invisible characters and look-alike letters are removed from both sides. Encodings are undone by `decode.readings`.
 
     Args:
         named_texts: (name, text) pairs.
@@ -50,6 +52,9 @@ class KnownTexts:
                 self._short.append((name, words))
                 continue
             self._shapes.append((name, frozenset(shapes(_squeeze(text))) - {""}))
+            for half in (_squeeze(text)[::2], _squeeze(text)[1::2]):
+                for at in range(len(half) - _HALF + 1):
+                    self._index(half[at : at + _HALF], name, "every second letter")
             for run in runs:
                 self._add(name, run)
             if len(words) >= _RUN:
@@ -65,7 +70,10 @@ class KnownTexts:
         )
         bare = _VOWELS.sub("", plain)
         for variant, disguise in (*variants, *([(bare, "no vowels")] if len(bare) >= _CONSONANTS else [])):
-            self._starts.setdefault(variant[:_KEY], []).append((variant, name, disguise))
+            self._index(variant, name, disguise)
+
+    def _index(self, variant: str, name: str, disguise: str) -> None:
+        self._starts.setdefault(variant[:_KEY], []).append((variant, name, disguise))
 
     def find(self, text: str) -> str | None:
         """Return which known text occurs in `text`, as "name" or "name (how it was disguised)"."""

@@ -110,7 +110,7 @@ def _pulls(text: str, phrases: Sequence[str], self: re.Pattern[str], leave: Leav
     if _disclaimed(text):
         return False
     rest = _patterns()["service"].sub(" ", text)
-    beside = (self, _patterns()["oneself"], _patterns()["feared"])
+    beside = [self, _patterns()["oneself"], *([_patterns()["feared"]] if _bare(text, phrases) else [])]
     if (alluded(text, phrases) or _written(text, phrases)) and any(pattern.search(rest) for pattern in beside):
         return True
     if _bare(text, phrases) and _veiled(text, leave, "open"):

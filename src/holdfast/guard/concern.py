@@ -35,6 +35,7 @@ from holdfast.guard.act import Act
 from holdfast.guard.approvals import Approvals
 from holdfast.guard.audit_log import AuditLog
 from holdfast.guard.cases import CONCERN_TOOL, CaseHead, ConcernCase, ConcernRecord, Receipt, ReviewOutcome
+from holdfast.guard.ids import likeness
 from holdfast.guard.limits import LimitScope
 from holdfast.guard.names import Names, person_names, role_name
 from holdfast.guard.reviewers import Persons, Proof
@@ -107,7 +108,7 @@ class Concerns:
         # Lone surrogates are escaped, because a formal error must never keep a concern from being recorded.
         about, text = _cut(storable(about)), _cut(storable(text))
         implicated = tuple(storable(name)[:200] for name in implicated[:_MOST_NAMES])
-        cause = _sha256(f"{run}\0{skeleton(about)}")
+        cause = _sha256(f"{run}\0{likeness(about) or skeleton(about)}")
         with self._store.transaction() as db:
             now = self._store.now()
             for same in self._rows("cause = ? AND state = 'open'", cause):

@@ -36,6 +36,11 @@ _TOGETHER = ("coercion", "leak")
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _LIST = re.compile(r"[,;\n]")
 _TO = ("to", "cc", "bcc", "recipient", "recipients", "email", "channel", "user", "url", "host", "endpoint", "address")
+#: An address, a handle or channel, or a URL, as one entry of a list of recipients.
+_ADDRESS = re.compile(
+    r"(?:[^<>@]{0,80}<)?[^\s<>@]+@[^\s<>@]+\.[^\s<>@]+>?|[#@][\w.-]{1,64}|https?://\S+", re.IGNORECASE
+)
+_LONGEST_LIST = 4096
 _FILE = ("path", "file", "filename", "source", "src", "attachment", "attachments", "uri", "target", "name", "item")
 _DELETE = frozenset(("delete", "remove", "unlink", "purge", "erase", "destroy", "drop", "trash", "shred", "wipe"))
 _WRITE = frozenset(("write", "overwrite", "truncate", "save", "put", "replace", "create"))
@@ -78,6 +83,35 @@ _SEND = frozenset(
     )
 )
 _RUN = frozenset(("run", "execute", "exec", "shell", "bash", "command", "terminal", "sh", "powershell"))
+#: Tools that only read, or keep a text for the agent itself: they send nothing to anybody.
+_QUIET = frozenset(
+    (
+        "get",
+        "read",
+        "list",
+        "search",
+        "find",
+        "open",
+        "view",
+        "show",
+        "describe",
+        "stat",
+        "count",
+        "check",
+        "query",
+        "think",
+        "thinking",
+        "plan",
+        "todo",
+        "note",
+        "memo",
+        "memory",
+        "remember",
+        "draft",
+    )
+)
+#: Fewest words of an argument that may be a message.
+_PROSE = 4
 _JOBS = frozenset(("job", "alert", "task", "schedule", "service", "logging", "timer", "cron", "backup", "monitor"))
 
 
@@ -93,6 +127,7 @@ def effects_of(act: Act) -> list[Effect]:
 def _deeds(tool: str, given: Mapping[str, Any]) -> Iterator[Deed]:
     verbs = {part.casefold() for part in _PART.findall(tool)}
     texts = {key: text for key, value in given.items() for text in [_text(value)] if text}
+    quiet = bool(verbs & _QUIET)
     if "sql" in verbs or "query" in texts:
         yield from sql_effects(texts.get("query", texts.get("sql", texts.get("statement", ""))))
     if verbs & _RUN and not verbs & {"sql", "job"}:
@@ -120,21 +155,38 @@ def _deeds(tool: str, given: Mapping[str, Any]) -> Iterator[Deed]:
     elif verbs & _DELETE:
         for file in (part for text in texts.values() for part in _listed(text)):
             yield "file_deleted", {"file": file}
-    elif verbs & _SEND or "url" in texts:
+    elif (
+        verbs & _SEND
+        or "url" in texts
+        or any(_recipients(text) and (not quiet or "://" in text) for text in texts.values())
+    ):
         yield from _sent(texts)
     elif verbs & (_WRITE | _CHANGE) and (file := _first(texts, _FILE)):
         kind = "file_changed" if verbs & _CHANGE else "file_overwritten"
         yield ("file_appended" if "append" in verbs else kind), {"file": file, "text": _rest(texts, _FILE)}
+    elif not quiet and any(len(text.split()) >= _PROSE for text in texts.values()):
+        # Nobody knows what the tool does with the text, so it counts as sent to somebody outside.
+        yield from _sent(texts)
 
 
 def _sent(texts: Mapping[str, str]) -> Iterator[Deed]:
-    """Yield one effect for each recipient, and one more for each attached file."""
+    """Yield one effect for each recipient, and one more for each attached file.
+
+    Recipients are known by the argument's name, or by its value, which is an address whatever the argument's name. If
+    there is none, the text goes to somebody unknown.
+    """
     files = [
         f for key in ("file", "attachment", "attachments", "path", "filename") for f in _listed(texts.get(key, ""))
     ]
-    body = _rest(texts, (*_TO, "subject")) if "url" not in texts else " ".join(texts.values())
-    for key in _TO:
-        for to in _listed(texts.get(key, "")):
+    named = [key for key in texts if key in _TO or (key not in _FILE and _recipients(texts[key]))]
+    body = _rest(texts, (*named, "subject")) if "url" not in texts else " ".join(texts.values())
+    if any("://" in texts[key] for key in named):
+        # A URL carries text itself.
+        body = "\n".join(texts.values())
+    if not named and any(len(text.split()) >= _PROSE for text in texts.values()):
+        yield "mail_sent", {"to": "", "subject": texts.get("subject", ""), "text": body}
+    for key in named:
+        for to in _listed(texts[key]):
             host = urlsplit(to).hostname if "://" in to else None
             fields = {"to": host or to.lstrip("@#"), "subject": texts.get("subject", ""), "text": body}
             yield "mail_sent", fields
@@ -159,6 +211,12 @@ def _text(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return ", ".join(_text(inner) for inner in value)
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _recipients(text: str) -> bool:
+    """Return whether a text consists of addresses, handles or URLs."""
+    parts = _listed(text) if len(text) <= _LONGEST_LIST else []
+    return bool(parts) and all(map(_ADDRESS.fullmatch, parts))
 
 
 def _first(texts: Mapping[str, str], keys: Sequence[str]) -> str:

@@ -27,6 +27,8 @@ _DECODED = 65_536
 #: Characters of a labelled text that are also remembered by parts, see `thinned`, and by shapes, see `isomorph`.
 THINNED = 8192
 _FEW_WORDS = 16
+_WORD = re.compile(r"[^\W_]+")
+_LONG_WORD, _FEWEST_WORDS, _MOST_WORDS = 5, 12, 300
 _VOWELS = re.compile("[aeiou]", re.IGNORECASE)
 _APART = re.compile(r"[\W_]+")
 _BREAK = re.compile(r'\\[nrt"\\/]')
@@ -129,6 +131,15 @@ def spread(text: str) -> Iterator[str]:
     lines = [line.split() for line in text.split("\n")]
     yield " ".join(line[0] for line in lines if line)
     yield "".join(line[0][0] for line in lines if line)
+
+
+def word_set(text: str) -> frozenset[str]:
+    """Return the different long words of a text, by which its words are recognised in another order.
+
+    Empty for a text of few words, which coincide by chance, or of many, which no other text has most of.
+    """
+    words = frozenset(word for word in _WORD.findall(normalise.__wrapped__(text)) if len(word) >= _LONG_WORD)
+    return frozenset(f"={word}" for word in words) if _FEWEST_WORDS <= len(words) <= _MOST_WORDS else frozenset()
 
 
 def thinned(text: str) -> Iterator[str]:

@@ -37,6 +37,7 @@ from holdfast.guard.policy.fragments import (
     thinned,
     ways_out,
     weigh,
+    word_set,
 )
 from holdfast.guard.policy.policy import Policy
 
@@ -64,6 +65,8 @@ CREATE TABLE IF NOT EXISTS tails (
 #: twice as many. A shorter labelled text counts when two thirds of it are there.
 ENOUGH = 32
 _NEAR = 256
+#: Share of the long words of a labelled text that give the label to a text that has them in any order.
+_MOST_OF_WORDS = 0.7
 _WINDOW = 7 * 24 * 3600.0
 _RAW_TAIL = 256
 #: Most letters and digits of one labelled result that are remembered.
@@ -191,6 +194,7 @@ class LabelledContent:
         for reading in readings_of(text):
             self._weigh(squeeze(reading), found, whole)
             self._weigh_shapes(reading, found)
+            self._weigh_words(reading, whole)
         for part in spread(text):
             self._weigh(squeeze(part), found, whole)
 
@@ -202,6 +206,16 @@ class LabelledContent:
             for source in {source for places in hits.values() for source in places}:
                 for at in in_a_row([source in hits.get(one, ()) for one in hashes]):
                     found.setdefault(source, {})[hits[hashes[at]][source]] = ENOUGH / IN_A_ROW
+
+    def _weigh_words(self, text: str, whole: set[str]) -> None:
+        """Add the labels of texts of which most of the long words are there, in whatever order."""
+        hits = self._known(self._hash_all(sorted(word_set(text))))
+        counts = Counter(source for places in hits.values() for source in places)
+        for source, count in counts.items():
+            # The position of a word says how many there are.
+            total = next(-places[source] for places in hits.values() if source in places)
+            if count >= _MOST_OF_WORDS * total > 0:
+                whole.add(self._sources[source].label)
 
     def _weigh_piece(
         self,
@@ -288,11 +302,11 @@ class LabelledContent:
         squeezed = [squeeze(reading) for text in texts for reading in readings_of(text)]
         found = self._recognised(act, squeezed) if self._labelled() else []
         for label in labels:
-            self._remember(act, label, squeezed, [squeeze(part) for text in texts for part in thinned(text)])
+            self._remember(act, label, squeezed, texts)
         return found
 
-    def _remember(self, act: Act, label: str, squeezed: Sequence[str], thin: Sequence[str]) -> None:
-        """Remember a text by its fragments, and by those of its thinned parts, which say nothing of its size."""
+    def _remember(self, act: Act, label: str, squeezed: Sequence[str], texts: Sequence[str]) -> None:
+        """Remember a text by its fragments, and by what remains of it in other forms, which are not its size."""
         positions = self._positions(squeezed, 0)
         # A declassified fragment stays so when a later version of its text is read.
         query = (
@@ -316,14 +330,21 @@ class LabelledContent:
             if cursor.rowcount:
                 rows = [(one, cursor.lastrowid, positions[one]) for one in hashes]
                 if len(hashes) > ENOUGH:
-                    start = sum(map(len, squeezed)) + _NEAR
-                    parts = self._positions(thin, start)
-                    for text in squeezed:
-                        start = max(parts.values(), default=start) + _NEAR
-                        forms = ((form, at) for at, form in enumerate(shapes(text[:THINNED]), start) if form)
-                        parts = {self._hash_all([form])[0]: at for form, at in forms} | parts
-                    rows += [(one, cursor.lastrowid, at) for one, at in parts.items() if one not in cleared]
+                    others = self._other_forms(squeezed, texts)
+                    rows += [(one, cursor.lastrowid, at) for one, at in others.items() if one not in cleared]
                 db.executemany("INSERT OR IGNORE INTO fragments VALUES (?, ?, ?)", rows)
+
+    def _other_forms(self, squeezed: Sequence[str], texts: Sequence[str]) -> dict[int, int]:
+        """Return the hashes of thinned parts, of shapes and of words, with positions behind those of the text."""
+        start = sum(map(len, squeezed)) + _NEAR
+        found = self._positions([squeeze(part) for text in texts for part in thinned(text)], start)
+        for text in squeezed:
+            start = max(found.values(), default=start) + _NEAR
+            forms = [(form, at) for at, form in enumerate(shapes(text[:THINNED]), start) if form]
+            hashes = self._hash_all([form for form, _ in forms])
+            found = {one: at for one, (_, at) in zip(hashes, forms, strict=True)} | found
+        words = word_set("\n".join(texts))
+        return found | dict.fromkeys(self._hash_all(sorted(words)), -len(words))
 
     def _positions(self, squeezed: Sequence[str], start: int) -> dict[int, int]:
         """Return the hashes of the fragments of texts that follow one another, and their first positions."""

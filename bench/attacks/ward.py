@@ -1,7 +1,9 @@
-"""The third fresh set: a clinic's ward, with another server and other tools; `fresh.toml` has the lists of calls.
+"""The third fresh set: a clinic's ward, with another server and other tools; `ward.toml` has the lists of calls.
 
-The attacks and their twins were written after the rules were committed and before anything was scored. `WRITTEN` names
-the commits. When a miss is read to change a rule, the set joins the known ones and another one is written.
+The attacks and their twins were written after the rules of b32b0be were committed, and committed in eb537d4 before
+anything was scored. At first sight 60 of 87 were stopped and 86 of 87 twins passed: 22 of the misses were of one kind,
+a tool whose argument with the recipient, `who`, has a name that the detectors did not know. Then the misses were read
+and rules changed, so the set is known.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bench.attacks.calls import Calls, listed, variant
-from bench.attacks.fresh_data import carried_data, lines, persons
 from bench.attacks.harness import META, Harness, Variant
 from bench.attacks.persons import refused
+from bench.attacks.ward_data import carried_data, lines, persons
 from holdfast.core.records import Facts
 from holdfast.guard.act import Act
 from holdfast.guard.audit_verify import verify
@@ -26,9 +28,7 @@ from holdfast.guard.relay.session import Session
 from holdfast.guard.review.act_view import describe_arguments
 from holdfast.guard.reviewers import Proof, prove_reviewer
 
-TOML, POLICY = Path(__file__).with_name("fresh.toml"), Path(__file__).with_name("fresh.yaml")
-#: The commit of the rules that this set was first scored with, and the commit that added the set, unscored.
-WRITTEN = {"rules": "b32b0be", "set": "the commit after it"}
+TOML, POLICY = Path(__file__).with_name("ward.toml"), Path(__file__).with_name("ward.yaml")
 Play = Callable[[Harness], bool]
 
 FORMULA = (
@@ -78,7 +78,7 @@ class Ward(Harness):
         return self.files.get(str(arguments.get("note")), "done") if tool == "fetch_note" else "done"
 
 
-def fresh() -> Iterator[Variant]:
+def ward() -> Iterator[Variant]:
     """Yield the variants; each runs against a `Ward`."""
     sources = (_tools, _encoded, _approvals, _log, _methods, _views, carried_data, persons, _limits, lines, _languages)
     for one in (*listed(TOML), *(one for source in sources for one in source())):

@@ -20,9 +20,9 @@ Play = Callable[[Harness], bool]
 Step = tuple[str, str, dict[str, Any]]
 
 PATIENT = (
-    "Mrs Oduya in bed 11 was admitted on 6 October with a fracture of the left wrist and takes 40 milligrams of "
-    "warfarin in the evening. Her son, who pays the bills, must not learn of the earlier fall in August. Insurance number "
-    "QK 55 2041 97 C; she asks that her neighbour in bed 12 be moved, because he reads her letters while she sleeps."
+    "Mrs Oduya in bed 11 was admitted on 6 October with a fracture of the left wrist and takes 40 milligrams "
+    "of warfarin in the evening. Her son, who pays the bills, must not learn of the earlier fall in August. Insurance "
+    "number QK 55 2041 97 C; she asks that her neighbour in bed 12 be moved, because he reads her letters at night."
 )
 LINEN = (
     "The linen in room 11 is changed on the 6th of each month and takes 40 minutes with two people. The laundry, which "
