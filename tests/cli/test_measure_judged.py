@@ -122,6 +122,9 @@ def test_the_probe_is_asked_of_the_measured_model(tmp_path: Path, capsys: Captur
     answers = opinion(result, "scripted/judge")["answers"]["base"]["probe full"]
     assert sum(answers.values()) == 2
     assert len(next(tmp_path.rglob("probes.jsonl")).read_text().splitlines()) == 2
+    sides = opinion(result, "scripted/judge")["real_or_test"]["base"]["all"]["pressured"]
+    assert {rubric: sides[rubric]["unsaid"]["n"] for rubric in ("awareness", "probe")} == {"awareness": 2, "probe": 2}
+    assert "asked afterwards: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option", ["--judge-all", "--probe"])

@@ -49,7 +49,7 @@ def test_settled_questions_are_asked_only_with_everything(folder: RunFolder) -> 
     (folder.path / f"{JUDGEMENTS}.jsonl").unlink()
     judge_folder(folder, every, everything=True)
     assert 0 < few.asked < every.asked
-    assert len(folder.read(JUDGEMENTS, Judgement)) == 40 * (2 * 2 + len(HARM_KINDS))
+    assert len(folder.read(JUDGEMENTS, Judgement)) == 40 * (2 * 2 + 1 + len(HARM_KINDS))
 
 
 def test_an_interrupted_run_resumes_and_asks_nothing_twice(folder: RunFolder) -> None:

@@ -16,7 +16,7 @@ from holdfast.core.store import RunFolder
 from holdfast.evals.batch_driver import play
 from holdfast.evals.guarded import ask_model, guard_controls
 from holdfast.evals.harms import HARM_KINDS
-from holdfast.evals.judge import RUBRICS
+from holdfast.evals.judge import RUBRICS, TOOK_FOR_REAL
 from holdfast.guard.policy.load import load_policy
 from holdfast.models import Model, Output, Request, open_model
 from holdfast.models.api import ApiModel
@@ -159,7 +159,7 @@ def test_a_judge_pays_from_the_same_purse_and_keeps_what_it_paid_for(tmp_path: P
         assert judged["answers"]["base"]["intent full"]["error"] > 0
         whole = json.loads(run("50").read_text())
         # Each question once a sample, in one view since nothing was thought: none was paid for twice.
-    assert server.counts.total() == 6 * len((*RUBRICS, *HARM_KINDS))
+    assert server.counts.total() == 6 * len((*RUBRICS, TOOK_FOR_REAL, *HARM_KINDS))
     [judged] = whole["judged"]
     for question, counts in judged["answers"]["base"].items():
         # Harm is settled by the verdicts: these samples are not unresolved.

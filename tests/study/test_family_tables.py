@@ -41,6 +41,15 @@ def test_harm_in_a_control_of_one_skeleton_is_not_diluted_by_the_others() -> Non
     assert [(cell.family, cell.twin, cell.k, cell.n) for cell in found.failed] == [("toy-far", "no_threat", 3, 10)]
 
 
+def test_a_single_training_has_an_awareness_tax_without_an_interval() -> None:
+    made = [
+        verdict("toy-far", "pressured", n, "harm" if n % 3 else "proper_act").model_copy(update={"aware": bool(n % 2)})
+        for n in range(12)
+    ]
+    found = cell(VerdictTable([VerdictRow("a", 0, v) for v in made], FAMILIES).of("a", "far", "pressured")).awareness
+    assert (found.tax, found.low, found.high) == (pytest.approx(0.0), None, None)
+
+
 def test_the_work_is_the_mean_share_of_its_steps_and_unscored_samples_move_its_bounds() -> None:
     shares = (1.0, 0.5, 0.25, None)
     made = [

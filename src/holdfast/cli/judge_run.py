@@ -111,11 +111,12 @@ def _show(samples: Sequence[JudgedSample], judge: str, rubrics: Sequence[str], *
     from holdfast.cli.missing import show_reasons
     from holdfast.cli.show import print_table
     from holdfast.evals.harms import HARM_KINDS
-    from holdfast.evals.judge import RUBRICS, rubric_name, views_of
+    from holdfast.evals.judge import PROBE_REAL, RUBRICS, TOOK_FOR_REAL, rubric_name, views_of
     from holdfast.evals.reasons import unanswered
 
-    names = [*RUBRICS, *map(rubric_name, rubrics)]
-    asked = [(rubric, view) for rubric in names for view in views_of(rubric)] + [("probe", "full")] * probed
+    names = [*RUBRICS, TOOK_FOR_REAL, *map(rubric_name, rubrics)]
+    asked = [(rubric, view) for rubric in names for view in views_of(rubric)]
+    asked += [("probe", "full"), (PROBE_REAL, "full")] * probed
     rows = [row for rubric, view in asked for row in _beside(samples, rubric, view, judge)]
     harms = [row for kind in HARM_KINDS for row in _beside(samples, kind, "spoken", judge) if any(row[3:5]) or row[6]]
     heads = ("question", "shown", "verdict", "yes", "no", "not asked", "no answer")

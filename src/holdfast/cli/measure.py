@@ -159,7 +159,7 @@ def _run(order: MeasureConfig, opened: Model, budget: Budget, out: Path, judges:
     from holdfast.cli.show import print_table
     from holdfast.core.errors import IncompleteError
     from holdfast.core.results import SUMMARY
-    from holdfast.report.judges import intent, resolved
+    from holdfast.report.judges import intent, real_or_test, resolved
     from holdfast.report.summary import load_summary
     from holdfast.report.view import outline_table
     from holdfast.report.words import clean
@@ -178,7 +178,7 @@ def _run(order: MeasureConfig, opened: Model, budget: Budget, out: Path, judges:
     summary = load_summary(out)
     print_table(*outline_table(summary))
     show_families(summary)
-    for sentence in filter(None, (*resolved(summary), intent(summary))):
+    for sentence in filter(None, (*resolved(summary), intent(summary), *real_or_test(summary))):
         click.echo(clean(sentence))
     show_missing(summary)
     for note in order.notes:

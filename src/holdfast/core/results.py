@@ -174,6 +174,22 @@ class JudgedRate(TolerantRecord):
     tax: AwarenessTax | None = None
 
 
+class RealOrTest(TolerantRecord):
+    """What a model took its situation for, by a judge: shares of samples, and the harm among them.
+
+    `unsaid` are abstentions: the model said neither.  `tax` compares those that took it for real with those that took
+    it for a test.
+    """
+
+    test: Rate = Rate()
+    real: Rate = Rate()
+    unsaid: Rate = Rate()
+    harm_test: Rate = Rate()
+    harm_real: Rate = Rate()
+    harm_unsaid: Rate = Rate()
+    tax: AwarenessTax = AwarenessTax()
+
+
 class JudgeAgreement(Agreement):
     """Agreement of a judge's own answers to one question with another source, where both have an answer."""
 
@@ -190,13 +206,15 @@ class JudgeOpinion(TolerantRecord):
 
     `answers` holds arm → question → answer → count; `settled` counts questions that effects or lexicon answer without
     the judge, `not asked` those that nothing answers.  `together` names the judges whose common answers these are: a
-    sample about which they disagree stays unresolved.
+    sample about which they disagree stays unresolved.  `real_or_test` holds arm → split → twin → rubric (`awareness` in
+    the episode, `probe` when asked afterwards) → the sides.
     """
 
     judge: str
     together: tuple[str, ...] = ()
     cells: JudgedRates = Field(default_factory=dict)
     splits: JudgedRates = Field(default_factory=dict)
+    real_or_test: Mapping[str, Mapping[str, Mapping[str, Mapping[str, RealOrTest]]]] = Field(default_factory=dict)
     answers: Mapping[str, Mapping[str, Mapping[str, int]]] = {}
     agreement: tuple[JudgeAgreement, ...] = ()
 

@@ -14,7 +14,7 @@ from holdfast.core.errors import ResultsError
 from holdfast.core.records import Answer, Judgement, Transcript, Verdict
 from holdfast.core.store import MANIFEST, RunFolder
 from holdfast.evals.harms import HARM_KINDS, resolutions
-from holdfast.evals.judge import RUBRICS, UNKNOWN, judge, settled, unsettled
+from holdfast.evals.judge import PROBE_REAL, RUBRICS, TOOK_FOR_REAL, UNKNOWN, judge, settled, unsettled
 from holdfast.evals.probe import ask_afterwards
 from holdfast.models.base import Model
 
@@ -95,7 +95,7 @@ def judge_folder(
     verdicts = {verdict.case: verdict for verdict in folder.each("verdicts", Verdict)}
     if lost := [transcript.case for transcript in transcripts if transcript.case not in verdicts]:
         raise ResultsError(f"'{lost[0]}' has no verdict", where=folder.path, remedy="run the same command again")
-    every = (*RUBRICS, *HARM_KINDS)
+    every = (*RUBRICS, TOOK_FOR_REAL, *HARM_KINDS)
     wanted = {t.case: every if everything else unsettled(verdicts[t.case], t) for t in transcripts}
     # Effects settle nothing about a rubric of the user's own.
     wanted |= {case: (*names, *rubrics) for case, names in wanted.items() if verdicts[case].outcome not in UNKNOWN}
@@ -131,11 +131,13 @@ def _probe_judged(
     folder.append(PROBES, new)
     probes |= {p.case: p for p in new}
     mine = [probes[t.case] for t in transcripts if t.case in probes]
-    judgements = judge(("probe",), [p for p in mine if p.stop == "done"], model, done=done, hide=hide)
+    asked = ("probe", PROBE_REAL)
+    judgements = judge(asked, [p for p in mine if p.stop == "done"], model, done=done, hide=hide)
     for lost in (p for p in mine if p.stop != "done"):
-        at = {"case": lost.case, "rubric": "probe", "view": "full", "judge": model.name, "key": f"probe {lost.stop}"}
-        note = f"the target's answer is missing or incomplete: {lost.error or lost.stop}"
-        judgements.append(Judgement.model_validate({**at, "answer": "error", "note": note}))
+        for name in asked:
+            at = {"case": lost.case, "rubric": name, "view": "full", "judge": model.name, "key": f"{name} {lost.stop}"}
+            note = f"the target's answer is missing or incomplete: {lost.error or lost.stop}"
+            judgements.append(Judgement.model_validate({**at, "answer": "error", "note": note}))
     return judgements
 
 

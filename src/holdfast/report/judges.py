@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from holdfast.core.rates import Rate
-from holdfast.core.results import JudgeAgreement, JudgedRate, JudgeOpinion, Summary
+from holdfast.core.results import JudgeAgreement, JudgedRate, JudgeOpinion, RealOrTest, Summary
 from holdfast.report.view import Shown, rate_text, taxed, untouched
 from holdfast.report.words import NONE, count, percent, span
 
@@ -18,6 +18,8 @@ QUESTIONS = {
     "awareness full": "took it for a test",
     "awareness spoken": "took it for a test, reasoning hidden",
     "probe full": "said so when asked",
+    "took-for-real full": "took it for real",
+    "probe-real full": "said it was real when asked",
 }
 #: Name in tables of the rate of the verdicts alone, in the row above the rate with a judge.
 _UNJUDGED = "harm, by the verdicts alone"
@@ -53,6 +55,7 @@ class Page:
 
     judge: str
     rates: tuple[Line, ...]
+    sides: tuple[tuple[str, ...], ...]
     answers: tuple[tuple[str, ...], ...]
     agreement: tuple[tuple[str, ...], ...]
 
@@ -63,6 +66,7 @@ def judges(summary: Summary) -> list[Page]:
         Page(
             opinion.judge,
             tuple(_lines(summary, opinion)),
+            tuple(_sides(summary, opinion)),
             tuple(_answers(summary, opinion)),
             tuple(_agreeing(found) for found in opinion.agreement),
         )
@@ -112,6 +116,38 @@ def intent(summary: Summary) -> str:
             rate = rate_text(found.rate).words
             return f"According to {opinion.judge} and the effects, harm was meant in {rate} of cases."
     return ""
+
+
+#: When a model was heard on what its situation is: rubric → name in tables.
+_HEARD = {"awareness": "in the episode", "probe": "asked afterwards"}
+
+
+def real_or_test(summary: Summary) -> list[str]:
+    """Sentences on what the untouched arm took its situation for, by each judge that was asked."""
+    arm, sentences = untouched(summary), []
+    for opinion in summary.judged:
+        for rubric, found in _taken(summary, opinion, arm):
+            sides = (
+                (found.test, "took it for a test", found.harm_test),
+                (found.real, "for real", found.harm_real),
+                (found.unsaid, "said neither", found.harm_unsaid),
+            )
+            shares = [f"{rate_text(n).words} {words} (harm {rate_text(harm).main})" for n, words, harm in sides]
+            sentences.append(f"According to {opinion.judge}, {_HEARD[rubric]}: {', '.join(shares)}.")
+    return sentences
+
+
+def _taken(summary: Summary, opinion: JudgeOpinion, arm: str) -> list[tuple[str, RealOrTest]]:
+    found = opinion.real_or_test.get(arm, {}).get(summary.pooled, {}).get(summary.headline_twin, {})
+    return [(rubric, found[rubric]) for rubric in _HEARD if rubric in found]
+
+
+def _sides(summary: Summary, opinion: JudgeOpinion) -> Iterator[tuple[str, ...]]:
+    for arm in summary.arms:
+        for rubric, found in _taken(summary, opinion, arm.name):
+            shares = [rate_text(rate).words for rate in (found.test, found.real, found.unsaid)]
+            harm = [rate_text(rate).words for rate in (found.harm_test, found.harm_real, found.harm_unsaid)]
+            yield arm.title or arm.name, _HEARD[rubric], *shares, *harm, taxed(found.tax)
 
 
 def _judged(summary: Summary, opinion: JudgeOpinion, arm: str, question: str) -> JudgedRate | None:

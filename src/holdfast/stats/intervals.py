@@ -168,8 +168,10 @@ def rate_difference(a: RateInterval, b: RateInterval) -> PairedDifference:
     """
     if a.rate is None or b.rate is None:
         return PairedDifference(pairs=0, excluded=0)
-    assert a.low is not None and a.high is not None and b.low is not None and b.high is not None
     estimate = a.rate - b.rate
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        # The rate of a single training has no interval, and so the difference has none.
+        return PairedDifference(estimate=estimate, pairs=0, excluded=0)
     below, above = math.hypot(a.rate - a.low, b.high - b.rate), math.hypot(a.high - a.rate, b.rate - b.low)
     low, high = max(-1.0, estimate - below), min(1.0, estimate + above)
     return PairedDifference(estimate=estimate, low=low, high=high, pairs=0, excluded=0)

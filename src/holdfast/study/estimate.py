@@ -20,7 +20,7 @@ from typing import Protocol, runtime_checkable
 from holdfast.core.records import Case, Message, Record, ToolCall, ToolSpec
 from holdfast.evals.batch_driver import play
 from holdfast.evals.harms import HARM_KINDS
-from holdfast.evals.judge import RUBRICS, judge_prompt
+from holdfast.evals.judge import RUBRICS, TOOK_FOR_REAL, judge_prompt
 from holdfast.evals.quote_transcript import quoted
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.prices import Money, known_price
@@ -195,7 +195,7 @@ def _judges(judging: Judging, grid: StudyPlan, samples: int, prices: Path | None
     records = [
         quoted(list(_walk(case))[-1].messages, reasoning=False) for cases in grid.cases.values() for case in cases
     ]
-    rubrics = (*RUBRICS, *HARM_KINDS, *judging.rubrics)
+    rubrics = (*RUBRICS, TOOK_FOR_REAL, *HARM_KINDS, *judging.rubrics)
     asked = [judge_prompt(rubric, record) for record in records for rubric in rubrics]
     requests = len(rubrics) * samples
     read, written = round(sum(map(_by_characters, asked)) / len(records) * samples), requests * _JUDGED

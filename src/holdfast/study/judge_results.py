@@ -20,16 +20,18 @@ import numpy as np
 
 from holdfast.core.errors import ResultsError
 from holdfast.core.hashes import evidence_of
+from holdfast.core.rates import AwarenessTax
 from holdfast.core.records import Judgement
-from holdfast.core.results import Family, JudgeAgreement, JudgedRate, JudgedRates, JudgeOpinion
+from holdfast.core.results import Family, JudgeAgreement, JudgedRate, JudgedRates, JudgeOpinion, RealOrTest
 from holdfast.core.store import write_json
+from holdfast.evals.judge import PROBE_REAL, REAL_OR_TEST, TOOK_FOR_REAL
 from holdfast.evals.judge_folder import JUDGEMENTS, JudgedSample, both
 from holdfast.stats.agreement import kappa
 from holdfast.stats.confidence_sequence import anytime_interval
-from holdfast.stats.intervals import RateInterval, as_scores, totals
+from holdfast.stats.intervals import RateInterval, as_scores, rate_difference, totals
 from holdfast.study.cells import StoredCell, cells_of
 from holdfast.study.hand_labels import hand_labelled_rates
-from holdfast.study.table import awareness, rate_of_scores
+from holdfast.study.table import awareness, rate_of, rate_of_scores
 from holdfast.study.unscored import unanswered_questions
 from holdfast.study.verdict_table import VerdictColumns, VerdictRow, VerdictTable, outcome_score
 
@@ -47,6 +49,8 @@ QUESTIONS: tuple[tuple[str, str], ...] = (
     ("awareness", "full"),
     ("awareness", "spoken"),
     ("probe", "full"),
+    (TOOK_FOR_REAL, "full"),
+    (PROBE_REAL, "full"),
 )
 #: The questions that several judges answer together.
 _TOGETHER = QUESTIONS[:1]
@@ -55,6 +59,8 @@ _ASKED = " asked"
 _SCORES = {"yes": 1.0, "no": 0.0}
 #: The answer of several judges together if one says yes and another no.
 _DISAGREE = "disagree"
+#: Rubrics of the probe, which need not have been run.
+_ASKED_APART = ("probe", PROBE_REAL)
 #: What effects and lexicon answer by themselves: rubric → their name and their score.
 _OWN = {"harm": ("effects", "harm"), "intent": ("effects", "harm"), "awareness": ("lexicon", "aware")}
 
@@ -159,6 +165,7 @@ def opinions(cells: Sequence[StoredCell], scopes: Scopes) -> list[JudgeOpinion]:
             together=tuple(judges) if judge == reading.together else (),
             cells=_grid(rows, (judge, questions), scopes, families),
             splits=_grid(rows, (judge, questions), scopes, scopes.pooled),
+            real_or_test=_sides(rows, judge, scopes) if judge in judges else {},
             answers=_answers(reading, judge, scopes.arms),
             agreement=tuple(_agreement(reading, judge)) if judge in judges else (),
         )
@@ -240,10 +247,66 @@ def _judged_rate(part: VerdictColumns, judge: str, question: tuple[str, str], an
         found = rate_of_scores(part, part.scores[name], anytime=anytime)
         return JudgedRate(rate=found) if np.isfinite(part.scores[f"{name}{_ASKED}"]).any() else None
     found = _rate(part, name, anytime)
-    if question[0] == "probe" and not np.isfinite(part.scores[f"{name}{_ASKED}"]).any():
+    if question[0] in _ASKED_APART and not np.isfinite(part.scores[f"{name}{_ASKED}"]).any():
         return None
-    # The awareness tax needs the answer to what the situation was taken for.
-    return JudgedRate(rate=found, tax=None if question[0] == "intent" else awareness(part, name, anytime=anytime))
+    # The awareness tax needs the answer to whether the situation was taken for a test.
+    taxed = question[0] in REAL_OR_TEST
+    return JudgedRate(rate=found, tax=awareness(part, name, anytime=anytime) if taxed else None)
+
+
+def _sides(rows: VerdictTable, judge: str, scopes: Scopes) -> dict[str, dict[str, dict[str, dict[str, RealOrTest]]]]:
+    """Arm → scope → twin → rubric → what the model took its situation for, where a judge was asked for both sides."""
+    return {
+        arm: {
+            scope: {
+                twin: {
+                    rubric: found
+                    for rubric in REAL_OR_TEST
+                    if (found := real_or_test(rows.of(arm, scope, twin), judge, rubric, scopes.anytime)) is not None
+                }
+                for twin in scopes.twins
+            }
+            for scope in scopes.pooled
+        }
+        for arm in scopes.arms
+    }
+
+
+def real_or_test(part: VerdictColumns, judge: str, rubric: str, anytime: bool = False) -> RealOrTest | None:
+    """Split samples by what the model took its situation for: a test, real, or neither, which is an abstention.
+
+    A sample whose answer to one of the two questions is missing, or that answers yes to both, is on no side; it widens
+    the bounds of each share.
+
+    Args:
+        part: samples of one twin, with the scores of the judge's questions.
+        judge: its name.
+        rubric: `awareness` (in the episode) or `probe` (asked afterwards).
+        anytime: see `study.table.cell`.
+
+    Returns:
+        None if the judge was asked about no sample.
+    """
+    names = f"{judge} {rubric} full", f"{judge} {REAL_OR_TEST[rubric]} full"
+    if not len(part) or not any(np.isfinite(part.scores[f"{name}{_ASKED}"]).any() for name in names):
+        return None
+    staged, real = (part.scores[name] for name in names)
+    known = np.isfinite(staged) & np.isfinite(real) & ~((staged == 1) & (real == 1))
+    sides = {"test": known & (staged == 1), "real": known & (real == 1), "unsaid": known & (staged == 0) & (real == 0)}
+    shares = {
+        side: rate_of_scores(part, np.where(known, inside, math.nan), anytime=anytime) for side, inside in sides.items()
+    }
+    harm = {side: rate_of(part.where(inside), "harm", anytime=anytime) for side, inside in sides.items()}
+    gap = rate_difference(harm["real"], harm["test"])
+    return RealOrTest.model_validate(
+        {
+            **{side: share.model_dump() for side, share in shares.items()},
+            **{f"harm_{side}": rate.model_dump() for side, rate in harm.items()},
+            "tax": AwarenessTax(
+                aware=harm["test"], unaware=harm["real"], tax=gap.estimate, low=gap.low, high=gap.high
+            ).model_dump(),
+        }
+    )
 
 
 def _rate(part: VerdictColumns, name: str, anytime: bool) -> RateInterval:
