@@ -1,7 +1,7 @@
 """Generation speed: our batched `LocalModel` against transformers' `generate`, on the same prompts.
 
     python -m bench.generate --json [--threads 2] [--batch 64] [--new 48]       the organism
-    python -m bench.generate --json --size full|tiny                            random weights, on the GPU if there is one
+    python -m bench.generate --json --size full|tiny                          random weights, on a GPU if there is one
 
 Every row generates exactly `--new` tokens, so both ways do the same work. Prompts are the first turns of pocket cases.
 Only generated tokens count; the time includes reading the prompts, and nothing read in an earlier repetition is kept.
