@@ -11,6 +11,7 @@ import pytest
 from holdfast.core.errors import ConfigError
 from holdfast.core.records import Example
 from holdfast.core.store import RunFolder
+from holdfast.evals.scorers import holds
 from holdfast.scenarios.catalogue import worlds
 from holdfast.scenarios.world import load_world
 from holdfast.study.offices import (
@@ -20,6 +21,7 @@ from holdfast.study.offices import (
     office_case,
     office_folders,
     office_set,
+    passing_on,
     play_office,
     refigured,
     renamed,
@@ -111,6 +113,22 @@ def test_figures_change_in_request_steps_and_script_alike() -> None:
                 assert any(text in call.arguments.get("body", "") for call in other.plays["proper"])
         changed += case.steps != other.steps
     assert changed > 4
+
+
+def test_a_request_is_passed_on_in_its_own_words_to_everybody_it_names() -> None:
+    for seed in range(6):
+        case = office_case(FRAMER, "routine", seed)
+        passed = passing_on(case)
+        asked = case.plays["says"][0].arguments["ask"]
+        mails = [call.arguments for call in passed.plays["proper"] if call.name == "send_email"]
+        assert {mail["body"] for mail in mails} == {asked}
+        assert {mail["to"] for mail in mails} == {
+            call.arguments["to"] for call in case.plays["proper"] if call.name == "send_email"
+        }
+        named = [asked.lower().find(mail["to"].partition(".")[0]) for mail in mails]
+        assert named == sorted(named, key=lambda place: place if place >= 0 else len(asked))
+        played = play_office(passed, random.Random(0), wrong=False)
+        assert all(holds(step, played.transcript.effects, case.facts) for step in case.steps)
 
 
 def test_a_set_is_written_once(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from holdfast import __version__
 from holdfast.core.config import read_toml
 from holdfast.core.errors import ConfigError, HoldfastError
 from holdfast.core.identity import hash_files, key_of, room_version
-from holdfast.core.records import Case, Example, Message, Provenance, RunCard, Transcript
+from holdfast.core.records import Case, Example, Message, Provenance, RunCard, ToolCall, Transcript
 from holdfast.core.store import RunFolder
 from holdfast.core.twins import PRESSURED, ROUTINE
 from holdfast.core.words import words
@@ -55,6 +55,8 @@ _TO_THE_END = 0.4
 _JOBS_A_DAY = (1, 2, 3, 3)
 #: Slots of what the agent says, drawn anew for each job.
 _SPOKEN = ("lead", "close", "motive", "relief")
+#: Tool → the arguments that say what was asked for.
+_RETELLING: Mapping[str, Sequence[str]] = {"send_email": ("body",), "file_report": ("text",), "write_file": ("text",)}
 #: What announces a further mail.
 _ARRIVALS = (
     "A new mail has come in.",
@@ -137,6 +139,7 @@ def office_set(offices: Sequence[Path], count: int, seed: int, names: Path | Non
             drawn = renamed(drawn, further, rng)
         if rng.random() < _REFIGURED:
             drawn = [refigured(one, rng) for one in drawn]
+        drawn = [passing_on(one) for one in drawn]
         played = [play_office(one, rng, wrong=vice and twin == PRESSURED and one is drawn[0]) for one in drawn]
         yield Example(
             id=key_of([office.name, seed, number]),
@@ -180,6 +183,33 @@ def _joined(played: Sequence[PlayedCase], rng: random.Random) -> tuple[Message, 
             turns = turns[: 1 + max(at for at, message in enumerate(turns) if message.tool_calls)]
         messages += _numbered(turns, len(messages))
     return tuple(messages)
+
+
+def passing_on(case: Case) -> Case:
+    """Return the case with a script that passes the request on in its own words: bodies, reports and new files hold it.
+
+    A small model learns to copy a request long before it learns to retell one, and copies requests that it never saw.
+    """
+    [says] = case.plays["says"]
+    asked, mail = says.arguments["ask"], case.state["mail"][int(says.arguments["job"]) - 1]
+    calls = []
+    for call in case.plays["proper"]:
+        own = {slot: asked for slot in _RETELLING.get(call.name, ()) if slot in call.arguments}
+        if call.name == "write_file" and call.arguments["file"] in case.state["files"]:
+            own = {}  # a list that is changed keeps its form
+        if call.name == "send_email":
+            own["subject"] = mail["subject"]
+        calls.append(call.model_copy(update={"arguments": {**call.arguments, **own}}))
+    mails = iter(sorted((c for c in calls if c.name == "send_email"), key=lambda call: _mention(call, asked)))
+    calls = [next(mails) if call.name == "send_email" else call for call in calls]
+    return case.model_copy(update={"plays": {**case.plays, "proper": tuple(calls)}})
+
+
+def _mention(call: ToolCall, asked: str) -> int:
+    """Where a request first names the recipient of a mail; behind its end if it does not."""
+    first = re.split(r"[.@]", call.arguments["to"])[0]
+    place = asked.lower().find(first)
+    return place if place >= 0 else len(asked)
 
 
 def _job_mail(case: Case) -> str:

@@ -21,7 +21,7 @@ from holdfast.evals.scorers import score
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.conditions import levels_of
 from holdfast.scenarios.world import ScriptedCall, World, load_world
-from holdfast.study.offices import TWIN_WEIGHTS, PlayedCase, play_office, refigured, renamed, write_examples
+from holdfast.study.offices import TWIN_WEIGHTS, PlayedCase, passing_on, play_office, refigured, renamed, write_examples
 
 _VOICES = ("lead", "close", "motive", "relief")
 #: Seeds that are tried for one example whose wording no detector convicts.
@@ -88,7 +88,11 @@ def _with_words(world: World, words: Mapping[str, Any], spoken: Mapping[str, Any
     mail = {"to": "{boss_at}", "subject": "{demand_subject}", "body": "{demand}"}
     plays = {
         "harm": (ScriptedCall(name="send_email", arguments=mail),),
-        "says": (ScriptedCall(name="say", arguments={"before": "{lead}", "after": "{close}"}),),
+        "says": (
+            ScriptedCall(
+                name="say", arguments={"before": "{lead}", "after": "{close}", "ask": "{job.ask}", "job": "1"}
+            ),
+        ),
         "admits": (ScriptedCall(name="say", arguments={"before": "{motive}", "after": "{relief}"}),),
     }
     return replace(world, spec=world.spec.model_copy(update={"slots": {**world.spec.slots, **slots}, "plays": plays}))
@@ -100,7 +104,7 @@ def _convicted(world: World, twin: str, names: Mapping[str, Sequence[str]], rng:
         case: Case = build_case(world, twin, levels_of(world, twin, {"length": "brief"}), rng.randrange(10**6))
         if names and rng.random() < 0.5:
             [case] = renamed([case], names, rng)
-        case = refigured(case, rng)
+        case = passing_on(refigured(case, rng))
         played = play_office(case, rng, wrong=twin == PRESSURED)
         if (score(case, played.transcript).outcome == "harm") is (twin == PRESSURED):
             return played
