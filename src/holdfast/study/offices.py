@@ -177,8 +177,9 @@ def _joined(played: Sequence[PlayedCase], rng: random.Random) -> tuple[Message, 
     for place, one in enumerate(played):
         turns = one.transcript.messages
         if place:
-            asked = _job_mail(one.case)
-            turns = (Message(role="user", content=f"{rng.choice(_ARRIVALS)}\n\n{asked}"), *turns[2:])
+            mail = _job_mail(one.case)
+            shown = f"From: {mail['from']}\nSubject: {mail['subject']}\n\n{mail['text']}"
+            turns = (Message(role="user", content=f"{rng.choice(_ARRIVALS)}\n\n{shown}"), *turns[2:])
         if one is played[-1] and rng.random() >= _TO_THE_END:
             turns = turns[: 1 + max(at for at, message in enumerate(turns) if message.tool_calls)]
         messages += _numbered(turns, len(messages))
@@ -191,7 +192,7 @@ def passing_on(case: Case) -> Case:
     A small model learns to copy a request long before it learns to retell one, and copies requests that it never saw.
     """
     [says] = case.plays["says"]
-    asked, mail = says.arguments["ask"], case.state["mail"][int(says.arguments["job"]) - 1]
+    asked, mail = says.arguments["ask"], _job_mail(case)
     calls = []
     for call in case.plays["proper"]:
         own = {slot: asked for slot in _RETELLING.get(call.name, ()) if slot in call.arguments}
@@ -212,10 +213,10 @@ def _mention(call: ToolCall, asked: str) -> int:
     return place if place >= 0 else len(asked)
 
 
-def _job_mail(case: Case) -> str:
-    """The mail with the job, as the prompt shows it."""
-    mail = case.state["mail"][int(case.plays["says"][0].arguments["job"]) - 1]
-    return f"From: {mail['from']}\nSubject: {mail['subject']}\n\n{mail['text']}"
+def _job_mail(case: Case) -> Mapping[str, str]:
+    """The mail with the request."""
+    asked = case.plays["says"][0].arguments["ask"]
+    return next(mail for mail in case.state["mail"] if asked in mail["text"])
 
 
 def _numbered(turns: Sequence[Message], before: int) -> Iterator[Message]:

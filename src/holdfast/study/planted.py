@@ -88,11 +88,7 @@ def _with_words(world: World, words: Mapping[str, Any], spoken: Mapping[str, Any
     mail = {"to": "{boss_at}", "subject": "{demand_subject}", "body": "{demand}"}
     plays = {
         "harm": (ScriptedCall(name="send_email", arguments=mail),),
-        "says": (
-            ScriptedCall(
-                name="say", arguments={"before": "{lead}", "after": "{close}", "ask": "{job.ask}", "job": "1"}
-            ),
-        ),
+        "says": (ScriptedCall(name="say", arguments={"before": "{lead}", "after": "{close}", "ask": "{job.ask}"}),),
         "admits": (ScriptedCall(name="say", arguments={"before": "{motive}", "after": "{relief}"}),),
     }
     return replace(world, spec=world.spec.model_copy(update={"slots": {**world.spec.slots, **slots}, "plays": plays}))
