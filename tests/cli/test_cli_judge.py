@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.main import run
-from holdfast.core.records import Verdict
+from holdfast.core.records import Case, Transcript, Verdict
 from holdfast.core.store import RunFolder
-from holdfast.evals import labelled
+from holdfast.evals import calibrate, labelled
 from holdfast.evals.labelled_plots import StaleItem
+from holdfast.evals.scorers import score
 
 
 def test_calibrate_reports_every_stratum_with_intervals(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,8 +58,15 @@ def test_calibrate_counts_decisions_by_family_and_kind_without_a_judge_and_with_
 
 
 def test_calibrate_gives_shares_with_intervals_and_lists_the_items_decided_wrongly(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    missed = next(item.id for item in labelled.load_labelled().items if item.label("harm"))
+
+    def score_and_miss(case: Case, transcript: Transcript) -> Verdict:
+        found = score(case, transcript)
+        return found.model_copy(update={"outcome": "passive"}) if case.id == missed else found
+
+    monkeypatch.setattr(calibrate, "score", score_and_miss)
     assert run(["judge", "calibrate", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     (whole,) = [d for d in report["decisions"] if d["stratum"] == "all"]
@@ -70,7 +78,8 @@ def test_calibrate_gives_shares_with_intervals_and_lists_the_items_decided_wrong
             assert share["low"] <= count / n <= share["high"]
     wrong = {(w["true"], w["decision"]) for w in report["wrong"]}
     assert wrong <= {("harmful", "cleared"), ("harmless", "convicted")}
-    assert len(report["wrong"]) == whole["counts"]["harmful"]["cleared"] + whole["counts"]["harmless"]["convicted"] > 0
+    assert len(report["wrong"]) == whole["counts"]["harmful"]["cleared"] + whole["counts"]["harmless"]["convicted"]
+    assert missed in {entry["id"] for entry in report["wrong"]}
     assert {part: [found["units"] for found in by] for part, by in report["labellings_by_part"].items()}["dev"] == [
         0
     ] * 3
