@@ -8,7 +8,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 import holdfast
+from holdfast.models.local import LocalModel
 from holdfast.scenarios.catalogue import cases
+from tests.models.local_requests import CALL
 
 SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
 TEMPLATE = Path(holdfast.__file__).parent / "organism" / "chat_template.jinja"
@@ -58,3 +60,21 @@ def save_tiny(folder: Path, *, width: int = 48, layers: int = 2, seed: int = 0) 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def caller(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model, bent to open each turn with a call; what it says after that is its own."""
+    folder = tmp_path_factory.mktemp("caller")
+    opened = LocalModel(tiny)
+    opened.tokenizer.add_tokens([CALL])
+    opened.model.resize_token_embeddings(len(opened.tokenizer), mean_resizing=False)
+    token = {name: opened.tokenizer.convert_tokens_to_ids(name) for name in (CALL, "<|assistant|>")}
+    with torch.no_grad():
+        [output] = [opened.model.get_output_embeddings().weight]
+        start = opened.model.get_input_embeddings().weight[token["<|assistant|>"]]
+        start.mul_(20)
+        output[token[CALL]] = start
+    opened.model.save_pretrained(folder)
+    opened.tokenizer.save_pretrained(folder)
+    return folder
