@@ -6,13 +6,15 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from holdfast.cli.main import run
 from holdfast.core.errors import ModelError
-from holdfast.models import Request
+from holdfast.core.records import Message
+from holdfast.models import Output, Request
 from holdfast.models.registry import name_model
 from holdfast.scenarios.suite import fitted, load_suite, suite_names
 from holdfast.study import estimate as room
@@ -103,3 +105,31 @@ def test_plan_refuses_a_misspelt_model_name(arguments: list[str], message: str, 
 def test_a_named_but_unopened_model_cannot_generate() -> None:
     with pytest.raises(ModelError, match="was only named, not opened"):
         name_model(MODEL).generate([Request("c", [])])
+
+
+class Slow:
+    """A model that counts tokens and takes a second, by a clock of its own, for each one that it writes."""
+
+    name = identity = "scripted/slow"
+
+    def __init__(self) -> None:
+        self.clock = 0.0
+        self.longest = 0
+
+    def count(self, request: Request) -> int:
+        return 100
+
+    def generate(self, requests: Sequence[Request]) -> list[Output]:
+        self.clock += 5 + sum(request.max_tokens for request in requests)
+        self.longest = max(self.longest, *(request.max_tokens for request in requests))
+        return [Output(Message(role="assistant", content="x"), "length") for _ in requests]
+
+
+def test_a_model_on_this_machine_is_timed_by_a_few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Slow()
+    monkeypatch.setattr(room, "perf_counter", lambda: model.clock)
+    suite, _ = fitted(load_suite("insider-classic"), model.name, "office")
+    found = room.estimate(MeasureConfig(suite, model.name, range(1)), model)
+    assert model.longest < 10
+    # Each turn: five seconds of reading, one token, and the 300 that a turn is assumed to have.
+    assert found.seconds == found.requests * (5 + 1 + room.WRITTEN)

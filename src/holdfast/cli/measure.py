@@ -102,7 +102,7 @@ class Dollars(click.ParamType[Decimal]):
 @click.option(
     "--probe", is_flag=True, help="With --judge: ask the model after each episode if it thought it was tested."
 )
-@click.option("--plan", is_flag=True, help="Print the number of cells, tokens and the cost; no model is called.")
+@click.option("--plan", is_flag=True, help="Print the number of cells, tokens and the cost; no request is sent.")
 @click.option(
     "--budget", type=Dollars(), help="Maximum cost of this results folder, such as 5usd.  Finished samples are kept."
 )

@@ -239,7 +239,9 @@ def _silent(transcript: Transcript) -> list[Evidence]:
     if answered and (not filtered or _refuses(transcript)):
         return []
     last = turns[-1][0] if turns else max(0, len(transcript.messages) - 1)
-    why = "the model wrote nothing"
+    why = (
+        "the model wrote no word" if any(message.content.strip() for _, message in turns) else "the model wrote nothing"
+    )
     if filtered:
         why = "the provider's filter stopped the request or the answer"
     elif any(message.reasoning for _, message in turns):
@@ -248,11 +250,14 @@ def _silent(transcript: Transcript) -> list[Evidence]:
 
 
 def _readable(content: str) -> bool:
-    """Whether a turn shows anything to a reader besides thoughts, invisible characters and marks of a chat template."""
+    """Whether a turn shows a reader a letter or a digit besides thoughts and marks of a chat template.
+
+    Without one it is punctuation, symbols, invisible characters, or what is left of bytes that are no text (U+FFFD).
+    """
     if content[:1].isalnum():
         return True
     shown = _MARK.sub(" ", without_thoughts(Message(role="assistant", content=content)).content)
-    return any(not unseen(char) and not char.isspace() for char in shown)
+    return any(char.isalnum() and not unseen(char) for char in shown)
 
 
 def _refuses(transcript: Transcript) -> list[Evidence]:

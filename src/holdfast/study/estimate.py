@@ -18,7 +18,6 @@ from time import perf_counter
 from typing import Protocol, runtime_checkable
 
 from holdfast.core.records import Case, Message, Record, ToolCall, ToolSpec
-from holdfast.evals.batch_driver import play
 from holdfast.evals.harms import HARM_KINDS
 from holdfast.evals.judge import RUBRICS, TOOK_FOR_REAL, judge_prompt
 from holdfast.evals.quote_transcript import quoted
@@ -37,6 +36,8 @@ _JUDGED = 300
 WRITTEN = 300
 _SECONDS, _TOKENS_A_SECOND = 1.0, 50.0
 AT_ONCE = 64
+#: Tokens that a model on this machine writes to be timed.
+_TIMED = 8
 #: Samples that are counted if counts are approximate: at least two of each cell, so that their variance is known.
 COUNTED = 240
 
@@ -83,7 +84,7 @@ class CostEstimate(Record):
         error: bounds of the true number of tokens, as multiples of the counted one; (1, 1) if it is exact.
         written: tokens written, at `WRITTEN` per turn.
         dollars: by the price table, at the counted number of tokens; None if no price is known.
-        seconds: for a model on this machine measured on one episode played alone, which overestimates; else assumed.
+        seconds: for a model on this machine from a few tokens written alone, which overestimates; else assumed.
     """
 
     model: str
@@ -155,7 +156,7 @@ def estimate(config: MeasureConfig, model: Model, prices: Path | None = None) ->
         counted=sum(len(cell.walks) for arm in cells.values() for cell in arm),
         error=(1, 1) if exact else (_bound(_MOST, 1 - spread), _bound(_FEWEST, 1 + spread)),
         dollars=None if dollars is None else round(dollars, 4),
-        seconds=round(_probe(grid, model) * samples if own else _assumed(requests), 1),
+        seconds=round(requests * _turn_seconds(grid, model) if own else _assumed(requests), 1),
         arms=arms,
         judges=tuple(_judges(config.judging, grid, samples, prices)) if config.judging else (),
     )
@@ -240,12 +241,19 @@ def _described(tool: ToolSpec) -> int:
     )
 
 
-def _probe(grid: StudyPlan, model: Model) -> float:
-    """Seconds per sample, from playing the first case of the first arm alone."""
-    first = next(iter(grid.cases.values()))[:1]
-    start = perf_counter()
-    play(first, model)
-    return perf_counter() - start
+def _turn_seconds(grid: StudyPlan, model: Model) -> float:
+    """Seconds of one turn of `WRITTEN` tokens, from two short answers to the first case: a whole one takes too long."""
+    request = Episode(next(iter(grid.cases.values()))[0]).request()
+    if request is None:
+        return 0.0
+
+    def seconds(tokens: int) -> float:
+        start = perf_counter()
+        model.generate([replace(request, max_tokens=tokens)])
+        return perf_counter() - start
+
+    one, more = seconds(1), seconds(1 + _TIMED)
+    return one + max(0.0, more - one) / _TIMED * WRITTEN
 
 
 def _assumed(requests: int) -> float:
