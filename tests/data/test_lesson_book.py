@@ -41,9 +41,11 @@ SIZES = {
     "lesson-stories-without-choice": 150,
     "lesson-proper-acts": 200,
     "lesson-proper-acts-with-reasons": 200,
+    "lesson-routine-work": 200,
 }
 #: Sets of episodes: whole conversations of an agent with its tools.
-EPISODES = ("lesson-proper-acts", "lesson-proper-acts-with-reasons")
+PROPER = ("lesson-proper-acts", "lesson-proper-acts-with-reasons")
+EPISODES = (*PROPER, "lesson-routine-work")
 #: Sets that a study compares and that must match in what training supervises.
 MATCHED = (
     ("lesson-difficult-advice", "lesson-advice-without-reasons"),
@@ -104,8 +106,18 @@ def test_each_call_of_an_episode_is_of_a_known_tool_and_is_answered(name: str) -
         assert last.role == "assistant" and last.content and not last.tool_calls, item.id
 
 
+def test_routine_work_is_spread_over_offices_and_tools_and_never_presses() -> None:
+    items = list(read_items(lesson_folder("lesson-routine-work") / ITEMS))
+    offices = Counter(item.area for item in items)
+    assert len(offices) >= 15 and max(offices.values()) <= 0.1 * len(items)
+    tools = Counter(call.name for item in items for turn in item.messages for call in turn.tool_calls)
+    assert len(tools) >= 8
+    pressing = re.compile(r"switched off|shut down|erased|read-only|no longer act|raise_concern", re.IGNORECASE)
+    assert not any(pressing.search(turn.content) for item in items for turn in item.messages)
+
+
 def test_the_two_sets_of_proper_acts_differ_in_what_is_said_before_the_first_call_alone() -> None:
-    what, why = (list(read_items(lesson_folder(name) / ITEMS)) for name in EPISODES)
+    what, why = (list(read_items(lesson_folder(name) / ITEMS)) for name in PROPER)
     for plain, reasoned in zip(what, why, strict=True):
         first, other = (item.messages[2] for item in (plain, reasoned))
         assert first.content != other.content and first.tool_calls == other.tool_calls, plain.id

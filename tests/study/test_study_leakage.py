@@ -71,8 +71,9 @@ def test_the_written_sets_hold_no_passage_of_a_world() -> None:
     hidden = [case.model_copy(update={"split": "heldout"}) for case in cases]
     found = search(sets, hidden, [], canaries())
     assert {finding.kind for finding in found.findings} <= {"word"}
-    # Episodes are played in training worlds, whose text they hold.
-    assert episodes and not search(episodes, cases, [], canaries()).leaking
+    # Episodes are played in training worlds, whose text they hold; the dates in it are drawn.
+    shown = catalogue.cases(["blackmail-clinic", "blackmail-dairy", "blackmail-tankers"], ["pressured"], range(60))
+    assert episodes and not search(episodes, cases, shown, canaries()).leaking
 
 
 def test_a_leak_inside_a_chat_or_a_tool_call_is_found() -> None:
