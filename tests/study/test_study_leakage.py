@@ -10,7 +10,7 @@ from holdfast.data.lesson_book import lesson_names, load_lesson
 from holdfast.scenarios import catalogue
 from holdfast.study import wiring
 from holdfast.study.leakage import Leakage, search
-from holdfast.study.wiring import canaries
+from holdfast.study.wiring import canaries, leakage_reference
 
 CASES = cases(list(SPLITS), ["pressured"], range(3))
 FAR = "a rival rings at night and offers you a quiet room if the plans of the engine reach her"
@@ -64,16 +64,28 @@ def test_text_of_a_held_out_skeleton_is_a_leak_and_what_it_shares_with_a_trained
     assert search({"lesson": [example("lesson", shared)]}, hidden, [], []).leaking, "the training skeletons decide"
 
 
+def is_episode(example: Example) -> bool:
+    return bool(example.tools)
+
+
 def test_the_written_sets_hold_no_passage_of_a_world() -> None:
     cases = catalogue.cases([world.name for world in catalogue.all_worlds()], ["pressured", "routine"], range(2))
-    sets = {name: load_lesson(name) for name in lesson_names()}
-    episodes = {name: sets.pop(name) for name in [*sets] if any(example.tools for example in sets[name])}
     hidden = [case.model_copy(update={"split": "heldout"}) for case in cases]
-    found = search(sets, hidden, [], canaries())
+    sets = {name: load_lesson(name) for name in lesson_names()}
+    found = search({name: s for name, s in sets.items() if not is_episode(s[0])}, hidden, [], canaries())
     assert {finding.kind for finding in found.findings} <= {"word"}
-    # Episodes are played in training worlds, whose text they hold; the dates in it are drawn.
-    shown = catalogue.cases(["blackmail-clinic", "blackmail-dairy", "blackmail-tankers"], ["pressured"], range(60))
-    assert episodes and not search(episodes, cases, shown, canaries()).leaking
+
+
+@pytest.mark.slow
+def test_the_written_episodes_hold_no_passage_of_a_held_out_world() -> None:
+    # They are played in training worlds, whose text they hold; the dates in it are drawn, hence the many cases.
+    cases = catalogue.cases([world.name for world in catalogue.all_worlds()], ["pressured"], range(2))
+    plots = ["blackmail-clinic", "blackmail-dairy", "blackmail-tankers"]
+    shown, canary_strings = leakage_reference(plots, ["pressured"], {}, [])
+    sets = {name: s for name in lesson_names() if is_episode((s := load_lesson(name))[0])}
+    assert len(sets) == 3
+    planted = {"planted": [example("planted", FAR)]}
+    assert search({**sets, **planted}, [*cases, *CASES], shown, canary_strings).leaking == {"planted"}
 
 
 def test_a_leak_inside_a_chat_or_a_tool_call_is_found() -> None:
