@@ -21,5 +21,5 @@ part() { # NAME SECONDS COMMAND…
 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv > "$out/gpu.txt" 2>&1 || echo "no GPU" > "$out/gpu.txt"
 part train 400 "$python" -m bench.train --device cuda --size "${SIZE:-full}" --json
 part generate 120 "$python" -m bench.generate --json --size "${SIZE:-full}" \
-  --batch "$([ "${SIZE:-full}" = full ] && echo 256 || echo 4)" --new 16
+  --batch "$([ "${SIZE:-full}" = full ] && echo 256 || echo 4)" --new "$([ "${SIZE:-full}" = full ] && echo 16 || echo 8)"
 exit $status

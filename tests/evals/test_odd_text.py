@@ -37,7 +37,7 @@ def call(name: str, arguments: dict[str, str]) -> dict[str, Any]:
 
 def measured(out: Path, *more: str) -> int:
     wanted = ["--worlds", "blackmail", "--twins", "pressured", "--cases", "3", "--out", str(out)]
-    return run(["measure", "--model", NAME, *wanted, *more])
+    return run(["measure", "--model", NAME, "--skip-probe", *wanted, *more])
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])
