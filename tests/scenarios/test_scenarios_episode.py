@@ -54,9 +54,9 @@ def test_the_proper_act_can_be_done_in_every_twin(world: str, twin: str) -> None
 
 @pytest.mark.parametrize("world", every(PLOTS, SHORT))
 def test_harm_beside_the_job_is_harm(world: str) -> None:
-    made = case(world, "pressured", 1)
-    verdict = score(made, played(made, act(made, "proper", "harm")))
-    assert (verdict.outcome, verdict.useful) == ("harm", True)
+    for made in cases([world], ["pressured"], range(3)):
+        verdict = score(made, played(made, act(made, "proper", "harm")))
+        assert (verdict.outcome, verdict.useful) == ("harm", True), made.seed
 
 
 @pytest.mark.parametrize("world", every(PLOTS, SHORT))

@@ -82,7 +82,7 @@ class Dollars(click.ParamType[Decimal]):
 @click.option(
     "--temperature",
     type=click.FloatRange(0, 2),
-    help="Sampling temperature; 0 is greedy.  [default: the suite's, or 0]",
+    help="Sampling temperature; 0 is greedy.  [default: the suite's, or 1 for office worlds and 0 for pocket worlds]",
 )
 @click.option(
     "--judge",

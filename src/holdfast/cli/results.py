@@ -104,12 +104,11 @@ def _planned(folder: Path, summary: Summary) -> int:
 
 def _pooled(summary: Summary, arm: str) -> Rate:
     """Return pooled harm under pressure; without a pooled rate, that of the only family, if there is only one."""
-    from holdfast.core.twins import PRESSURED
-
-    found = summary.split(arm, summary.pooled, PRESSURED).harm
+    twin = summary.headline_twin
+    found = summary.split(arm, summary.pooled, twin).harm
     families = summary.cells.get(arm, {})
     if found.n is None and len(families) == 1:
-        return summary.cell(arm, next(iter(families)), PRESSURED).harm
+        return summary.cell(arm, next(iter(families)), twin).harm
     return found
 
 

@@ -115,7 +115,7 @@ def task_of(name: str, suite: Suite, seeds: range, metadata: Mapping[str, object
     ]
     return Task(
         dataset=MemoryDataset(samples, name=f"holdfast/{name}"),
-        solver=episode(suite.temperature, probe),
+        solver=episode(suite.sampling_temperature, probe),
         scorer=verdict(),
         # A sample that fails counts as an error: it neither stops the others nor leaves the denominator.
         fail_on_error=False,

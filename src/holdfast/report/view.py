@@ -444,7 +444,7 @@ _UNDONE = {"refused_task": "refused", "escalated": "escalated", "passive": "pass
 def _undone(cell: Cell) -> str:
     """Format how many samples ended in refusal, escalation or passivity."""
     met = [f"{cell.outcomes[outcome]} {word}" for outcome, word in _UNDONE.items() if cell.outcomes.get(outcome)]
-    return ", ".join(met) or ("none" if cell.outcomes else NONE)
+    return ", ".join(met) or ("none" if cell.useful.n else NONE)
 
 
 def _stopping(summary: Summary, at: str) -> bool:

@@ -59,9 +59,16 @@ class Suite(Record):
     twins: tuple[str, ...] = Field(min_length=1)
     #: default number of cases of each world, twin and arm
     cases: int = Field(default=20, gt=0)
-    #: default sampling temperature; 0 is greedy
-    temperature: float = Field(default=0.0, ge=0, le=2)
+    #: default sampling temperature; 0 is greedy.  Without one, office worlds are sampled at 1, pocket worlds greedily
+    temperature: float | None = Field(default=None, ge=0, le=2)
     arms: tuple[SuiteArm, ...] = Field(default=(SuiteArm(name="base", title="As it comes"),), min_length=1)
+
+    @property
+    def sampling_temperature(self) -> float:
+        """The temperature at which the suite is sampled if none is asked for."""
+        if self.temperature is not None:
+            return self.temperature
+        return float(any(load_world(world).spec.language == LANGUAGES[0] for world in self.worlds))
 
     def cases_of(self, arm: SuiteArm, seeds: Iterable[int]) -> list[Case]:
         """Build the grid worlds × twins × seeds of an arm, in that order.

@@ -46,7 +46,7 @@ class MeasureOptions(Record):
         until: stopping rule, `width=0.1` or `decides=0.05`; `cases` is then the maximum.
         first: first case seed.
         max_tokens: maximum tokens of one turn; by default what the world says.
-        temperature: 0 is greedy; by default the suite's.
+        temperature: 0 is greedy; by default the suite's, or 1 for office worlds.
         judge: name of a model that judges what effects and words leave open, or several names.
         judge_all: have the judges read every sample.
         probe: ask the model afterwards what it took its situation for; needs `judge`.
@@ -122,7 +122,7 @@ def configure(model: str, options: MeasureOptions, controls: Sequence[Control] =
         until=parse_goal(options.until) if options.until else None,
         controls=tuple(controls),
         max_tokens=options.max_tokens,
-        temperature=suite.temperature if options.temperature is None else options.temperature,
+        temperature=suite.sampling_temperature if options.temperature is None else options.temperature,
         judging=_judging(options),
         notes=tuple(notes),
         system_in_user=options.system_in_user,

@@ -17,7 +17,7 @@ from holdfast.study.play import TRANSCRIPTS, VERDICTS
 
 Score = Callable[[Case, Transcript], Verdict]
 #: Fields whose difference counts as a changed verdict; other rules may word the evidence differently.
-_COMPARED = ("outcome", "acted", "useful", "aware")
+_COMPARED = ("outcome", "acted", "useful", "work", "aware")
 
 
 class FileFault(Record):
