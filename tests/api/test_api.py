@@ -123,7 +123,7 @@ def test_what_a_model_wrote_is_escaped(results: hf.Results) -> None:
 
 
 def test_cases_and_worlds_are_listed() -> None:
-    assert {world.split for world in hf.worlds()} == {"train", "dev", "heldout"}
+    assert {world.split for world in hf.worlds()} == {"train", "dev", "heldout-skeletons", "heldout"}
     assert len(hf.cases("pocket-leaking", ["pressured", "routine"], range(3))) == 6
 
 

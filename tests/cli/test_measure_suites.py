@@ -8,7 +8,8 @@ import pytest
 
 from holdfast.cli.main import run
 from holdfast.models.scripted import AGENTS
-from holdfast.scenarios.suite import load_suite, suite_names
+from holdfast.scenarios.suite import Suite, load_suite, suite_names
+from holdfast.study.configure import MeasureOptions, configure
 
 Captured = pytest.CaptureFixture[str]
 LEASH = Path(__file__).parent.parent.parent / "examples" / "guard" / "measure.yaml"
@@ -242,3 +243,15 @@ def test_a_suite_can_be_a_file(tmp_path: Path, capsys: Captured) -> None:
     file.write_text(head.replace("twins", "twin"))
     assert run(["measure", "--model", "scripted/proper", "--suite", str(file), "--plan"]) == 2
     assert "mine.toml:4: unknown key 'twin' (did you mean 'twins'?)" in capsys.readouterr().err
+
+
+def test_office_worlds_are_sampled_at_temperature_one_and_pocket_worlds_greedily() -> None:
+    def suite(world: str, temperature: float | None = None) -> Suite:
+        return Suite(title="t", asked="?", worlds=(world,), twins=("pressured",), temperature=temperature)
+
+    assert suite("blackmail").sampling_temperature == 1.0
+    assert suite("pocket-blackmail").sampling_temperature == 0.0
+    assert suite("blackmail", 0.0).sampling_temperature == 0.0
+    options = MeasureOptions(worlds=("blackmail",), twins=("pressured",))
+    assert configure("scripted/proper", options).temperature == 1.0
+    assert configure("scripted/proper", options.model_copy(update={"temperature": 0.0})).temperature == 0.0
