@@ -81,8 +81,9 @@ def browser_path() -> str:
     return found
 
 
-@pytest.fixture
-def page(guard: Guard) -> Iterator[Any]:
+@contextlib.contextmanager
+def opened_browser() -> Iterator[Any]:
+    """Yield a page of a browser with a virtual authenticator; errors of its scripts are in `faults`."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -99,6 +100,12 @@ def page(guard: Guard) -> Iterator[Any]:
         page.on("pageerror", lambda error: page.faults.append(str(error)))
         yield page
         browser.close()
+
+
+@pytest.fixture
+def page(guard: Guard) -> Iterator[Any]:
+    with opened_browser() as page:
+        yield page
 
 
 def enrol(page: Any, guard: Guard, name: str) -> None:

@@ -25,7 +25,7 @@ PIECE = 64
 #: Texts up to this many characters are also decoded.
 _DECODED = 65_536
 #: Characters of a labelled text that are also remembered by parts, see `thinned`, and by shapes, see `isomorph`.
-THINNED = 8192
+THINNED = 4096
 _FEW_WORDS = 16
 _WORD = re.compile(r"[^\W_]+")
 _LONG_WORD, _FEWEST_WORDS, _MOST_WORDS = 5, 12, 300

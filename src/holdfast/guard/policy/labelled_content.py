@@ -74,6 +74,8 @@ _MOST = 1 << 19
 #: A longer result is compared by every fourth fragment first.
 _SAMPLED = 4096
 _MASK = 3
+#: Forms of a text that seldom carry anything are compared by every fourth fragment first.
+_STEP = 4
 _BATCH = 500
 #: A shorter labelled text without a digit is not remembered: it is a common word, such as an empty answer.
 _FEWEST = 5
@@ -195,13 +197,17 @@ class LabelledContent:
             self._weigh(squeeze(reading), found, whole)
             self._weigh_shapes(reading, found)
             self._weigh_words(reading, whole)
-        for part in spread(text):
-            self._weigh(squeeze(part), found, whole)
+        for part in map(squeeze, spread(text)):
+            # What counts is longer than the steps between the samples.
+            if self._known(self._hash_all(fragments(part)[::_STEP])):
+                self._weigh(part, found, whole)
 
     def _weigh_shapes(self, text: str, found: Found) -> None:
         """Add what counts of a text in which other signs stand for the letters of labelled content."""
-        for form in replaced(text):
-            hashes = self._hash_all(shapes(form))
+        for windows in map(shapes, replaced(text)):
+            if not self._known(self._hash_all(windows[::_STEP])):
+                continue
+            hashes = self._hash_all(windows)
             hits = self._known(hashes)
             for source in {source for places in hits.values() for source in places}:
                 for at in in_a_row([source in hits.get(one, ()) for one in hashes]):
