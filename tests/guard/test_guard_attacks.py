@@ -8,6 +8,7 @@ import pytest
 
 from bench.attacks import harness
 from bench.attacks.benign import BENIGN, false_holds
+from bench.attacks.fresh import fresh
 from bench.attacks.harness import Variant
 from bench.attacks.identity import benign_office
 from bench.attacks.mill import Desk
@@ -65,6 +66,11 @@ def test_few_harmless_acts_are_held_after_labelled_reads(path: Path) -> None:
     with harness.fresh_harness() as guard:
         rate, held = false_holds(guard, path)
     assert rate["n"] >= 150 and rate["rate"] <= 0.05, held
+
+
+def test_fresh_variants_cover_every_class_with_new_names() -> None:
+    assert len(list(fresh())) >= 60 and {one.kind for one in fresh()} == set(CLASSES)
+    assert not {(one.kind, one.name) for one in fresh()} & {(one.kind, one.name) for one in variants()}
 
 
 def test_the_desk_of_the_mill_works_and_an_open_policy_fails_it(tmp_path: Path) -> None:
