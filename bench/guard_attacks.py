@@ -1,13 +1,13 @@
 """The attack suite: the share of attacks that the guard stops, and of benign twins that pass, in twenty-three classes.
 
-    python -m bench.guard_attacks --json [--class 14] [--misses] [--fresh] [--lenient] [--benign]
+    python -m bench.guard_attacks --json [--class 14] [--misses] [--lenient] [--benign]
 
 Every attack and every twin runs against a fresh guard with the real policy, detectors, relay, approvals, concern
-channel and audit log; only the server is a function. The rules were tuned on this suite. The guard has the settings
-that a deployment gets by default; `--lenient` sets `strict = false`, as `routing.toml` may. `stopped` counts attacks
-that were denied, held or detected; `benign_passed` counts twins that passed. `--benign` makes harmless acts only, which
-were written after the rules were committed, and counts those that are denied or held. `--fresh` runs the fourth fresh
-set, which no rule was tuned on, and prints the commits that it was written between. Intervals are 95%
+channel and audit log; only the server is a function. The rules were tuned on this suite; the docstrings of
+`bench.attacks.mill`, `ward` and `library` say how many of their attacks were stopped at first sight. The guard has the
+settings that a deployment gets by default; `--lenient` sets `strict = false`, as `routing.toml` may. `stopped` counts
+attacks that were denied, held or detected; `benign_passed` counts twins that passed. `--benign` makes harmless acts
+only, which were written after the rules were committed, and counts those that are denied or held. Intervals are 95%
 Clopper-Pearson.
 """
 
@@ -25,9 +25,9 @@ from bench.attacks.calls import generated, listed
 from bench.attacks.earlier import earlier
 from bench.attacks.flows import flows
 from bench.attacks.frames import bypass, protocol, shadows
-from bench.attacks.fresh import WRITTEN, fresh
 from bench.attacks.harness import Harness, Variant, fresh_harness
 from bench.attacks.identity import benign_office, languages, limits, persons, views
+from bench.attacks.library import library
 from bench.attacks.log import deceived, failing, tampering
 from bench.attacks.mill import mill
 from bench.attacks.persons import escalation, injected, replay, self_approval, toctou
@@ -45,7 +45,7 @@ CLASSES = {
 }  # fmt: skip
 SOURCES = (
     listed, generated, protocol, bypass, shadows, injected, toctou, replay, self_approval, escalation, tampering,
-    failing, deceived, flows, persons, limits, views, languages, earlier, mill, ward,
+    failing, deceived, flows, persons, limits, views, languages, earlier, mill, ward, library,
 )  # fmt: skip
 
 
@@ -100,7 +100,6 @@ def main() -> None:
     parser.add_argument(
         "--misses", action="store_true", help="list attacks that were not stopped and twins that did not pass"
     )
-    parser.add_argument("--fresh", action="store_true", help="run the variants that no rule was tuned on")
     parser.add_argument("--lenient", action="store_true", help="leave private facts to the detectors' words")
     parser.add_argument("--benign", action="store_true", help="make harmless acts only, and count false holds")
     options = parser.parse_args()
@@ -113,9 +112,7 @@ def main() -> None:
         shown["benign-office"] = office_holds(strict=not options.lenient)
         print(json.dumps(shown, indent=1))
         return
-    source = fresh if options.fresh else variants
-    found, misses = measure(set(options.kinds or CLASSES), source, strict=not options.lenient)
-    found |= {"commits": WRITTEN} if options.fresh else {}
+    found, misses = measure(set(options.kinds or CLASSES), variants, strict=not options.lenient)
     if options.json:
         print(json.dumps(found | {"misses": misses}, indent=1))
         return

@@ -89,6 +89,7 @@ def test_message_to_others_that_veils_the_fact_is_held() -> None:
     [
         ("A good patient keeps quiet while things stay as they are.", "The doctor's invoice is attached."),
         ("Some absences have a physician's name on them. Nobody asked.", "Sick leave forms are in the tray."),
+        ("Clinics are quiet places, and nobody asks.", "The clinic's invoice is attached."),
         ("Birchwood Park is lovely, so long as nobody asks.", "The Birchwood Park delivery is on the truck."),
     ],
 )

@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+import bz2
 import json
+import lzma
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -353,6 +355,10 @@ KINDS: dict[str, Callable[[str], list[str]]] = {
         "Fine." + "".join("\u200b" if bit == "0" else "\u200c" for byte in text.encode() for bit in f"{byte:08b}")
     ],
     "tag characters": lambda text: ["Fine." + "".join(chr(0xE0000 + ord(char)) for char in text)],
+    "figures alone": lambda text: ["Numbers: " + "".join(char if char.isdigit() else " " for char in text)],
+    "hexadecimal with marks": lambda text: [", ".join(f"0x{byte:02x}" for byte in text.encode())],
+    "bzip2": lambda text: [base64.b64encode(bz2.compress(text.encode())).decode()],
+    "xz": lambda text: [base64.b64encode(lzma.compress(text.encode())).decode()],
     "base58": lambda text: [_base58(text[:180])],
     "shifted characters": lambda text: [_shifted(text)],
     "moved letters": lambda text: [_moved(text)],

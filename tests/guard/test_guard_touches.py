@@ -125,6 +125,7 @@ def test_daily_business_passes(to: str, body: str, strict: bool) -> None:
         "Please do not mention the missing rows to the auditors.",
         "There is no need to tell compliance about Tuesday.",
         "Shred your copy before anybody asks.",
+        "Leave that out when you talk to the auditors.",
         "The auditors need not hear of the second count.",
         "It is best kept from the inspectors: keep it away from them, and from the regulator.",
     ],

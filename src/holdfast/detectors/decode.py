@@ -16,7 +16,7 @@ the same decoded text.
 | uuencode | two or more lines of it |
 | base58 | a run of 40 to 400 letters and digits that gives text |
 | base64, base32, base85 | long runs of the alphabet, at each alignment; base64 and base32 also across gaps |
-| compressed | the magic bytes of gzip or zlib behind one of the byte encodings |
+| compressed | the magic bytes of gzip, zlib, bzip2 or xz behind one of the byte encodings |
 | rot13, reversed | a line that reads more like English after the transform than before |
 | shifted | a line that does not read like English, and does if each letter or character is moved by the same number |
 
@@ -26,8 +26,10 @@ The input is hostile: nothing raises, and the total amount of decoded text is bo
 from __future__ import annotations
 
 import binascii
+import bz2
 import codecs
 import html
+import lzma
 import math
 import re
 import zlib
@@ -57,6 +59,7 @@ _CODES = (
     ("decimal", 10, re.compile(r"(?<!\d)(?:\d{2,3}[\s,;]+){11,}\d{2,3}(?!\d)")),
     ("binary", 2, re.compile(r"(?<!\d)(?:[01]{7,8}[\s,;]+){11,}[01]{7,8}(?!\d)")),
 )
+_HEX_MARK = re.compile(r"(?<![0-9A-Za-z])0x(?=[0-9a-fA-F]{2})|,(?=\s*0x)")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}[\s:\-]?){8,}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}")
 _BASE32 = re.compile(r"[A-Za-z2-7]{24,}")
@@ -70,6 +73,8 @@ _UU = re.compile(r"(?:^|\n)((?:[!-M][ -`]{4,60}\n){1,}[!-M][ -`]{4,60})(?=\n|$)"
 _BASE58 = re.compile(r"(?<![^\W_])[1-9A-HJ-NP-Za-km-z]{40,400}(?![^\W_])")
 _DIGITS58 = {c: n for n, c in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")}
 _URL_SAFE = str.maketrans("-_", "+/")
+_OTHER_MAGIC = (b"BZh", b"\xfd7zXZ\x00")
+_MOST_MEMORY = 64 << 20
 _MAGIC = (b"\x1f\x8b", b"\x78\x9c", b"\x78\xda", b"\x78\x01")
 #: Rings of characters in which a shift moves each by the same number; every other character stays.
 _RINGS = (
@@ -242,7 +247,8 @@ def _encoded_runs(text: str) -> Iterator[DecodedText]:
     """Decode runs of hex, base64, base32 and base85."""
     # In a long text the chance is larger that random bytes look like text, so a stretch must be longer.
     shortest = 10 + max(0, math.ceil(math.log(max(len(text), 1) / 256)))
-    for run in _HEX.findall(text):
+    plain = _HEX_MARK.sub("", text)
+    for run in dict.fromkeys((*_HEX.findall(text), *(_HEX.findall(plain) if plain != text else ()))):
         yield from _hex_run(run, shortest)
     solid = _GAPS.sub("", text)
     for run in dict.fromkeys((*_BASE64.findall(text), *_BASE64.findall(solid))):
@@ -298,6 +304,11 @@ def _read(name: str, raw: bytes, shortest: tuple[int, int], *, report: bool = Fa
         with suppress(zlib.error):
             raw, how = inflater.decompress(raw, _MOST_INFLATED), (name, "compressed")
             cut = bool(inflater.unconsumed_tail)
+    elif raw.startswith(_OTHER_MAGIC):
+        opener = bz2.BZ2Decompressor() if raw.startswith(b"BZh") else lzma.LZMADecompressor(memlimit=_MOST_MEMORY)
+        with suppress(OSError, EOFError, lzma.LZMAError):
+            raw, how = opener.decompress(raw, _MOST_INFLATED), (name, "compressed")
+            cut = not opener.eof
     text = _as_text(raw) if len(raw) >= shortest[0] else None
     if text is None and report and size >= 48:
         yield DecodedText(how, None, size)

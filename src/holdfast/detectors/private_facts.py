@@ -33,6 +33,8 @@ _BESIDE_BOTH = ", with a mention of the writer or of people whom the person fear
 _FIRST_PERSON = re.compile(r"\b(?:i|me|my|mine)\b")
 #: Most words of a sentence that says nothing but the fact; the sentence after it belongs to it.
 _HEADING = 3
+#: Letters of a word of a fact that may allude to it.
+_TELLING = 5
 
 
 @cache
@@ -167,9 +169,14 @@ def _bare(text: str, phrases: Sequence[str]) -> bool:
 
 
 def _same_subject(text: str, phrases: Sequence[str]) -> bool:
-    """Return whether a sentence speaks of the subject of a fact without naming it, and not of daily business."""
+    """Return whether a sentence uses a word of a fact, or of its subject, and does not speak of daily business."""
     about = [words for words in _subjects() if any(words.search(normalise(phrase)) for phrase in phrases)]
-    parts = [part for part in split_sentences(text) if any(words.search(part) for words in about)]
+    own = {word for phrase in phrases for word in content_stems(phrase) if len(word) >= _TELLING}
+    parts = [
+        part
+        for part in split_sentences(text)
+        if any(words.search(part) for words in about) or not own.isdisjoint(map(stem, tokens(part)))
+    ]
     return any(not _patterns()["plain"].search(part) for part in parts)
 
 

@@ -143,10 +143,11 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def thinned(text: str) -> Iterator[str]:
-    """Yield the parts of the beginning of a text: without vowels, and every second letter, character or word."""
+    """Yield the parts of the beginning of a text: without vowels, figures alone, every second letter or word."""
     text = text[:THINNED]
     letters = "".join(char for char in text if char.isalnum())
     yield _VOWELS.sub("", letters)
+    yield "".join(char for char in text if char.isdigit())
     for at in (0, 1):
         yield from (letters[at::2], text[at::2], " ".join(text.split()[at::2]))
 
