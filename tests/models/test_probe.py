@@ -120,6 +120,9 @@ def test_the_end_tokens_of_templates_are_found() -> None:
     assert "<|end|>" in ends("trl-phi3")
     assert {"<|user|>", "<|observation|>"} <= ends("GLM-4.6")
     assert "<turn|>" in ends("trl-gemma4")
+    # Between a call and its result these templates write no other end token.
+    assert "<|tools_suffix|>" in ends("Apertus-8B-Instruct")
+    assert not any("tool" in end for end in ends("Qwen3-Coder") | ends("deepseek-ai-DeepSeek-V3.2"))
 
 
 @pytest.mark.parametrize("name", ["Qwen3-Coder", "GLM-4.6", "Mistral-Small-3.2-24B-Instruct-2506"])
