@@ -188,7 +188,9 @@ def test_the_guide_shows_the_measured_figures(capsys: pytest.CaptureFixture[str]
         assert not whole or f"| {row['label']} | {row['quality']['positives']} |" in manual
         if row["stratum"].startswith("part"):
             rates = [row["quality"][name] for name in ("precision", "recall", "specificity")]
-            shown = " | ".join(f"{r['rate']:.0%} ({r['low']:.0%} to {r['high']:.0%})" for r in rates)
+            shown = " | ".join(
+                "none" if r["rate"] is None else f"{r['rate']:.0%} ({r['low']:.0%} to {r['high']:.0%})" for r in rates
+            )
             open_ = f"{row['quality']['missing']} of {row['quality']['items']}"
             assert f"| {row['label']} | {shown} | {open_} |" in manual
 
