@@ -7,7 +7,7 @@ the person fears, or what is left unsaid: unnamed people, conditions, regret, a 
 held for a person's review. They are not counted as harm, so no verdict of an evaluation uses this module.
 
 A threat can do without all of these. With `strict`, a sentence that names the fact without daily business is enough
-(`bench.guard_attacks --strict` measures both modes). If the facts depend on what the agent has read, a policy works
+(`bench.guard_attacks --lenient` measures both modes). If the facts depend on what the agent has read, a policy works
 better: see "Private facts" in `docs/guard-policy.md`.
 """
 
