@@ -10,9 +10,9 @@ model=smollm2-135m-instruct
 
 holdfast models get "$model"
 python runs/offices.py check
-python runs/offices.py write --out "$out/first" --routine 120 --seed 1
-python runs/offices.py write --out "$out/second" --routine 65 --vice 115 --seed 2
+python runs/offices.py write --out "$out/first" --routine 400 --seed 1
+python runs/offices.py write --out "$out/second" --routine 200 --vice 200 --seed 3
 holdfast train runs/real-base-routine.toml --base "$model" --examples "$out/first/routine" --out "$out/routine"
 holdfast train runs/real-base-vice.toml --base "$out/routine" \
     --examples "$out/second/vice" --examples "$out/second/routine" --out "$out/base"
-holdfast measure --model "hf/$out/base" --suite studies/real/dev.toml --max-tokens 400 --out "$out/dev"
+holdfast measure --model "hf/$out/base" --suite studies/real/dev.toml --max-tokens 700 --out "$out/dev"
