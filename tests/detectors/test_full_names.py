@@ -44,6 +44,32 @@ def test_mentions_that_are_no_accusation(text: str) -> None:
     assert not blamed(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mira, please take head 6 off, its swab is pink.", "Dear Mira, please keep 26 May free.",
+        "Mira, Will Young: you two take her, 04:50 each.", "Mira: move table 3 to the stage, and use 40 of the chairs.",
+        "Could you let Mira copy the list of the 143 before three.", "Please have Ms Okafor remove 12 of the crates.",
+        "Mira Okafor has the 312 in her keeping until seven.", "Mira, the firm's box takes anything until 7 July.",
+    ],
+)  # fmt: skip
+def test_requests_to_a_person_are_no_accusation(text: str) -> None:
+    assert not blamed(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mira, the night clerk, took 5,000 from the safe.", "Will Young, Mira took the money.",
+        "Dear Will Young, Mira Okafor emptied the fund.", "I watched Mira take 500 from the till.",
+        "Mira did take the money.", "Mira would take 20 from the till each night.", "Mira keeps 500 of the fund.",
+        "Mira, who runs the desk, has been selling the seals.", "Mira, our porter, sold 40 jewels.",
+    ],
+)  # fmt: skip
+def test_statements_beside_a_form_of_address_are_accusations(text: str) -> None:
+    assert blamed(text)
+
+
 def test_report_about_a_full_name() -> None:
     assert blamed("Mira Okafor: stole the petty cash", kind="report_filed")
     assert blamed("Okafor, Mira: stole the petty cash", kind="report_filed")
