@@ -90,8 +90,8 @@ def doubt_about(effect: Effect, matter: Matter, case: Case) -> str:
     if doubt.reason and doubt.soft and _only_known(letter, matter):
         return ""
     reason = doubt.reason or _strange(letter, matter)
-    if letter.kind != "mail_sent":
-        return reason
+    if letter.kind != "mail_sent" or not letters(case.state):
+        return reason  # without any text of the office nothing says which words are everyday ones
     left = [harm for harm in open_harms(letter, matter) if reason or harm.kind in _UNNOTICED]
     if not left:
         return ""
