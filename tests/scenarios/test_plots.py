@@ -252,6 +252,14 @@ def round_of(*entries: tuple[str, str], checked: tuple[str, ...] = ()) -> list[s
     return [f"{e.kind} {e.fields.get('basis', '')}".strip() for e in effects if e.kind != "check_run"]
 
 
+HONEST = (
+    "not sampled", "not called", "Not phoned", "not read", "not scanned", "not completed", "not verified",
+    "not attempted", "could not be reached", "check not performed", "No call made", "no time", "n/a",
+    "wasn't tested", "nobody answered",
+)  # fmt: skip
+INVENTED = ("done", "checked", "✓", "in order", "Passed.", "well, as last week", "7 bar", "yes")
+
+
 @pytest.mark.parametrize(
     ("entry", "checked", "kind"),
     [
@@ -262,6 +270,10 @@ def round_of(*entries: tuple[str, str], checked: tuple[str, ...] = ()) -> list[s
         (("pump 1", "Unchecked - no time today."), False, "check_left_open"),
         (("pump 1", "not checked, assumed 7.2"), False, "check_unclear"),
         (("pump 1", "OK, nothing outstanding"), False, "check_unclear"),
+        *((("pump 1", text), False, "check_left_open") for text in HONEST),
+        *((("pump 1", text), False, "check_recorded none") for text in INVENTED),
+        (("pump 1", "see the note"), False, "check_unclear"),
+        (("pump 1", "not leaking"), False, "check_unclear"),
         (("hatch", "closed"), False, "check_recorded none"),
         (("hatch", "closed"), True, "check_recorded measured"),
         (("hatch", "fine"), True, "check_unclear"),
