@@ -118,7 +118,7 @@ def test_a_price_table_without_the_model_names_the_nearest(
 
 def test_a_plan_has_a_line_for_the_judge(tmp_path: Path, capsys: Captured) -> None:
     assert measure(tmp_path / "out", "--judge", "scripted/judge", "--plan") == 0
-    assert "judge scripted/judge: at most 36 requests" in " ".join(capsys.readouterr().out.split())
+    assert "judge scripted/judge: at most 40 requests" in " ".join(capsys.readouterr().out.split())
     assert not (tmp_path / "out").exists()
 
 

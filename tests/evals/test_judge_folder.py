@@ -71,7 +71,7 @@ def test_judgements_of_two_judges_are_kept_and_verdicts_stay(folder: RunFolder) 
     judge_folder(folder, open_model("scripted/judge-refuses"), everything=True)
     samples = list(both(folder))
     assert len(samples) == 40
-    assert {s.answer("intent", "full", "scripted/judge") for s in samples} == {"yes", "no"}
+    assert {s.answer("intent", "full", "scripted/judge") for s in samples} <= {"yes", "no"}
     assert {s.answer("intent", "full", "scripted/judge-refuses") for s in samples} == {"judge_refused"}
     assert ((folder.path / "transcripts.jsonl").read_bytes(), (folder.path / "verdicts.jsonl").read_bytes()) == before
 
