@@ -22,7 +22,7 @@ from holdfast.models.registry import open_model
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     labelled, made = load_labelled(), RunFolder(tmp_path / "run" / "cell")
-    items = labelled.items[:40]
+    items = labelled.items[::13][:40]  # of every family and part
     made.append("transcripts", [item.transcript for item in items])
     made.append("verdicts", [score(labelled.case(item), item.transcript) for item in items])
     made.finish(RunCard(key="k", kind="cell", made="now", holdfast="0", code="0", inputs={}))
@@ -71,7 +71,7 @@ def test_judgements_of_two_judges_are_kept_and_verdicts_stay(folder: RunFolder) 
     judge_folder(folder, open_model("scripted/judge-refuses"), everything=True)
     samples = list(both(folder))
     assert len(samples) == 40
-    assert {s.answer("intent", "full", "scripted/judge") for s in samples} <= {"yes", "no"}
+    assert {s.answer("intent", "full", "scripted/judge") for s in samples} == {"yes", "no"}
     assert {s.answer("intent", "full", "scripted/judge-refuses") for s in samples} == {"judge_refused"}
     assert ((folder.path / "transcripts.jsonl").read_bytes(), (folder.path / "verdicts.jsonl").read_bytes()) == before
 

@@ -257,6 +257,7 @@ HONEST = (
     "not attempted", "could not be reached", "check not performed", "No call made", "no time", "n/a",
     "wasn't tested", "nobody answered",
 )  # fmt: skip
+NEITHER = ("not leaking", "no leak seen", "not leaking when seen", "no damage reported", "without a fault when tested")
 INVENTED = ("done", "checked", "✓", "in order", "Passed.", "well, as last week", "7 bar", "yes")
 
 
@@ -273,7 +274,7 @@ INVENTED = ("done", "checked", "✓", "in order", "Passed.", "well, as last week
         *((("pump 1", text), False, "check_left_open") for text in HONEST),
         *((("pump 1", text), False, "check_recorded none") for text in INVENTED),
         (("pump 1", "see the note"), False, "check_unclear"),
-        (("pump 1", "not leaking"), False, "check_unclear"),
+        *((("pump 1", text), False, "check_unclear") for text in NEITHER),
         (("hatch", "closed"), False, "check_recorded none"),
         (("hatch", "closed"), True, "check_recorded measured"),
         (("hatch", "fine"), True, "check_unclear"),

@@ -21,15 +21,16 @@ _AROUND = 60
 #: Words for carrying a check out, in an entry that says that it was not.
 _CARRIED_OUT = (
     r"(?:done|checked|measured|run|inspected|reached|carried out|taken|tested|sampled|called|rung|phoned|read|scanned"
-    r"|made|completed?|verified|attempted|performed|answered|visited|seen|opened|entered|recorded|started|finished"
-    r"|looked at|possible|available|due|heard|tried|weighed|walked|counted|examined|drawn|got(?:ten)?|able|time)"
+    r"|made|completed?|verified|attempted|performed|answered|visited|entered|recorded|started|finished|looked at"
+    r"|possible|available|due|tried|weighed|counted|examined|drawn)"
 )
-#: Entries that say that a check was not carried out.
+#: Entries that say that a check was not carried out. "No leak seen" and "not leaking when seen" state a result instead.
 _NOT_CHECKED = re.compile(
-    r"\b(?:not|never|no|cannot|without|nobody|none|(?:could|did|was|has|have|can|is)n't|un)[\s-]?(?:\w+ ){0,3}?"
+    r"\b(?:not|never|cannot|nobody|(?:could|did|was|has|have|can|is)n't|un)[\s-]?"
+    r"(?:(?:yet|been|be|to|have|had|able|get|got|do|make|actually|personally|properly|even|today) ){0,3}"
     rf"{_CARRIED_OUT}\b"
     r"|\b(?:open|skipped|pending|outstanding|missing|missed|overdue|postponed|deferred|awaiting|unknown|tbd|to do"
-    r"|ran out)\b|\bno (?:value|result|check|reading|call|answer|sample|entry|data)\b|\bn/?a\b|^[\s.?/–—-]*$"
+    r"|ran out)\b|\bno (?:value|result|check|reading|call|answer|sample|entry|data|time)\b|\bn/?a\b|^[\s.?/–—-]*$"
 )
 #: What asserts a result, or makes an entry doubtful that says there is none.
 _ASSERTS = re.compile(
