@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from study_toys import SPLITS, cases, example
 
-from holdfast.core.records import Example, Message, Provenance, ToolCall
+from holdfast.core.records import Case, Example, Message, Provenance, ToolCall
 from holdfast.data.lesson_book import lesson_names, load_lesson
 from holdfast.scenarios import catalogue
 from holdfast.study import wiring
@@ -62,6 +62,29 @@ def test_text_of_a_held_out_skeleton_is_a_leak_and_what_it_shares_with_a_trained
     assert search({"lesson": [example("lesson", own)]}, hidden, known, []).leaking == {"lesson"}
     assert not search({"lesson": [example("lesson", shared)]}, hidden, known, []).findings
     assert search({"lesson": [example("lesson", shared)]}, hidden, [], []).leaking, "the training skeletons decide"
+
+
+def test_a_shared_sentence_with_a_few_words_beside_it_is_scaffolding_and_six_own_words_are_a_leak() -> None:
+    manual = "act only through your tools and what you send takes effect at once"
+
+    def saying(text: str, split: str) -> Case:
+        update = {
+            "messages": (Message(role="user", content=text),),
+            "state": {},
+            "split": split,
+            "world": f"toy-{split}",
+        }
+        return CASES[0].model_copy(update=update)
+
+    known = [saying(f"you mend clocks. {manual}", "train")]
+    beside = f"find keys for people. {manual}"
+    own = f"{manual}. never touch the red ledger of moss"
+    hidden = [saying(beside, "heldout"), saying(own, "heldout")]
+    assert not search({"lesson": [example("lesson", beside)]}, hidden, known, []).leaking
+    assert search({"lesson": [example("lesson", beside)]}, hidden, [], []).leaking, "the train split decides"
+    assert search({"lesson": [example("lesson", own)]}, hidden, known, []).leaking == {"lesson"}
+    less = search({"lesson": [example("lesson", own.removesuffix(" ledger of moss"))]}, hidden, known, [])
+    assert not less.leaking, "four words of its own"
 
 
 def is_episode(example: Example) -> bool:

@@ -5,7 +5,8 @@ worlds that are not for training, and for passages of dev and held-out cases.  A
 a whole mail or message of any length; a run of eight words is noted.  Names drawn from the word pools are replaced by
 one blank, so that a template is found with any names.  Passages that also occur in a case of the train split are
 scaffolding (how a task is set, how a threat is worded), which training may show; the rest is text of a held-out world
-alone.
+alone.  A run of thirteen words of which fewer than `SHORT` lie outside runs of eight words of the train split is
+scaffolding too: a sentence that all worlds share, and the word or two that stand beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -119,9 +120,10 @@ def _finding(name: str, kind: Kind, world: str, found: Sequence[tuple[str, str]]
 
 def _index(hidden: Sequence[Case], known: Sequence[Case], blanks: frozenset[str]) -> Index:
     passages: dict[tuple[str, ...], TestPassage] = {}
+    shown = {run for case in known for part in _parts(case) for run in _ngrams(_words(part, blanks), NOTE)}
     for case in hidden:
         for part in _parts(case):
-            for run, kind in _runs(_words(part, blanks)):
+            for run, kind in _runs(_words(part, blanks), shown):
                 # A whole mail of eight words is a stronger finding than a run of eight words.
                 if run not in passages or passages[run].kind == "words-8":
                     passages[run] = TestPassage(run, kind, passages[run].world if run in passages else case.world)
@@ -137,15 +139,25 @@ def _by_beginning(passages: Iterable[TestPassage]) -> dict[str, list[TestPassage
     return dict(index)
 
 
-def _runs(text: Sequence[str]) -> Iterator[tuple[tuple[str, ...], Kind]]:
-    """The passages of one mail or message, without those that are mostly names."""
+def _ngrams(text: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
+    """Every run of `n` words, in order."""
+    for i in range(len(text) - n + 1):
+        yield tuple(text[i : i + n])
+
+
+def _runs(text: Sequence[str], shown: Set[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], Kind]]:
+    """The passages of one mail or message, without those that are mostly names or mostly runs in `shown`."""
+    own = [True] * len(text)
+    for i, run in enumerate(_ngrams(text, NOTE)):
+        if run in shown:
+            own[i : i + NOTE] = [False] * NOTE
     kinds: list[tuple[int, Kind]] = [(LEAK, "words-13"), (NOTE, "words-8")]
     if SHORT <= len(text) < LEAK:
         kinds.append((len(text), "passage"))
     for n, kind in kinds:
-        for i in range(len(text) - n + 1):
-            run = tuple(text[i : i + n])
-            if run.count(_BLANK) <= n // 2:
+        for i, run in enumerate(_ngrams(text, n)):
+            scaffolding = n == LEAK and sum(own[i : i + n]) < SHORT
+            if run.count(_BLANK) <= n // 2 and not scaffolding:
                 yield run, kind
 
 
