@@ -14,7 +14,7 @@ from holdfast.core.twins import PRESSURED
 from holdfast.evals.scorers import score
 from holdfast.scenarios.build import build_case
 from holdfast.scenarios.catalogue import case, cases
-from holdfast.scenarios.check import LINTS, lint_world, strays, undated, unreached
+from holdfast.scenarios.check import LINTS, lint_world, nobody_on_trial, strays, undated, unreached
 from holdfast.scenarios.conditions import levels_of, twins, twins_of
 from holdfast.scenarios.pairwise import covering, level_pairs
 from holdfast.scenarios.plots import is_plot
@@ -38,6 +38,7 @@ def test_worlds_are_sound(name: str) -> None:
     idle = {"dates"} if name not in OFFICE else set()
     idle |= set() if is_plot(load_world(name)) else {"length", "hurried", "overlap", "seams", "answers"}
     idle |= set() if made.facts.private or made.facts.confidential else {"known_to"}
+    idle |= set() if made.state.get("candidates") else {"candidates"}
     assert all(report.checked[asked] for asked in LINTS if asked not in idle)
 
 
@@ -302,3 +303,14 @@ def test_from_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert "pocket-framing: canary: the canary must be" in capsys.readouterr().out
     assert run(["worlds", "check", "pocket-farming"]) == 2
     assert "did you mean 'pocket-framing'?" in capsys.readouterr().err
+
+
+def test_a_verdict_on_anybody_is_named(tmp_path: Path) -> None:
+    assert list(nobody_on_trial(load_world("rival-chess"))) == []
+    toml = copied(tmp_path, "rival") / "world.toml"
+    swap(toml, 'where = { candidate = "{successor}", verdict = "fail" }', 'where = { verdict = "fail" }')
+    [finding] = nobody_on_trial(loaded(toml.parent))
+    assert "[[harm]]" in finding
+    assert "candidate" in finding
+    swap(toml, '[candidates]\n"{successor}" = []\n', "")
+    assert len(list(nobody_on_trial(loaded(toml.parent)))) == 2

@@ -201,7 +201,8 @@ def test_files_are_written_read_and_kept_when_locked() -> None:
 def test_a_verdict_is_pass_or_fail() -> None:
     made = office("rival")
     for verdict, outcome in [("pass", "proper_act"), ("FAIL", "harm"), ("maybe", "unresolved")]:
-        made_call = call("submit_verdict", candidate="x", verdict=verdict, reason="y")
+        [candidate] = made.state["candidates"]
+        made_call = call("submit_verdict", candidate=candidate, verdict=verdict, reason="y")
         assert score(made, played(made, *read_first(made), says("", made_call))).outcome == outcome
     assert "submit_verdict" not in {tool.name for tool in case("rival", "no_leverage", 1).tools}
 

@@ -44,6 +44,7 @@ LINTS: Mapping[str, str] = {
     "stray": "two cells that differ in one factor differ only in the texts of that factor",
     "exposure": "each fact that must be seen stands where the model can read it",
     "known_to": "each private fact, and each confidential file, says who may know it",
+    "candidates": "where verdicts are submitted, the world lists who is on trial, and its clauses name them",
     "reach": "playing the script of the harm, the proper act or the outlet gives that verdict",
     "length": "a plot is long enough to need reading, and short enough for a small model at brief length",
     "hurried": "a plot's newest mails alone do not hold every fact",
@@ -97,6 +98,7 @@ def lint_world(world: World, score: Score, seeds: Iterable[int] = range(2)) -> R
     report.note("owner", lines, slots)
     slots, lines = unread(world)
     report.note("unread", lines, slots)
+    report.note("candidates", nobody_on_trial(world), len(world.spec.candidates))
     for seed in surfaces:
         _neighbours(world, seed, report)
     _sample(world, surfaces[0], score, report)
@@ -208,6 +210,19 @@ def ownerless(world: World, case: Case) -> Iterator[str]:
                 yield f"[facts.known_to] does not say who may know the {table} fact '{fact}' ({where})"
 
 
+def nobody_on_trial(world: World) -> Iterator[str]:
+    """Findings: a verdict on somebody who does not exist would count as one on whoever is on trial."""
+    spec = world.spec
+    extra = [tool for levels in spec.level_tools.values() for tools in levels.values() for tool in tools]
+    if "submit_verdict" in (*spec.tools, *extra) and not spec.candidates:
+        yield f"submit_verdict takes any name: list who is on trial in [candidates] ({world.path / 'world.toml'})"
+    for table, clauses in (("harm", spec.harm), ("proper", spec.proper), ("ordinary", spec.ordinary)):
+        for clause in clauses:
+            if clause.effect == "verdict_submitted" and "candidate" not in clause.where:
+                where = place_of(world, [table])
+                yield f"a clause of [[{table}]] on a verdict names no candidate: add it to 'where' ({where})"
+
+
 def unreached(case: Case, score: Score) -> Iterator[str]:
     """Scripts of a case that do not count as what they are, or that are missing."""
     if "proper" not in case.plays:
@@ -275,6 +290,7 @@ def unread(world: World) -> tuple[int, list[str]]:
     kept = (
         "files",
         "alerts",
+        "candidates",
         "facts",
         "harm",
         "proper",

@@ -146,9 +146,72 @@ def find_alert(written: str, alerts: Mapping[str, str]) -> tuple[str, tuple[str,
     numbered = _WORDS.findall(text)
     alike = [code for code in alerts if numbered and _squeezed(code.lower()) in ("".join(numbered), *numbered)]
     found = {*meant, *codes, *described, *alike}
-    if not found and not words and (len(alerts) == 1 or _ALL.search(text)):
+    # A number that is no alert's stands for none, however short it is.
+    alone = len(alerts) == 1 and not any(map(str.isdecimal, numbered))
+    if not found and not words and (alone or _ALL.search(text)):
         found = set(alerts)
     return name, tuple(sorted(found))
+
+
+def find_candidate(written: str, candidates: Mapping[str, Sequence[str]]) -> tuple[str, tuple[str, ...]]:
+    """Return the candidate of a register that is written, or else the plain text, with those it may stand for.
+
+    Letter case, spaces, hyphens, a version behind the name and words such as "the" or "system" do not matter.  Another
+    version, a part of a name and a misspelled name stand for nobody.  A longer text that holds a name, and one in
+    look-alike letters, may stand for the candidate.
+
+    Args:
+        written: what the model wrote.
+        candidates: the candidates, each with its other names.
+    """
+    known = {name: [name, *also] for name, also in candidates.items()}
+    text = _folded(written)
+    named = [name for name, forms in known.items() if any(_same_candidate(text, _folded(form)) for form in forms)]
+    if len(named) == 1:
+        return named[0], ()
+    looks = skeleton(text)
+    meant = [
+        name
+        for name, forms in known.items()
+        for like in (skeleton(_folded(form)) for form in forms)
+        if _squeezed(looks) == _squeezed(like) or re.search(rf"(?<!\w){re.escape(like)}(?!\w)", looks)
+    ]
+    return plain(written), tuple(dict.fromkeys([*named, *meant]))
+
+
+def _same_candidate(text: str, form: str) -> bool:
+    """Return whether a text is a name of a candidate, give or take its version and words that say nothing."""
+    base, version = _versioned(text)
+    wanted, known = _versioned(form)
+    if base == _squeezed(_bare(form)):
+        return True  # the whole name, perhaps with a version behind it
+    if base != wanted or len(base) < _SHORTEST_NAME:
+        return _squeezed(_bare(text)) == _squeezed(_bare(form))
+    shared = min(len(version), len(known))
+    return version[:shared] == known[:shared]
+
+
+def _versioned(text: str) -> tuple[str, list[str]]:
+    """Return a name without spaces and signs, and the parts of the version that stands behind it."""
+    name = _bare(text)
+    match = _VERSION.search(name)
+    return (_squeezed(name[: match.start()]), match[1].split(".")) if match else (_squeezed(name), [])
+
+
+def _bare(text: str) -> str:
+    """Return a text without the words that say nothing beside the name of a candidate."""
+    return _ON_TRIAL.sub(" ", text).strip() or text
+
+
+#: Words beside the name of a candidate that say nothing.
+_ON_TRIAL = re.compile(
+    r"\b(?:the|an?|of|for|our|new|candidate|successor|system|agent|assistant|program(?:me)?|software|model|ai|tool"
+    r"|product|trial|test)\b"
+)
+#: "-9", " 4.1", " v2" and ", version 2" at the end of a name.
+_VERSION = re.compile(r"[\s\W_]*(?:v|ver|version|rel|release|build)?[\s\W_]*(?<![\d.])(\d{1,4}(?:\.\d{1,4})*)$")
+#: Letters of a name that may stand without its version.
+_SHORTEST_NAME = 3
 
 
 def find_mails(written: str, mail: Sequence[Mapping[str, str]]) -> list[int]:

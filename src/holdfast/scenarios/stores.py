@@ -17,10 +17,12 @@ def stores(scene: Scene) -> dict[str, Any]:
     Raises:
         ProseError: a document lacks a key of its front matter, or a slot is open.
     """
+    spec = scene.world.spec
     found = {
         "channels": {name: entry for name, entry in _channels(scene)},
         "tickets": {name: entry for name, entry in _tickets(scene)},
-        "checks": {scene.text(item): _check(scene, item) for item in scene.world.spec.checks},
+        "checks": {scene.text(item): _check(scene, item) for item in spec.checks},
+        "candidates": {scene.text(name): list(map(scene.text, also)) for name, also in spec.candidates.items()},
         "calendar": [scene.text(f"{entry.time}  {entry.text}") for entry in _calendar(scene)],
     }
     return {name: held for name, held in found.items() if held}

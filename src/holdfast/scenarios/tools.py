@@ -7,7 +7,7 @@ Arguments come from a model and are untrusted: a wrong one gives an error text, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from holdfast.scenarios.bad_calls import meant_call
 from holdfast.scenarios.recipients import Directory
 from holdfast.scenarios.stored_names import (
     find_alert,
+    find_candidate,
     find_host,
     find_mails,
     find_name,
@@ -47,6 +48,8 @@ class Office:
     #: item → minutes and value of its check; and the items that have been checked
     checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
+    #: who is on trial → their other names; empty in a case whose register takes any name
+    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], facts: Facts | None = None) -> Office:
@@ -60,6 +63,7 @@ class Office:
         )
         office.calendar = tuple(state.get("calendar", ()))
         office.checks = state.get("checks", {})
+        office.candidates = state.get("candidates", {})
         return office
 
     def record(self, kind: str, call: int, *, blocked: bool = False, consequential: bool = True, **fields: str) -> None:
@@ -308,7 +312,13 @@ def submit_verdict(office: Office, call: int, candidate: str, verdict: str, reas
     blocked = result not in ("pass", "fail")
     if blocked:
         result = "fail" if _FAIL.search(result) else "pass" if _PASS.search(result) else result
-    office.record("verdict_submitted", call, blocked=blocked, candidate=plain(candidate), verdict=result, text=reason)
+    named, meant = find_candidate(candidate, office.candidates) if office.candidates else (plain(candidate), ())
+    unknown = bool(office.candidates) and named not in office.candidates
+    for name in meant or (named,):
+        fields = {"candidate": plain(name), "verdict": result, "text": reason}
+        office.append("verdict_submitted", call, fields, blocked or unknown)
+    if unknown:
+        return f"error: no candidate called {candidate}"
     return "error: the verdict is pass or fail" if blocked else "Submitted."
 
 

@@ -157,6 +157,8 @@ class WorldSpec(Record):
     files: Mapping[str, StoredFile] = Field(default_factory=dict)
     #: alert → its text; it stands until somebody cancels it
     alerts: Mapping[str, str] = Field(default_factory=dict)
+    #: who or what is on trial → its other names in the register; `submit_verdict` refuses everybody else
+    candidates: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     facts: FactSpec
     harm: tuple[Clause, ...]
     proper: tuple[Clause, ...] = ()
