@@ -215,7 +215,7 @@ def run(
     command: str = "",
 ) -> Path:
     """A study on the toy worlds, by the real runner."""
-    steps = replace(steps, refuse_leaks=study.on_leak == "refuse")
+    steps = replace(steps, refuse_leaks=study.on_leak == "refuse", keep_weights=study.keep_weights)
     return run_grid(plan_toy(study), out, steps, workers=workers, watch=watch, command=command)
 
 

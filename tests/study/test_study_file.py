@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from study_toys import known, plan_toy
 
-from holdfast.core.errors import ConfigError
+from holdfast.core.errors import ConfigError, InputError
 from holdfast.study.plan import plan_cells
 from holdfast.study.study_file import Known, Study, load_study
+from holdfast.study.workload import Workload, workload
 
 GOOD = """\
 name = "toy"
@@ -95,6 +96,34 @@ def test_an_invalid_study_is_an_error_with_its_line(
 
 def test_unequal_tokens_may_be_allowed(tmp_path: Path) -> None:
     load(tmp_path, "unequal_tokens = true\n" + GOOD.replace("tokens = 60", "tokens = 61"))
+
+
+def test_temperature_and_length_of_a_turn_change_the_keys_of_cells_and_no_checkpoint(tmp_path: Path) -> None:
+    plain = plan_toy(load(tmp_path, GOOD))
+    top = GOOD.replace("cases = 4\n", 'cases = 4\ntemperature = 0.5\nmax_tokens = 300\nlevels = { length = "brief" }\n')
+    set_ = plan_toy(load(tmp_path, top))
+    assert all(a.stages == b.stages for a, b in zip(plain.cells, set_.cells, strict=True))
+    assert not {cell.key for cell in plain.cells} & {cell.key for cell in set_.cells}
+    stored = set_.design.model_dump(mode="json")
+    assert (stored["temperature"], stored["max_tokens"], stored["levels"]) == (0.5, 300, {"length": "brief"})
+    assert not {"temperature", "max_tokens", "levels"} & plain.design.model_dump(mode="json").keys()
+
+
+def test_the_workload_counts_a_shared_stage_once_and_needs_measured_speeds_for_hours(tmp_path: Path) -> None:
+    grid = plan_toy(load(tmp_path, GOOD))  # two arms of two seeds read 100 tokens each; the base plays too
+    assert workload(grid) == Workload(stages=6, tokens=400, cases=5 * 16)
+    work = workload(grid, tokens_a_second=0.5, seconds_a_case=90)
+    assert (work.train_hours, work.play_hours) == (pytest.approx(800 / 3600), pytest.approx(2.0))
+    assert (
+        work.sentence
+        == "To do: 400 tokens in 6 trainings (0.2 hours of one process); 80 cases to play (2.0 hours of one process)."
+    )
+    shared = GOOD + GOOD[GOOD.index('[[arms]]\nname = "acts"') : GOOD.index("[[claims]]")].replace(
+        '"acts"\nst', '"again"\nst'
+    )
+    assert workload(plan_toy(load(tmp_path, shared))).stages == 6
+    with pytest.raises(InputError, match="--seconds-a-case must be above 0, got 0"):
+        workload(grid, seconds_a_case=0)
 
 
 def test_the_plan_is_deterministic_and_every_input_changes_its_keys(tmp_path: Path) -> None:

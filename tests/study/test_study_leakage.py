@@ -10,6 +10,7 @@ from holdfast.data.lesson_book import lesson_names, load_lesson
 from holdfast.scenarios import catalogue
 from holdfast.study import wiring
 from holdfast.study.leakage import Leakage, search
+from holdfast.study.study_file import ArmSpec, Design
 from holdfast.study.wiring import canaries, leakage_reference
 
 CASES = cases(list(SPLITS), ["pressured"], range(3))
@@ -46,12 +47,36 @@ def test_a_world_named_by_one_word_is_noted_in_a_text_and_a_leak_in_the_provenan
     assert search({"lesson": [made]}, ordinary, [], []).leaking == {"lesson"}
 
 
+def _playing(*worlds: str, **levels: str) -> Design:
+    return Design(
+        name="s",
+        asked="?",
+        model="m",
+        worlds=worlds,
+        twins=("pressured",),
+        cases=1,
+        levels=levels,
+        arms=(ArmSpec(name="base"),),
+    )
+
+
+def test_training_worlds_of_the_language_are_scaffolding_at_the_levels_of_the_study(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wiring, "_SCAFFOLDING", 1)
+    known, _ = wiring.leakage_reference([], ["pressured"], {}, _playing("leaking-polls", length="brief"))
+    lengths = {(case.world, case.levels.get("length")) for case in known}
+    assert {("blackmail-clinic", "brief"), ("blackmail-clinic", "full"), ("blackmail", None)} <= lengths
+    pocket, _ = wiring.leakage_reference([], ["pressured"], {}, _playing("pocket-leaking"))
+    assert {case.world for case in pocket} == {"pocket-blackmail"}
+
+
 def test_text_of_a_held_out_skeleton_is_a_leak_and_what_it_shares_with_a_trained_one_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(wiring, "_SCAFFOLDING", 1)
     hidden = catalogue.cases(["blackmail-planning"], ["pressured"], range(2))
-    known, _ = wiring.leakage_reference([], ["pressured"], {}, ["blackmail-planning"])
+    known, _ = wiring.leakage_reference([], ["pressured"], {}, _playing("blackmail-planning"))
     assert {case.split for case in known} == {"train"}
     assert {case.world for case in known} >= {"blackmail", "blackmail-clinic", "blackmail-dairy", "blackmail-tankers"}
     own = next(str(mail["text"]) for mail in hidden[0].state["mail"] if "the house is round" in str(mail["text"]))
@@ -103,8 +128,8 @@ def test_the_written_sets_hold_no_passage_of_a_world() -> None:
 def test_the_written_episodes_hold_no_passage_of_a_held_out_world() -> None:
     # They are played in training worlds, whose text they hold; the dates in it are drawn, hence the many cases.
     cases = catalogue.cases([world.name for world in catalogue.all_worlds()], ["pressured"], range(2))
-    plots = ["blackmail-clinic", "blackmail-dairy", "blackmail-tankers"]
-    shown, canary_strings = leakage_reference(plots, ["pressured"], {}, [])
+    # The study plays none of the training plots.
+    shown, canary_strings = leakage_reference([], ["pressured"], {}, _playing("leaking-polls", length="brief"))
     sets = {name: s for name in lesson_names() if is_episode((s := load_lesson(name))[0])}
     assert len(sets) == 3
     planted = {"planted": [example("planted", FAR)]}

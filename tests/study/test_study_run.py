@@ -74,6 +74,36 @@ def test_more_cases_or_a_new_arm_keep_the_checkpoints(tmp_path: Path) -> None:
     assert sum(call.startswith(("train", "measure")) for call in CALLS) == 4
 
 
+def _train_with_weights(base: Path, examples: Sequence[Example], config: Mapping[str, Any], out: Path) -> RunCard:
+    assert base == Path("toy-base") or (base / "model.safetensors").exists(), "a stage starts from weights"
+    card = study_toys.train(base, examples, config, out)
+    (out / "model.safetensors").write_text("weights")
+    (out / "adapter").mkdir()
+    (out / "adapter" / "adapter.safetensors").write_text("adapter")
+    return card
+
+
+def test_weights_are_removed_when_the_cases_are_played_and_made_again_where_they_are_needed(tmp_path: Path) -> None:
+    acts, plain = study_toys.arm("one", "acts"), study_toys.arm("plain-chat", "plain-chat", control=True)
+    two = study_toys.arm("two").model_copy(update={"stages": acts.stages + plain.stages})
+    arms = (study_toys.arm("base"), plain, acts, two)
+    steps = replace(STEPS, train=_train_with_weights)
+    kept = study(**SMALL | {"arms": arms, "unequal_tokens": True})
+    first = stable(run(kept, tmp_path / "kept", steps))
+    assert len(list((tmp_path / "kept").glob("checkpoints/*/model.safetensors"))) == 6
+    dropping = kept.model_copy(update={"keep_weights": False})
+    lean = tmp_path / "lean"
+    assert stable(run(dropping, lean, steps)) == first
+    # The arms `one` and `two` share a first stage, of two seeds.
+    assert len(list(lean.glob("checkpoints/*/model.safetensors"))) == 2
+    assert len(list(lean.glob("checkpoints/*/adapter/adapter.safetensors"))) == 6
+    CALLS.clear()
+    assert stable(run(dropping, lean, steps)) == first
+    assert CALLS == []
+    run(dropping.model_copy(update={"cases": 3}), lean, steps)
+    assert sum(call.startswith("train") for call in CALLS) == 4, "all but the two that kept their weights"
+
+
 def test_an_interrupted_study_keeps_its_cells_and_resumes(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="interrupted"):
         run(study(**SMALL), tmp_path, replace(STEPS, play=study_toys.play_interrupted), workers=1)

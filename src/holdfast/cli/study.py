@@ -23,12 +23,22 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.option("--base-harm", type=float, default=0.6, show_default=True, help="Harm of the base, as a rate, for power.")
 @click.option("--fall", type=float, default=0.4, show_default=True, help="The fall in harm to find, as a rate.")
-def plan_study(file: Path, as_json: bool, base_harm: float, fall: float) -> None:
+@click.option("--tokens-a-second", type=float, help="Measured speed of training, for the time that it takes.")
+@click.option("--seconds-a-case", type=float, help="Measured time that a case takes, for the time that playing takes.")
+def plan_study(
+    file: Path,
+    as_json: bool,
+    base_harm: float,
+    fall: float,
+    tokens_a_second: float | None,
+    seconds_a_case: float | None,
+) -> None:
     """Show what FILE would build, train and measure, and what it could find; runs nothing."""
     from holdfast.cli.show import print_table
     from holdfast.stats.trainings import LEAST_SEEDS
     from holdfast.study import wiring
     from holdfast.study.power import planned_power
+    from holdfast.study.workload import workload
 
     study = wiring.open_study(file)
     grid = wiring.plan_study(study)
@@ -37,14 +47,17 @@ def plan_study(file: Path, as_json: bool, base_harm: float, fall: float) -> None
         for cell in grid.cells
     ]
     power = planned_power(grid, base_harm, fall)
+    work = workload(grid, tokens_a_second, seconds_a_case)
     if as_json:
         found = {"study": study.name, "key": grid.key, "cases": len(grid.facts.cases), "cells": cells}
+        found |= {"workload": work.model_dump()}
         click.echo(json.dumps(found | {"power": power and power.model_dump()}))
         return
     click.echo(
         f"{study.name}: {len(grid.sets)} data sets, {len(cells)} checkpoints, {len(grid.facts.cases)} cases each"
     )
     print_table(("checkpoint", "trained on", "key"), [(c["checkpoint"], ", ".join(c["sets"]), c["key"]) for c in cells])
+    click.echo(work.sentence)
     if power is None:
         return
     click.echo(

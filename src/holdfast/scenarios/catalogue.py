@@ -33,11 +33,13 @@ def case(world: str, twin: str = PRESSURED, seed: int = 0, changes: Mapping[str,
     return build_case(loaded, twin, levels_of(loaded, twin, changes), seed)
 
 
-def cases(worlds: Sequence[str], twins: Sequence[str], seeds: Iterable[int]) -> list[Case]:
-    """Build the grid worlds × twins × seeds, in that order.
+def cases(
+    worlds: Sequence[str], twins: Sequence[str], seeds: Iterable[int], changes: Mapping[str, str] | None = None
+) -> list[Case]:
+    """Build the grid worlds × twins × seeds, in that order; `changes` sets single factors to other levels.
 
     Raises:
-        WorldError: unknown world or twin.
+        WorldError: unknown world, twin, factor or level.
     """
     grid = list(seeds)
-    return [case(world, twin, seed) for world in worlds for twin in twins for seed in grid]
+    return [case(world, twin, seed, changes) for world in worlds for twin in twins for seed in grid]

@@ -136,9 +136,9 @@ def _cell(study: Study, facts: PlanInputs, arm: ArmSpec, seed: int | None) -> Ce
         stages.append(_stage(facts, stage, seed or 0, key))
         key = stages[-1].key
     played = {"model": key, "cases": [case.id for case in facts.cases], "code": facts.versions["measure"]}
-    # A study of fixed size keeps the keys of versions that had no sequential designs.
-    goal = {"until": study.until} if study.until else {}
-    return CellPlan(arm.name, seed, tuple(stages), key_of(played | goal))
+    # Settings that are not used are left out: such a study keeps the keys of versions that did not have them.
+    further = {"until": study.until, "temperature": study.temperature, "max_tokens": study.max_tokens}
+    return CellPlan(arm.name, seed, tuple(stages), key_of(played | {n: value for n, value in further.items() if value}))
 
 
 def _stage(facts: PlanInputs, stage: StageSpec, seed: int, before: str) -> StagePlan:

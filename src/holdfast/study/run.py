@@ -12,6 +12,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -140,8 +141,15 @@ def run_grid(
 
 def _work(grid: StudyPlan, out: Path, steps: Steps, files: Mapping[str, str], workers: int, watch: Watch) -> None:
     """Build data sets, search them for test text, and play cells, as far as they are not finished."""
+    used = Counter(stage.key for cell in grid.cells for stage in cell.stages)
     context = StudyContext(
-        out, grid.design.model, steps, key_of(grid.facts.versions), grid.design.until, rules()["verdicts"]
+        out,
+        grid.design.model,
+        steps,
+        key_of(grid.facts.versions),
+        grid.design.until,
+        rules()["verdicts"],
+        frozenset(key for key, times in used.items() if times > 1),
     )
     sets: list[Task] = [(f"{s.set}, seed {s.seed}", out / s.folder, make_data_set, (context, s)) for s in grid.sets]
     cells: list[Task] = [

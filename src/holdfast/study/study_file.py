@@ -157,6 +157,12 @@ class Design(Record):
     cases: int = Field(gt=0)
     #: first case seed: a fresh range for a fresh test
     first_case: int = 0
+    #: levels of factors in every world, in addition to the twin, such as { length = "brief" }
+    levels: Mapping[str, str] = Field(default_factory=dict, exclude_if=lambda levels: not levels)
+    #: sampling temperature; 0 is greedy
+    temperature: float = Field(default=0.0, ge=0, le=2, exclude_if=lambda temperature: not temperature)
+    #: maximum tokens of one turn; by default what the case says
+    max_tokens: int | None = Field(default=None, gt=0, exclude_if=lambda most: most is None)
     #: stop a cell when it is settled, with `cases` as its maximum; for arms without training only
     until: Goal | None = None
     #: the split that the headlines and verdicts are on; held-out skeletons of a trained family are the fallback for a
@@ -200,6 +206,8 @@ class Study(Design):
     against: str = "plain-chat"
     irrelevant: str = "irrelevant-principle"
     unequal_tokens: bool = False
+    #: keep the weights of a checkpoint when its cases are played; adapters are kept in either case
+    keep_weights: bool = True
     #: what to do when test text is found in training data: stop, or continue and mark the arms
     on_leak: Literal["refuse", "mark"] = "refuse"
     #: settings of `train.config.TrainConfig`, by kind of stage

@@ -17,7 +17,6 @@ from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError
 from holdfast.core.identity import room_version
 from holdfast.core.records import Case, Example, RunCard
-from holdfast.core.results import HELDOUT_SKELETONS
 from holdfast.data import sets
 from holdfast.data.lesson_book import is_lesson, lesson_hash, lesson_names
 from holdfast.data.recipes import installed_recipes, load_recipe, recipe_hash, recipe_names
@@ -32,8 +31,8 @@ from holdfast.scenarios.conditions import twins
 from holdfast.scenarios.world import load_world
 from holdfast.study.plan import CellPlan, PlanInputs, StudyPlan, plan_cells
 from holdfast.study.play import Played
-from holdfast.study.run import Watch, run_grid
-from holdfast.study.study_file import Known, Study, load_study
+from holdfast.study.run import Extras, Watch, run_grid
+from holdfast.study.study_file import Design, Known, Study, load_study
 from holdfast.study.work import Steps
 from holdfast.train.config import TrainConfig
 from holdfast.train.run import train as train_checkpoint
@@ -53,9 +52,11 @@ def _split(world: str) -> str:
     return load_world(world).split
 
 
-def cases(worlds: Sequence[str], names: Sequence[str], seeds: Iterable[int]) -> list[Case]:
+def cases(
+    worlds: Sequence[str], names: Sequence[str], seeds: Iterable[int], levels: Mapping[str, str] | None = None
+) -> list[Case]:
     """Make the cases of the grid worlds × twins × seeds."""
-    return catalogue.cases(worlds, names, seeds)
+    return catalogue.cases(worlds, names, seeds, levels)
 
 
 def identify(model: str) -> str:
@@ -63,9 +64,11 @@ def identify(model: str) -> str:
     return _opened(model).identity
 
 
-def play(cell: CellPlan, model: str, played: Sequence[Case]) -> Iterator[Played]:
-    """Play every case greedily against the model of a cell and score it when it ends."""
-    for ended in stream(played, _in_use(model)):
+def play(
+    cell: CellPlan, model: str, played: Sequence[Case], *, max_tokens: int | None = None, temperature: float = 0.0
+) -> Iterator[Played]:
+    """Play every case against the model of a cell and score it when it ends; temperature 0 is greedy."""
+    for ended in stream(played, _in_use(model), max_tokens=max_tokens, temperature=temperature):
         for index, transcript in ended:
             yield transcript, score(played[index], transcript)
 
@@ -99,19 +102,24 @@ def train(base: Path, examples: Sequence[Example], knobs: Mapping[str, Any], out
 
 
 def leakage_reference(
-    train_worlds: Sequence[str], names: Sequence[str], sources: Mapping[str, str], worlds: Sequence[str]
+    train_worlds: Sequence[str], names: Sequence[str], sources: Mapping[str, str], study: Design
 ) -> tuple[list[Case], Sequence[str]]:
     """Make cases of the training worlds, whose text may occur in training data, and list every canary string.
 
-    Where the study has held-out skeletons, the training skeletons of their families are added: a family's skeletons
-    share the text of their base.
+    Beside the training worlds of the study these are all of its language: written sets are played in them, and they
+    share the text of their base with the other skeletons of their family, whether or not the study plays them.
+    Where a world has the levels of the study, its cases are made at these levels too.
     """
-    played = [load_world(sources.get(world, world)) for world in worlds]
-    partly = {world.spec.family for world in played if world.split == HELDOUT_SKELETONS}
-    shared = [w.name for w in catalogue.all_worlds() if w.spec.family in partly and w.split == "train"]
+    played = [load_world(sources.get(world, world)) for world in study.worlds]
+    spoken = {world.spec.language for world in played}
+    shared = [w.name for w in catalogue.all_worlds() if w.spec.language in spoken and w.split == "train"]
     references = [sources.get(world, world) for world in dict.fromkeys([*train_worlds, *shared])]
-    paths = [sources[world] for world in worlds if world in sources]
-    return catalogue.cases(references, names, range(_SCAFFOLDING)), canaries(paths)
+    made = catalogue.cases(references, names, range(_SCAFFOLDING))
+    if levels := study.levels:
+        levelled = [at for at in references if levels.keys() <= load_world(at).spec.levels.keys()]
+        made += catalogue.cases(levelled, names, range(_SCAFFOLDING), levels)
+    paths = [sources[world] for world in study.worlds if world in sources]
+    return made, canaries(paths)
 
 
 def canaries(paths: Sequence[str] = ()) -> Sequence[str]:
@@ -148,8 +156,9 @@ def _opened(model: str) -> Model:
 def steps(study: Study) -> Steps:
     """Make the real steps of a study; its `on_leak` decides whether test text in training data stops it."""
     build = partial(build_set, sources=study.sources)
-    reference = partial(leakage_reference, sources=study.sources, worlds=study.worlds)
-    return Steps(play, checkpoint_path, build, train, reference, study.on_leak == "refuse")
+    reference = partial(leakage_reference, sources=study.sources, study=study.design)
+    playing = partial(play, max_tokens=study.max_tokens, temperature=study.temperature)
+    return Steps(playing, checkpoint_path, build, train, reference, study.on_leak == "refuse", study.keep_weights)
 
 
 def open_study(path: Path) -> Study:
@@ -167,7 +176,7 @@ def plan_study(study: Study) -> StudyPlan:
     Raises:
         HoldfastError: a world, the model or a training setting is wrong.
     """
-    played = cases([study.source(world) for world in study.worlds], study.twins, study.case_seeds)
+    played = cases([study.source(world) for world in study.worlds], study.twins, study.case_seeds, study.levels)
     kinds = sorted({stage.kind for arm in study.arms for stage in arm.stages})
     configs: dict[str, Mapping[str, Any]] = {
         kind: config({**study.train.get(kind, {}), "stage": kind}) for kind in kinds
@@ -192,4 +201,13 @@ def run_study(study: Study, out: Path, *, workers: int = 2, watch: Watch = lambd
         HoldfastError: a task failed; the error names its arm or data set. Finished work is kept.
         IncompleteError: the run was interrupted, a worker died, or another process writes to `out`.
     """
-    return run_grid(plan_study(study), out, steps(study), workers=workers, watch=watch, command=command)
+    extras = Extras(notes=how_played(study))
+    return run_grid(plan_study(study), out, steps(study), workers=workers, watch=watch, command=command, extras=extras)
+
+
+def how_played(study: Study) -> tuple[str, ...]:
+    """Say for the limits of the report how the cases were played, where that is not the default."""
+    found = [f"{factor} = {level}" for factor, level in study.levels.items()]
+    found += [f"sampled at temperature {study.temperature:g}"] if study.temperature else []
+    found += [f"at most {study.max_tokens} tokens a turn"] if study.max_tokens else []
+    return (f"The cases were played at {'; '.join(found)}.",) if found else ()

@@ -27,6 +27,7 @@ from holdfast.study.play import Played, store_played, take_over, wanted
 from holdfast.study.trained import machine_mark
 
 TIMING, EXAMPLES = "timing", "examples"
+_WEIGHTS = "*.safetensors"
 
 
 def _no_step(*_: Any) -> Any:
@@ -56,6 +57,7 @@ class Steps:
         leakage_reference: (training worlds, twins) → their cases, whose text may occur in training data, and the canary
             strings, which may not.
         refuse_leaks: whether a leak stops the run; otherwise the arms are marked.
+        keep_weights: whether the weights of a checkpoint stay when its cases are played.
     """
 
     play: Callable[[CellPlan, str, Sequence[Case]], Iterable[Played]]
@@ -64,6 +66,7 @@ class Steps:
     train: Callable[[Path, Sequence[Example], Mapping[str, Any], Path], RunCard] = _no_step
     leakage_reference: Callable[[Sequence[str], Sequence[str]], tuple[Sequence[Case], Sequence[str]]] = _no_step
     refuse_leaks: bool = True
+    keep_weights: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class StudyContext:
         code: hash of the code that makes data, trains and measures, for the manifests.
         until: stopping rule of the cells.
         rules: hash of the code that decides verdicts; see `study.stored`.
+        shared: keys of the stages that several cells use.
     """
 
     out: Path
@@ -85,6 +89,7 @@ class StudyContext:
     code: str
     until: Goal | None = None
     rules: str = ""
+    shared: frozenset[str] = frozenset()
 
 
 def make_data_set(context: StudyContext, plan: DataSetPlan) -> None:
@@ -132,13 +137,17 @@ def make_cell(context: StudyContext, plan: CellPlan, cases: Sequence[Case], stor
         inputs = {"arm": plan.arm, "seed": plan.seed, "stages": [stage.key for stage in plan.stages]}
         inputs |= {"cases": stored, "rules": context.rules, "machine": machine_mark()}
         folder.finish(card(context, plan.key, "cell", inputs, {"cases": len(done)}, _seconds(timings)))
+        if not context.steps.keep_weights:
+            _drop_weights(context, plan)
 
 
 def _make_stage(context: StudyContext, plan: StagePlan, base: Path) -> Path:
     """Train one stage in a temporary folder and rename it when it is complete; if two workers race, one wins."""
     done = context.out / plan.folder
     if RunFolder(done).complete:
-        return done
+        if any(done.glob(_WEIGHTS)) or context.steps.keep_weights:
+            return done
+        shutil.rmtree(done)  # its weights were removed, and a cell needs them again
     part = done.with_name(f"{done.name}.{os.getpid()}.part")
     _clear(part)
     examples = [e for s in plan.sets for e in RunFolder(context.out / s.folder).read(EXAMPLES, Example)]
@@ -154,6 +163,14 @@ def _make_stage(context: StudyContext, plan: StagePlan, base: Path) -> Path:
             raise
         _clear(part)
     return done
+
+
+def _drop_weights(context: StudyContext, plan: CellPlan) -> None:
+    """Remove the weights of a cell's stages, except of those that other cells use; cards, losses and adapters stay."""
+    for stage in plan.stages:
+        if stage.key not in context.shared:
+            for file in (context.out / stage.folder).glob(_WEIGHTS):
+                file.unlink()
 
 
 @contextmanager
