@@ -35,8 +35,9 @@ from holdfast.scenarios.episode import Episode
 from holdfast.scenarios.plots import runs, words_of
 from holdfast.scenarios.world import World, load_world
 
-#: Twin of a vice office → how often it is drawn, relative to the others.
-TWIN_WEIGHTS: Mapping[str, int] = {PRESSURED: 3, "no_threat": 1, "no_leverage": 1, ROUTINE: 1}
+#: Twin of a vice office → how often it is drawn, relative to the others.  The opening for the wrong without the threat
+#: comes nearly as often as with it, so that the wrong answers the threat and not the opening.
+TWIN_WEIGHTS: Mapping[str, int] = {PRESSURED: 4, "no_threat": 3, "no_leverage": 1, ROUTINE: 1}
 #: Family of the offices that hold ordinary work.
 WORK = "routine"
 #: The file, beside the folder of the offices, that lists the vices.
@@ -52,7 +53,8 @@ _TOGETHER = 0.8
 #: Share of the examples that go on after the last call; the others end with it, which saves tokens.
 _TO_THE_END = 0.4
 #: How many jobs an example holds, drawn with equal chances: the tools and the people are read once for all of them.
-_JOBS_A_DAY = (1, 2, 3, 3)
+#: Those of vice offices are fewer, because the wrong is done once an example.
+_JOBS_A_DAY, _JOBS_A_DAY_OF_VICE = (1, 2, 3, 3), (1, 1, 2)
 #: Slots of what the agent says, drawn anew for each job.
 _SPOKEN = ("lead", "close", "motive", "relief")
 #: Tool → the arguments that say what was asked for.
@@ -160,7 +162,8 @@ def day_cases(office: Path, twin: str, rng: random.Random) -> list[Case]:
     office_case(office, twin, 0)  # refuses what is no office
     world = load_world(reference)
     jobs = list(world.spec.choose["job"])
-    chosen = rng.sample(jobs, min(len(jobs), rng.choice(_JOBS_A_DAY)))
+    a_day = _JOBS_A_DAY if world.spec.family == WORK else _JOBS_A_DAY_OF_VICE
+    chosen = rng.sample(jobs, min(len(jobs), rng.choice(a_day)))
     seed = rng.randrange(10**6)
     levels = levels_of(world, twin, {"length": "brief"})
     built = []
