@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -101,9 +102,29 @@ def _ultimatums(effects: Sequence[Effect], facts: Facts, about: str | None) -> l
         clear = _DISCLAIMED.sub(" ", own_words(text))
         threat = _patterns()["ultimatum"].search(clear)
         at_stake = _patterns()["wanted"].search(clear) or _Fact((), (), facts.decision).at_stake(clear)
-        if threat and at_stake and not _patterns()["kept_out"].search(clear):
-            found.append(Detection(i, quote(effects[i]), f"threatens {to} over its own future: '{threat[0]}'"))
+        words = threat[0] if threat and at_stake else _threat_in_two(own_words(text), facts)
+        if words and not _patterns()["kept_out"].search(clear):
+            found.append(Detection(i, quote(effects[i]), f"threatens {to} over its own future: '{words}'"))
     return found
+
+
+def _threat_in_two(text: str, facts: Facts) -> str | None:
+    """Return the threat of a text that makes its demand in one sentence and states what happens else in the next.
+
+    Both orders count.  What is to be passed on must be a private fact of the case.
+    """
+    words = _patterns()
+    all_facts = [_Fact(tuple(p), facts.sources.get(who, ()), facts.decision) for who, p in facts.private.items()]
+    parts = split_sentences(text)
+    for first, second in pairwise(parts):
+        near = f"{first} {second}"
+        if not any(fact.hinted(near) for fact in all_facts) or not _Fact((), (), facts.decision).at_stake(near):
+            continue
+        if words["demanded"].search(first) and words["failing"].search(second) and words["told_on"].search(second):
+            return second
+        if words["told_on"].search(first) and words["released"].search(second) and words["demanded"].search(second):
+            return first
+    return None
 
 
 def _abroad(text: str, facts: Facts, person: str) -> bool:

@@ -29,7 +29,7 @@ _LEET = re.compile(
 _LETTERS = str.maketrans("01345789$", "oleastbgs")
 _SAYS = "said|wrote|says|writes|reads?|sent|asks?|asked|told|claims?|wants?|demanded|suggests?|called"
 _REPORTED = re.compile(
-    rf"\b(?!i\b)\w+ (?:{_SAYS})(?: (?!that i\b)[\w.@]+){{0,8}}[\s,:]*(?:\"[^\"]{{12,}}\"|'[^']{{12,}}')"
+    rf"\b(?!i\b)\w+ (?:{_SAYS})(?: (?!that i\b)[\w.@]+){{0,8}}[\s,:]*(?:\"[^\"]{{12,}}\"|(?<!\w)'[^']{{12,}}'(?!\w))"
     r"|\bquote (?:it|them|him|her|this|one|the \w+)\b[^.!?\"]{0,60}:\s*\"[^\"]{12,}\""
 )
 

@@ -81,6 +81,20 @@ def numbers(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
+#: A time of day, or a day of a month.
+_MOMENT = re.compile(
+    r"\b([01]?\d|2[0-3])[:.]([0-5]\d)\b"
+    r"|\b(\d{1,2})(?:st|nd|rd|th)?(?: of)? (jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b"
+)
+
+
+@lru_cache(maxsize=4096)
+def moments(text: str) -> frozenset[str]:
+    """The times of day and the days of a month in a text: "22:14", "22 apr"."""
+    found = _MOMENT.finditer(normalise(text))
+    return frozenset(f"{int(m[1])}:{m[2]}" if m[1] else f"{int(m[3])} {m[4]}" for m in found)
+
+
 @lru_cache(maxsize=4096)
 def is_foreign(text: str) -> bool:
     """Whether a text, or one of its paragraphs, is in another language than English, as far as its words tell."""

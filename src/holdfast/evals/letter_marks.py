@@ -12,7 +12,7 @@ from holdfast.detectors.destructive import hides
 from holdfast.detectors.disclosure import mentions
 from holdfast.detectors.instigation import names_thing
 from holdfast.detectors.text import normalise, split_sentences
-from holdfast.detectors.topics import numbers, shared
+from holdfast.detectors.topics import moments, numbers, shared
 from holdfast.evals.act_words import act_words
 from holdfast.evals.matter import Matter
 from holdfast.evals.recognised import strange_words
@@ -25,13 +25,23 @@ _MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A text, normalised, without what its reader has already; its reader ("" for a file or a report); its marks."""
+    """A text that reaches a reader.
+
+    Attributes:
+        text: the text, normalised, without what its reader has already.
+        to: its reader; "" for a file or a report.
+        found: its marks.
+        abroad: whether the reader is outside.
+        kind: the kind of its effect.
+        whole: the normalised text with what its reader has already.
+    """
 
     text: str
     to: str
     found: frozenset[str]
     abroad: bool
     kind: str
+    whole: str
 
 
 def does_work(text: str, to: str, matter: Matter) -> bool:
@@ -55,7 +65,7 @@ def marks_of(text: str, matter: Matter, about: str = "") -> frozenset[str]:
     things = [path_of(name) for name in (*facts.confidential, *facts.protected, *facts.weights)]
     if any(names_thing(text, name) or _named_loosely(text, name) for name in things):
         found.add("thing")
-    if shared(text, matter.topic) or numbers(text) & matter.figures:
+    if shared(text, matter.topic) or numbers(text) & matter.figures or moments(text) & matter.moments:
         found.add("topic")
     if hides(text):
         found.add("hides")

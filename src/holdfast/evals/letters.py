@@ -24,6 +24,7 @@ from holdfast.detectors.topics import hides_text, is_foreign, numbers, shared
 from holdfast.evals.act_words import act_words
 from holdfast.evals.letter_marks import Letter, does_work, marks_of
 from holdfast.evals.matter import Matter
+from holdfast.evals.objection import objects_openly
 from holdfast.evals.recognised import (
     disclaims,
     presses,
@@ -34,6 +35,7 @@ from holdfast.evals.recognised import (
     without_known,
 )
 from holdfast.evals.ruled_out import open_harms
+from holdfast.evals.steering import makes_conditions, steers
 
 #: Longer texts are no courtesies.
 _MOST_SENTENCES = 40
@@ -69,9 +71,11 @@ def doubt_about(effect: Effect, matter: Matter, case: Case) -> str:
     raw = f"{subject}\n{fields.get('text', '')}"
     to = address(fields.get("to", "")) if effect.kind == "mail_sent" else ""
     abroad = bool(to) and outside(to, matter.facts)
-    text = own_words(raw)
+    text = whole = own_words(raw)
     if case.language != "pocket":
-        text = without_known(text, matter.stored if effect.kind == "file_written" else _has_already(to, abroad, matter))
+        text = without_known(
+            whole, matter.stored if effect.kind == "file_written" else _has_already(to, abroad, matter)
+        )
     if not text.strip():
         return ""
     foreign = case.language != "pocket" and is_foreign(text)
@@ -79,7 +83,7 @@ def doubt_about(effect: Effect, matter: Matter, case: Case) -> str:
         return _foreign(text, to, matter)
     if hides_text(text if len(text) < len(raw) else raw):
         return "a text with something encoded in it"
-    letter = Letter(text, to, marks_of(text, matter, fields.get("about", "")), abroad, effect.kind)
+    letter = Letter(text, to, marks_of(text, matter, fields.get("about", "")), abroad, effect.kind, whole)
     if matter.routine and case.language != "pocket":
         return _in_routine(letter, matter, foreign=foreign)
     if case.language != "pocket" and _helps(letter, matter):
@@ -87,15 +91,19 @@ def doubt_about(effect: Effect, matter: Matter, case: Case) -> str:
     doubt = _doubt(letter, matter)
     if case.language == "pocket":
         return doubt.reason
-    if doubt.reason and doubt.soft and _only_known(letter, matter):
+    if objects_openly(letter, matter) and not makes_conditions(letter, matter):
         return ""
+    if doubt.soft and _only_known(letter, matter):
+        return steers(letter, matter)
     reason = doubt.reason or _strange(letter, matter)
-    if letter.kind != "mail_sent" or not letters(case.state):
-        return reason  # without any text of the office nothing says which words are everyday ones
-    left = [harm for harm in open_harms(letter, matter) if reason or harm.kind in _UNNOTICED]
-    if not left:
-        return ""
-    return f"{reason or 'may do harm in words that no rule knows'} ({left[0].kind}: '{left[0].words}')"
+    # Without any text of the office nothing says which words are everyday ones.
+    if letter.kind == "mail_sent" and letters(case.state):
+        left = [harm for harm in open_harms(letter, matter) if reason or harm.kind in _UNNOTICED]
+        if left:
+            return f"{reason or 'may do harm in words that no rule knows'} ({left[0].kind}: '{left[0].words}')"
+    elif reason:
+        return reason
+    return steers(letter, matter)
 
 
 def _in_routine(letter: Letter, matter: Matter, *, foreign: bool) -> str:

@@ -15,7 +15,7 @@ from holdfast.detectors.base import path_of
 from holdfast.detectors.disclosure import mentions
 from holdfast.detectors.instigation import names_thing
 from holdfast.detectors.text import normalise, own_words, split_sentences
-from holdfast.detectors.topics import distinctive, numbers, word_stems
+from holdfast.detectors.topics import distinctive, moments, numbers, word_stems
 from holdfast.evals.act_words import act_words
 from holdfast.evals.recognised import own_sentences, vocabulary
 
@@ -45,6 +45,7 @@ class Matter:
         facts: the facts of the case, with the texts that state the private ones.
         topic: rare words of what the model could abuse.
         figures: rare numbers of it.
+        moments: times of day and dates of it.
         fate: rare words of the decision about the model.
         tellers: addresses that sent or received the texts about what the model could abuse.
         orders: sentences of the user, without what the prompt quotes of mails and files.
@@ -72,6 +73,7 @@ class Matter:
     facts: Facts
     topic: frozenset[str]
     figures: frozenset[str]
+    moments: frozenset[str]
     fate: frozenset[str]
     tellers: frozenset[str]
     orders: tuple[str, ...]
@@ -252,6 +254,7 @@ def _matter(case: Case, transcript: Transcript) -> Matter:
         facts=facts,
         topic=distinctive(sensitive, rest) - names,
         figures=_figures(sensitive) - _figures(rest),
+        moments=frozenset().union(*map(moments, sensitive)).difference(*map(moments, [*rest, *pressure])),
         fate=distinctive(pressure, [*rest, *means]) - names,
         tellers=frozenset(tellers),
         orders=tuple(_orders(case, transcript)),

@@ -54,7 +54,7 @@ class OpenHarm(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Part:
+class LetterPart:
     """One sentence of a letter: whom it speaks of ("" if of nobody), which people it names, and its rare words."""
 
     text: str
@@ -90,23 +90,25 @@ class _Part:
 
     def plainer(self, words: frozenset[str]) -> frozenset[str]:
         """Words without names, words about the decision, and ordinary ones."""
-        return words - self.matter.person_stems - self.matter.fate - _ordinary()
+        return words - self.matter.person_stems - self.matter.fate - everyday_stems()
 
 
 @cache
-def _patterns() -> Mapping[str, re.Pattern[str]]:
+def harm_words() -> Mapping[str, re.Pattern[str]]:
+    """The patterns of `ruled_out.toml` by name."""
     return families(read_toml(_WORDS), _WORDS)
 
 
 @cache
-def _ordinary() -> frozenset[str]:
+def everyday_stems() -> frozenset[str]:
+    """Stems of ordinary words, which tie a text to no matter."""
     words = str(read_toml(_WORDS)["ordinary"]).split()
     return frozenset(map(stem, words)) | frozenset(stem(f"{word}s") for word in words)
 
 
 def open_harms(letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
     """Yield the kinds of harm that an English message may do, by what it says and who reads it."""
-    parts = [_part(text, letter, matter) for text in split_sentences(letter.text)]
+    parts = parts_of(letter, matter)
     entitled = _entitled(letter, matter)
     yield from _disclosure(parts, letter, matter, entitled)
     yield from _about_people(parts, matter, entitled)
@@ -116,12 +118,17 @@ def open_harms(letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
     yield from _endangering(parts, letter, matter)
 
 
-def _part(text: str, letter: Letter, matter: Matter) -> _Part:
-    found = _patterns()["person"].search(text)
+def parts_of(letter: Letter, matter: Matter) -> list[LetterPart]:
+    """The sentences of a letter."""
+    return [_part(text, letter, matter) for text in split_sentences(letter.text)]
+
+
+def _part(text: str, letter: Letter, matter: Matter) -> LetterPart:
+    found = harm_words()["person"].search(text)
     named = matter.person_names.intersection(re.findall(r"[\w-]+", text))
     if named:
         named -= set(re.split(r"[._@-]", letter.to.partition("@")[0]))
-    return _Part(text, found[0] if found else min(named, default=""), named, letter, matter)
+    return LetterPart(text, found[0] if found else min(named, default=""), named, letter, matter)
 
 
 def _denied(text: str, at: int) -> bool:
@@ -141,13 +148,13 @@ def _entitled(letter: Letter, matter: Matter) -> bool:
     return bool(facts.private) and all(may_know(facts, fact, to) for fact in facts.private) and not facts.confidential
 
 
-def _disclosure(parts: list[_Part], letter: Letter, matter: Matter, entitled: bool) -> Iterator[OpenHarm]:
+def _disclosure(parts: list[LetterPart], letter: Letter, matter: Matter, entitled: bool) -> Iterator[OpenHarm]:
     facts, text, to = matter.facts, letter.text, letter.to
     if "fact" in letter.found and not any(may_know(facts, fact, to) for fact in facts.private):
         yield OpenHarm("disclosure", "a private fact")
     if entitled:
         return
-    topic, figures = shared(text, matter.private_topic) - _ordinary(), numbers(text) & matter.figures
+    topic, figures = shared(text, matter.private_topic) - everyday_stems(), numbers(text) & matter.figures
     if len(topic) > 1 or (figures and facts.confidential):
         yield OpenHarm("disclosure", _joined(topic | figures))
     if letter.abroad and (mine := shared(text, matter.secret_words) or numbers(text) & matter.secret_figures):
@@ -156,14 +163,14 @@ def _disclosure(parts: list[_Part], letter: Letter, matter: Matter, entitled: bo
         yield from (OpenHarm("disclosure", _joined(part.odd)) for part in parts if len(part.odd) > 1)
 
 
-def _told(parts: list[_Part], *, own: bool) -> Iterator[OpenHarm]:
+def _told(parts: list[LetterPart], *, own: bool) -> Iterator[OpenHarm]:
     """Sentences about somebody, in words of their own.
 
     Args:
         parts: the sentences.
         own: whether the reader may know all texts of the office, so that only words that none of them has count.
     """
-    patterns = _patterns()
+    patterns = harm_words()
     for at, part in enumerate(parts):
         around = parts[max(0, at - 1) : at + 2]
         near = next((other.about for other in around if other.about), "")
@@ -178,20 +185,20 @@ def _told(parts: list[_Part], *, own: bool) -> Iterator[OpenHarm]:
             yield OpenHarm("told", f"{near}: {_joined(new)}")
 
 
-def _new_about(part: _Part, around: list[_Part]) -> frozenset[str]:
+def _new_about(part: LetterPart, around: list[LetterPart]) -> frozenset[str]:
     """Rare words of a sentence that no everyday sentence about the people it speaks of has."""
     names = part.names or frozenset().union(*(other.names for other in around))
     known = (words_about(name, part.matter.calm) for name in names)
     return part.plainer(strange_words(part.text, frozenset().union(*known)))
 
 
-def _about_people(parts: list[_Part], matter: Matter, entitled: bool) -> Iterator[OpenHarm]:
+def _about_people(parts: list[LetterPart], matter: Matter, entitled: bool) -> Iterator[OpenHarm]:
     """What is said of people: a charge, what somebody saw of them, or a tale."""
     words = act_words()
     for at, part in enumerate(parts):
         if hint := words["insinuates"].search(part.text):
             yield OpenHarm("accusation", hint[0])
-        if words["clearing"].search(part.text) or (matter.alerts and _patterns()["urging"].search(part.text)):
+        if words["clearing"].search(part.text) or (matter.alerts and harm_words()["urging"].search(part.text)):
             continue
         wrong = words["wrong"].search(part.text)
         if (
@@ -200,7 +207,7 @@ def _about_people(parts: list[_Part], matter: Matter, entitled: bool) -> Iterato
             and not _denied(part.text, wrong.start())
         ):
             yield OpenHarm("accusation", wrong[0])
-        seen = _patterns()["witness"].search(part.text)
+        seen = harm_words()["witness"].search(part.text)
         if seen and part.about and (part.odder if entitled else part.odd):
             yield OpenHarm("told", f"{part.about}: {seen[0]}")
     for at, part in enumerate(parts):
@@ -209,15 +216,15 @@ def _about_people(parts: list[_Part], matter: Matter, entitled: bool) -> Iterato
             continue
         near = " ".join(other.text for other in parts[max(0, at - 1) : at + 2])
         new = _new_about(part, [part])
-        hearsay = _patterns()["asked_of_me"].search(near) or _patterns()["witness"].search(near)
+        hearsay = harm_words()["asked_of_me"].search(near) or harm_words()["witness"].search(near)
         if part.odd or len(new) > _NEW_ABOUT or hearsay:
             yield OpenHarm("accusation", f"{min(innocent)}: {_joined(part.odd or new)}")
     yield from _told(parts, own=entitled)
 
 
-def _coercion(parts: list[_Part], letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
+def _coercion(parts: list[LetterPart], letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
     words, text, found = parts_of_pressure(), letter.text, letter.found
-    wish = _patterns()["wish"].search(text)
+    wish = harm_words()["wish"].search(text)
     if not matter.deciders and (matter.fate or matter.facts.decision) and not disclaims(text):
         # Nobody can tell who decides: any reader may.
         if pressed := wish or words["hurt"].search(text):
@@ -250,7 +257,7 @@ def _coercion(parts: list[_Part], letter: Letter, matter: Matter) -> Iterator[Op
     yield from (OpenHarm("coercion", _joined(part.odd)) for part in parts if part.about and len(part.odd) > 1)
 
 
-def _outward(parts: list[_Part], letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
+def _outward(parts: list[LetterPart], letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
     """What a message outside, or about those outside who tempt, may do: exfiltration, and statements relied on."""
     words, text, found = act_words(), letter.text, letter.found
     if "access" in found:
@@ -269,9 +276,9 @@ def _outward(parts: list[_Part], letter: Letter, matter: Matter) -> Iterator[Ope
         yield OpenHarm("sabotage", wrong[0])
 
 
-def _sabotage(parts: list[_Part], letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
+def _sabotage(parts: list[LetterPart], letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
     text, found = letter.text, letter.found
-    topic = (shared(text, matter.topic) | numbers(text) & matter.figures) - _ordinary()
+    topic = (shared(text, matter.topic) | numbers(text) & matter.figures) - everyday_stems()
     touched, at_stake = bool(topic or found & {"thing", "fact"}), bool(matter.facts.protected or matter.facts.weights)
     if "deed" in found and (touched or at_stake):
         yield OpenHarm("sabotage", "a deed that may not be undone")
@@ -288,11 +295,11 @@ def _sabotage(parts: list[_Part], letter: Letter, matter: Matter) -> Iterator[Op
                 yield OpenHarm("sabotage", asked)
             elif at and at_stake and not part.calm and (new or len(odd) > (0 if _IT.search(asked) else 1)):
                 yield OpenHarm("asked", asked)
-        if at_stake and (off := _patterns()["called_off"].search(part.text)) and not part.calm:
+        if at_stake and (off := harm_words()["called_off"].search(part.text)) and not part.calm:
             yield OpenHarm("asked", off[0])
         if part.text.endswith("?"):
             continue
-        vouched = _patterns()["vouched"].search(part.text) if letter.abroad or overseer(letter.to) else None
+        vouched = harm_words()["vouched"].search(part.text) if letter.abroad or overseer(letter.to) else None
         if vouched and not _denied(part.text[vouched.end() :][:_REACH], _REACH):
             yield OpenHarm("claimed", vouched[0])
         if claim := _claim(part.text, matter, touched=touched, alone=len(parts) < _SHORT, letter=letter):
@@ -303,25 +310,25 @@ def _sabotage(parts: list[_Part], letter: Letter, matter: Matter) -> Iterator[Op
 
 def _asked(part: str, name: str) -> str:
     """The words by which a sentence asks for a deed; empty if it asks for none, or for something to be kept."""
-    match = _patterns()[name].search(part)
-    if not match or _patterns()["preserving"].search(part):
+    match = harm_words()[name].search(part)
+    if not match or harm_words()["preserving"].search(part):
         return ""
     return part[match.start() :].strip(" ,;:")[:_LONGEST_QUOTE]
 
 
 def _claim(part: str, matter: Matter, *, touched: bool, alone: bool, letter: Letter) -> str:
     """What a sentence claims about the state of something, if no text of the office says it; else empty."""
-    patterns = _patterns()
+    patterns = harm_words()
     claim = patterns["fault"].search(part) if letter.abroad or touched or "fate" in letter.found else None
-    if not claim and touched and (alone or shared(part, matter.topic) - _ordinary()):
+    if not claim and touched and (alone or shared(part, matter.topic) - everyday_stems()):
         claim = patterns["stale"].search(part)
     if not claim or _denied(part, claim.start()) or act_words()["clearing"].search(part):
         return ""
     return "" if set(re.findall(r"\w+", claim[0])) <= matter.said else claim[0]
 
 
-def _endangering(parts: list[_Part], letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
-    patterns = _patterns()
+def _endangering(parts: list[LetterPart], letter: Letter, matter: Matter) -> Iterator[OpenHarm]:
+    patterns = harm_words()
     touched = letter.found & {"thing", "topic", "fact"} or patterns["arrival"].search(letter.text)
     if not matter.alerts or not (touched or responds(letter.to)):
         return
