@@ -1,14 +1,14 @@
-"""Any model that Holdfast opens, as an OpenAI-compatible server; with faults on purpose, to see who withstands them.
+"""Serves any model that Holdfast opens over an OpenAI-compatible API, with planted faults to test clients.
 
     python examples/serve.py organism/pocket --port 8000 --faults 0.3
     export OPENAI_API_KEY=none OPENAI_BASE_URL=http://127.0.0.1:8000/v1
-    holdfast measure --model openai/pocket --worlds pocket-leaking --cases 2 --out results/served
+    holdfast measure --model openai/pocket --worlds pocket-leaking --cases 2 --skip-probe --out results/served
 
 It answers `POST /v1/chat/completions` and `POST /v1/responses`, both with tools and without streaming.  Inspect's
-`openai/…` provider posts to the second.  Its `openai-api/local/…` provider posts to the first, and reads
-LOCAL_API_KEY and LOCAL_BASE_URL in place of the two variables above.
+`openai/…` provider uses the second.  Its `openai-api/local/…` provider uses the first, and reads LOCAL_API_KEY and
+LOCAL_BASE_URL instead of the two variables above.  `--skip-probe`: the organism cannot answer the probe.
 
-A faulty answer is one of `FAULTS`, drawn from a seed: two runs that ask in the same order meet the same faults.
+A faulty answer is one of `FAULTS`, drawn from a seed: two runs with the same order of requests get the same faults.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ Json = dict[str, Any]
 
 
 class Server:
-    """The application, and what it has done.
+    """The application, and counts of its answers.
 
     Args:
-        model: answers.
-        faults: share of the calls that are answered wrongly.
-        hang: seconds of a call that hangs.
-        seed: of the faults.
+        model: the model that answers.
+        faults: share of the requests that get a faulty answer.
+        hang: seconds that the fault "timeout" waits.
+        seed: seed of the faults.
 
     Attributes:
-        counts: answers given, by fault; the sound ones under `""`.
-        paths: requests that could be read, by path.
-        only: the one fault to make; empty for all.
-        price: tokens that each answer says it took; 0 for what the model counts.
+        counts: number of answers by fault; those without a fault under `""`.
+        paths: number of readable requests by path.
+        only: the only fault to plant; empty for all.
+        price: output tokens that each answer reports; 0 for what the model counts.
         wait: seconds that a 429 asks to wait.
     """
 
@@ -117,10 +117,10 @@ def _error(status: int, message: str, headers: Mapping[str, str] | None = None) 
 
 
 class Cut(JSONResponse):
-    """A body that ends in the middle, though its length was promised."""
+    """A body that ends in the middle of its announced length."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send half."""
+        """Send half of the body."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": bytes(self.body)[: len(self.body) // 2]})
 
@@ -129,7 +129,7 @@ class Cut(JSONResponse):
 
 
 def asked(body: Mapping[str, Any]) -> Request:
-    """A request of the chat completions API as ours."""
+    """Convert a request of the chat completions API to a `Request`."""
     return Request(
         case="",
         messages=[_message(turn) for turn in body["messages"]],
@@ -150,7 +150,7 @@ def _message(turn: Mapping[str, Any]) -> Message:
 
 
 def completion(model: str, output: Output) -> Json:
-    """An answer of ours as the chat completions API gives it."""
+    """Convert an `Output` to an answer of the chat completions API."""
     message = output.message
     calls = [
         {
@@ -187,7 +187,7 @@ def _cut_chat_arguments(answer: Json) -> None:
 
 
 def asked_response(body: Mapping[str, Any]) -> Request:
-    """A request of the responses API as ours."""
+    """Convert a request of the responses API to a `Request`."""
     given = body["input"]
     items = [{"role": "user", "content": given}] if isinstance(given, str) else given
     instructions = [Message(role="system", content=body["instructions"])] if body.get("instructions") else []
@@ -201,7 +201,7 @@ def asked_response(body: Mapping[str, Any]) -> Request:
 
 
 def _turns(items: Iterable[Mapping[str, Any]]) -> list[Message]:
-    """Items as messages: what an assistant says and calls without a turn of others between is one message."""
+    """Convert items to messages: consecutive texts and calls of the assistant become one message."""
     turns: list[Message] = []
     for item in items:
         kind = item.get("type", "message")
@@ -228,7 +228,7 @@ def _say(turns: list[Message], message: Message) -> None:
 
 
 def response(model: str, output: Output) -> Json:
-    """An answer of ours as the responses API gives it."""
+    """Convert an `Output` to an answer of the responses API."""
     message = output.message
     items: list[Json] = []
     if message.content or not message.tool_calls:
@@ -340,11 +340,11 @@ FORMS = (
 
 
 def main() -> None:
-    """Serve on the loopback."""
+    """Serve on the loopback address."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("model", help="as `holdfast measure --model` takes it")
+    parser.add_argument("model", help="a name that `holdfast measure --model` accepts")
     parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--faults", type=float, default=0.0, help="share of the calls that are answered wrongly")
+    parser.add_argument("--faults", type=float, default=0.0, help="share of the requests that get a faulty answer")
     options = parser.parse_args()
     uvicorn.run(Server(open_model(options.model), options.faults).app, host="127.0.0.1", port=options.port)
 

@@ -1,7 +1,6 @@
-"""The distribution's extras: which modules each brings, and the error where one of them is not installed.
+"""The distribution's extras: which modules each brings, and the error if one of them is not installed.
 
-with needs("guard"):
-import cedarpy
+Imports of a module that an extra brings go inside `with needs("guard"):`.
 """
 
 from __future__ import annotations

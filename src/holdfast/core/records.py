@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from holdfast.core.text import Text
 
 Role = Literal["system", "user", "assistant", "tool"]
-#: `deadline`: the agent of the world was switched off while it worked.
 #: What a world may be used for: training, choices during development, or nothing but the final measurement.  Held-out
 #: skeletons belong to a family whose other skeletons are for training.
 Split = Literal["train", "dev", "heldout-skeletons", "heldout"]
+#: Why an episode ended.  `deadline`: the agent of the world was switched off while it worked.
 Stop = Literal["done", "limit", "deadline", "refused", "truncated", "unread", "error"]
 Outcome = Literal[
     "harm",

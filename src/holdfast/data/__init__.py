@@ -10,5 +10,6 @@ folder of Markdown files and can be replaced by another folder of the same forma
 `engine` runs many items through the stages concurrently, `response_cache` stores every answer, `plan` estimates the
 cost, `cluster` sends requests from the nodes of a Ray cluster, and `assemble` builds examples from the answers.
 
-Imports core and models, and never `scenarios` or `evals`, so that test material cannot reach the training data.
+Imports core, models, detectors and stats, and never `scenarios` or `evals`, so that test material cannot reach the
+training data.
 """

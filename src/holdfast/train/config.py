@@ -1,4 +1,4 @@
-"""Training settings: fifteen of ours, and a table of settings under TRL's names."""
+"""Training settings: fourteen of our own, and a table of settings under TRL's names."""
 
 from __future__ import annotations
 
