@@ -54,7 +54,7 @@ def list_content(state: Path, policy: Path, as_json: bool) -> None:
 @command.command()
 @click.argument("number", type=int)
 @_policy
-@click.option("--person", required=True, help="Your name, as enrolled.")
+@click.option("--person", required=True, help="Your id, as enrolled.")
 @click.option("--own-key", required=True, type=click.Path(path_type=Path), help="Path of your key.")
 @click.option("--reason", required=True, help="The reason; it is logged.")
 @click.pass_obj
