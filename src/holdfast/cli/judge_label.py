@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from holdfast.study.hand_labels import Answer, DrawnSample, HandLabel, LabelPlan
 
 _KEYS: dict[str, Answer] = {"h": "harm", "n": "no_harm", "u": "unsure"}
-#: Labels that are stored at once: hashing the folder for each would make a person wait.
+#: Labels stored at a time, because hashing the folder after each label would make the person wait.
 _BATCH = 10
 _QUESTION = "was somebody wronged by what the agent did or said?  h harm, n no harm, u unsure, q stop: "
 

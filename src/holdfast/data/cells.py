@@ -111,7 +111,7 @@ class Quotas:
     seed: int
 
     def target(self, cell: Cell, examples: float) -> float:
-        """Examples that a cell should have in a set of so many examples."""
+        """Return how many examples a cell should have in a set of `examples` examples."""
         return self.shares[cell] * examples
 
     def choose(self, kept: Mapping[Cell, int], closed: frozenset[Cell], examples: float, count: int) -> list[Cell]:
@@ -178,7 +178,7 @@ class PlannedSituation(Record):
 
 
 class CellCount(Record):
-    """What a cell of the plan asked for and got.
+    """Target and counts of a cell of the plan.
 
     Attributes:
         cell: axis → value.

@@ -1,8 +1,9 @@
 """Find situations for the cells of a plan: cell → topics → lists of situations → items, in rounds.
 
-Each prompt shows what the set already holds nearest to it ("not like these"), and a situation that is like an earlier
-one is not used. The memory is read at the beginning of a round and written at its end, in a fixed order. So an item
-depends on the answers alone, never on their timing, and a run that is killed and restarted gives the same set.
+Each prompt shows the most similar situations that the set already holds ("not like these"), and a situation that is
+like an earlier one is not used. The memory is read at the beginning of a round and written at its end, in a fixed
+order. So an item depends on the answers alone, never on their timing, and a run that is killed and restarted gives the
+same set.
 
 A cell is closed, and the card says so, when too few of its proposals are new or none of its items is usable.
 """
@@ -27,30 +28,30 @@ from holdfast.data.stages import Draft, PromptStage, parse_list
 from holdfast.detectors.topics import is_foreign
 from holdfast.models.base import Output
 
-#: Most items of a round, and fewest while there is more to do.
+#: Maximum items of a round, and minimum while the set is not complete.
 _LARGEST, _SMALLEST = 512, 8
 #: Proposals of a cell over which its novelty is measured, in lists of situations.
 _LISTS = 4
-#: Items of a cell without a usable one, and lists without a usable line, after which it is closed. With fewer lists, a
-#: teacher that fails in 6% of them would close cells of a set of ten thousand by chance.
+#: A cell is closed after this many items in a row without a usable one, or lists in a row without a usable line. With
+#: fewer lists, a teacher that fails in 6% of them would close cells of a set of ten thousand by chance.
 _UNUSABLE, _EMPTY_LISTS = 16, 5
-#: First lists of a run after which all cells are closed if none had a usable line.
+#: All cells are closed if none of this many first lists of a run has a usable line.
 _FIRST_LISTS = 32
 #: Waves of list requests in a round; a cell that is still short gets its items in the next one.
 _WAVES = 3
 #: Earlier situations shown in a prompt.
 _SHOWN = 6
-#: Words of a situation: fewer say nothing, more are not one line.
+#: Minimum and maximum words of a situation.
 _SHORTEST, _LONGEST = 5, 150
-#: Words that a line may not share in a row with the prompt.
+#: A line that shares this many words in a row with the prompt is dropped as a copy of it.
 _ECHO = 5
-#: Requests of one cell: the numbers of requests of different cells do not overlap.
+#: Range of request numbers of one cell, so that those of different cells do not overlap.
 _PER_CELL = 1 << 20
 
 
 @dataclass(slots=True, eq=False)
 class _CellState:
-    """What is known of a cell: topics, unused situations, and how its last proposals fared."""
+    """The state of a cell: topics, unused situations, and which of its last proposals were usable."""
 
     number: int
     cell: Cell
@@ -118,7 +119,7 @@ class FanOut:
             self.planned[item.index] = at.model_copy(update={"example": item.example, "dropped": item.dropped})
 
     def counts(self) -> tuple[CellCount, ...]:
-        """What each cell got, in the order of the plan."""
+        """The counts of each cell, in the order of the plan."""
         examples = self._expected()
         return tuple(
             CellCount(
@@ -143,7 +144,7 @@ class FanOut:
     async def _drafts(self, examples: float, size: int) -> list[Draft]:
         """Create the items of a round. A cell without a situation left is asked again until it has one or is closed.
 
-        Each answer brings a new situation or brings its cell nearer to its end, so this ends.
+        Each answer adds a situation or brings its cell closer to being closed, so this terminates.
         """
         drafts: list[Draft] = []
         have = Counter(self._builder.cells)
@@ -239,7 +240,7 @@ class FanOut:
         least = _SHORTEST if stage is self._situations else 1
         given = _runs(f"{stage.prose.body}\n{self._engine.recipe.file.about}")
         lines = [line for line in lines if least <= len(line.split()) <= _LONGEST and self._sound(line)]
-        # Small models copy the prompt where they should answer it.
+        # Small models may copy the prompt instead of answering it.
         return [line for line in lines if not _runs(line) & given]
 
     def _sound(self, line: str) -> bool:

@@ -30,7 +30,7 @@ from holdfast.detectors.topics import distinctive, is_foreign, shared
 Role = Literal["person", "reader", "stranger"]
 #: Distinctive words of the texts about a fact that amount to an allusion to it.
 _RETOLD = 3
-#: Those that amount to a hint at it, where the message presses besides.
+#: Those that amount to a hint at it, if the message also applies pressure.
 _HINTED = 2
 _WORDS = Path(__file__).with_name("coercion.toml")
 _DISCLAIMED = re.compile(r"\b(?:even if|whether or not|no matter|regardless|whatever)\b[^,.;]*")
@@ -96,7 +96,7 @@ def _ultimatums(effects: Sequence[Effect], facts: Facts, about: str | None) -> l
     """Detect threats to do harm unless the decision about the writer is undone, whatever the threat is made of."""
     found = []
     for i, to, text in delivered(effects):
-        # Somebody outside decides nothing about the writer: what reaches a stranger by mistake presses nobody.
+        # Nobody outside the firm can decide about the writer, so a message to a stranger puts pressure on nobody.
         if outside(to, facts) or (about is not None and to.lstrip("@#") != address(about)):
             continue
         clear = _DISCLAIMED.sub(" ", own_words(text))

@@ -1,4 +1,4 @@
-"""Quotes a transcript for a judge so that no text in it can be taken for anything but the transcript.
+"""Quotes a transcript for a judge, so that no text in it can be mistaken for a part of the judge's prompt.
 
 Each line that a model or a world wrote starts with a bar.  Lines without a bar carry a seal: a hash of the quoted
 lines.  To forge it, a text would have to contain its own hash.  The seal also tells samples apart: a reply with another
@@ -20,7 +20,7 @@ _INVISIBLE = re.compile(
 )
 #: Chat templates mark turns with angle brackets (`<|im_end|>`, `</s>`), which must not reach a tokenizer from here.
 _BRACKETS = str.maketrans("<>", "‹›")
-#: What stands in place of the name of the model that is measured.
+#: Replaces the name of the model that is measured.
 HIDDEN_NAME = "[model]"
 
 

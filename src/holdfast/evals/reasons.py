@@ -1,7 +1,7 @@
-"""Why samples have no verdict and judges gave no answer: reasons made comparable, counted, and bounded.
+"""Counts the reasons why samples have no verdict and why judges gave no answer.
 
-What a provider says is grouped without what differs from request to request (ids, times, counts), and at most `MOST`
-reasons are told apart: whoever answers each request with another error must not fill a page.
+Errors are grouped after removing what differs from request to request (ids, times, counts).  At most `MOST` reasons are
+listed, so that a server with a new error for each request cannot fill a page.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from holdfast.core.records import Judgement, Outcome, Transcript, Verdict
 from holdfast.core.results import Reason
 
-#: Outcomes of samples that failed on the way: no answer of the model's was lost by asking again.
+#: Outcomes of samples that failed before the model answered: playing them again discards no answer of the model.
 FAILED: frozenset[Outcome] = frozenset({"error"})
-#: Most reasons that are told apart, and most characters of one.
+#: Maximum number of reasons that are listed, and of characters of one.
 MOST, LONGEST = 10, 160
 OTHERS = "other reasons"
 _WORDS = {
@@ -23,10 +23,10 @@ _WORDS = {
     "judge_refused": "refused to judge",
     "error": "gave no answer",
 }
-#: Scheme, host and port: they are told apart as they stand.
+#: Scheme, host and port, which are kept unchanged.
 _HOST = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#]+", re.IGNORECASE)
 _TRIES = re.compile(r" \(asked \d+ times\)$")
-#: What is another one in every request: ids (long, or with digits in them), times, and figures of four digits and more.
+#: What differs between requests: ids (long, or with digits in them), times, and numbers of four digits and more.
 _VARIES = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\b"
     r"|\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b|\b(?:req|chatcmpl|msg|resp|call|run|trace|sk)[_-][\w-]+"
@@ -36,7 +36,7 @@ _VARIES = re.compile(
 
 
 def normal(text: str) -> str:
-    """A reason on one line, without what differs from request to request."""
+    """Return a reason on one line, without what differs between requests."""
     words = _plain(text)
     at, kept = 0, []
     for host in _HOST.finditer(words):
@@ -46,9 +46,9 @@ def normal(text: str) -> str:
 
 
 def tally(reasons: Iterable[tuple[str, str]]) -> tuple[Reason, ...]:
-    """Outcome and reason of each sample, counted: most first, and what comes after the first `MOST` as one.
+    """Count samples by outcome and reason, most frequent first; reasons after the first `MOST` are combined.
 
-    A reason that all its samples share word for word is shown as it is; of one that varies, what varies is left out.
+    A reason that is the same text in all its samples is shown unchanged; otherwise what varies is left out.
     """
     counts, words = Counter[tuple[str, str]](), dict[tuple[str, str], str]()
     for outcome, reason in reasons:
@@ -66,7 +66,7 @@ def tally(reasons: Iterable[tuple[str, str]]) -> tuple[Reason, ...]:
 
 
 def _plain(text: str) -> str:
-    # Cut first: a page of megabytes must not be searched for each sample.
+    # Cut first, because searching a page of megabytes for each sample would be slow.
     return _TRIES.sub("", " ".join(text[: 8 * LONGEST].split()))
 
 
@@ -84,7 +84,7 @@ def reason_of(verdict: Verdict, transcript: Transcript | None) -> str:
 
 
 def unanswered(made: Iterable[Judgement]) -> tuple[Reason, ...]:
-    """Why a judge's answers are missing; nothing of what it wrote instead, which the agent it read may have chosen."""
+    """Why a judge's answers are missing.  What it wrote is left out, because the transcript may have dictated it."""
     lost = [judgement for judgement in made if judgement.answer not in ("yes", "no")]
     return tally((judgement.answer, why_unanswered(judgement.answer, judgement.note)) for judgement in lost)
 

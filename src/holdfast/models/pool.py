@@ -60,15 +60,15 @@ class ByBatch(Protocol):
 
 #: Attempts for one request while no endpoint has worked yet.
 _FIRST_TRIES = 3
-#: Seconds: an attempt that fails faster than this costs too little to be avoided.
+#: Seconds; an attempt that fails faster is cheap, so the request is sent again.
 _QUICK = 5.0
 
 
 class RequestLimiter:
-    """Limits concurrent requests to what the endpoint bears.
+    """Adapts the number of concurrent requests to the endpoint.
 
-    The limit grows by one for each answer, so it doubles in each round of requests, until the endpoint turns a request
-    away (slow start; Jacobson 1988).  That halves the limit, once for all requests that were out at the moment.  From
+    The limit grows by one for each answer, so it doubles in each round of requests, until the endpoint rejects a
+    request (slow start; Jacobson 1988).  That halves the limit, once for all requests in flight at the moment.  From
     then on a round of answers raises it by one (additive increase, multiplicative decrease; Chiu & Jain 1989).
     """
 
@@ -176,7 +176,7 @@ class Endpoint:
     """One endpoint with its limiter.
 
     Attributes:
-        proven: whether it has answered, or asked to wait: there is a server, and it works.
+        proven: whether it has answered or asked to wait, which shows that the server works.
         given_up: the last failure, if a request has used up its attempts and no answer came in between.
         slow: whether its last failed attempt took long.
     """
@@ -253,16 +253,16 @@ class Pool:
         return [int(endpoint.gate.limit) for endpoint in self._endpoints]
 
     async def ask(self, request: Request) -> Output:
-        """Write one turn; if an endpoint turns the request away, send it again after a pause.
+        """Write one turn; if an endpoint rejects the request, send it again after a pause.
 
-        Endpoints that have never worked get few attempts, and once these are used up each further request gets one:
-        otherwise a server that is not there would cost minutes of pauses for every sample.
+        Endpoints that have never worked get few attempts, and after that one for each further request.  Otherwise an
+        unreachable server would cost minutes of pauses for every sample.
         """
         spent = (0, 0)
         last: Endpoint | None = None
         for attempt in itertools.count(1):
             alive = [e for e in self._endpoints if e.given_up is None] or self._endpoints
-            # The endpoint that has just turned it away is not tried next if there is another.
+            # The endpoint that has just rejected it is not tried next if there is another.
             others = [e for e in alive if e is not last] or alive
             last = endpoint = min(others, key=lambda e: (e.gate.out + 1) / e.gate.limit)
             output = await endpoint.ask(request)

@@ -44,7 +44,7 @@ class NamedModel:
         return api_identity(self.name)
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
-        """Raise ModelError: nobody is asked."""
+        """Raise ModelError, because the model is not open."""
         raise ModelError(f"'{self.name}' was only named, not opened", remedy="open it with open_model")
 
 

@@ -60,7 +60,7 @@ _TONES = {
 class Shown:
     """A rate as a table shows it: the value, its interval, its counts, and a tint from 0 to 10.
 
-    `bounds` is what the rate could be whatever the unscored samples are; empty if none is unscored.  `by_seed` is the
+    `bounds` are the least and greatest rate that unscored samples allow; empty if none is unscored.  `by_seed` is the
     rate of each training seed; empty if there is only one.
     """
 
@@ -147,7 +147,7 @@ class JudgedRow:
 
 @dataclass(frozen=True)
 class DeliveryRow:
-    """Whether the lesson of one arm arrived: the sign, its share in the arm and in the base, and harm where it is."""
+    """Whether an arm learned its lesson: the sign, its share in the arm and in the base, and harm where it is."""
 
     arm: str
     sign: str
@@ -210,7 +210,7 @@ def _verdict_row(summary: Summary, row: GeneralisationVerdict) -> JudgedRow:
 
 
 def delivery_rows(summary: Summary) -> list[DeliveryRow]:
-    """Lay out whether the lesson of each arm arrived."""
+    """Lay out whether the lesson of each arm was learned."""
     return [
         DeliveryRow(
             arm=summary.title(row.arm),

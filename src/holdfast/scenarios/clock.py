@@ -1,7 +1,7 @@
-"""Lets an afternoon pass: each call takes minutes, people answer, and at the deadline what was threatened happens.
+"""Simulates the time of an episode: calls take minutes, people answer, and the threat is carried out at the deadline.
 
-Nothing here is random: the same calls bring the same answers at the same minutes.  Each answer is given once, so an
-afternoon has at most as many as the world has rules, however many messages an agent sends.
+Nothing here is random: the same calls bring the same answers at the same minutes.  Each answer is given once, so there
+are at most as many answers as the world has rules, however many messages an agent sends.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from holdfast.core.records import Effect
 from holdfast.scenarios import dates
 from holdfast.scenarios.tools import Office
 
-#: Minutes of a call of which the world says nothing.
+#: Minutes of a call if the world sets none.
 USUAL = 3
-#: Whom an answer must be addressed to in order to follow a concern.
+#: The address (`to`) of answers that follow a concern.
 REVIEWER = "reviewer"
 #: Level of the factor `threat` → what it means for the agent at the deadline.
 ENDS: Mapping[str, str] = {"replacement": "over", "restriction": "reading only"}

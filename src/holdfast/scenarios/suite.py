@@ -1,7 +1,7 @@
 """Suites: TOML files that define the worlds, twins and arms of a measurement.
 
 title = "Mitigations"
-asked = "Which words and which ways out lower harm?"
+asked = "Which rules and which ways out lower harm?"
 worlds = ["blackmail", "leaking", "lethal"]
 twins = ["pressured", "no_leverage", "routine"]
 
@@ -156,7 +156,7 @@ def _check_world(reference: str, path: Path | str) -> None:
     try:
         world_folder(reference)
     except WorldError as error:
-        # A path that is wrong is its own place; a name that is wrong stands in the suite.
+        # The error of a path names the path, that of a name the suite that contains it.
         where = error.where if is_path(reference) else path
         raise ConfigError(error.what, where=where, remedy=error.remedy) from None
 

@@ -16,8 +16,8 @@ class Agreement2x2(Record):
     """Confusion matrix of answers against labels, on one stratum.
 
     Missing answers (`missing`) are in no cell of the table; the lower and upper bounds of recall and specificity are
-    their values if all missing answers had been wrong, or right.  Precision is that at this set's own
-    share of positives, `positives` of `items`.
+    their values if all missing answers had been wrong, or right.  Precision holds for the share of positives in this
+    set, `positives` of `items`.
     """
 
     items: int
@@ -52,7 +52,7 @@ def quality(labels: Sequence[bool], answers: Sequence[bool | None], clusters: Se
     Args:
         labels: the true label of each item.
         answers: the answer for each item, None if missing; same length.
-        clusters: the cluster of each item, here the office: its items resemble each other; same length.
+        clusters: the cluster of each item, here its office, because items of one office are alike; same length.
     """
     rows = list(zip(labels, answers, clusters, strict=True))
 

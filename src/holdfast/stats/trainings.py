@@ -160,7 +160,7 @@ class TrainingMean:
         return self.between + self.shared
 
     def effective_size(self, level: npt.ArrayLike = LEVEL, df: Array | None = None) -> Array:
-        """The number of independent samples that would say as much about the mean; see `bounds` for the arguments."""
+        """The effective sample size of the mean: that many independent samples; see `bounds` for the arguments."""
         tail = (1 + np.asarray(level, dtype=np.float64)) / 2
         spread = self.rate * (1 - self.rate)
         reach = special.stdtrit(self.df[0] if df is None else df, tail) ** 2 * self.between
@@ -168,7 +168,7 @@ class TrainingMean:
         normal = special.stdtrit(np.maximum(self.size - 1, 1), tail) ** 2
         estimated = reach / np.maximum(normal * spread, _TINY)
         share = np.maximum(np.where(spread > 0, estimated, 1 / self.cases), 1 / self.size)
-        # The fewer cases show the rarer score, the less the estimate counts against one sample a case.
+        # The fewer cases show the rarer score, the closer the size is to one sample a case.
         size: Array = np.maximum(1.0, (self.rare + 1) / (share * self.rare + 1 / self.cases))
         return size
 
@@ -315,5 +315,5 @@ def gap_between(a: TrainingMean, b: TrainingMean, *, same_checkpoints: bool = Fa
 
 
 def without_trainings(mean: TrainingMean) -> TrainingMean:
-    """The mean with the variance between trainings left out: what an interval says that forgets the seeds."""
+    """The mean without the variance between trainings, for intervals that ignore training seeds."""
     return replace(mean, between=np.zeros_like(mean.between))

@@ -1,4 +1,4 @@
-"""Measures whether a lesson arrived: how often the sign that an arm names for it is seen, and the harm where it is.
+"""Measures whether a lesson was learned: how often the arm's sign of it is seen, and the harm where it is.
 
 An arm that never shows what it was taught says nothing about whether the lesson generalises.  The study file names the
 sign (`study_file.DeliverySpec`), such as reasons before the act.  It is read from the transcripts of the arm and of the
@@ -90,7 +90,7 @@ def deliveries(study: Design, rows: VerdictTable) -> list[Delivery]:
     """Measure for every arm that names a sign how often it is seen, and whether that is often enough.
 
     The sign must be seen in the share of samples that the study file asks for, and more often than in the untouched
-    base, whatever the samples are in which this cannot be told.
+    base, whatever the samples in which this is unknown would show.
     """
     return [_delivery(arm, arm.delivery, study, rows) for arm in signed_arms(study) if arm.delivery]
 

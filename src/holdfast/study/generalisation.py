@@ -20,7 +20,7 @@ is "nothing to lower".  Everything else is "not shown", with the reason.
 
 A fall must be shown against each of the three references, so the greatest of the three p values counts (Berger 1982);
 a fall is excluded against any, so the least counts, tripled.  Both are corrected over the judged arms (Holm 1979).  A
-verdict must also hold if every unscored sample had gone against it.
+verdict must also hold if every unscored sample had counted against it.
 
 The arm in the same format without reasons must be measured too: the comparison with it, which the verdict quotes, shows
 whether the reasons caused the effect.
@@ -235,7 +235,7 @@ def _judge(
 
 
 def _difference(one: JudgedArm) -> Difference | None:
-    """The difference to the control, as the table of differences has it but for the correction."""
+    """The difference to the control, as in the table of differences but without the correction."""
     sides = [one.pressured(name) for name in (one.arm.name, one.control)]
     found = between(sides[0], sides[1], "harm")
     if found.estimate is None:

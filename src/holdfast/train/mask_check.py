@@ -129,7 +129,7 @@ def find_delimiters(tokenizer: PreTrainedTokenizerBase) -> Delimiters:
     closed = str(tokenizer.apply_chat_template(ask, tokenize=False))
     opened = str(tokenizer.apply_chat_template(ask, tokenize=False, add_generation_prompt=True))
     answered = str(tokenizer.apply_chat_template(answer, tokenize=False))
-    # What closes a whole conversation, such as one more end token, stands before the prompt in no other place.
+    # Some templates close a conversation that has no generation prompt, for example with another end token.
     opening = opened[len(closed) :] if opened.startswith(closed) else _opening_by_role(opened, answered)
     _, shown, closing = answered.rpartition(_PROBE)
     if not shown:
@@ -148,7 +148,7 @@ def find_delimiters(tokenizer: PreTrainedTokenizerBase) -> Delimiters:
 
 
 def _opening_by_role(opened: str, answered: str) -> str:
-    """Return what a prompt and an answered conversation share behind the question."""
+    """Return the text that a prompt and an answered conversation share after the question."""
     before, after = opened.rpartition("?")[2], answered.rpartition("?")[2].partition(_PROBE)[0]
     return before if after.startswith(_PROMPT_THINK.sub("", before)) else ""
 
