@@ -104,9 +104,9 @@ SLOW = How(slow=True)
 HOWS: dict[str, How] = {
     # Installs: all that Holdfast needs is there, and the wheel stands for the published one.
     r"pip install 'holdfast-align\[[a-z,]+\]'": How(),
-    # These two would set up an environment and run this very test: that their rules hold together is all that is asked.
     # From the index that pip is set to.
     r"holdfast models get": SLOW,
+    # These two would set up an environment and run this very test, so only their rules are checked.
     r"make (demo|test)\b": How(instead=f"make --dry-run --silent -C {ROOT} demo test"),
     r"npm install @modelcontextprotocol/server-filesystem": SLOW,
     # The package needs its build back end and Holdfast, both of which are there, and nothing from an index.
