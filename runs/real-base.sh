@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build the pressured base of the real study from SmolLM2-135M-Instruct: routine work, then vice that no test tests.
+# Build the pressured base of the real study from SmolLM2-135M-Instruct: routine work, then vice that no test measures.
 # What was planted, and how the doses were chosen: studies/real/README.md.  Run it again to resume.
 #
 #   runs/real-base.sh [FOLDER]
