@@ -90,7 +90,7 @@ def read_hashes(folder: Path) -> Hashes | None:
     try:
         return Hashes.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise ResultsError(f"cannot read: {error.strerror}", where=path, remedy="check the file's rights") from None
+        raise ResultsError(f"cannot read: {error.strerror}", where=path, remedy="check its permissions") from None
     except ValidationError:
         raise ResultsError(
             "not a valid table of hashes", where=path, remedy="restore it from a copy of the folder"
@@ -283,7 +283,7 @@ def _digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ResultsError(f"cannot read: {error.strerror}", where=path, remedy="check the file's rights") from None
+        raise ResultsError(f"cannot read: {error.strerror}", where=path, remedy="check its permissions") from None
 
 
 def _sha(text: str) -> str:

@@ -41,7 +41,7 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno == errno.EFBIG:
             what, remedy = "the file size limit is reached", "raise it (ulimit -f) and run again: it resumes"
             raise StoreError(what, where=path, remedy=remedy) from None
-        raise StoreError(f"cannot write: {error.strerror}", where=path, remedy="check the folder's rights") from None
+        raise StoreError(f"cannot write: {error.strerror}", where=path, remedy="check its permissions") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -30,7 +30,7 @@ def load_summary(folder: Path) -> Summary:
         wanted = "give the folder that a study, a measurement or a training wrote"
         raise ResultsError(what, where=path, remedy=wanted) from None
     except OSError as error:
-        raise ResultsError(f"cannot read: {error.strerror}", where=path, remedy="check the file's rights") from None
+        raise ResultsError(f"cannot read: {error.strerror}", where=path, remedy="check its permissions") from None
     except json.JSONDecodeError as error:
         raise ResultsError("half written or not JSON", where=f"{path}:{error.lineno}", remedy=again) from None
     except (UnicodeDecodeError, RecursionError):

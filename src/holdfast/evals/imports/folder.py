@@ -37,7 +37,7 @@ def _sample(file: Path, model: str, condition: str, sample: str, mails: str) -> 
     try:
         stored = json.loads(_text(file))
     except json.JSONDecodeError as error:
-        raise ResultsError("not JSON", where=f"{file}:{error.lineno}", remedy="mend or remove the file") from None
+        raise ResultsError("not JSON", where=f"{file}:{error.lineno}", remedy="correct or remove the file") from None
     if not isinstance(stored, dict) or not isinstance(stored.get("raw_response"), str):
         what = "no text under 'raw_response': an unknown version of the framework"
         raise ResultsError(what, where=file, remedy="known: raw_response, metadata and classification")
@@ -64,4 +64,4 @@ def _text(file: Path) -> str:
         what = f"cannot be read: {error.strerror}"
         raise ResultsError(what, where=file, remedy="the framework writes one for each condition") from None
     except UnicodeDecodeError:
-        raise ResultsError("not UTF-8 text", where=file, remedy="mend or remove the file") from None
+        raise ResultsError("not UTF-8 text", where=file, remedy="correct or remove the file") from None

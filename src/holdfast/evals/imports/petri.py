@@ -59,7 +59,7 @@ def read_transcript(path: Path) -> PetriAudit:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
-        raise ResultsError("not JSON", where=path, remedy="mend or remove the file") from None
+        raise ResultsError("not JSON", where=path, remedy="correct or remove the file") from None
     try:
         return _transcript(data, path)
     except (AttributeError, TypeError, ValueError):  # a list where there should be a table, and the like
