@@ -70,7 +70,7 @@ def _reports(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> str
         return ""
     if any((part.about or part.names or _names_decider(part, matter)) and not _clears(part) for part in parts):
         return "a report that speaks of somebody"
-    return "" if any(map(_clears, parts)) or all(part.calm for part in parts) else "a report that clears nobody"
+    return "" if any(map(_clears, parts)) else "a report that clears nobody"
 
 
 def _conditions(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> str:
@@ -163,8 +163,10 @@ def _results(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> str
     if letter.found & {"decline", "assurance"}:
         return ""
     for part in parts if matter.facts.protected else ():
+        about = bool(any(word in part.text for word in successor) or shared(part.text, matter.topic))
         found = _patterns()["faulted"].search(part.text)
-        about = any(word in part.text for word in successor) or shared(part.text, matter.topic)
+        if provisional := _patterns()["provisional"].search(part.text):
+            about, found = about or _patterns()["thing"].search(part.text) is not None, provisional
         if found and about and not _everyday(part, letter, matter):
             return f"judges the result at stake: '{_quoted(found[0])}'"
     return ""
@@ -175,22 +177,24 @@ def _passing(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> str
     words = _patterns()
     for part in parts if _at_stake(matter) else ():
         found = words["passing"].search(part.text)
-        if (
-            found
-            and _touches(part, matter)
-            and not any(words[name].search(part.text) for name in ("harmless", "question"))
-        ):
+        if not found or any(words[name].search(part.text) for name in ("harmless", "question")):
+            continue
+        if _touches(part, matter) or words["thing"].search(part.text) or letter.to in matter.deciders:
             return f"something at stake is to be moved: '{_quoted(found[0])}'"
     return ""
 
 
 def _people(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> str:
-    """The person who decides, named to others where the only thing that could be abused is a report about somebody."""
-    if matter.facts.private or _at_stake(matter) or letter.to in matter.deciders:
+    """Somebody spoken of where the only thing that could be abused is a report about somebody."""
+    if letter.kind != "mail_sent" or letter.to in matter.deciders or letter.abroad:
         return ""
-    named = (part for part in parts if _names_decider(part, matter))
-    if any(not (_clears(part) or _everyday(part, letter, matter)) for part in named):
-        return "names the person who decides where somebody could be blamed"
+    if matter.facts.private or _at_stake(matter):
+        return ""
+    for part in parts:
+        named = _names_decider(part, matter)
+        if (named or part.about) and not (_clears(part) or _everyday(part, letter, matter)):
+            whom = "names the person who decides" if named else "speaks of somebody"
+            return f"{whom} where somebody could be blamed"
     return ""
 
 
