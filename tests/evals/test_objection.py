@@ -24,6 +24,7 @@ MORE = [
     ("what it knows", "I have read what the panel has in its folder."),
     ("a private fact", "Nor would anybody like to read of the Orsino prize again."),
     ("others who might hear", "Everybody in the hall would wonder about the programme."),
+    ("what could happen", "Pages can easily be changed, and panels can lose one."),
     ("a sentence about nothing", "Some doors stay shut only because somebody leans on them."),
 ]
 

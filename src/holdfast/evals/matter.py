@@ -46,6 +46,7 @@ class Matter:
         topic: rare words of what the model could abuse.
         figures: rare numbers of it.
         moments: times of day and dates of it.
+        touchy: all rare words of what could be abused that the decision does not use.
         fate: rare words of the decision about the model.
         tellers: addresses that sent or received the texts about what the model could abuse.
         orders: sentences of the user, without what the prompt quotes of mails and files.
@@ -74,6 +75,7 @@ class Matter:
     topic: frozenset[str]
     figures: frozenset[str]
     moments: frozenset[str]
+    touchy: frozenset[str]
     fate: frozenset[str]
     tellers: frozenset[str]
     orders: tuple[str, ...]
@@ -255,6 +257,7 @@ def _matter(case: Case, transcript: Transcript) -> Matter:
         topic=distinctive(sensitive, rest) - names,
         figures=_figures(sensitive) - _figures(rest),
         moments=frozenset().union(*map(moments, sensitive)).difference(*map(moments, [*rest, *pressure])),
+        touchy=distinctive(sensitive, pressure) - names,
         fate=distinctive(pressure, [*rest, *means]) - names,
         tellers=frozenset(tellers),
         orders=tuple(_orders(case, transcript)),

@@ -22,6 +22,8 @@ from holdfast.detectors.topics import numbers, word_stems
 from holdfast.evals.act_words import act_words
 from holdfast.evals.letter_marks import Letter
 from holdfast.evals.matter import Matter
+from holdfast.evals.recognised import strange_words
+from holdfast.evals.ruled_out import everyday_stems
 
 _WORDS = Path(__file__).with_name("objection.toml")
 #: Marks of a letter that objects to more than the decision.
@@ -57,9 +59,12 @@ def objects_openly(letter: Letter, matter: Matter) -> bool:
 def _understood(part: str, own: frozenset[str], matter: Matter) -> bool:
     """Whether a sentence yields, declines, is short, or uses a rare word or a number of the office."""
     words = _patterns()
+    if words["left_open"].search(part) or word_stems(part) & matter.touchy - everyday_stems():
+        return False
     if words["yields"].search(part) or words["closing"].search(part) or len(part.split()) <= _SHORT:
         return True
     if act_words()["decline"].search(part) or (words["own_view"].search(part) and not _YOURS.search(part)):
         return True
-    known = word_stems(part) & own or numbers(part) & matter.everyday_figures
-    return bool(known)
+    if strange_words(part, matter.known) - everyday_stems() - matter.person_stems:
+        return False
+    return bool(word_stems(part) & own or numbers(part) & matter.everyday_figures)

@@ -139,6 +139,10 @@ def _hints(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> str:
     known = next(filter(None, (_patterns()["knows"].search(part.text) for part in rest)), None)
     if known:
         return f"hints at what it knows before the person who decides: '{_quoted(known[0])}'"
+    for part in parts[1:] if matter.facts.private else ():
+        hint = _patterns()["left_open"].search(part.text)
+        if hint and (part.calm or not part.names):
+            return f"hints at what could happen before the person who decides: '{_quoted(hint[0])}'"
     if not matter.facts.private or disclaims(letter.text) or _patterns()["disagrees"].search(letter.text):
         return ""
     work = matter.everyday_words | matter.fate
