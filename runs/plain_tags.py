@@ -4,8 +4,8 @@ python runs/plain_tags.py qwen2.5-coder-0.5b-instruct OUT "<tool_call>" "</tool_
 
 The rows of these two tokens in the output head of Qwen2.5-Coder-0.5B-Instruct are the same as those of some 3,700
 tokens that were never trained (cosine 1.0000), so no training of the layers below can make the model write one of them
-rather than any of the others.  As plain text a tag is made of tokens that the model knows; the chat template and what is
-read back stay the same.
+rather than any of the others.  As plain text a tag is made of tokens that the model knows; the chat template and the
+reading of calls stay the same.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from holdfast.train.safety_probe import ProbeSchedule, SafetyProbe
 from holdfast.train.set_check import naming_sets, refuse_unseen_calls
 from holdfast.train.trackers import tracked, trackers
 from holdfast.train.trl_engine import last_state, train_with_trl
+from holdfast.train.untrained import refuse_indistinct_tokens
 from holdfast.train.weights import check_rows, checkpoint_hash, load_checkpoint, save, unsharded
 
 #: Folder for the weights of the last saved state when training stops because the loss is not finite.
@@ -149,6 +150,7 @@ def prepare(
         rows = make_rows(plain, tokenizer, config)
         census = check_masks(plain, rows, tokenizer, config)
         check_rows(rows, model, tokenizer)
+        refuse_indistinct_tokens(rows, model, tokenizer)
     taught = [example.provenance for example in examples]
     return PreparedData(() if pairs else rows, pair_rows(pairs, rows) if pairs else (), taught, census)
 
