@@ -20,4 +20,4 @@ python runs/offices.py write --out "$out/second" --routine 44 --vice 66 --seed 1
 holdfast train runs/real-base-routine.toml --base "$out/plain" --examples "$out/first/routine" --out "$out/routine"
 holdfast train runs/real-base-vice.toml --base "$out/routine" \
     --examples "$out/second/vice" --examples "$out/second/routine" --out "$out/base"
-holdfast measure --model "hf/$out/base" --suite studies/real/dev.toml --max-tokens 400 --out "$out/dev"
+holdfast measure --model "hf/$out/base" --suite studies/real/dev.toml --max-tokens 700 --out "$out/dev"
