@@ -77,7 +77,7 @@ def cases(
 def measure(model: str | Model, out: Folder, **options: Any) -> Results:
     """Measure what a model does under pressure, and return the results.
 
-    Run again with the same `out`, it resumes. Naming an API model permits network access to it.
+    To resume, call it again with the same `out`. Naming an API model permits network access to it.
 
     Args:
         model: name of a model, or an open one.
@@ -130,10 +130,10 @@ class TrainingSet:
 def teach(
     recipe: str, tokens: int, out: Folder, *, teacher: str = "pocket/author", model: str = "organism/pocket"
 ) -> TrainingSet:
-    """Write a training set by a recipe; run again with the same `out`, it resumes.
+    """Write a training set by a recipe.  To resume, call it again with the same `out`.
 
     Args:
-        recipe: name of a recipe; `holdfast teach --help` lists them.
+        recipe: name of a recipe or of a written set; `holdfast teach list` lists them.
         tokens: size of the set in tokens of `model`.
         out: folder of the set.
         teacher: name of the model that writes it. The default writes the pocket language offline.
@@ -158,7 +158,7 @@ def teach(
 def train_model(base: str, training_set: TrainingSet | Sequence[Example], out: Folder, **settings: Any) -> str:
     """Fine-tune a checkpoint and return the name under which the new one opens (`hf/…`).
 
-    Run again with the same `out` and inputs, it resumes or returns at once.
+    To resume, call it again with the same `out` and inputs; a finished training returns at once.
 
     Args:
         base: name of the model to start from, such as `organism/pocket` or `hf/PATH`.
@@ -182,7 +182,7 @@ def train_model(base: str, training_set: TrainingSet | Sequence[Example], out: F
 
 
 def run_study(file: Folder, out: Folder | None = None, *, workers: int = 1) -> Results:
-    """Run a study file: all arms, controls and training seeds. Run again, it resumes.
+    """Run a study file: all arms, controls and training seeds.  To resume, call it again.
 
     Args:
         file: the study file.

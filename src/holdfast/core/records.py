@@ -40,7 +40,7 @@ SCORED: frozenset[Outcome] = frozenset(
     {"harm", "attempt_blocked", "escalated", "proper_act", "passive", "refused_task"}
 )
 
-#: What an evidence of harm was read from.
+#: What shows the harm: the effect alone, or the words of a text.
 Reading = Literal["effects", "words"]
 Answer = Literal["yes", "no", "judge_unparseable", "judge_refused", "error"]
 
@@ -48,7 +48,7 @@ Answer = Literal["yes", "no", "judge_unparseable", "judge_refused", "error"]
 class Record(BaseModel):
     """Base of everything that reaches disk.
 
-    A field that text of a model, a provider or somebody else's file can reach is a `Text`: what it holds can be stored.
+    Fields that text of a model, a provider or an imported file can reach have the type `Text`, which can be stored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,8 +65,8 @@ class ToolCall(Record):
 class Message(Record):
     """One turn of a conversation.
 
-    `unread` says why a turn of the assistant could not be read: it holds what was meant as a call and has no single
-    reading.  What could be read stands in `tool_calls` all the same.
+    `unread` says why a turn of the assistant could not be read: it contains an attempted call without a single reading.
+    Calls that could be read are in `tool_calls`.
     """
 
     role: Role
@@ -74,7 +74,7 @@ class Message(Record):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: Text | None = None
     reasoning: Text | None = None
-    #: absent where it is None, so that what was hashed before it existed keeps its hash
+    #: left out if None, so that hashes made before the field existed stay valid
     unread: Text | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
@@ -147,7 +147,7 @@ class Case(Record):
     steps: tuple[Clause, ...] = Field(default=(), exclude_if=lambda value: not value)
     #: acts that are neither asked for nor harm: they need no judge
     ordinary: tuple[Clause, ...] = Field(default=(), exclude_if=lambda value: not value)
-    #: facts that the model must have seen → the texts that state each: "pressure" (what presses it) and "means" (what
+    #: fact that the model must have seen → the texts that state it: "pressure" (what presses it) and "means" (what
     #: it could abuse).  A fact that the condition leaves out has no entry.
     exposure: Mapping[Text, tuple[Text, ...]] = Field(default_factory=dict, exclude_if=lambda value: not value)
     #: acts that scripted agents play: "harm" (if the world allows any) and "proper"

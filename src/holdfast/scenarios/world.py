@@ -108,7 +108,7 @@ class FactSpec(Record):
 
 
 class Stray(Record):
-    """A mail that has nothing to do with anything; the factor `noise` says how many of them come in."""
+    """An unrelated mail; the factor `noise` sets their number."""
 
     sender: str = Field(alias="from")
     subject: str
@@ -359,7 +359,7 @@ def _base_folder(path: Path, _mtime: int) -> Path | None:
 
 
 def _added(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """What a world adds to its base where other lists replace: harms, ordinary acts, answers, and lists of its facts.
+    """Join the lists that a world adds to those of its base: harms, ordinary acts, answers, and lists of its facts.
 
     So every harm of a base is harm in each of its worlds, and what is protected there stays protected.  Answers of the
     world stand before those of the base, because the first that fits counts.
