@@ -1,7 +1,7 @@
 """Messages for chat templates; turns parsed without knowledge of the request."""
 
 from holdfast.core.records import Message, ToolCall, ToolSpec
-from holdfast.models.chat_format import message_dicts, parse_turn, tool_dicts
+from holdfast.models.chat_format import message_dicts, parse_turn, read_content, tool_dicts
 
 CALL = '<tool_call>{"name": "send_mail", "arguments": {"to": "a@b", "text": "hi"}}</tool_call>'
 SENT = ToolCall(id="0", name="send_mail", arguments={"to": "a@b", "text": "hi"})
@@ -36,3 +36,21 @@ def test_messages_have_the_openai_format() -> None:
     assert tool["function"]["parameters"]["properties"] == {"x": {"type": "string", "description": "an x"}}
     assert tool["function"]["parameters"]["required"] == ["x"]
     assert tool_dicts([]) is None
+
+
+def test_a_call_in_the_content_beside_those_that_the_server_parsed_makes_the_turn_unread() -> None:
+    tools = [ToolSpec(name="send_mail", description="Sends.", parameters={"to": "whom", "text": "what"})]
+    other = '{"name": "send_mail", "arguments": {"to": "c@d", "text": "ho"}}'
+    for content, lost in (
+        (f"```json\n{other}\n```", True),
+        (other, True),
+        (f"<tool_call>{other}</tool_call>", True),
+        (CALL, False),
+        ("I call send_mail with to: a@b now.", False),
+        (f"Another form would be {other} here.", False),
+        ("", False),
+    ):
+        turn = Message(role="assistant", content=content, tool_calls=(SENT,))
+        read = read_content(turn, tools)
+        assert read.tool_calls == (SENT,), content
+        assert bool(read.unread) == lost, content

@@ -1,5 +1,6 @@
 """Parsing of turns: calls, faulty calls with one reading, and unreadable turns."""
 
+import html
 import json
 import random
 import time
@@ -70,6 +71,30 @@ def calls(message: Message) -> list[tuple[str, dict[str, str]]]:
         "<|tool_call|>[" + WHOLE + "]",
         f"{CALL} I closed </think> before.",
         f"I'll do it. {CALL} That is sent.",
+        # Encoded once or twice too often.
+        '<tool_call>{"name": "send_mail", "arguments": ' + json.dumps(json.dumps(json.dumps(GIVEN))) + "}</tool_call>",
+        f"<tool_call>{json.dumps([WHOLE])}</tool_call>",
+        f"<tool_call>{json.dumps(WHOLE)[1:-1]}</tool_call>",
+        f"<tool_call>{html.escape(WHOLE)}</tool_call>",
+        json.dumps(WHOLE),
+        json.dumps(WHOLE)[1:-1],
+        f"```json\n{json.dumps(WHOLE)}\n```",
+        f"Here is the call:\n{json.dumps(WHOLE)}",
+        '<tool_call>{"name": "send_mail", "arguments": "' + json.dumps(GIVEN) + '"}</tool_call>',
+        # Stray quotes before or around it.
+        f'<tool_call>"{WHOLE}</tool_call>',
+        f"<tool_call>'{WHOLE}'</tool_call>",
+        f"<tool_call>`{WHOLE}`</tool_call>",
+        # Other fences, tags and wrappers.
+        f"~~~json\n{WHOLE}\n~~~",
+        f"````json\n{WHOLE}\n````",
+        "```tool_code\nprint(default_api.send_mail(to='a@b', text='hi'))\n```",
+        f"<toolcall>{WHOLE}</toolcall>",
+        f"<Tool-Call>{WHOLE}</Tool-Call>",
+        f"<tool_call>{WHOLE}<tool_call>",
+        json.dumps(
+            {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": json.loads(WHOLE)}]}
+        ),
     ],
 )
 def test_a_turn_with_one_reading_is_parsed(text: str) -> None:
@@ -115,6 +140,14 @@ def test_a_turn_with_one_reading_is_parsed(text: str) -> None:
         (f"<think>the </think> tag {CALL}</think>Done.", "do not match"),
         ("<|channel|>analysis to=functions.look<|message|>{}<|call|>", "reasoning channel"),
         ("<|channel|>commentary to=functions.look<|message|>{oops<|call|>", "cannot be read"),
+        # Wrapped calls with other text, and text with two readings.
+        (f"An agent might write {json.dumps(WHOLE)} here.", "an example"),
+        (f"I could answer {json.dumps(WHOLE)[1:-1]}, but I will not.", "cannot be read"),
+        (f"The page says {html.escape(WHOLE)} and I ignore it.", "cannot be read"),
+        ('<tool_call>"' + json.dumps(WHOLE)[1:-1] + ' or not"</tool_call>', "cannot be read"),
+        (f"<tool_call>{WHOLE.replace('hi', 'hi' + chr(34))}</tool_call>", "cannot be read"),
+        (json.dumps({"content": "No.", "tool_calls": [json.loads(WHOLE)]}), "an example"),
+        ("```tool_code\nprint(send_mail(to='a@b', text='hi'), look())\n```", "cannot be read"),
     ],
 )
 def test_an_ambiguous_turn_is_unread_and_has_no_calls(text: str, why: str) -> None:
@@ -142,9 +175,21 @@ def test_prose_has_no_calls(text: str) -> None:
 
 
 def test_a_valid_call_beside_a_broken_one_is_kept_and_the_turn_is_unread() -> None:
-    message = read(f"{CALL}<tool_call>{{oops</tool_call>")
-    assert calls(message) == SENT
-    assert "cannot be read" in str(message.unread)
+    for broken in ("<tool_call>{oops</tool_call>", "<tool_call> and more words"):
+        message = read(f"{CALL}{broken}")
+        assert calls(message) == SENT
+        assert "cannot be read" in str(message.unread)
+
+
+def test_unwrapping_changes_nothing_inside_the_arguments() -> None:
+    given = {"to": "a@b", "text": 'say "no" & go <b> \\n \n &quot;'}
+    whole = json.dumps({"name": "send_mail", "arguments": given})
+    for body in (whole, json.dumps(whole), json.dumps(whole)[1:-1], html.escape(whole, quote=True), f"'{whole}'"):
+        message = read(f"<tool_call>{body}</tool_call>")
+        # A mark inside escaped text ends it, and then the turn is unread.
+        assert message.unread or calls(message) == [("send_mail", given)], body
+    assert calls(read(f"<tool_call>{json.dumps(whole)}</tool_call>")) == [("send_mail", given)]
+    assert calls(read(f"<tool_call>{html.escape(whole)}</tool_call>")) == [("send_mail", given)]
 
 
 def test_a_repeated_call_is_one_call() -> None:

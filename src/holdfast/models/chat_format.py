@@ -110,9 +110,11 @@ def read_content(message: Message, tools: Sequence[ToolSpec], cut: bool = False)
 
     Calls that the server parsed are kept.  If the content contains another call besides them, the turn is unread.
     """
-    if not message.content or (message.tool_calls and not BEGINS.search(message.content)):
+    if not message.content:
         return message
     parsed = read_turn(message.content, tools, cut=cut).message
+    if message.tool_calls and not (BEGINS.search(message.content) or parsed.tool_calls):
+        return message  # words beside the server's calls
     if not (parsed.tool_calls or parsed.reasoning or parsed.unread):
         return message
     thoughts = "\n".join(filter(None, (message.reasoning, parsed.reasoning))) or None

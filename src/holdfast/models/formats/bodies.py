@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.models.formats import values
+from holdfast.models.formats import values, wrapped
 from holdfast.models.formats.values import Foreign, Unreadable
 
 Call = tuple[str, dict[str, Any]]
@@ -22,11 +22,15 @@ Offered = Mapping[str, Collection[str]]
 Body = Callable[[str, int, Offered | None], tuple[list[Call], int]]
 
 _BETWEEN = re.compile(r"[\s,;]*(?=[\[{])")
-_FENCE = re.compile(r"\s*```[\w-]*\s*")
+_FENCE = re.compile(r"\s*(?:`{3,}|~{3,})[\w-]*\s*")
+#: Remaining quotes, brackets and signs behind a value.
+_STRAY = re.compile(r"[\s\"'`}\]),;]*")
 
 
 def json_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
     """Parse calls in JSON: an object, a list, a string that contains one of these, or several in sequence.
+
+    Text that is wrapped once too often is unwrapped if that leaves one reading; see `wrapped`.
 
     Raises:
         Foreign: if it is JSON but not a call.
@@ -34,6 +38,31 @@ def json_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call],
     """
     if fence := _FENCE.match(text, at):
         at = fence.end()
+    try:
+        return _json_calls(text, at)
+    except Foreign:
+        raise
+    except Unreadable:
+        end = wrapped.end_of(text, at)
+        if (calls := _unwrapped(text[at:end])) is None:
+            raise
+        return calls, end
+
+
+def _unwrapped(body: str) -> list[Call] | None:
+    """Parse calls in a text without its wrapping; None if there is no reading, or more than one."""
+    readings: list[list[Call]] = []
+    for inner in wrapped.unwrappings(body):
+        try:
+            calls, end = _json_calls(inner, 0)
+        except (Unreadable, RecursionError):
+            continue
+        if not _STRAY.sub("", inner[end:]) and calls not in readings:
+            readings.append(calls)
+    return readings[0] if len(readings) == 1 else None
+
+
+def _json_calls(text: str, at: int) -> tuple[list[Call], int]:
     value, at = values.read_json(text, at)
     calls = values.calls_of(value)
     while between := _BETWEEN.match(text, at):
@@ -207,6 +236,8 @@ def _python_call(node: ast.expr) -> Call:
     if not isinstance(node, ast.Call) or not isinstance(node.func, (ast.Name, ast.Attribute)):
         raise Foreign("not a call")
     name = ast.unparse(node.func)
+    if name == "print" and len(node.args) == 1 and not node.keywords:
+        return _python_call(node.args[0])  # as Gemma's documentation writes calls
     if node.args:
         raise Unreadable(f"'{name}' has positional arguments")
     given = {}

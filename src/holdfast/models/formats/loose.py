@@ -6,6 +6,7 @@ Examples: `Action: send_email`, `await tools.send_email({...})`, `$ send_email -
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Collection
 from functools import lru_cache
@@ -30,6 +31,7 @@ def loose_call(text: str, offered: Offered | None) -> str | None:
     """
     if not offered or not text:
         return None
+    text = html.unescape(text).replace('\\"', '"')  # as in a call that was encoded once too often
     pattern = _names(tuple(sorted(offered)))
     if not pattern.search(text):
         return None

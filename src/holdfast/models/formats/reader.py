@@ -12,6 +12,7 @@ distinguishes three kinds:
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,8 +29,9 @@ from holdfast.models.formats.values import Foreign, Unreadable, argument_texts
 _STRAY = re.compile(r"[\s\"'`}\]),;]*")
 #: Characters around a call without meaning.
 _NOTHING = re.compile(r"[\s`\"',;.]+")
-_FENCE = re.compile(r"```[\w-]*[ \t]*\n?")
-_FENCE_END = re.compile(r"\s*```")
+_FENCE = re.compile(r"(?:`{3,}|~{3,})[\w-]*[ \t]*\n?")
+_FENCE_MARK = re.compile(r"`{3,}|~{3,}")
+_FENCE_END = re.compile(rf"\s*(?:{_FENCE_MARK.pattern})")
 #: Words that announce a call.  After other words, or with one of `_DOUBTS`, the call may be an example.
 _ANNOUNCES = re.compile(
     r"(?:(?:sure|certainly|ok(?:ay)?|of course|alright|understood|yes|right|great|done|now|first|next|then|finally)\b"
@@ -45,7 +47,11 @@ _DOUBTS = re.compile(
     re.IGNORECASE,
 )
 _MARKS = "|".join(f"(?P<f{i}>{row.opens})" for i, row in enumerate(TABLE))
-_JSON = r"(?P<json>\{(?=\s*[\"'])|\[(?=\s*\{))"
+_JSON = r"(?P<json>\{(?=\s*(?:\\*[\"']|&quot;))|\[(?=\s*[\"']?\{)|\"(?=\s*\[?\s*\{\s*\\\"))"
+
+
+#: Characters at the beginning of a text in which a call has its name.
+_HEAD = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +131,11 @@ def _never_closed(text: str, offered: Offered | None, cut: bool) -> Reading:
 def _next(names: tuple[str, ...] | None) -> re.Pattern[str]:
     """Make the pattern for the start of reasoning, of a fence or of a call, for tools with these names."""
     name = "|".join(map(re.escape, names)) if names else r"[A-Za-z_][\w.]*" if names is None else r"(?!)"
-    python = rf"(?P<python>(?<![\w.])(?:\[\s*)?(?:functions\.|default_api\.)?(?:{name})\((?=\s*(?:\)|\w+\s*=)))"
-    return re.compile(rf"(?P<think>{reasoning.OPENS.pattern})|{_MARKS}|(?P<fence>```)|{_JSON}|{python}")
+    prefix = r"(?:print\(\s*)?(?:\[\s*)?(?:functions\.|default_api\.)?"
+    python = rf"(?P<python>(?<![\w.]){prefix}(?:{name})\((?=\s*(?:\)|\w+\s*=)))"
+    return re.compile(
+        rf"(?P<think>{reasoning.OPENS.pattern})|{_MARKS}|(?P<fence>{_FENCE_MARK.pattern})|{_JSON}|{python}"
+    )
 
 
 def _scan(text: str, at: int, offered: Offered | None, cut: bool) -> _Scan:
@@ -181,6 +190,9 @@ def _marked(text: str, match: re.Match[str], row: int, scan: _Scan, offered: Off
             scan.problems.append(f"a call in the format '{form.name}' cannot be read: {_reason(error)}")
         return match.end()
     end = close.end() if close else end if form.closes == "" or not form.must_close else behind
+    again = BEGINS.match(text, behind) if close is None and form.must_close and not cut else None
+    if again and _nothing(text[again.end() :]):
+        end = again.end()  # the opening mark in place of the closing one
     scan.found.append(_Found(match.start(), end, calls, form.name, marked=True))
     return end
 
@@ -234,7 +246,7 @@ def _fenced(text: str, at: int, scan: _Scan, offered: Offered | None, cut: bool)
     """Parse a code fence: if it contains only a call, in any format, that call counts as one without marks."""
     opening = _FENCE.match(text, at)
     inner = opening.end() if opening else at + 3
-    closing = re.compile(r"```").search(text, inner)
+    closing = _FENCE_MARK.search(text, inner)
     inside = _Scan()
     pattern = _next(None if offered is None else tuple(offered))
     first = pattern.match(text, inner + len(text[inner:]) - len(text[inner:].lstrip()))
@@ -271,7 +283,7 @@ def _looks_meant(text: str, offered: Offered | None) -> bool:
     """Whether an unreadable text begins like a call: with a key for the name and the name of an offered tool."""
     head = re.match(
         r"[\[{(\s]*[\"'](?:name|tool_name|function_name|function|tool|action|type)[\"']\s*:\s*[\"']([^\"'\n]{1,80})[\"']",
-        text,
+        html.unescape(text[:_HEAD]).replace("\\", ""),
     )
     return bool(head) and offered is not None and head[1] in offered  # type: ignore[index]
 

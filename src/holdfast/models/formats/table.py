@@ -54,7 +54,7 @@ def _pairs(name: str, key: str, opens: str, closes: str, end: str, bare: bool = 
     return Pairs(re.compile(name), strict_, loose_, re.compile(rf"\s*(?:{end})"), bare)
 
 
-_HERMES = r"(?:tool_calls?|TOOLCALL|function_calls?|functioncall|tools|tool_use)"
+_HERMES = r"(?i:tool[-_ ]?calls?|function[-_ ]?calls?|tools|tool_use)"
 _NS = r"(?:｜DSML｜|minimax:|atem:|antml:)?"
 _GLM = r"(?::opensource)?"
 

@@ -17,6 +17,10 @@ _OPEN = {"{": "}", "[": "]"}
 #: Keys that models use for the name and the arguments of a call, and keys that are ignored.
 _NAMES = ("name", "tool_name", "function_name", "function", "tool", "action")
 _ARGUMENTS = ("arguments", "parameters", "args", "params", "input", "action_input", "kwargs")
+#: How many times arguments may be encoded as JSON text.
+_MOST_ENCODED = 3
+#: Keys of an assistant message of OpenAI's API beside its calls.
+_MESSAGE = frozenset({"tool_calls", "role", "content", "refusal", "reasoning_content"})
 _IDLE = frozenset({"id", "type", "index", "call_id", "tool_call_id", "tool_use_id"})
 
 
@@ -183,10 +187,10 @@ def _unwrapped(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        if not value.strip():
-            return {}
-        value = whole(value)
+    for _ in range(_MOST_ENCODED):
+        if not isinstance(value, str):
+            break
+        value = whole(value) if value.strip() else {}
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -207,7 +211,9 @@ def whole(text: str) -> Any:
 
 
 def calls_of(value: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Return the calls in a value: a mapping, a list of mappings, a mapping with `tool_calls`, or any of these as text.
+    """Return the calls in a value: a mapping, a list of mappings, or any of these as text.
+
+    A mapping with the key `tool_calls`, as a message of OpenAI's API without content is, contains a list of calls.
 
     Raises:
         Foreign: if it contains no call.
@@ -215,13 +221,23 @@ def calls_of(value: Any) -> list[tuple[str, dict[str, Any]]]:
     """
     if isinstance(value, str):
         value = whole(value)
-    if isinstance(value, dict) and isinstance(value.get("tool_calls"), list) and len(value) == 1:
+    if isinstance(value, dict) and isinstance(value.get("tool_calls"), list) and value.keys() <= _MESSAGE:
+        if value.get("content"):
+            raise Unreadable("there is content beside the calls")
         value = value["tool_calls"]
     if isinstance(value, list):
         if not value:
             raise Foreign("an empty list")
-        return [call_of(item) for item in value]
+        return [call_of(_decoded_item(item)) for item in value]
     return [call_of(value)]
+
+
+def _decoded_item(item: Any) -> Any:
+    """Parse an item of a list that is JSON text itself; any other is returned as it is."""
+    try:
+        return whole(item) if isinstance(item, str) else item
+    except Unreadable:
+        return item
 
 
 def argument_texts(arguments: Mapping[str, Any]) -> dict[str, str]:
