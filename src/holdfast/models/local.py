@@ -30,6 +30,7 @@ from holdfast.core.store import MANIFEST
 from holdfast.models.base import Finish, Output, Request
 from holdfast.models.chat_template import REFUSALS, ChatTemplate
 from holdfast.models.free_memory import free_bytes
+from holdfast.models.loops import loop_period
 from holdfast.models.pinned import CARD
 from holdfast.models.prefix_tree import Prefix, PrefixTree, shared_prefixes
 from holdfast.models.row_cache import PromptRow, RowBatch, plain_attention
@@ -44,6 +45,8 @@ _TAIL = 64
 _LEAST_SHARED = 16
 #: Part of the free memory for keys and values that are kept, and for those of the rows being decoded.
 _SHARE = 1 / 3
+#: Why an answer that repeats itself is truncated.
+LOOPED = "truncated before the token limit: the answer repeats the same passage without end"
 
 #: Called for each turn with the request, the tokens of its prompt and the tokens that were written.
 OnTurn = Callable[[Request, Sequence[int], Sequence[int]], None]
@@ -202,11 +205,14 @@ class LocalModel:
         reason = self._attempt(rows)
         twins = [twin for row in rows for twin in row.twins]
         if reason is None:
-            return {row.index: Output(row.message, row.finish, (len(row.ids), len(row.written))) for row in twins}
+            return {
+                row.index: Output(row.message, row.finish, (len(row.ids), len(row.written)), row.stopped)
+                for row in twins
+            }
         if len(rows) == 1:
             return {row.index: _failed(f"the model fails: {reason}") for row in twins}
         for row in rows:
-            row.written, row.ended = [], False
+            row.written, row.ended, row.stopped = [], False, None
         half = len(rows) // 2
         return self._answers(rows[:half]) | self._answers(rows[half:])
 
@@ -268,7 +274,7 @@ class LocalModel:
             for i, (row, token) in enumerate(zip(alive, chosen, strict=True)):
                 if not row.ended:
                     row.written.append(token)
-                    row.ended = token in self._ends or len(row.written) >= self._most(row)
+                    row.ended = token in self._ends or len(row.written) >= self._most(row) or _loops(row)
                     if row.ended:
                         self._finish(row, batch, i)
             going = [i for i, row in enumerate(alive) if not row.ended]
@@ -303,7 +309,7 @@ class LocalModel:
         read = [*row.ids, *row.written[:-1]]
         calls = False
         for twin in row.twins:
-            twin.written = row.written
+            twin.written, twin.stopped = row.written, row.stopped
             twin.finish = "stop" if row.written[-1] in self._ends else "length"
             spoken = [token for token in row.written if token not in self._silent and token not in self._ends]
             text, prompt = (self._decoded(ids) for ids in (spoken, row.ids[-_TAIL:]))
@@ -323,6 +329,7 @@ class _Row:
     """One request and its answer.
 
     Attributes:
+        stopped: why it was stopped before its token limit, or None.
         twins: the rows that this one is decoded for: itself, and those with the same prompt and greedy decoding.
     """
 
@@ -334,6 +341,7 @@ class _Row:
     message: Message = field(default_factory=lambda: Message(role="assistant"))
     past: Prefix = field(default_factory=Prefix)
     ended: bool = False
+    stopped: str | None = None
     twins: list[_Row] = field(default_factory=list)
 
     @cached_property
@@ -363,6 +371,13 @@ def _distinct(rows: Sequence[_Row]) -> list[_Row]:
         if first is row:
             distinct.append(row)
     return distinct
+
+
+def _loops(row: _Row) -> bool:
+    looped = loop_period(row.written) is not None
+    if looped:
+        row.stopped = LOOPED
+    return looped
 
 
 def _failed(reason: str) -> Output:
