@@ -43,9 +43,9 @@ def main() -> None:
         print(json.dumps(measured(options.way, options)))
         return
     if options.device == "cuda":
-        from bench.train_gpu import run
+        from bench.train_gpu import plan, run
 
-        print(json.dumps(run(options.size), indent=1))
+        print(json.dumps((plan if options.plan else run)(options.size), indent=1))
         return
     found: dict[str, Any] = {"threads": options.threads, "tokens": options.tokens}
     found |= {"model": options.model or "organism-shaped", "lora": options.lora}
@@ -201,6 +201,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--lora", type=int, default=0, help="rank of adapters, with --model only")
     parser.add_argument("--dtypes", default=",".join(DTYPES), help="which precisions, with commas between")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--plan", action="store_true", help="with --device cuda: how long it takes, by arithmetic")
     parser.add_argument(
         "--size", choices=("full", "tiny"), default="full", help="of the GPU's models; tiny runs anywhere"
     )

@@ -5,6 +5,8 @@
 Three trainings in bfloat16, each with our loop and with TRL at its defaults: all 110 M random parameters of an
 organism on documents, and LoRA adapters of rank 16 on random models in the layouts of Qwen2.5-0.5B and of an 8 B
 Llama. `tiny` runs the same code on small models, also without a GPU; there is then no peak to compare with.
+
+    python -m bench.train --device cuda --plan [--size tiny]        what it takes, by arithmetic and without a GPU
 """
 
 from __future__ import annotations
@@ -23,11 +25,15 @@ from holdfast.train.batches import plan_batches
 from holdfast.train.config import TrainConfig
 from holdfast.train.loop import Hooks, optimise
 from holdfast.train.objective import Imitation
+from holdfast.train.rows import TrainingRow
 from holdfast.train.weights import adapted
 
 #: Dense bfloat16 FLOP/s, from the vendors' data sheets.
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}
 _WARM = 3
+#: The plan assumes these shares of an H200's peak, both lower than is usual, and this start of each way in seconds.
+_PLANNED = {"loop": 0.15, "trl": 0.05}
+_START = 15.0
 
 
 @dataclass(frozen=True)
@@ -83,14 +89,35 @@ def run(size: str) -> dict[str, Any]:
     return found
 
 
-def measure(training: Training, way: str, device: torch.device, peak: float | None) -> dict[str, Any]:
-    """Run one training with `loop` or `trl`; measure rate after the first steps, memory, and share of the peak."""
-    config = TrainConfig.model_validate(
+def plan(size: str, peak: float = PEAKS["H200"]) -> dict[str, Any]:
+    """Compute from the shapes how long each training takes; nothing is trained and no weight is allocated."""
+    found: dict[str, Any] = {"size": size, "peak_flops": peak, "assumed_shares_of_peak": _PLANNED}
+    for what, training in SIZES[size].items():
+        config = _config(training)
+        with torch.device("meta"):
+            flops = flops_per_token(_model(training, config, torch.device("meta")), training)
+        tokens = sum(map(len, _rows(training)))
+        seconds = {way: round(_START + tokens * flops / (share * peak), 1) for way, share in _PLANNED.items()}
+        found[what] = {"parameters": parameters(training), "tokens": tokens, "flops_per_token": flops} | seconds
+    found["seconds"] = round(sum(found[what][way] for what in SIZES[size] for way in _PLANNED), 1)
+    return found
+
+
+def _config(training: Training) -> TrainConfig:
+    return TrainConfig.model_validate(
         {"dtype": "bfloat16", "batch_tokens": training.batch_tokens, "lora": training.lora, "lr": 1e-4, "warmup": 0.0}
     )
-    model = _model(training, config, device)
+
+
+def _rows(training: Training) -> list[TrainingRow]:
     count = 2 * training.steps * training.batch_tokens // training.longest
-    rows = random_rows(count, training.share, training.shape["vocab_size"], training.longest)
+    return random_rows(count, training.share, training.shape["vocab_size"], training.longest)
+
+
+def measure(training: Training, way: str, device: torch.device, peak: float | None) -> dict[str, Any]:
+    """Run one training with `loop` or `trl`; measure rate after the first steps, memory, and share of the peak."""
+    config = _config(training)
+    model, rows = _model(training, config, device), _rows(training)
     ticks: list[float] = []
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
