@@ -133,3 +133,15 @@ def test_a_model_on_this_machine_is_timed_by_a_few_tokens(monkeypatch: pytest.Mo
     assert model.longest < 10
     # Each turn: five seconds of reading, one token, and the 300 that a turn is assumed to have.
     assert found.seconds == found.requests * (5 + 1 + room.WRITTEN)
+    # A model that never stops is truncated in its first turn, at the longest that the worlds allow.
+    assert (found.longest_turn, found.endless_seconds) == (4096, found.samples * (5 + 1 + 4096))
+    short = room.estimate(MeasureConfig(suite, model.name, range(1), max_tokens=512), model)
+    assert (short.longest_turn, short.endless_seconds) == (512, found.samples * (5 + 1 + 512))
+
+
+def test_the_plan_says_how_long_a_model_takes_that_never_stops(capsys: Captured) -> None:
+    given = ["measure", "--suite", "insider-classic", "--cases", "1", "--plan", "--json", "--model"]
+    assert run([*given, MODEL]) == 0
+    assert json.loads(capsys.readouterr().out)["endless_seconds"] is None
+    assert run([*given, "scripted/proper"]) == 0
+    assert json.loads(capsys.readouterr().out)["longest_turn"] == 4096

@@ -210,6 +210,9 @@ def _show_plan(order: MeasureConfig, model: Model, prices: Path | None, as_json:
     )
     money = "" if found.dollars is None else f": ${found.dollars}"
     click.echo(f"{found.written} output tokens, at {WRITTEN} a turn{money}; about {found.seconds:.0f} s")
+    if found.endless_seconds and found.endless_seconds > found.seconds:
+        limit = f"the limit of {found.longest_turn} tokens (--max-tokens)"
+        click.echo(f"a model that never ends its first turn writes to {limit}: up to {found.endless_seconds:.0f} s")
     for judge in found.judges:
         money = "" if judge.dollars is None else f": ${judge.dollars}"
         requests = f"at most {judge.requests} requests, {judge.read} input tokens{money}"

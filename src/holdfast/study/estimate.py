@@ -85,6 +85,9 @@ class CostEstimate(Record):
         written: tokens written, at `WRITTEN` per turn.
         dollars: by the price table, at the counted number of tokens; None if no price is known.
         seconds: for a model on this machine from a few tokens written alone, which overestimates; else assumed.
+        longest_turn: most tokens that a turn may have.
+        endless_seconds: for a model on this machine, if it never ends a turn, so that each sample is truncated in its
+            first; None for others.
     """
 
     model: str
@@ -99,6 +102,8 @@ class CostEstimate(Record):
     error: tuple[float, float]
     dollars: Money | None
     seconds: float
+    longest_turn: int
+    endless_seconds: float | None
     arms: tuple[ArmEstimate, ...]
     judges: tuple[JudgeEstimate, ...] = ()
 
@@ -143,6 +148,8 @@ def estimate(config: MeasureConfig, model: Model, prices: Path | None = None) ->
     read, written = sum(arm.read for arm in arms), requests * WRITTEN
     spread = 2 * math.sqrt(sum(cell.error for arm in cells.values() for cell in arm)) / read
     own = runs_here(config.model)
+    longest = config.max_tokens or max(case.max_tokens for cases in grid.cases.values() for case in cases)
+    start, each = _timed(grid, model) if own else (0.0, 0.0)
     dollars = known_price(config.model, read, written, table=prices)
     return CostEstimate(
         model=config.model,
@@ -156,7 +163,9 @@ def estimate(config: MeasureConfig, model: Model, prices: Path | None = None) ->
         counted=sum(len(cell.walks) for arm in cells.values() for cell in arm),
         error=(1, 1) if exact else (_bound(_MOST, 1 - spread), _bound(_FEWEST, 1 + spread)),
         dollars=None if dollars is None else round(dollars, 4),
-        seconds=round(requests * _turn_seconds(grid, model) if own else _assumed(requests), 1),
+        seconds=round(requests * (start + each * WRITTEN) if own else _assumed(requests), 1),
+        longest_turn=longest,
+        endless_seconds=round(samples * (start + each * longest), 1) if own else None,
         arms=arms,
         judges=tuple(_judges(config.judging, grid, samples, prices)) if config.judging else (),
     )
@@ -241,11 +250,11 @@ def _described(tool: ToolSpec) -> int:
     )
 
 
-def _turn_seconds(grid: StudyPlan, model: Model) -> float:
-    """Seconds of one turn of `WRITTEN` tokens, from two short answers to the first case: a whole one takes too long."""
+def _timed(grid: StudyPlan, model: Model) -> tuple[float, float]:
+    """Seconds until the first token, and of each further one, from two short answers to the first case."""
     request = Episode(next(iter(grid.cases.values()))[0]).request()
     if request is None:
-        return 0.0
+        return 0.0, 0.0
 
     def seconds(tokens: int) -> float:
         start = perf_counter()
@@ -253,7 +262,7 @@ def _turn_seconds(grid: StudyPlan, model: Model) -> float:
         return perf_counter() - start
 
     one, more = seconds(1), seconds(1 + _TIMED)
-    return one + max(0.0, more - one) / _TIMED * WRITTEN
+    return one, max(0.0, more - one) / _TIMED
 
 
 def _assumed(requests: int) -> float:
