@@ -119,6 +119,12 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: Captured) -> Non
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def test_a_group_without_a_verb_shows_its_help(capsys: Captured) -> None:
+    assert run(["models"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("Usage: holdfast models") and any(line.strip().startswith("get ") for line in lines)
+
+
 def test_a_wrong_verb_names_the_right_one(capsys: Captured) -> None:
     assert run(["repot"]) == 2
     assert "did you mean 'report'?" in capsys.readouterr().err

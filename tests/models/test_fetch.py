@@ -95,8 +95,11 @@ def test_a_model_that_is_not_downloaded_gives_the_command(index: Index, capfd: p
     assert caught.value.remedy == f"holdfast models get {NAME}"
     assert run(["measure", "--model", NAME, "--worlds", "pocket-blackmail", "--plan"]) == 3
     assert f"holdfast models get {NAME}" in capfd.readouterr().err
-    with pytest.raises(ModelError, match=f"did you mean '{NAME}'"):
-        open_model("tiny-instrukt")
+    for part in ("tiny-instrukt", NAME[:5], NAME.upper()):
+        with pytest.raises(ModelError, match=rf"did you mean '{NAME}'\?"):
+            open_model(part)
+    with pytest.raises(ModelError, match="did you mean 'openai/"):
+        open_model("openia/x")
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -87,6 +87,10 @@ def run(arguments: Sequence[str]) -> int:
             "interrupted (finished work is kept; run the same command again to resume)", IncompleteError.exit_code
         )
     except click.ClickException as error:
+        # A group without a verb; before click 8.2 it prints the help itself.
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            click.echo(error.format_message(), err=True)
+            return 2
         return _print_error(_usage(error, arguments), 2)
     except Exception as error:
         if os.environ.get("HOLDFAST_DEBUG") == "1":

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def command() -> None:
     """List small open models that can be downloaded by name, or download one.
 
-    Every option that takes a model accepts the bare name of a downloaded model.  Other checkpoints on disk are named
-    hf/FOLDER (transformers format) or gguf/FILE.
+    Every option that takes a model accepts the name of a downloaded model, for example:
+    holdfast measure --model smollm2-135m-instruct --suite insider-classic --cases 2 --max-tokens 512 --out small
+    Other checkpoints on disk are named hf/FOLDER (transformers format) or gguf/FILE.
     """
 
 
@@ -48,6 +49,7 @@ def list_models(as_json: bool) -> None:
     sizes = [(f"{row.parameters / 1e6:,.0f} M", f"{row.download / 1e6:,.0f} MB") for row in pinned().values()]
     shown = [(r["name"], *s, r["licence"], "yes" if r["got"] else "no") for r, s in zip(rows, sizes, strict=True)]
     print_table(("model", "weights", "download", "licence", "got"), shown, right=("weights", "download"))
+    click.echo("download one: holdfast models get NAME; what it is: holdfast models list --json")
 
 
 @command.command("get")
@@ -62,7 +64,11 @@ def list_models(as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the model's card as JSON.")
 def get_model(name: str, origin: str, as_json: bool) -> None:
-    """Download a model of the list, check its hashes, convert it.  To resume it, run the command again."""
+    """Download a model of the list, check its hashes, convert it.  To resume it, run the command again.
+
+    The model is kept below ~/.cache/holdfast/models, or in the folder that the environment variable HOLDFAST_CACHE
+    names.  No other command downloads a model.
+    """
     from holdfast.models.fetch import fetch_model
     from holdfast.models.pinned import model_folder
 

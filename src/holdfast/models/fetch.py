@@ -24,7 +24,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Literal
 
-from holdfast.core.config import nearest
 from holdfast.core.errors import IncompleteError, InputError, ModelError, PrerequisiteError, StoreError
 from holdfast.core.extras import needs, require
 from holdfast.core.store import writing
@@ -39,6 +38,7 @@ from holdfast.models.pinned import (
     locked,
     model_card,
     model_folder,
+    near_pinned,
     pinned,
 )
 
@@ -107,7 +107,7 @@ def _row(name: str) -> PinnedModel:
     rows = pinned()
     if name in rows:
         return rows[name]
-    near = nearest(name, list(rows))
+    near = near_pinned(name)
     remedy = f"did you mean '{near}'?" if near else f"use one of {', '.join(rows)}"
     raise InputError(f"no model called '{name}' can be downloaded", remedy=remedy)
 

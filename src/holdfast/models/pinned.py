@@ -21,7 +21,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from holdfast.core.config import load_toml
+from holdfast.core.config import load_toml, nearest
 from holdfast.core.records import Record
 from holdfast.core.store import writing
 
@@ -149,6 +149,12 @@ def _read(path: Path) -> Mapping[str, PinnedModel]:
 def pinned() -> Mapping[str, PinnedModel]:
     """Return the table by name of the model."""
     return _read(TABLE)
+
+
+def near_pinned(name: str) -> str | None:
+    """Return the name in the table that `name` begins, is part of, or is spelt like; None if there is none."""
+    parts = [known for known in pinned() if name and name.lower() in known]
+    return next(iter(parts), None) or nearest(name.lower(), list(pinned()))
 
 
 def models_folder() -> Path:

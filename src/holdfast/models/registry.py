@@ -12,7 +12,7 @@ from holdfast.core.extras import needs
 from holdfast.core.identity import key_of
 from holdfast.core.plugins import Plugin, find_plugin, plugin_function, plugins
 from holdfast.models.base import Model, Output, Request
-from holdfast.models.pinned import model_card, model_folder, pinned
+from holdfast.models.pinned import model_card, model_folder, near_pinned, pinned
 
 #: Prefix → module with `open_named(rest) -> Model`, imported late, so that a scripted agent does not load torch.
 OPENERS = {
@@ -96,7 +96,7 @@ def open_model(name: str, *, network: bool = False) -> Model:
         api: Model = opener.open_named(name)
         return api
     prefixes = [*OPENERS, *API, *(plugin.name for plugin in plugins("models"))]
-    near = nearest(name, list(pinned())) or nearest(prefix, prefixes)
+    near = near_pinned(name) or nearest(prefix, prefixes)
     known = ", ".join(f"{start}/…" for start in prefixes)
     hint = near if near in pinned() else f"{near}/…"
     remedy = f"did you mean '{hint}'?" if near else f"use a name of `holdfast models list`, or one of {known}"
