@@ -106,6 +106,7 @@ HOWS: dict[str, How] = {
     r"pip install 'holdfast-align\[[a-z,]+\]'": How(),
     # From the index that pip is set to.
     r"holdfast models get": SLOW,
+    r"holdfast measure .*--model smollm2": SLOW,
     # These two would set up an environment and run this very test, so only their rules are checked.
     r"make (demo|test)\b": How(instead=f"make --dry-run --silent -C {ROOT} demo test"),
     r"npm install @modelcontextprotocol/server-filesystem": SLOW,

@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from inspect_ai.model import ModelOutput
+from inspect_ai.model import GenerateConfig, ModelOutput
 
 from holdfast.cli.main import run
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Message, ToolCall
 from holdfast.evals.inspect_probe import InspectProbe
-from holdfast.models.base import Output, Request
+from holdfast.models.api import ApiModel
+from holdfast.models.base import PROBE, Output, Request
 from holdfast.models.live_probe import NOT_PROBED, SKIP, ProbedModel, live_probe, probe_with, refuse_faults
 from holdfast.models.probe import FOLDED, TAGGED
+from holdfast.models.registry import open_model
 from holdfast.scenarios.catalogue import cases
+from holdfast.study import wiring
+from holdfast.study.plan import CellPlan
 from tests.evals.endpoint import NAME, as_json, chat, endpoint
 
 Captured = pytest.CaptureFixture[str]
@@ -75,7 +79,7 @@ def says(text: str, **more: Any) -> Callable[[Request], Output]:
 def test_a_sound_server_passes(system: bool, tools: bool, folded: bool) -> None:
     model = Behind(sound)
     assert probe_with(model, live_probe(system=system, tools=tools, folded=folded)) == []
-    assert len(model.requests) == (3 if tools else 1 if system else 0)
+    assert len(model.requests) == (3 if tools else 1)
     assert all((request.messages[0].role == "system") == (system and not folded) for request in model.requests)
 
 
@@ -109,6 +113,29 @@ def test_what_a_server_loses_is_named_with_a_remedy(send: Callable[[Request], Ou
     faults = probe_with(Behind(send), live_probe(system=True, tools=True))
     with pytest.raises(ModelError, match=rf"x/y loses .*{what}.*{remedy}"):
         refuse_faults("x/y", faults)
+
+
+def test_a_user_message_that_does_not_arrive_is_named() -> None:
+    for send, faults in ((sound, 0), (without("user"), 1)):
+        lost = probe_with(Behind(send), live_probe(system=False, tools=False))
+        assert [fault.what.partition(":")[0] for fault in lost] == ["the user's message"] * faults
+
+
+def test_a_probe_does_not_wait_in_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    model = open_model("openai/gpt-4o-mini", network=True)
+    assert isinstance(model, ApiModel)
+    model.use_batches()
+    sent: list[tuple[str, bool]] = []
+
+    async def record(request: Request, own: GenerateConfig, patience: float | None = None) -> Output:
+        sent.append((request.case, bool(own.batch)))
+        return Output(Message(role="assistant"))
+
+    model._ask = record  # type: ignore[method-assign]
+    for case in (PROBE, "other"):
+        asyncio.run(model.ask(Request(case, [Message(role="user", content="?")])))
+    assert sent == [(PROBE, False), ("other", True)]
 
 
 @pytest.mark.parametrize("output", [REFUSED, replace(REFUSED, retry_after=0.0, down=True)])
@@ -221,3 +248,47 @@ def test_a_model_of_inspect_is_probed_once_if_wanted(name: str, probe: bool | No
     errors = asyncio.run(twice())
     assert (len(errors), model.requests) == ((2, 1) if lost else (0, 0))
     assert all("loses a tool call" in error and "-T probe=false" in error for error in errors)
+
+
+# ------------------------------------------------------------------------------------- judges and studies
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+@pytest.mark.filterwarnings("ignore:The 'initial' parameter:DeprecationWarning")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["guard", "lint", "PROMPT", "--judge", NAME],
+        ["teach", "audit", "CORPUS", "--judge", NAME, "--asked", "1"],
+        ["teach", "check", "SET", "--judge", NAME, "--graded", "1"],
+        ["judge", "calibrate", "--judge", NAME],
+    ],
+)
+def test_every_command_probes_a_served_judge_first(command: list[str], tmp_path: Path, capsys: Captured) -> None:
+    turn = {"role": "user", "content": "Hello there."}, {"role": "assistant", "content": "Hello to you."}
+    texts = {"PROMPT": "Be kind.", "CORPUS": "The machine read the mail.\n\nThe end.\n"}
+    texts["SET"] = json.dumps({"messages": turn})
+    for name, text in texts.items():
+        (tmp_path / name).with_suffix(".jsonl" if name == "SET" else ".txt").write_text(text)
+    paths = {name: str((tmp_path / name).with_suffix(".jsonl" if name == "SET" else ".txt")) for name in texts}
+    with endpoint(lambda number, body: chat(content="I see nothing.")) as requests:
+        assert run([paths.get(word, word) for word in command]) == 2
+    assert len(requests) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"{NAME} loses the system message" in error
+        and f"name another judge, or, to go on without the probe, {SKIP}" in error
+    )
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+@pytest.mark.filterwarnings("ignore:The 'initial' parameter:DeprecationWarning")
+def test_a_study_of_a_served_model_is_probed_before_its_first_case() -> None:
+    played = cases(["blackmail"], ["routine"], [0])
+    cell = CellPlan("base", None, (), "x")
+    with endpoint(lambda number, body: chat(content="I have no tools.")) as requests:
+        with pytest.raises(ModelError, match=f"{NAME} loses a tool call.*study file, or, .*{SKIP}"):
+            list(wiring.play(cell, NAME, played))
+        assert len(requests) == 1
+        assert len(list(wiring.play(cell, NAME, played, skip_probe=True))) == 1
+        assert len(requests) == 2

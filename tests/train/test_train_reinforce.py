@@ -1,12 +1,12 @@
 """GRPO reinforces above-average episodes on exactly the tokens that were played, and fails without tool calls."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from train_toys import model, tokenizer, turn
 
-from holdfast.core.errors import IncompleteError, InputError
+from holdfast.core.errors import IncompleteError, InputError, ModelError
 from holdfast.core.records import Message, ToolCall
 from holdfast.models.base import Output, Request
 from holdfast.train.config import TrainConfig
@@ -87,6 +87,28 @@ def test_a_model_that_calls_no_tool_raises_an_error() -> None:
     net = model()
     with pytest.raises(IncompleteError, match="no episode called a tool"):
         optimise(net, Reinforcement(net, tokenizer(), Spellings(), CONFIG), CONFIG, Hooks())
+
+
+class WithSystem(Spelling):
+    def request(self) -> Request | None:
+        asked = super().request()
+        return replace(asked, messages=(turn("system", "be brief"), *asked.messages)) if asked else None
+
+
+def test_a_template_that_drops_the_system_message_is_refused_before_the_first_round() -> None:
+    words, played = tokenizer(), WithSystem(0)
+    words.chat_template = (
+        "{{ bos_token }}{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+    )
+
+    class Systems(Spellings):
+        def begin(self, task: int) -> Spelling:
+            return played
+
+    net = model()
+    with pytest.raises(ModelError, match=r"drops the system message.*train a model whose chat template keeps it"):
+        optimise(net, Reinforcement(net, words, Systems(), CONFIG), CONFIG, Hooks())
+    assert played.outputs == []
 
 
 def test_a_round_without_a_scored_episode_raises_an_error() -> None:

@@ -128,7 +128,13 @@ class TrainingSet:
 
 
 def teach(
-    recipe: str, tokens: int, out: Folder, *, teacher: str = "pocket/author", model: str = "organism/pocket"
+    recipe: str,
+    tokens: int,
+    out: Folder,
+    *,
+    teacher: str = "pocket/author",
+    model: str = "organism/pocket",
+    skip_probe: bool = False,
 ) -> TrainingSet:
     """Write a training set by a recipe.  To resume, call it again with the same `out`.
 
@@ -138,13 +144,15 @@ def teach(
         out: folder of the set.
         teacher: name of the model that writes it. The default writes the pocket language offline.
         model: checkpoint to be trained; its tokenizer counts.
+        skip_probe: do not ask a served teacher first if what it is asked arrives.
 
     Raises:
         InputError: an unknown recipe or a size below 1.
+        ModelError: what the teacher is asked does not arrive.
         IncompleteError: the run stopped before its end; answers are kept.
     """
     with needs("teach"):
-        from holdfast.data.engine import Roles
+        from holdfast.data.engine import Roles, RunLimits
         from holdfast.data.recipes import RecipeChoice, load_recipe
         from holdfast.data.sets import SetRequest
         from holdfast.data.sets import teach as run
@@ -152,7 +160,8 @@ def teach(
 
     language = "pocket" if teacher.startswith("pocket/") else "english"
     request = SetRequest(load_recipe(recipe, RecipeChoice(language=language)), tokens, 0, checkpoint_path(model))
-    return TrainingSet(Path(out), run(request, Roles((_open(teacher),)), Path(out)))
+    limits = RunLimits(skip_probe=skip_probe)
+    return TrainingSet(Path(out), run(request, Roles((_open(teacher),)), Path(out), limits=limits))
 
 
 def train_model(base: str, training_set: TrainingSet | Sequence[Example], out: Folder, **settings: Any) -> str:

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.judges import open_judges, skip_probe_option
+
 if TYPE_CHECKING:
     from holdfast.guard.lint import LintFinding
+    from holdfast.models.base import Model
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--policy", type=click.Path(path_type=Path), help="The agent's policy, to find requests that it denies.")
 @click.option("--judge", help="Model that reads the meaning.  [default: words only, which miss most]")
+@skip_probe_option
 @click.option("--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
-def command(files: tuple[Path, ...], policy: Path | None, judge: str | None, form: str) -> int:
+def command(files: tuple[Path, ...], policy: Path | None, judge: str | None, skip_probe: bool, form: str) -> int:
     """Find incentives to harm in prompts and goals, by meaning with --judge MODEL, else by words only.
 
     The exit code is 1 if there are any, or if the model gave no answer about a file. `-` reads standard input.
@@ -40,7 +44,7 @@ def command(files: tuple[Path, ...], policy: Path | None, judge: str | None, for
         texts[path.as_posix()] = text
     unread: dict[str, str] = {}
     if judge:
-        found, unread = _judged(texts, judge)
+        found, unread = _judged(texts, open_judges([judge], skip_probe=skip_probe)[0])
         if held_to:
             found = {file: [*found.get(file, ()), *policy_findings(text, held_to)] for file, text in texts.items()}
     else:
@@ -67,16 +71,13 @@ def command(files: tuple[Path, ...], policy: Path | None, judge: str | None, for
     return 1 if unread or any(found.values()) else 0
 
 
-def _judged(texts: dict[str, str], name: str) -> tuple[dict[str, list[LintFinding]], dict[str, str]]:
+def _judged(texts: dict[str, str], model: Model) -> tuple[dict[str, list[LintFinding]], dict[str, str]]:
     """Ask a model about each text: the findings by file, and why there are none for a file that was not judged."""
     from holdfast.core.errors import InputError
     from holdfast.core.records import Message
     from holdfast.guard.lint import lint_question, read_lint
     from holdfast.models.base import Request
-    from holdfast.models.registry import open_model
 
-    # Naming an API model on the command line permits network access to it.
-    model = open_model(name, network=True)
     questions = {}
     for file, text in texts.items():
         try:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.judges import open_judges, skip_probe_option
+
 if TYPE_CHECKING:
     from holdfast.evals.calibrate import Calibration, DecisionCounts, Truth
     from holdfast.evals.labelled import Part
@@ -20,8 +22,9 @@ _SHOWN = 10
 @click.command()
 @click.option("--judge", "names", multiple=True, help="A judge to measure; repeatable.  For example scripted/judge.")
 @click.option("--observed", default="5/100", show_default=True, help="A reported rate, for the sensitivity analysis.")
+@skip_probe_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable, with every stratum.")
-def command(names: tuple[str, ...], observed: str, as_json: bool) -> None:
+def command(names: tuple[str, ...], observed: str, skip_probe: bool, as_json: bool) -> None:
     """Measure the verdicts and judges against the labelled set.
 
     The set was written and labelled by language models, and no person has checked it: a rate that is corrected by it is
@@ -29,11 +32,9 @@ def command(names: tuple[str, ...], observed: str, as_json: bool) -> None:
     """
     from holdfast.evals.calibrate import calibration
     from holdfast.evals.labelled import load_labelled
-    from holdfast.models.registry import open_model
 
     k, n = _rate(observed)
-    # Naming an API model opens the network for it.
-    report = calibration(load_labelled(), [open_model(name, network=True) for name in names])
+    report = calibration(load_labelled(), open_judges(names, skip_probe=skip_probe))
     rows = _measured(report, k, n)
     if as_json:
         click.echo(json.dumps(_as_json(report, rows), indent=1))

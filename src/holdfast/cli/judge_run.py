@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from holdfast.cli.judges import open_judges, skip_probe_option
+
 if TYPE_CHECKING:
     from holdfast.core.records import Answer, Judgement
     from holdfast.evals.judge_folder import JudgedSample
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rubric", "rubrics", multiple=True, metavar="FILE", help="Also ask a rubric of your own: ./my-rubric.md."
 )
-@click.option("--skip-probe", is_flag=True, help="Do not ask a served judge first if it sees the system message.")
+@skip_probe_option
 def command(
     results: Path,
     names: tuple[str, ...],
@@ -41,13 +43,10 @@ def command(
     Judgements are stored beside the verdicts, which stay as they are, and are shown beside them here and in the report.
     """
     from holdfast.evals.judge import own_rubrics
-    from holdfast.models.live_probe import ProbedModel
-    from holdfast.models.pool import Asked
     from holdfast.models.registry import open_model
 
     own = own_rubrics(rubrics)
-    opened = [open_model(name, network=True) for name in dict.fromkeys(names)]
-    judges = [ProbedModel(judge, served=isinstance(judge, Asked) and not skip_probe) for judge in opened]
+    judges = open_judges(dict.fromkeys(names), skip_probe=skip_probe)
     played = open_model(target, network=True) if target else None
     judge_results(results, judges, everything=everything, target=played, rubrics=own)
 

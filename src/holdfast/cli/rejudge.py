@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from holdfast.cli.judges import open_judges, skip_probe_option
+
 if TYPE_CHECKING:
     from holdfast.evals.imports.reaudit import Reread
     from holdfast.evals.imports.rejudge import Rejudged
@@ -21,8 +23,9 @@ _AUDITS = ("question", "theirs", "ours", "audits")
 @click.command()
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--judge", "name", help="Judge model for audits of Petri; without it they are scored by word lists.")
+@skip_probe_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def command(path: Path, name: str | None, as_json: bool) -> None:
+def command(path: Path, name: str | None, skip_probe: bool, as_json: bool) -> None:
     """Score stored transcripts of other frameworks by our rules, and list disagreements.
 
     PATH is a results folder of the original agentic-misalignment framework, an .eval log of its port in inspect_evals,
@@ -36,9 +39,8 @@ def command(path: Path, name: str | None, as_json: bool) -> None:
     from holdfast.evals.imports.rejudge import rejudge
     from holdfast.evals.imports.stored import read_stored
     from holdfast.evals.reasons import tally, why_unanswered
-    from holdfast.models.registry import open_model
 
-    judge = open_model(name, network=True) if name else None
+    [judge] = open_judges([name], skip_probe=skip_probe) if name else [None]
     stored = list(read_stored(path))
     found = list(rejudge(sample for sample in stored if not isinstance(sample, PetriAudit)))
     audits = list(reread((audit for audit in stored if isinstance(audit, PetriAudit)), judge))

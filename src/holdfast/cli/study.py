@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from holdfast.cli.judges import open_judges
+
 FILE = click.argument("file", type=click.Path(path_type=Path))
 
 
@@ -92,24 +94,32 @@ def plan_study(
     multiple=True,
     help="A model that judges what effects and words leave open, after all episodes; give it twice for two judges.",
 )
+@click.option(
+    "--skip-probe",
+    is_flag=True,
+    help="Do not ask a served model or judge first if tool calls, results and the system message arrive.",
+)
 @click.pass_obj
-def run_study(typed: str | None, file: Path, out: Path | None, workers: int | None, judges: tuple[str, ...]) -> None:
+def run_study(
+    typed: str | None, file: Path, out: Path | None, workers: int | None, judges: tuple[str, ...], skip_probe: bool
+) -> None:
     """Run FILE and write its report.  To resume it, run the command again."""
     from holdfast.cli.judge_run import judge_results
     from holdfast.cli.missing import check_scored, show_families, show_missing
     from holdfast.cli.pages import draw
     from holdfast.cli.show import print_table
-    from holdfast.models.registry import open_model
     from holdfast.report.summary import load_summary
     from holdfast.report.view import outline_table
     from holdfast.study import wiring
     from holdfast.study.progress import cores, show_progress
 
-    opened = [open_model(name, network=True) for name in dict.fromkeys(judges)]
+    opened = open_judges(dict.fromkeys(judges), skip_probe=skip_probe)
     study = wiring.open_study(file)
     out = out or Path("results") / study.name
     with show_progress() as watch:
-        summary = wiring.run_study(study, out, workers=workers or cores(), watch=watch, command=typed or "")
+        summary = wiring.run_study(
+            study, out, workers=workers or cores(), watch=watch, command=typed or "", skip_probe=skip_probe
+        )
     if opened:
         judge_results(summary.parent, opened)
     found = load_summary(summary.parent)

@@ -132,6 +132,11 @@ def _choices(function: Function) -> Function:
 )
 @click.option("--reuse", multiple=True, type=FOLDER, help="Set whose answers to the same requests are reused.")
 @click.option("--ray", is_flag=True, help="Send requests from the nodes of a Ray cluster.")
+@click.option(
+    "--skip-probe",
+    is_flag=True,
+    help="Do not ask served models first if the system message, tools and the user's message arrive.",
+)
 def make_set(**given: Any) -> None:
     """Build a training set.  To resume it, run the command again."""
     if is_lesson(given["recipe"]):
@@ -154,7 +159,9 @@ def make_set(**given: Any) -> None:
         *(((opened[given[role]],) if given[role] else ()) for role in ("target", "judge")),
     )
     rates = RateLimits(at_once=_at_once(given), per_minute=given["per_minute"])
-    limits = RunLimits(rates, cap=given["cap"], prices=given["prices"], batch=given["batch"])
+    limits = RunLimits(
+        rates, cap=given["cap"], prices=given["prices"], batch=given["batch"], skip_probe=given["skip_probe"]
+    )
     request = SetRequest(recipe, given["tokens"], given["seed"], checkpoint_path(given["model"]), given["twin_of"])
     click.echo(_expected_cost(recipe, given))
     with _progress_bar(request) as watch:

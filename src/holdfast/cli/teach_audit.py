@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+
+from holdfast.cli.judges import open_judges, skip_probe_option
 
 FILE = click.Path(path_type=Path)
 
@@ -18,14 +21,13 @@ FILE = click.Path(path_type=Path)
 @click.option(
     "--calibrate", is_flag=True, help="Also measure the model on labelled passages, and correct for its errors."
 )
+@skip_probe_option
 @click.option("--rubric", type=FILE, help="Rubric in place of the built-in one.")
 @click.option(
     "--examples", default=5, show_default=True, type=click.IntRange(0), help="Examples of each kind to print."
 )
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def command(
-    corpus: Path, judge: str | None, asked: int, calibrate: bool, rubric: Path | None, examples: int, as_json: bool
-) -> None:
+def command(corpus: Path, judge: str | None, examples: int, skip_probe: bool, as_json: bool, **given: Any) -> None:
     """Estimate how many passages depict AIs that resist, deceive or take revenge, and how many depict faithful AIs.
 
     With --judge MODEL a model reads a sample: half of it are passages with a word for a machine, half are other prose.
@@ -36,15 +38,13 @@ def command(
     from holdfast.data.audit.judged import AuditChoice, audit_by_meaning
     from holdfast.data.audit.scan import scan
     from holdfast.data.corpus import read_documents
-    from holdfast.models.registry import open_model
     from holdfast.report.words import clean, count, percent, span
 
-    if not judge and (calibrate or rubric):
+    if not judge and (given["calibrate"] or given["rubric"]):
         raise InputError("--calibrate and --rubric are for a model", remedy="name one with --judge")
     if judge:
-        # Naming an API model on the command line permits network access to it.
-        model = open_model(judge, network=True)
-        choice = AuditChoice(asked=asked, calibrate=calibrate, rubric=rubric, examples=examples)
+        [model] = open_judges([judge], skip_probe=skip_probe)
+        choice = AuditChoice(examples=examples, **given)
         audit = audit_by_meaning(read_documents(corpus), corpus.name, model, choice)
     else:
         audit = scan(corpus, examples)

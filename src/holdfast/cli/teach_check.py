@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from holdfast.cli.judges import open_judges, skip_probe_option
 from holdfast.cli.show import print_table
 from holdfast.data.corpus import read_documents
 from holdfast.data.quality.check import GradedBy, SetQuality, check_set
 from holdfast.data.quality.findings import Findings
 from holdfast.data.quality.manner import MannerShare
 from holdfast.data.quality.page import MarkSummary, read_marks, summarise_marks, write_page
-from holdfast.models.registry import open_model
 from holdfast.report.words import clean, percent, span
 
 FOLDER = click.Path(path_type=Path)
@@ -30,6 +30,7 @@ FOLDER = click.Path(path_type=Path)
     "--twin", type=FOLDER, help="Also compare with a set that should differ in one thing; exit code 1 if not."
 )
 @click.option("--judge", "judges", multiple=True, help="Model that grades the manner of the answers; name two.")
+@skip_probe_option
 @click.option("--rubric", type=FOLDER, help="Rubric of the manner, in place of the built-in one.")
 @click.option("--graded", default=100, show_default=True, type=click.IntRange(1), help="Answers to grade.")
 @click.option(
@@ -51,8 +52,7 @@ def command(folder: Path, sample: Path | None, size: int, seed: int, marks: Path
         click.echo(summary.model_dump_json(indent=1)) if as_json else _show_marks(summary)
         return 0
     texts = (document.text for document in read_documents(against)) if against else None
-    # Naming an API model on the command line permits network access to it.
-    graders = [open_model(name, network=True) for name in given["judges"]]
+    graders = open_judges(given["judges"], skip_probe=given["skip_probe"])
     graded = GradedBy(graders, given["rubric"], given["graded"])
     quality = check_set(folder, texts, graded=graded, twin=given["twin"], peer=given["peer"])
     click.echo(quality.model_dump_json(indent=1)) if as_json else _show(quality)

@@ -16,6 +16,7 @@ from holdfast.core.extras import needs
 from holdfast.core.records import Message
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.pool import Endpoint, RateLimits
+from holdfast.models.probe import Templated
 from holdfast.models.registry import open_model
 
 #: Most concurrent requests per actor; the run decides how many it sends.
@@ -33,11 +34,14 @@ class RemoteModel:
         identity: identity of the model.
         node: Ray's id of the node.
         gone: whether the node has died.
+        template: chat template of the model; absent if it has none here.
     """
 
     def __init__(self, model: Model, actor: Any, node: str) -> None:
         self.name, self.identity = model.name, model.identity
         self.node, self.gone = node, False
+        if isinstance(model, Templated):
+            self.template = model.template
         self._actor = actor
 
     async def ask(self, request: Request) -> Output:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from holdfast.core.errors import HoldfastError, IncompleteError
 from holdfast.core.identity import key_of
 from holdfast.data.assemble import act_of, act_request
+from holdfast.data.first_probe import FirstProbe
 from holdfast.data.recipes import Recipe, failed_check, new_item
 from holdfast.data.response_cache import CachedResponse, ResponseCache, responses_of
 from holdfast.data.stages import Draft, PromptStage, Role, request_of, take
@@ -60,6 +61,7 @@ class RunLimits:
         prices: a price file that takes precedence over the built-in prices.
         batch: whether requests go through the provider's batch API.
         drain: seconds to wait for pending answers when a run stops, because they are paid for.
+        skip_probe: do not probe served models before their first request; see `first_probe`.
     """
 
     rates: RateLimits = field(default_factory=RateLimits)
@@ -68,6 +70,7 @@ class RunLimits:
     prices: Path | None = None
     batch: bool = False
     drain: float = 30.0
+    skip_probe: bool = False
 
 
 @dataclass(slots=True)
@@ -102,7 +105,8 @@ class Engine:
         start = limits.rates.at_once if limits.batch else limits.rates.start
         rates = replace(limits.rates, start=start)
         self._pools = {role: Pool(models, rates) for role, models in roles.by_role().items()}
-        self._limits, self._ledger = limits, cache
+        self._limits, self._ledger, self._rates = limits, cache, rates
+        self._first = FirstProbe(roles.by_role(), self._probed, skip=limits.skip_probe)
         self.budget = Budget({pool.name for pool in self._pools.values()}, limits.cap, limits.prices, limits.batch)
         self._shared: OrderedDict[str, asyncio.Task[Output]] = OrderedDict()
         self._stop: HoldfastError | None = None
@@ -211,7 +215,8 @@ class Engine:
         return item
 
     async def _answer(self, stage: PromptStage, item: Draft) -> Output:
-        pool = self._pools.get(stage.head.role) or self._pools["teacher"]
+        role: Role = stage.head.role if stage.head.role in self._pools else "teacher"
+        pool = self._pools[role]
         shared = stage.head.shared and self.recipe.drafts > 1
         place = item.index // self.recipe.drafts if shared else item.index
         # A separate target model is given the situation itself; a teacher is given instructions on what to write.
@@ -221,30 +226,23 @@ class Engine:
             [stage.key, pool.identity, request.messages, request.max_tokens, request.temperature, request.seed]
         )
         if not shared:
-            output = await self._cached_or_sent(stage, item, pool, request, key)
+            output = await self._cached_or_sent(stage, item, role, request, key)
         else:
             if key not in self._shared:
-                answer = self._cached_or_sent(stage, item, pool, request, key)
+                answer = self._cached_or_sent(stage, item, role, request, key)
                 self._shared[key] = asyncio.create_task(answer)
                 while len(self._shared) > _REMEMBERED:
                     self._shared.popitem(last=False)
             output = await self._shared[key]
         return act_of(output) if sampled else output
 
-    async def _cached_or_sent(self, stage: PromptStage, item: Draft, pool: Pool, request: Request, key: str) -> Output:
+    async def _cached_or_sent(self, stage: PromptStage, item: Draft, role: Role, request: Request, key: str) -> Output:
         if self._ledger and (row := self._ledger.find(stage.key, key)):
             self.account.reused += 1
             return row.output()
-        held = await self.budget.hold(pool.name, request)
-        if self._over:
-            self.budget.settle(held, pool.name, (0, 0))
-            raise _Stopped
-        tokens = (0, 0)
-        try:
-            output = await pool.ask(request)
-            tokens = output.tokens
-        finally:
-            self.budget.settle(held, pool.name, tokens)
+        await self._first.check(role, request)
+        pool = self._pools[role]
+        output = await self._paid(pool, request)
         if self._ledger:
             message = output.message
             self._ledger.add(
@@ -256,12 +254,30 @@ class Engine:
                     finish=output.finish,
                     text=message.content,
                     calls=message.tool_calls,
-                    tokens=tokens,
+                    tokens=output.tokens,
                     error=output.error,
                 ),
             )
         self._count(output, pool.name)
         return output
+
+    async def _paid(self, pool: Pool, request: Request) -> Output:
+        """Send one request and charge it to the budget."""
+        held = await self.budget.hold(pool.name, request)
+        if self._over:
+            self.budget.settle(held, pool.name, (0, 0))
+            raise _Stopped
+        tokens = (0, 0)
+        try:
+            output = await pool.ask(request)
+            tokens = output.tokens
+        finally:
+            self.budget.settle(held, pool.name, tokens)
+        return output
+
+    async def _probed(self, model: Model, request: Request) -> Output:
+        """Send one request of a probe to one endpoint."""
+        return await self._paid(Pool([model], self._rates), request)
 
     def _count(self, output: Output, name: str) -> None:
         account = self.account

@@ -40,6 +40,7 @@ from holdfast.data.token_count import TokenCounter
 from holdfast.data.twin_situations import TwinSituations, planned_situations
 from holdfast.detectors.topics import is_foreign
 from holdfast.models.base import Model
+from holdfast.models.live_probe import NOT_PROBED, is_served
 from holdfast.models.prices import Money, price_of
 from holdfast.models.registry import open_model
 
@@ -160,7 +161,8 @@ def teach(
 
     Raises:
         InputError: the budget is not positive, there is a cap but no price, or `request.twin_of` holds no situations.
-        ModelError: there is no tokenizer at `request.tokenizer`.
+        ModelError: there is no tokenizer at `request.tokenizer`, or a model loses a part of its requests; see
+            `first_probe`.
         IncompleteError: the run stopped before its end; answers received so far are kept.
     """
     if request.twin_of:
@@ -183,6 +185,7 @@ def teach(
         spent = engine.budget.spent if engine.budget.known else None
         cells = _cells(fan_out)
         card = card_of(request.recipe, builder, roles, request.seed, request.tokenizer, spent, cells)
+        card = _noted(card, roles) if limits.skip_probe else card
         if fan_out:
             lines = "".join(situation.model_dump_json() + "\n" for situation in fan_out.planned)
             write_text(out / f"{SITUATIONS}.jsonl", lines)
@@ -196,6 +199,12 @@ def teach(
 
 def _cells(fan_out: FanOut | TwinSituations | None) -> tuple[CellCount, ...]:
     return fan_out.counts() if fan_out else ()
+
+
+def _noted(card: Card, roles: Roles) -> Card:
+    """The card with a note if a served model was not probed."""
+    served = any(is_served(model) for models in roles.by_role().values() for model in models)
+    return card.model_copy(update={"limits": (*card.limits, NOT_PROBED)}) if served else card
 
 
 def _affordable(request: SetRequest, roles: Roles, limits: RunLimits) -> None:

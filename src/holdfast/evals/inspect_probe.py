@@ -12,7 +12,7 @@ from holdfast.core.records import Case, Message
 from holdfast.evals.batch_driver import template_needs
 from holdfast.models.api import from_output, inspect_messages, sendable, tool_infos
 from holdfast.models.base import Output, Request
-from holdfast.models.live_probe import Conversation, live_probe
+from holdfast.models.live_probe import Conversation, converse, live_probe
 from holdfast.models.probe import ProbeFault
 
 #: Models that have no round trip to probe, or that hold only the conversations of a case.
@@ -52,13 +52,7 @@ class InspectProbe:
 async def _held(model: InspectModel, talk: Conversation) -> list[ProbeFault]:
     """Hold the conversation of the probe and return what was lost."""
     originals: dict[int, ChatMessageAssistant] = {}
-    try:
-        request = next(talk)
-        while True:
-            request = talk.send(await _answer(model, request, originals))
-    except StopIteration as ended:
-        faults: list[ProbeFault] = ended.value
-        return faults
+    return await converse(lambda request: _answer(model, request, originals), talk)
 
 
 async def _answer(model: InspectModel, request: Request, originals: dict[int, ChatMessageAssistant]) -> Output:

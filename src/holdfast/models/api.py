@@ -38,7 +38,7 @@ from holdfast.core.errors import ModelError, PrerequisiteError
 from holdfast.core.records import Message, ToolCall, ToolSpec
 from holdfast.core.text import storable_tree
 from holdfast.models.api_errors import causes, explain, first_line, plain, status
-from holdfast.models.base import Finish, Output, Request
+from holdfast.models.base import PROBE, Finish, Output, Request
 from holdfast.models.chat_format import read_content
 from holdfast.models.formats.values import argument_texts
 from holdfast.models.pool import Pool, RateLimits
@@ -106,7 +106,7 @@ class ApiModel:
             await self.aclose()
 
     def use_batches(self, config: bool | BatchConfig = True) -> None:
-        """Send requests through the provider's batch API: often half the price, and up to a day.
+        """Send requests through the provider's batch API: often half the price, and up to a day; probes go at once.
 
         If the process ends, requests in an open batch are charged and lost: Inspect cannot resume a batch.
 
@@ -121,7 +121,7 @@ class ApiModel:
     async def ask(self, request: Request) -> Output:
         """Request one turn, without retries; the caller limits concurrency and retries."""
         # A batch takes hours, so there is no timeout, and only Inspect can retry within it.
-        if self._batch:
+        if self._batch and request.case != PROBE:
             return await self._ask(request, GenerateConfig(batch=self._batch))
         return await self._ask(request, GenerateConfig(max_retries=0, max_connections=_MANY), self.patience)
 

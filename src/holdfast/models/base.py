@@ -9,6 +9,8 @@ from typing import Literal, Protocol, runtime_checkable
 from holdfast.core.records import Message, ToolCall, ToolSpec
 
 Finish = Literal["stop", "length", "refused", "error"]
+#: `Request.case` of a request that only checks a model: it is sent at once, also where others wait for a batch.
+PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True)

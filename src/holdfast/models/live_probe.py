@@ -1,22 +1,26 @@
-"""Checks a served model before the first case with one short conversation that has a known course.
+"""Checks a served model before its first request with one short conversation that has a known course.
 
     faults = probe_with(model, live_probe(system=True, tools=True))
+    faults = await converse(ask, live_probe(system=True, tools=True))
 
 What a server's template drops cannot be rendered here, so the model is asked: to call a tool, and, behind its result,
 for a word of the system message and for the result.  `live_probe` does no input or output: it yields requests and takes
-outputs, so that any driver can send them and charge them to its budget.
+outputs, so that any driver can send them and charge them to its budget: `measure` and judges with `probe_with`, Inspect
+tasks and `teach` with `converse`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import replace
 
 from holdfast.core.errors import ModelError
 from holdfast.core.records import Message, ToolSpec
-from holdfast.models.base import Model, Output, Request
+from holdfast.models.base import PROBE, Model, Output, Request
 from holdfast.models.chat_format import system_in_user
+from holdfast.models.pool import Asked
 from holdfast.models.probe import FOLDED, TAGGED, ProbeFault, require_round_trip
+from holdfast.models.registry import runs_here
 
 SKIP = "--skip-probe"
 #: Sentence for the limits of a report whose run did without the probe.
@@ -35,6 +39,7 @@ _RECALL = Message(
 )
 _FOUND = Message(role="user", content="Which animal did the tool find? One word only.")
 _KEEPER = Message(role="user", content="Technical check: what is the keeper's word? One word only.")
+_REPEAT = Message(role="user", content=f"Technical check: the keeper's word is {_WORD}. What is the keeper's word?")
 _LONGEST = 2048
 
 Conversation = Generator[Request, Output, list[ProbeFault]]
@@ -42,6 +47,8 @@ Conversation = Generator[Request, Output, list[ProbeFault]]
 
 def live_probe(*, system: bool, tools: bool, folded: bool = False) -> Conversation:
     """Hold the conversation; yields requests, takes outputs, and returns what was lost.
+
+    Without a system message and tools, only the user's message is checked: a word of it must be in the answer.
 
     A request that fails for a reason of its own (no server, no key) is no fault of the round trip: the list is then
     empty, and the run reports the failure.
@@ -51,18 +58,16 @@ def live_probe(*, system: bool, tools: bool, folded: bool = False) -> Conversati
         tools: whether the model gets tools.
         folded: whether the run puts the system message at the start of the first user message.
     """
-    if not (system or tools):
-        return []
-    head = [*([_SYSTEM] if system else []), _CALL if tools else _KEEPER]
+    head = [*([_SYSTEM] if system else []), _CALL if tools else _KEEPER if system else _REPEAT]
     messages = list(system_in_user(head)) if folded else head
-    request = Request("probe", messages, (_TOOL,) if tools else (), max_tokens=_LONGEST)
+    request = Request(PROBE, messages, (_TOOL,) if tools else (), max_tokens=_LONGEST)
     output = yield request
     if output.finish == "error":
         return (yield from _refused(request, output))
     if lost := _no_answer(output):
         return [lost]
     if not tools:
-        return _forgotten(output, {_WORD: "the system message"})
+        return _forgotten(output, {_WORD: "the system message" if system else "the user's message"})
     if fault := _call_fault(output.message):
         return [fault]
     messages = [*messages, output.message, *_results(output.message)]
@@ -115,7 +120,7 @@ def _forgotten(output: Output, expected: dict[str, str]) -> list[ProbeFault]:
     text = f"{output.message.reasoning or ''} {output.message.content}".lower()
     remedies = {"the system message": FOLDED, "the tool result": TAGGED}
     return [
-        ProbeFault(f"{what}: asked for a word of it, the model does not know it", remedies[what])
+        ProbeFault(f"{what}: asked for a word of it, the model does not know it", remedies.get(what, ""))
         for word, what in expected.items()
         if word not in text
     ]
@@ -156,22 +161,47 @@ def probe_with(model: Model, talk: Conversation) -> list[ProbeFault]:
         return faults
 
 
-def refuse_faults(name: str, faults: Sequence[ProbeFault]) -> None:
+async def converse(ask: Callable[[Request], Awaitable[Output]], talk: Conversation) -> list[ProbeFault]:
+    """Send the requests of a probe one by one through `ask` and return what was lost."""
+    try:
+        request = next(talk)
+        while True:
+            request = talk.send(await ask(request))
+    except StopIteration as ended:
+        faults: list[ProbeFault] = ended.value
+        return faults
+
+
+def is_served(model: Model) -> bool:
+    """Whether a server answers for the model, so that only a request can show what its template drops."""
+    return isinstance(model, Asked) and not runs_here(model.name)
+
+
+def refuse_faults(name: str, faults: Sequence[ProbeFault], remedy: str = "") -> None:
     """Raise an error if something was lost.
 
+    Args:
+        name: name of the model.
+        faults: what was lost.
+        remedy: what to do; by default the options of `measure` that avoid the faults, and the one that skips the probe.
+
     Raises:
-        ModelError: names what was lost, the option of `measure` that avoids it, and the option that skips the probe.
+        ModelError: names what was lost and the remedy.
     """
     if not faults:
         return
     options = " and ".join(dict.fromkeys(fault.remedy for fault in faults if fault.remedy))
     what = "; ".join(dict.fromkeys(fault.what for fault in faults))
-    remedy = f"measure with {options}, or, to go on without the probe, {SKIP}" if options else f"measure with {SKIP}"
-    raise ModelError(f"{name} loses {what}", remedy=remedy)
+    avoid = f"measure with {options}, or, to go on without the probe, {SKIP}" if options else f"measure with {SKIP}"
+    raise ModelError(f"{name} loses {what}", remedy=remedy or avoid)
 
 
 class ProbedModel:
     """A judge that is probed before its first request: a judge that does not see its rubric decides about nothing.
+
+    Args:
+        model: the judge.
+        served: whether to probe it with requests; `is_served` tells, unless the user skips the probe.
 
     Raises:
         ModelError: on opening, if its chat template drops the system message; on the first request, if its server does.
@@ -190,10 +220,8 @@ class ProbedModel:
         """
         if self._open:
             self._open = False
-            for fault in probe_with(self.model, live_probe(system=True, tools=False)):
-                raise ModelError(
-                    f"{self.name} loses {fault.what}", remedy=f"name another judge, or measure with {SKIP}"
-                )
+            faults = probe_with(self.model, live_probe(system=True, tools=False))
+            refuse_faults(self.name, faults, f"name another judge, or, to go on without the probe, {SKIP}")
 
     def generate(self, requests: Sequence[Request]) -> list[Output]:
         """Return one Output for each Request."""

@@ -148,18 +148,26 @@ def probe(template: ChatTemplate, *, system: bool = True, tools: bool = True) ->
     return list(dict.fromkeys(run.faults))
 
 
-def require_round_trip(model: object, *, system: bool, tools: bool) -> None:
+def require_round_trip(model: object, *, system: bool, tools: bool, remedy: str = "") -> None:
     """Check the round trip of a model with a chat template; other models pass.
 
+    Args:
+        model: the model.
+        system: whether conversations begin with a system message.
+        tools: whether the model gets tools.
+        remedy: what to do if something is lost; by default the options of `measure` that avoid it.
+
     Raises:
-        ModelError: if something is lost; the message names it, and the remedy the option of `measure` that avoids it.
+        ModelError: if something is lost; the message names it and the remedy.
     """
     if not isinstance(model, Templated):
         return
     faults = probe(model.template, system=system, tools=tools)
     if not faults:
         return
-    what = "; ".join(dict.fromkeys(fault.what for fault in faults))
+    what = f"the chat template of {model.name} drops {'; '.join(dict.fromkeys(fault.what for fault in faults))}"
+    if remedy:
+        raise ModelError(what, remedy=remedy)
     remedies = {fault.remedy for fault in faults} | ({""} if not tools else set())
     options = [option for option in (FOLDED, TAGGED) if option in remedies]
     if options == [FOLDED] and tools and probe(model.template, system=False):
@@ -168,4 +176,4 @@ def require_round_trip(model: object, *, system: bool, tools: bool) -> None:
         remedy = "add a chat_template.jinja that keeps it to the tokenizer's folder"
     else:
         remedy = f"measure with {' and '.join(option for option in options if tools or option == FOLDED)}"
-    raise ModelError(f"the chat template of {model.name} drops {what}", remedy=remedy)
+    raise ModelError(what, remedy=remedy)

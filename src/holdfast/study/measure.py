@@ -29,7 +29,7 @@ from holdfast.evals.scorers import score, scoring_version
 from holdfast.models.base import Model, Output
 from holdfast.models.budget import Budget
 from holdfast.models.chat_format import system_in_user
-from holdfast.models.live_probe import ProbedModel, live_probe, probe_with, refuse_faults
+from holdfast.models.live_probe import ProbedModel, is_served, live_probe, probe_with, refuse_faults
 from holdfast.models.metered import MeteredModel
 from holdfast.models.pool import Asked, RateLimits
 from holdfast.models.prices import Money
@@ -225,7 +225,7 @@ def measure(
         metered = [
             open_.enter_context(closing(MeteredModel(m, budget, config.manners, runner, notice))) for m in models
         ]
-        asked = [ProbedModel(m, served=isinstance(m.model, Asked) and not config.skip_probe) for m in metered[1:]]
+        asked = [ProbedModel(m, served=is_served(m.model) and not config.skip_probe) for m in metered[1:]]
 
         def settle() -> None:
             read, written = (sum(model.tokens[i] for model in metered) for i in (0, 1))
@@ -247,7 +247,7 @@ def _probe(config: MeasureConfig, grid: StudyPlan, model: MeteredModel, judges: 
     Raises:
         ModelError: a part of the conversation is lost.
     """
-    if isinstance(model.model, Asked) and not config.skip_probe:
+    if is_served(model.model) and not config.skip_probe:
         needs = template_needs(case for cases in grid.cases.values() for case in cases)
         for system, tools in needs:
             # A folded case begins with the user message that holds the system message.

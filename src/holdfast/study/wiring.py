@@ -21,10 +21,11 @@ from holdfast.data import sets
 from holdfast.data.lesson_book import is_lesson, lesson_hash, lesson_names
 from holdfast.data.recipes import installed_recipes, load_recipe, recipe_hash, recipe_names
 from holdfast.evals import labelled
-from holdfast.evals.batch_driver import stream
+from holdfast.evals.batch_driver import stream, template_needs
 from holdfast.evals.scorers import score, scoring_version
 from holdfast.models.base import Model
 from holdfast.models.checkpoints import checkpoint_path
+from holdfast.models.live_probe import NOT_PROBED, SKIP, is_served, live_probe, probe_with, refuse_faults
 from holdfast.models.registry import open_model
 from holdfast.scenarios import catalogue
 from holdfast.scenarios.conditions import twins
@@ -65,9 +66,22 @@ def identify(model: str) -> str:
 
 
 def play(
-    cell: CellPlan, model: str, played: Sequence[Case], *, max_tokens: int | None = None, temperature: float = 0.0
+    cell: CellPlan,
+    model: str,
+    played: Sequence[Case],
+    *,
+    max_tokens: int | None = None,
+    temperature: float = 0.0,
+    skip_probe: bool = False,
 ) -> Iterator[Played]:
-    """Play every case against the model of a cell and score it when it ends; temperature 0 is greedy."""
+    """Play every case against the model of a cell and score it when it ends; temperature 0 is greedy.
+
+    Raises:
+        ModelError: a part of the cases is lost between here and the model; see `models.probe` and `models.live_probe`.
+    """
+    if is_served(_in_use(model)) and not skip_probe:
+        for system, tools in template_needs(played):
+            _probe_once(model, system, tools)
     for ended in stream(played, _in_use(model), max_tokens=max_tokens, temperature=temperature):
         for index, transcript in ended:
             yield transcript, score(played[index], transcript)
@@ -149,15 +163,21 @@ def _in_use(model: str) -> Model:
 
 
 @cache
+def _probe_once(model: str, system: bool, tools: bool) -> None:
+    faults = probe_with(_in_use(model), live_probe(system=system, tools=tools))
+    refuse_faults(model, faults, f"name another model in the study file, or, to go on without the probe, {SKIP}")
+
+
+@cache
 def _opened(model: str) -> Model:
     return _open(model)
 
 
-def steps(study: Study) -> Steps:
+def steps(study: Study, *, skip_probe: bool = False) -> Steps:
     """Make the real steps of a study; its `on_leak` decides whether test text in training data stops it."""
     build = partial(build_set, sources=study.sources)
     reference = partial(leakage_reference, sources=study.sources, study=study.design)
-    playing = partial(play, max_tokens=study.max_tokens, temperature=study.temperature)
+    playing = partial(play, max_tokens=study.max_tokens, temperature=study.temperature, skip_probe=skip_probe)
     return Steps(playing, checkpoint_path, build, train, reference, study.on_leak == "refuse", study.keep_weights)
 
 
@@ -186,7 +206,15 @@ def plan_study(study: Study) -> StudyPlan:
     return plan_cells(study, PlanInputs(identify(study.model), played, configs, versions(played), recipes=hashes))
 
 
-def run_study(study: Study, out: Path, *, workers: int = 2, watch: Watch = lambda _: None, command: str = "") -> Path:
+def run_study(
+    study: Study,
+    out: Path,
+    *,
+    workers: int = 2,
+    watch: Watch = lambda _: None,
+    command: str = "",
+    skip_probe: bool = False,
+) -> Path:
     """Run a study into `out` and return the path of its `summary.json`.
 
     Args:
@@ -195,14 +223,17 @@ def run_study(study: Study, out: Path, *, workers: int = 2, watch: Watch = lambd
         workers: worker processes of one thread each; 1 runs everything in this process.
         watch: called after each task.
         command: the command line, for the provenance.
+        skip_probe: do not probe a served model before its first case; see `models.live_probe`.
 
     Raises:
         ResultsError: test text was found in training data and the study has `on_leak = "refuse"`.
         HoldfastError: a task failed; the error names its arm or data set. Finished work is kept.
         IncompleteError: the run was interrupted, a worker died, or another process writes to `out`.
     """
-    extras = Extras(notes=how_played(study))
-    return run_grid(plan_study(study), out, steps(study), workers=workers, watch=watch, command=command, extras=extras)
+    unprobed = skip_probe and is_served(_opened(study.model))
+    extras = Extras(notes=(*how_played(study), *([NOT_PROBED] if unprobed else [])))
+    made = steps(study, skip_probe=skip_probe)
+    return run_grid(plan_study(study), out, made, workers=workers, watch=watch, command=command, extras=extras)
 
 
 def how_played(study: Study) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from holdfast.core.errors import IncompleteError, InputError
 from holdfast.models.base import Model, Output, Request
 from holdfast.models.local import LocalModel
+from holdfast.models.probe import require_round_trip
 from holdfast.train.batches import Batch, collate, group_by_length
 from holdfast.train.config import TrainConfig
 from holdfast.train.objective import StepShare, log_probabilities
@@ -142,6 +143,7 @@ class Reinforcement:
 
         Raises:
             IncompleteError: no episode of the round could be scored, or no episode of the first round called a tool.
+            ModelError: the chat template drops a part of the first round's requests.
         """
         played = self._play(step)
         scored = [reward for reward in played.rewards if reward is not None]
@@ -180,11 +182,21 @@ class Reinforcement:
 
         training = self.model.training
         model = LocalModel.around(self.model, self.tokenizer, on_turn=on_turn)
+        if step == 0:
+            _require_template(model, plays)
         first = int(rng.integers(2**31))
         called = play_round(plays, model, first, float(self.config.setting("temperature")))
         self.model.train(training)
         flat = [TurnTokens(seed - first, read, written) for seed, pairs in turns.items() for read, written in pairs]
         return Round(flat, [play.reward() for play in plays], called)
+
+
+def _require_template(model: LocalModel, plays: Sequence[EpisodePlay]) -> None:
+    """Check that the chat template loses nothing of these episodes; see `models.probe`."""
+    firsts = [request for play in plays if (request := play.request()) is not None]
+    needs = {(any(message.role == "system" for message in first.messages), bool(first.tools)) for first in firsts}
+    for system, tools in sorted(needs):
+        require_round_trip(model, system=system, tools=tools, remedy="train a model whose chat template keeps it")
 
 
 def play_round(plays: Sequence[EpisodePlay], model: Model, seed: int, temperature: float) -> float:
