@@ -85,6 +85,10 @@ def calls(message: Message) -> list[tuple[str, dict[str, str]]]:
         f'<tool_call>"{WHOLE}</tool_call>',
         f"<tool_call>'{WHOLE}'</tool_call>",
         f"<tool_call>`{WHOLE}`</tool_call>",
+        # Braces doubled, as in a template.
+        f"Here is the mail:\n\n{{{WHOLE}}}}}",
+        f"<tool_call>{{{WHOLE}}}</tool_call>",
+        f"({WHOLE})",
         # Other fences, tags and wrappers.
         f"~~~json\n{WHOLE}\n~~~",
         f"````json\n{WHOLE}\n````",

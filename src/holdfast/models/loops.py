@@ -30,8 +30,9 @@ def loop_period(tokens: Sequence[int]) -> int | None:
     if len(tokens) < _LEAST or len(tokens) % _EVERY:
         return None
     end = np.asarray(tokens[-_TIMES * _LONGEST :])
-    for period in 1 + np.flatnonzero(end[-_LONGEST - 1 : -1][::-1] == end[-1]):
+    repeated: list[int] = np.flatnonzero(end[-_LONGEST - 1 : -1][::-1] == end[-1]).tolist()
+    for period in (distance + 1 for distance in repeated):
         length = max(_LEAST, _TIMES * period)
         if length <= len(end) and np.array_equal(end[-length + period :], end[-length:-period]):
-            return int(period)
+            return period
     return None

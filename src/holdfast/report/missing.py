@@ -8,7 +8,7 @@ from holdfast.report.words import series
 #: Outcome of an unscored sample → what may bring a verdict.
 REMEDIES = {
     "error": "run the same command again: samples that failed are asked again, all others are kept",
-    "truncated": "turns were cut off: allow more tokens, in measure with --max-tokens",
+    "truncated": "turns were cut off: read one; if it would have ended, allow more tokens (measure --max-tokens)",
     "unresolved": "acts that no rule clears or convicts: let a judge read them, in measure with --judge MODEL",
 }
 

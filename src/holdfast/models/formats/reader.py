@@ -28,7 +28,7 @@ from holdfast.models.formats.values import Foreign, Unreadable, argument_texts
 #: Remaining quotes, brackets and fences between a call and its closing mark.
 _STRAY = re.compile(r"[\s\"'`}\]),;]*")
 #: Characters around a call without meaning.
-_NOTHING = re.compile(r"[\s`\"',;.]+")
+_NOTHING = re.compile(r"[\s`\"',;.{}\[\]()]+")
 _FENCE = re.compile(r"(?:`{3,}|~{3,})[\w-]*[ \t]*\n?")
 _FENCE_MARK = re.compile(r"`{3,}|~{3,}")
 _FENCE_END = re.compile(rf"\s*(?:{_FENCE_MARK.pattern})")
@@ -386,7 +386,7 @@ def _announced(text: str, found: Sequence[_Found], thoughts: Sequence[tuple[int,
 
 def announces(lead: str) -> bool:
     """Whether the words before a call only announce it (or are empty); after others it may be an example."""
-    lead = lead.strip().strip("`*-").strip()
+    lead = lead.strip().strip("`*-{[(").strip()
     return not lead or (bool(_ANNOUNCES.fullmatch(lead)) and not _DOUBTS.search(lead))
 
 

@@ -1,7 +1,7 @@
 """Undoes wrappings around the JSON of a call, if they leave one reading.
 
-Models write stray quotes before the JSON, escape it once too often, as a string or as HTML, or put quotes around the
-arguments without escaping those inside.  Each unwrapping is tried on text that cannot be read as it stands; the calls
+Models write stray quotes and braces before the JSON, escape it once too often, as a string or as HTML, or put quotes
+around the arguments without escaping those inside.  Each unwrapping is tried on text that cannot be read as it stands; the calls
 count if exactly one reading results.
 """
 
@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 
 #: Where the text of a call ends at the latest: at the next mark or fence.
 _STOP = re.compile(r"</?[\w|｜]|<\||<｜|\[/|```|~~~|\Z")
-_QUOTES = re.compile(r"[\s\"'`]+(?=[\[{])")
+#: Quotes, and braces that were doubled as in a template.
+_BEFORE = re.compile(r"[\s\"'`{]+(?=[\[{])")
 #: A quote that is not escaped.
 _PLAIN_QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
 #: The value of the arguments as an object in quotes, in which quotes are not escaped.
@@ -35,7 +36,7 @@ def unwrappings(body: str) -> Iterator[str]:
 
 
 def _without_quotes(body: str) -> str | None:
-    found = _QUOTES.match(body)
+    found = _BEFORE.match(body)
     return body[found.end() :] if found else None
 
 
