@@ -183,8 +183,7 @@ def teach(
 
             builder, fan_out = asyncio.run(_fill(request, roles, engine, keep, watch or _unwatched))
         spent = engine.budget.spent if engine.budget.known else None
-        cells = _cells(fan_out)
-        card = card_of(request.recipe, builder, roles, request.seed, request.tokenizer, spent, cells)
+        card = card_of(request.recipe, builder, roles, request.seed, request.tokenizer, spent, _cells(fan_out))
         card = _noted(card, roles) if limits.skip_probe else card
         if fan_out:
             lines = "".join(situation.model_dump_json() + "\n" for situation in fan_out.planned)
