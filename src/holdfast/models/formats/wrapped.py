@@ -1,8 +1,8 @@
 """Undoes wrappings around the JSON of a call, if they leave one reading.
 
 Models write stray quotes and braces before the JSON, escape it once too often, as a string or as HTML, or put quotes
-around the arguments without escaping those inside.  Each unwrapping is tried on text that cannot be read as it stands; the calls
-count if exactly one reading results.
+around the arguments without escaping those inside.  Each unwrapping is tried on text that cannot be read as it stands;
+the calls count if exactly one reading results.
 """
 
 from __future__ import annotations
