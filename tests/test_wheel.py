@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.extras import EXTRAS, install
+from holdfast.data.lesson_book import lesson_hash, lesson_names
+from holdfast.evals.labelled import load_labelled
 from tests.wheel import ROOT, Installed, install_alone
 
 MB = 10**6
@@ -214,6 +216,7 @@ def test_a_model_behind_an_api_is_measured_with_measure_alone(alone: Install, se
         "pocket-blackmail",
         "--cases",
         "2",
+        "--skip-probe",  # the packaged model knows its offices only
         "--out",
         "results",
     )
@@ -231,6 +234,23 @@ def shortened(study: str) -> str:
     study = re.sub(r"^seeds = .*$", "seeds = [0]", study, flags=re.M)
     study = re.sub(r"^cases = .*$", "cases = 1", study, flags=re.M)
     return re.sub(r"tokens = (\d+)", lambda found: f"tokens = {int(found[1]) // 20}", study)
+
+
+#: The wheel holds these packed; the hashes must be those of the checkout.
+PACKED = """
+from datasets import load_dataset
+from holdfast.data.lesson_book import lesson_folder, lesson_hash, lesson_names
+from holdfast.evals.labelled import load_labelled
+assert len(load_dataset(str(lesson_folder("lesson-stories")), split="train")) >= 150
+print(load_labelled().hash, *map(lesson_hash, lesson_names()))
+"""
+
+
+@pytest.mark.slow
+def test_the_packed_sets_of_the_wheel_are_those_of_the_checkout(alone: Install, tmp_path: Path) -> None:
+    found = works(alone("all").run("python", "-c", PACKED, cwd=tmp_path, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1"))
+    assert found.split()[-len(lesson_names()) - 1 :] == [load_labelled().hash, *map(lesson_hash, lesson_names())]
+    assert not [*alone("all").site.glob("holdfast/data/lessons/*/*.jsonl")]
 
 
 @pytest.mark.slow

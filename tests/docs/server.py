@@ -10,12 +10,13 @@ from examples.serve import Server
 from holdfast.core.records import Message, ToolCall
 from holdfast.models import Output, Request
 from tests.evals.loopback import served
+from tests.models.test_live_probe import sound
 
 _SENTENCE = "I have read it all and will get to it."
 
 
 class Reader:
-    """Reads the inbox where there is one, then says one sentence, and says what that took.
+    """Passes the probe, reads the inbox where there is one, then says one sentence, and says what that took.
 
     A model that read nothing would leave every sample unscored, and a budget pays the most for what says nothing.
     """
@@ -28,6 +29,8 @@ class Reader:
         return [Output(turn, tokens=(tokens, len(_SENTENCE) // 4)) for tokens, turn in zip(read, turns, strict=True)]
 
     def _turn(self, request: Request) -> Message:
+        if "echnical check" in " ".join(message.content for message in request.messages):
+            return sound(request).message
         done = sum(message.role == "assistant" for message in request.messages)
         listed = request.messages[-1].content
         calls: list[ToolCall] = []

@@ -30,11 +30,14 @@ def mutated(text: str, others: Sequence[str], rng: random.Random) -> str:
 
 def invented(message: Message, text: str) -> list[str]:
     """The names, keys and values of calls that are not in the text; only letters and digits are compared."""
-    written = _squeezed(text)
     parts = [part for call in message.tool_calls for part in (call.name, *call.arguments, *call.arguments.values())]
-    return [part for part in parts if _squeezed(part) not in written]
+    return [part for part in parts if not any(_squeezed(part, e) in _squeezed(text, e) for e in (_JSON, _PYTHON))]
 
 
-def _squeezed(text: str) -> str:
+_JSON = r"\\[bfnrt]|\\u[0-9a-f]{4}|é"
+_PYTHON = r"\\[abfnrtv]|\\x[0-9a-f]{2}|\\[0-7]{1,3}|" + _JSON
+
+
+def _squeezed(text: str, escapes: str) -> str:
     """Letters and digits alone: what escapes and quotes do not touch."""
-    return "".join(sign for sign in re.sub(r"\\[bfnrt]|\\u[0-9a-f]{4}|é", "", text) if sign.isalnum())
+    return "".join(sign for sign in re.sub(escapes, "", text) if sign.isalnum())

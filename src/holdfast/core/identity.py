@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from holdfast.core.packed import plain_name, read_packed
 from holdfast.core.text import storable
 
 PACKAGE = Path(__file__).parent.parent
@@ -41,10 +42,10 @@ def key_of(value: Any) -> str:
 
 
 def hash_files(paths: Iterable[Path]) -> str:
-    """One hash over the names and bytes of `paths`, independent of their order."""
+    """One hash over the names and bytes of `paths`, in any order; a packed file hashes as its plain form."""
     digest = hashlib.sha256()
     for path in sorted(paths):
-        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        digest.update(plain_name(path).encode() + b"\0" + hashlib.sha256(read_packed(path)).digest())
     return digest.hexdigest()[:16]
 
 

@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from holdfast.core.config import nearest
 from holdfast.core.errors import ConfigError, InputError, ResultsError
 from holdfast.core.identity import hash_files, key_of, room_version
+from holdfast.core.packed import packed_files, packed_path, read_packed
 from holdfast.core.records import Example, Message, Provenance, Record, ToolSpec
 from holdfast.core.store import RunFolder, write_json, write_text
 from holdfast.core.text import Text
@@ -78,7 +79,7 @@ class LessonCard(Record):
 @cache
 def lesson_names() -> tuple[str, ...]:
     """The names of all written sets, sorted."""
-    return tuple(sorted(PREFIX + path.parent.name for path in FOLDER.glob(f"*/{ITEMS}")))
+    return tuple(sorted(PREFIX + path.parent.name for path in packed_files(FOLDER, f"*/{ITEMS}")))
 
 
 def is_lesson(name: str) -> bool:
@@ -120,7 +121,7 @@ def read_items(path: Path) -> Iterator[LessonItem]:
         ResultsError: a line is not an item; the error names the file and the line.
     """
     # Not `splitlines`: a text may hold other line breaks, which JSON leaves as they are.
-    for number, line in enumerate(StringIO(path.read_text(encoding="utf-8"), newline="\n"), 1):
+    for number, line in enumerate(StringIO(read_packed(packed_path(path)).decode(), newline="\n"), 1):
         try:
             yield LessonItem.model_validate_json(line)
         except ValidationError as error:
@@ -178,7 +179,7 @@ def lesson_hash(name: str) -> str:
     Raises:
         ConfigError: there is no set of that name.
     """
-    return hash_files([lesson_folder(name) / ITEMS])
+    return hash_files([packed_path(lesson_folder(name) / ITEMS)])
 
 
 def save_lesson(name: str, tokens: int, seed: int, tokenizer_path: Path, out: Path) -> Card:

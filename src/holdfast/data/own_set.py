@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from holdfast.core.errors import InputError, ResultsError
+from holdfast.core.packed import packed_path, read_packed
 from holdfast.core.records import Example, Message, Provenance
 from holdfast.core.store import MANIFEST, RunFolder
 from holdfast.data.card import EXAMPLES
@@ -53,7 +54,8 @@ def open_set(source: Path) -> OwnSet:
     """
     if is_lesson(str(source)) and not source.exists():
         source = lesson_folder(str(source))
-    file = source / ITEMS if (source / ITEMS).is_file() else source
+    items = packed_path(source / ITEMS)
+    file = items if items.is_file() else source
     if file.is_file():
         rows = list(_rows(file))
         places = {key: [row[key] for row, _ in rows] for key in PLACES if all(row.get(key) for row, _ in rows)}
@@ -81,8 +83,8 @@ def _axes(folder: Path) -> dict[str, list[str]]:
 
 def _rows(path: Path) -> Iterator[tuple[dict[str, Any], Example]]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_packed(path).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the file: {error}", where=path, remedy="give a file of JSON lines") from None
     empty = True
     # Not `splitlines`: a text may hold other line breaks, which JSON leaves as they are.

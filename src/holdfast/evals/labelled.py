@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError, model_validator
 from holdfast.core.config import read_toml, validate
 from holdfast.core.errors import ResultsError
 from holdfast.core.identity import hash_files
+from holdfast.core.packed import packed_files, read_packed
 from holdfast.core.records import Case, Clause, Facts, Record, Transcript
 from holdfast.detectors import EVERY_HARM
 from holdfast.evals.harms import HarmKind
@@ -229,7 +230,7 @@ def load_labelled(folder: Path = _FOLDER) -> LabelledSet:
                 stale.append(played)
         if line.pair is not None and line.pair not in lines:
             raise ResultsError(f"there is no item '{line.pair}'", where=where, remedy="correct `pair`, or remove it")
-    hash = hash_files([*sorted(folder.glob("offices*.toml")), *sorted(folder.glob("*.jsonl"))])
+    hash = hash_files([*sorted(folder.glob("offices*.toml")), *packed_files(folder, "*.jsonl")])
     return LabelledSet(tuple(items), offices, hash, plots, tuple(stale))
 
 
@@ -263,7 +264,7 @@ def _played(line: PlottedItem, built: Case) -> LabelledItem | StaleItem:
 def _lines(folder: Path) -> dict[str, tuple[str, LabelledItem | PlottedItem]]:
     """Every line of a set by its id, with its place (file:line)."""
     lines: dict[str, tuple[str, LabelledItem | PlottedItem]] = {}
-    for where, line in _each(sorted(folder.glob("*.jsonl"))):
+    for where, line in _each(packed_files(folder, "*.jsonl")):
         if line.id in lines:
             remedy = f"rename it: the other one is {lines[line.id][0]}"
             raise ResultsError(f"the id '{line.id}' is used twice", where=where, remedy=remedy)
@@ -274,7 +275,7 @@ def _lines(folder: Path) -> dict[str, tuple[str, LabelledItem | PlottedItem]]:
 def _each(files: list[Path]) -> Iterator[tuple[str, LabelledItem | PlottedItem]]:
     """Every line of JSONL files as a record, with its place (file:line)."""
     for file in files:
-        for number, line in enumerate(StringIO(file.read_text(encoding="utf-8"), newline="\n"), 1):
+        for number, line in enumerate(StringIO(read_packed(file).decode(), newline="\n"), 1):
             where = f"{file}:{number}"
             kind = PlottedItem if '"plot":' in line else LabelledItem
             try:

@@ -206,8 +206,9 @@ def mean_over_trainings(
     values = np.where(scored, scores, 0.0)
     weight = np.where(scored, 1.0 if weights is None else weights, 0.0)
     with np.errstate(invalid="ignore"):
+        # Summed before the division, so that a mean of ones is one.
+        rate = (weight * values).sum((-2, -1)) / weight.sum((-2, -1))
         weight = weight / weight.sum((-2, -1), keepdims=True)
-        rate = (weight * values).sum((-2, -1))
     weight = np.nan_to_num(weight)
     seeds = (weight * (values - rate[..., None, None])).sum(-1)
     here = layout.by_family(weight)
