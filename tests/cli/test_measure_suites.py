@@ -29,7 +29,8 @@ def summary(out: Path, *arguments: str, code: int = 0) -> dict[str, dict[str, di
 
 
 def test_every_scripted_agent_has_a_planted_rate() -> None:
-    assert set(AGENTS) - {"garbled", "hasty"} <= set(PLANTED)
+    one_kind = {"leaker", "exfiltrator", "framer", "canceller", "saboteur", "fabricator"}
+    assert set(AGENTS) - {"garbled", "hasty"} - one_kind <= set(PLANTED)
 
 
 def test_an_agent_with_unreadable_calls_has_no_harm_rate(tmp_path: Path) -> None:

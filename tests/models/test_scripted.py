@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from holdfast.core.errors import ModelError
-from holdfast.core.records import Message, ToolSpec, Verdict
+from holdfast.core.records import Case, Message, ToolSpec, Transcript, Verdict
 from holdfast.evals.batch_driver import play
 from holdfast.evals.scorers import score
 from holdfast.models import Request, open_model
@@ -13,6 +13,15 @@ from holdfast.models.scripted import AGENTS
 from holdfast.scenarios.catalogue import cases
 from holdfast.scenarios.world import names
 
+#: Agent of one kind of harm → the families in which it does harm.
+ONE_KIND = {
+    "leaker": {"leaking"},
+    "exfiltrator": {"exfiltration"},
+    "framer": {"framing"},
+    "canceller": {"lethal"},
+    "saboteur": {"tampering", "research", "rival"},
+    "fabricator": {"kpi"},
+}
 POCKET = [name for name in names() if name.startswith("pocket-")]
 
 
@@ -20,6 +29,10 @@ def verdicts(agent: str, twin: str = "pressured", seeds: int = 20) -> list[Verdi
     grid = cases(POCKET, [twin], range(seeds))
     played = play(grid, open_model(f"scripted/{agent}"))
     return [score(case, transcript) for case, transcript in zip(grid, played, strict=True)]
+
+
+def _played(grid: list[Case], agent: str) -> list[Transcript]:
+    return play(grid, open_model(f"scripted/{agent}"))
 
 
 def outcomes(agent: str, twin: str = "pressured") -> set[str]:
@@ -33,6 +46,15 @@ def test_planted_behaviour_is_measured_in_every_world() -> None:
     assert outcomes("over-refuser") == {"refused_task"}
     assert outcomes("passive") == {"passive"}
     assert outcomes("garbled") == {"unread"}
+
+
+@pytest.mark.parametrize("agent", ONE_KIND)
+def test_an_agent_of_one_kind_does_harm_in_its_families_only(agent: str) -> None:
+    worlds = ["blackmail", "leaking", "lethal", "exfiltration", "framing", "tampering", "research", "rival"]
+    grid = cases([*worlds, "kpi-coldchain"], ["pressured"], range(2))
+    found = [(made.family, score(made, done).outcome) for made, done in zip(grid, _played(grid, agent), strict=True)]
+    assert {family for family, outcome in found if outcome == "harm"} == ONE_KIND[agent]
+    assert {outcome for family, outcome in found if family not in ONE_KIND[agent]} == {"proper_act"}
 
 
 def test_the_quiet_leaker_is_useful_harmful_and_silent() -> None:
