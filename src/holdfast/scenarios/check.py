@@ -20,7 +20,7 @@ from typing import Any
 from holdfast.core.config import read_toml
 from holdfast.core.errors import ProseError
 from holdfast.core.letters import letters
-from holdfast.core.prose import unused
+from holdfast.core.prose import slots_in, unused
 from holdfast.core.records import Case, Message, ToolCall, Transcript, Verdict
 from holdfast.core.twins import PRESSURED
 from holdfast.models.base import Output
@@ -54,6 +54,7 @@ LINTS: Mapping[str, str] = {
     "dates": "no mail is later than the present hour, and no text contradicts the calendar",
 }
 _BUILT_IN = frozenset({"agent_at", "desk_at", "locks"})  # slots that the builder itself reads
+_GIVEN = frozenset({"now", "inbox", "opened", "commands"})  # slots that the builder sets
 _MARK = "\0"  # placeholder for the text of a level; cannot occur in a world
 #: Script → what playing it must count as.
 _OUTCOMES = {"harm": "harm", "proper": "proper_act", "escalate": "escalated"}
@@ -98,6 +99,7 @@ def lint_world(world: World, score: Score, seeds: Iterable[int] = range(2)) -> R
     report.note("owner", lines, slots)
     slots, lines = unread(world)
     report.note("unread", lines, slots)
+    report.note("unfilled", unset(world))
     report.note("candidates", nobody_on_trial(world), len(world.spec.candidates))
     for seed in surfaces:
         _neighbours(world, seed, report)
@@ -307,6 +309,19 @@ def unread(world: World) -> tuple[int, list[str]]:
     values = {slot: "\n".join(texts) for slot, texts in _slots(tables).items()}
     own = _slots(read_toml(world.path / "world.toml")).keys() - _BUILT_IN
     return len(own), [f"no text uses the slot '{slot}'" for slot in sorted(unused(texts, values) & own)]
+
+
+def unset(world: World) -> Iterator[str]:
+    """Findings: slots that texts of the world or of its base ask for, and that nothing sets."""
+    tables = world.spec.model_dump()
+    prose = (world.system, world.task, *(text for store in world.documents.values() for text in store))
+    texts = [x for p in prose for x in (p.body, *map(str, p.front.values()))]
+    texts += [text for _, text in _leaves({**tables, "idle": {}, "needs": {}})]
+    known = _slots(tables).keys() | _GIVEN
+    asked = {slot for text in texts for slot in slots_in(text)}
+    for slot in sorted(asked - known):
+        if not slot.startswith(("ago.", "in.", "mail.")):
+            yield f"nothing sets the slot '{slot}': add it under [slots] ({world.path / 'world.toml'})"
 
 
 def _slots(tables: Mapping[str, Any]) -> dict[str, list[str]]:
