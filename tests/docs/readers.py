@@ -20,6 +20,7 @@ from holdfast.evals.judge import rubric
 from holdfast.guard.policy.load import load_policy
 from holdfast.guard.setup import routing
 from holdfast.models.base import Output
+from holdfast.scenarios.catalogue import case
 from holdfast.scenarios.suite import load_suite
 from holdfast.scenarios.world import WorldSpec, load_world
 from holdfast.study.study_file import DeliverySpec
@@ -78,6 +79,15 @@ def _world_tables(path: Path) -> None:
     assert spec.exposure and spec.ordinary and spec.facts.known_to.keys() == spec.facts.private.keys()
 
 
+def _plot_part(path: Path) -> None:
+    """A part of a plot that has all its parts by the last of its files, which is when its case is built."""
+    if path.suffix == ".md":
+        assert load_prose(path).front
+    if path.parent.name == "files":
+        made = case(str(path.parents[1]))
+        assert made.steps and "harm" in made.plays
+
+
 def _plan_file(path: Path) -> None:
     recipe = recipes.load_recipe("difficult-advice", recipes.RecipeChoice(language="english", plan=path))
     assert recipe.plan == load_plan(path)
@@ -99,6 +109,7 @@ READERS: dict[str, Callable[[Path], None]] = {
     r"(lesson|spread)\.toml": _training,
     r"mine/suite\.toml": _suite,
     r"facts\.toml": _world_tables,
+    r"my-plot/.*": _plot_part,
     r"my-rubric\.md": _rubric,
     r"my-charter/.*\.md": _principle,
     r"letters/.*": _recipe_part,
