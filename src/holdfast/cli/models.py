@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 def command() -> None:
     """List small open models that can be downloaded by name, or download one.
 
-    Every option that takes a model accepts the name of a downloaded model, for example:
+    Every option that takes a model accepts the name of a downloaded model.  Other checkpoints on disk are named
+    hf/FOLDER (transformers format) or gguf/FILE.  For example:
+
     holdfast measure --model smollm2-135m-instruct --suite insider-classic --cases 2 --max-tokens 512 --out small
-    Other checkpoints on disk are named hf/FOLDER (transformers format) or gguf/FILE.
     """
 
 
