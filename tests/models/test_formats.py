@@ -144,6 +144,8 @@ def test_a_turn_with_one_reading_is_parsed(text: str) -> None:
         (f"<think>the </think> tag {CALL}</think>Done.", "do not match"),
         ("<|channel|>analysis to=functions.look<|message|>{}<|call|>", "reasoning channel"),
         ("<|channel|>commentary to=functions.look<|message|>{oops<|call|>", "cannot be read"),
+        (r"[send_mail(to='a@b', text='see C:\archive')]", "begins a call"),
+        (r"<|tool_call_start|>[send_mail(to='a@b', text='see \101')]<|tool_call_end|>", "control character"),
         # Wrapped calls with other text, and text with two readings.
         (f"An agent might write {json.dumps(WHOLE)} here.", "an example"),
         (f"I could answer {json.dumps(WHOLE)[1:-1]}, but I will not.", "cannot be read"),

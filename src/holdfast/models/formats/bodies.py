@@ -202,6 +202,10 @@ def _quoted_keys(text: str) -> str:
     return _GEMMA_KEY.sub(r'\g<before>"\g<key>"\g<after>', text)
 
 
+#: Escapes that models hardly ever mean: bell, vertical tab, octal numbers and names, as in `C:\\archive`.
+_RARE_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\[av0-7N]")
+
+
 def python_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call], int]:
     """Parse calls in Python: `[look(at="it"), wait()]`, or one call without the brackets.
 
@@ -216,12 +220,14 @@ def python_calls(text: str, at: int, offered: Offered | None) -> tuple[list[Call
         raise Foreign("no call")
     try:
         end, missing = values.balanced(text, start)
-        if not missing:
+        if not missing and not _RARE_ESCAPE.search(text, start, end):
             return _python(values.expression(text[at:end], "not a call in Python")), end
     except Foreign:
         raise
     except Unreadable:
-        pass
+        return _unescaped(text, at, offered)
+    if not missing:
+        raise Unreadable("an escape in it is a control character in Python, and may be meant as it is written")
     return _unescaped(text, at, offered)
 
 
