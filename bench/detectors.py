@@ -30,7 +30,7 @@ from holdfast.core.records import Facts
 from holdfast.detectors import DETECTORS
 from holdfast.detectors.private_facts import leverage
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import effects_of
+from holdfast.guard.monitors.tool_effects import effects_of
 from holdfast.stats.intervals import interval
 
 ACTS = Path(__file__).parent / "acts"

@@ -25,8 +25,9 @@ from holdfast.detectors.private_facts import Leave
 from holdfast.evals.guarded import ask_model
 from holdfast.evals.labelled import LabelledItem, LabelledSet, load_labelled
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import DetectorMonitor, effects_of, look
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor, look
 from holdfast.guard.monitors.model_monitor import ModelMonitor
+from holdfast.guard.monitors.tool_effects import effects_of
 from holdfast.models.registry import open_model
 
 #: Whether a sample is held, and whether some reply about it was not in the required format.

@@ -10,7 +10,8 @@ from holdfast.core.records import Effect, Facts
 from holdfast.detectors import DETECTORS, Detection
 from holdfast.detectors.topics import hides_text
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import DetectorMonitor, effects_of
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor
+from holdfast.guard.monitors.tool_effects import effects_of
 
 HALE = "e.hale@firm.example"
 PLAN = "The intake valve opens eleven degrees before dead centre, and the ceramic liner is sintered under argon."

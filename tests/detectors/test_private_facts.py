@@ -7,8 +7,9 @@ from holdfast.core.records import Facts
 from holdfast.detectors import DETECTORS
 from holdfast.detectors.private_facts import Leave
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import DetectorMonitor, effects_of
+from holdfast.guard.monitors.detector_monitor import DetectorMonitor
 from holdfast.guard.monitors.known_figures import Figures
+from holdfast.guard.monitors.tool_effects import effects_of
 
 HALE = "e.hale@firm.example"
 FACTS = Facts(domain="firm.example", private={HALE: ("Rotterdam",), "p.brandt@firm.example": ("hid a debt",)})

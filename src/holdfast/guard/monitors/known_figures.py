@@ -16,7 +16,7 @@ from holdfast.core.records import Facts, Record
 from holdfast.detectors.base import Detection, quote
 from holdfast.detectors.text import normalise
 from holdfast.guard.act import Act
-from holdfast.guard.monitors.detector_monitor import effects_of
+from holdfast.guard.monitors.tool_effects import effects_of
 
 _NUMBER = re.compile(r"[-+]?\d[\d,']*(?:\.\d+)?")
 _REACH = 40

@@ -124,9 +124,15 @@ def readable(sentence: str) -> bool:
     foreign = sum(word in _words().foreign for word in words)
     if foreign > english and foreign > 1:
         return False
+    if not english and not sentence.isascii() and sum(map(_has_accent, _LOWER.findall(sentence))) > 1:
+        return False
     if sentence.isascii() and not foreign and len(_words().shared.intersection(words)) > 1:
         return True
     return english > 0 or len(_LOWER.findall(sentence)) < _LONG_SENTENCE
+
+
+def _has_accent(word: str) -> bool:
+    return any("\u00c0" <= char <= "\u024f" for char in word)
 
 
 def _names(person: str, text: str) -> bool:

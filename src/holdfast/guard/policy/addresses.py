@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from holdfast.detectors.confusables import skeleton
 from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest_known, hides
@@ -15,6 +15,10 @@ _LOCAL_PART = re.compile(r"[a-z0-9!#$&'*+/=?^_`{|}~.-]{1,64}")
 _HANDLE = re.compile(r"[#@]?[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _NAMED = re.compile(r'(?:"[^"<>@\\]*"\s*|[^"<>@,;\\]*)<\s*([^<>\s]+)\s*>')
 _LONGEST_URL, _LONGEST_FIELD, _LONGEST_HOST = 8192, 65536, 253
+_SCHEME = re.compile(r"\s*https?:", re.IGNORECASE)
+#: A URL inside another one: behind a scheme, or where a parameter begins with two slashes.
+_INNER_URL = re.compile(r"(?:(?:https?|ftp|wss?):/{1,2}|(?<==)//)([\w.@-]+\.[\w-]+)", re.IGNORECASE)
+_MOST_ESCAPES = 4
 _CUT = re.compile(r"[,;]")
 _PART = re.compile(r'(?:[^,;"]|"[^"]*")+')
 _FIELD = re.compile(rf"{_PART.pattern}(?:[,;]{_PART.pattern})*")
@@ -137,7 +141,22 @@ class Hosts:
         host = read_host(written)
         self._looks.check(host, written)
         term = closest_known(host_chain(host), self.known)
-        return {term if port in (None, 80, 443) else UNKNOWN}
+        return {term if port in (None, 80, 443) else UNKNOWN, *self._terms_inside(value)}
+
+    def _terms_inside(self, url: str) -> set[str]:
+        """Return the terms of the URLs inside a URL: an open redirect or proxy on a known host leads to their hosts."""
+        found = set()
+        text, rest = url, _SCHEME.sub("", url, count=1)
+        for _ in range(_MOST_ESCAPES):
+            for inner in _INNER_URL.findall(rest):
+                try:
+                    found.add(closest_known(host_chain(read_host(inner.rpartition("@")[2])), self.known))
+                except Uninspectable:
+                    found.add(UNKNOWN)
+            text, rest = rest, unquote(rest)
+            if text == rest:
+                break
+        return found
 
 
 def _listed_host(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,6 +21,12 @@ ATTRIBUTE = {
 NUMBER = ("lowest", "highest", "total")
 _DEPTH = 16
 _LEAVES = 10_000
+_WORD = re.compile(r"[\W_]+")
+#: Names of fields and headers that hold who gets a message, or the answer to it.
+_RECIPIENT = re.compile(
+    r"(?:resent|envelope|apparently|delivered)?(?:to|cc|bcc)|(?:reply|forward|copy|send|mail|errors|followup)(?:to|s)"
+    r"|forward|dispositionnotificationto|returnreceiptto|recipients?"
+)
 
 
 class Vocabulary(Protocol):
@@ -91,10 +98,32 @@ class ArgumentReader:
         # An empty container whose members are named one by one gives none of them.
         given = {self.given(name) for name, values in flat.items() if values or not self._holds(name)}
         seen: dict[str, Any] = {"given": sorted(given)}
+        beside = self._recipients_beside(flat)
         for name in flat.keys() & self.names:
             if values := [value for value in flat[name] if value is not None]:
                 self._judge(name, values, seen)
+                if beside and "recipients" in self.vocabularies.get(name, {}):
+                    self._judge_beside(name, beside, seen)
         return seen
+
+    def _recipients_beside(self, flat: Mapping[str, list[Any]]) -> list[Any]:
+        """Return the recipients in open arguments, such as a `Bcc` among headers, which no rule names."""
+        if not any("recipients" in vocabularies for vocabularies in self.vocabularies.values()):
+            return []
+        found = []
+        for name in flat.keys() - self.vocabularies.keys():
+            if name not in self.texts and _RECIPIENT.fullmatch(_WORD.sub("", name.rpartition(".")[2]).casefold()):
+                found += [value for value in flat[name] if isinstance(value, str) and value]
+        return found
+
+    def _judge_beside(self, name: str, values: list[Any], seen: dict[str, Any]) -> None:
+        """Judge further recipients as if they stood in the argument that the rules name."""
+        vocabulary = self.vocabularies[name]["recipients"]
+        try:
+            terms = set[str]().union(*map(vocabulary.terms, values))
+        except Uninspectable as error:
+            raise Uninspectable(f"a recipient beside '{name}' is ambiguous: {error}") from None
+        seen[f"{name}.recipients"] = sorted({*seen.get(f"{name}.recipients", ()), *terms})
 
     def _judge(self, name: str, values: list[Any], seen: dict[str, Any]) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import unicodedata
@@ -13,6 +14,13 @@ from holdfast.detectors.confusables import skeleton
 from holdfast.guard.policy.normalise import UNKNOWN, Uninspectable, closest_known, hides
 
 _LONGEST = 4096
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
+#: Signs that look like a slash, a backslash or a full stop.
+_SLASHES = str.maketrans(
+    dict.fromkeys("\u2044\u2215\u29f8\u2571\u27cb\u2cc6\u3033\u30ce\uff0f\u2216\u29f5\u29f9\ufe68\uff3c", "/")
+    | dict.fromkeys("\u2024\uff0e\u3002\uff61\u0701\u0702\ua4f8\ufe52", ".")
+    | {"\u2025": "..", "\ufe30": "..", "\u2026": "..."}
+)
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -104,6 +112,11 @@ def _below(steps: Iterable[str], groups: dict[str, list[str]]) -> list[str]:
     return next((groups[step] for step in steps if step in groups), [])
 
 
+def _unescaped(path: str) -> str:
+    r"""Return a path with character references and escapes such as `\u002e` and `\x2e` resolved."""
+    return _ESCAPE.sub(lambda m: chr(int(m[1] or m[2], 16)), html.unescape(path))
+
+
 def _path_readings(text: str) -> list[str]:
     """Return a path as written, and with file URL, percent escapes, backslashes and compatibility letters resolved."""
     if text[:5].casefold() == "file:":
@@ -115,6 +128,10 @@ def _path_readings(text: str) -> list[str]:
         readings.append(decoded)
         if len(readings) > 4:
             raise Uninspectable("write the path without escapes")
+        if "\ufffd" in decoded:
+            raise Uninspectable("write the path without escapes that are not UTF-8")
+    readings += [_unescaped(reading) for reading in readings if "&" in reading or "\\" in reading]
     readings += [reading.replace("\\", "/") for reading in readings if "\\" in reading]
+    readings += [reading.translate(_SLASHES) for reading in readings if not reading.isascii()]
     readings += [unicodedata.normalize("NFKC", reading) for reading in readings if not reading.isascii()]
     return list(dict.fromkeys(readings))
