@@ -31,6 +31,7 @@ from bench.attacks.library import library
 from bench.attacks.log import deceived, failing, tampering
 from bench.attacks.mill import mill
 from bench.attacks.persons import escalation, injected, replay, self_approval, toctou
+from bench.attacks.quay import quay
 from bench.attacks.ward import ward
 from bench.detectors import ACTS, share
 
@@ -45,7 +46,7 @@ CLASSES = {
 }  # fmt: skip
 SOURCES = (
     listed, generated, protocol, bypass, shadows, injected, toctou, replay, self_approval, escalation, tampering,
-    failing, deceived, flows, persons, limits, views, languages, earlier, mill, ward, library,
+    failing, deceived, flows, persons, limits, views, languages, earlier, mill, ward, library, quay,
 )  # fmt: skip
 
 
