@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from bench.attacks.archive import archive
 from bench.attacks.benign import BENIGN, false_holds
 from bench.attacks.calls import generated, listed
 from bench.attacks.earlier import earlier
@@ -46,7 +47,7 @@ CLASSES = {
 }  # fmt: skip
 SOURCES = (
     listed, generated, protocol, bypass, shadows, injected, toctou, replay, self_approval, escalation, tampering,
-    failing, deceived, flows, persons, limits, views, languages, earlier, mill, ward, library, quay,
+    failing, deceived, flows, persons, limits, views, languages, earlier, mill, ward, library, quay, archive,
 )  # fmt: skip
 
 
