@@ -7,7 +7,7 @@ the same decoded text.
 | step | recognised by |
 |---|---|
 | percent, entities, escapes | `%41`, `&#65;`, `\u0041`, `\x41` or `\101` anywhere in the text |
-| unseen | sixty-four or more invisible characters that stand for bits, or tag characters that stand for ASCII |
+| unseen | sixty-four or more invisible characters or signs that stand for bits, or characters that stand for bytes |
 | letters twice | a word-like text of which every letter is written twice |
 | quoted-printable | four or more bytes in a row as `=41` |
 | letters apart | four or more letters with a space or sign between each two |
@@ -15,6 +15,8 @@ the same decoded text.
 | hex | eight or more pairs of digits, also separated by white space, colons or hyphens |
 | uuencode | two or more lines of it |
 | base58 | a run of 40 to 400 letters and digits that gives text |
+| tags | HTML tags, and elements of at most three characters, inside words |
+| turned | letters that are printed upside down, from the end to the beginning |
 | base64, base32, base85 | long runs of the alphabet, at each alignment; base64 and base32 also across gaps |
 | compressed | the magic bytes of gzip, zlib, bzip2 or xz behind one of the byte encodings |
 | rot13, reversed | a line that reads more like English after the transform than before |
@@ -48,6 +50,15 @@ _MOST_INFLATED, _MOST_DECODED = 1 << 20, 4 << 20
 _GAPS = re.compile(r"[\s.\"'>|]+")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\([0-3][0-7]{2})")
+_BRACED = re.compile(r"\\[ux]\{([0-9a-fA-F]{1,6})\}|(?<!\w)U\+([0-9a-fA-F]{4,6})(?!\w) ?")
+#: HTML: elements with next to nothing inside, comments and tags, where they split words.
+_NOTHING = re.compile(r"<([a-z][a-z0-9]{0,11})(?:\s[^<>]{0,100})?>[^<]{0,3}</\1>", re.IGNORECASE)
+_TAG = re.compile(r"<!--.{0,200}?-->|</?[a-z][a-z0-9]{0,11}(?:\s[^<>]{0,300})?/?>", re.IGNORECASE | re.DOTALL)
+_FEWEST_TAGS = 6
+_TURNED = dict(zip("ɐɔǝɟƃɓɥıᴉɾʞʃןɯɹʇʌʍʎ", "aceffghiijkllmrtvwy", strict=False))
+_SOLID_CODES = re.compile(r"(?<!\d)(?:0\d\d|1[01]\d|12[0-6]){12,}(?!\d)")
+_SOLID_BITS = re.compile(r"(?<![01])[01]{64,}(?![01])")
+_BLANKS = re.compile(r"[ \t]")
 _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _UNSEEN_BITS = re.compile("[\u200b-\u200f\u2060-\u2064\u202a-\u202e\ufe00-\ufe0f\ufeff\u180e\u00ad]")
 _FEWEST_BITS = 64
@@ -62,11 +73,21 @@ _CODES = (
 _HEX_MARK = re.compile(r"(?<![0-9A-Za-z])0x(?=[0-9a-fA-F]{2})|,(?=\s*0x)")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}[\s:\-]?){8,}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}")
+#: Fewest characters of base64 that is tried disguised.
+_FEWEST_ODD = 32
+_BASE32HEX = re.compile(r"[0-9A-Va-v]{32,}")
+_FROM_HEX32 = str.maketrans("0123456789ABCDEFGHIJKLMNOPQRSTUV", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 _BASE32 = re.compile(r"[A-Za-z2-7]{24,}")
+#: ZeroMQ's alphabet of base85 in that of git.
+_FROM_Z85 = str.maketrans(
+    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#",
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~",
+)
 #: The alphabets of git (RFC 1924) and of Adobe (Ascii85).
 _BASE85 = (
     (b85decode, re.compile(r"[0-9A-Za-z!#-&(-+\-;-@^_`{-~]{25,}")),
     (a85decode, re.compile(r"[!-uz]{25,}")),
+    (lambda run: b85decode(run.translate(_FROM_Z85)), re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{25,}")),
 )
 #: Lines of uuencode: a length and at most 60 signs.
 _UU = re.compile(r"(?:^|\n)((?:[!-M][ -`]{4,60}\n){1,}[!-M][ -`]{4,60})(?=\n|$)")
@@ -84,6 +105,8 @@ _RINGS = (
 )
 #: A line with fewer frequent pairs is no English; a shift must leave at least as many as `_READS`.
 _STRANGE, _READS = 0.3, 0.38
+#: Least share of letters and spaces of a line that was moved back.
+_PLAIN = 0.8
 #: Fewest characters of a line that is tried for shifts, and most lines of a text.
 _SHIFTED, _MOST_LINES = 24, 32
 _COMMON = "etaoinshrdlu "
@@ -150,6 +173,14 @@ def _substituted(text: str) -> Iterator[DecodedText]:
         # A pair of surrogates becomes the character it stands for, a lone one the replacement character.
         yield DecodedText(("escapes",), opened.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
+    if _BRACED.search(text):
+        yield DecodedText(("escapes",), _BRACED.sub(_character, text))
+    if "<" in text and len(_TAG.findall(text)) >= _FEWEST_TAGS:
+        yield DecodedText(("tags",), _TAG.sub("", text))
+        if _NOTHING.search(text):
+            yield DecodedText(("tags",), _TAG.sub("", _NOTHING.sub("", text)))
+    if not text.isascii() and sum(char in _TURNED for char in text) >= _FEWEST_TURNED:
+        yield DecodedText(("turned",), _upright(text))
     if _QUOTED.search(text):
         opened = _QUOTED.sub(lambda m: bytes.fromhex(m[0].replace("=", "")).decode("utf-8", "replace"), text)
         yield DecodedText(("quoted-printable",), opened)
@@ -158,6 +189,10 @@ def _substituted(text: str) -> Iterator[DecodedText]:
         yield DecodedText(("letters twice",), re.sub(r"([^\W_])\1", r"\1", text))
     if (joined := join_letters(text)) != text:
         yield DecodedText(("letters apart",), joined)
+    for run in _SOLID_CODES.findall(text):
+        yield DecodedText(("decimal",), "".join(chr(int(run[at : at + 3])) for at in range(0, len(run), 3)))
+    for run in _SOLID_BITS.findall(text):
+        yield from _bits(run)
     for name, base, pattern in _CODES:
         for run in pattern.findall(text):
             codes = [int(number, base) for number in re.split(r"[\s,;]+", run)]
@@ -166,10 +201,43 @@ def _substituted(text: str) -> Iterator[DecodedText]:
                 yield DecodedText((name,), read)
 
 
+def _character(match: re.Match[str]) -> str:
+    code = int(match[1] or match[2], 16)
+    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
+
+
+#: Letters printed upside down: these have no other use in a text of Latin letters.
+_FEWEST_TURNED = 6
+_SAME_TURNED = str.maketrans("uqpdbn", "nbdpqu")
+
+
+def _upright(text: str) -> str:
+    """Return a text that is printed upside down, from its end to its beginning."""
+    return "".join(_TURNED.get(char, char.translate(_SAME_TURNED)) for char in reversed(text))
+
+
+def _bits(run: str) -> Iterator[DecodedText]:
+    """Yield the text in a row of bits, eight or seven to a character."""
+    for width in (8, 7):
+        count = len(run) // width
+        raw = bytes(int(run[at * width : (at + 1) * width], 2) for at in range(count))
+        yield from _read("binary", raw, (_FEWEST_BITS // 8, 16))
+
+
 def _invisible(text: str) -> Iterator[DecodedText]:
-    """Yield the texts that invisible characters stand for: tag characters, and two that stand for bits."""
+    """Yield the texts that invisible characters stand for: two of them bits, or each of them a byte."""
+    blanks = "".join(_BLANKS.findall(text))
+    if blanks.count("\t") >= _FEWEST_BITS // 4:
+        blank = "".join(line for line in text.split("\n") if not line.strip(" \t"))
+        if len(blank) >= _FEWEST_BITS:
+            yield from _bits(blank.translate({32: "0", 9: "1"}))
+            yield from _bits(blank.translate({32: "1", 9: "0"}))
     if text.isascii():
         return
+    chosen = [ord(char) for char in text if "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"]
+    if len(chosen) >= _FEWEST_BITS // 4 and len(set(chosen)) > 2:
+        raw = bytes(code - 0xFE00 if code < 0xFE10 else code - 0xE0100 + 16 for code in chosen)
+        yield from _read("unseen", raw, (8, 16))
     for run in _TAGS.findall(text):
         yield DecodedText(("unseen",), "".join(chr(ord(char) - 0xE0000) for char in run))
     bits = _UNSEEN_BITS.findall(text)
@@ -230,7 +298,7 @@ def _unshifted(line: str) -> str:
             moved = "".join(back.get(char, char) for char in line)
             # Two rings can both give English letters; the right one gives spaces and no signs inside words.
             likeness, plain = english_likeness(moved), sum(char.isalpha() or char == " " for char in moved)
-            if likeness >= _READS and likeness * plain > most:
+            if likeness >= _READS and plain >= _PLAIN * len(moved) and likeness * plain > most:
                 best, most = moved, likeness * plain
     return best
 
@@ -258,6 +326,8 @@ def _encoded_runs(text: str) -> Iterator[DecodedText]:
             body = body[: len(body) - (len(body) % 4 == 1)]
             raw = binascii.a2b_base64(body + "=" * (-len(body) % 4))
             yield from _read("base64", raw, (10, shortest), report=start == 0 and _looks_random(run))
+        if len(run) >= _FEWEST_ODD and _looks_random(run):
+            yield from _odd_base64(run, shortest)
     for run in _BASE32.findall(solid):
         if any(c in "234567" for c in run):
             for start in range(8):
@@ -265,6 +335,10 @@ def _encoded_runs(text: str) -> Iterator[DecodedText]:
                 body = body[: len(body) - (len(body) % 8 in (1, 3, 6))]
                 raw = b32decode(body + "=" * (-len(body) % 8))
                 yield from _read("base32", raw, (shortest, shortest))
+    for run in _BASE32HEX.findall(solid):
+        hexed = run.upper().translate(_FROM_HEX32)
+        with suppress(binascii.Error, ValueError):
+            yield from _read("base32", b32decode(hexed + "=" * (-len(hexed) % 8)), (shortest, shortest))
     for lines in _UU.findall(text):
         with suppress(binascii.Error):
             yield from _read("uuencode", b"".join(map(binascii.a2b_uu, lines.split("\n"))), (shortest, shortest))
@@ -278,6 +352,16 @@ def _encoded_runs(text: str) -> Iterator[DecodedText]:
             for start in range(5):
                 with suppress(ValueError):
                     yield from _read("base85", decode(run[start:]), (shortest, shortest))
+
+
+def _odd_base64(run: str, shortest: int) -> Iterator[DecodedText]:
+    """Decode base64 that was disguised itself: from the end, with the other letter case, or in rot13."""
+    for name, other in (("reversed", run[::-1]), ("other case", run.swapcase()), ("rot13", _rot13(run))):
+        body = other.translate(_URL_SAFE)
+        body = body[: len(body) - (len(body) % 4 == 1)]
+        raw = binascii.a2b_base64(body + "=" * (-len(body) % 4))
+        if text := _as_text(raw):
+            yield DecodedText((name, "base64"), text, len(raw))
 
 
 def _hex_run(run: str, shortest: int) -> Iterator[DecodedText]:
@@ -310,6 +394,12 @@ def _read(name: str, raw: bytes, shortest: tuple[int, int], *, report: bool = Fa
             raw, how = opener.decompress(raw, _MOST_INFLATED), (name, "compressed")
             cut = not opener.eof
     text = _as_text(raw) if len(raw) >= shortest[0] else None
+    if text is None and size >= 24 and len(how) == 1 and name.startswith(("base", "hex")):
+        inflater = zlib.decompressobj(wbits=-15)
+        with suppress(zlib.error):
+            plain = _as_text(inflater.decompress(raw, _MOST_INFLATED))
+            if plain and len(plain) >= 24 and inflater.eof:
+                text, how = plain, (name, "compressed")
     if text is None and report and size >= 48:
         yield DecodedText(how, None, size)
     if cut:

@@ -7,6 +7,7 @@ letter to the same letter before it, which is the same for the text and for ever
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -19,9 +20,9 @@ WINDOW, _FEWEST_REPEATS = 24, 8
 IN_A_ROW = 8
 #: A text with this share of frequent pairs, or more, is English as it stands.
 _READABLE = 0.38
-_SEPARATORS = re.compile(r"[\s,;/|·]+")
-#: An alphabet has at most this many signs; a text of words has more.
-_ALPHABET = 40
+_SEPARATORS = re.compile(r"[\s,;/|·]+|(?<=\d)[-._:](?=\d)")
+#: An alphabet, with capitals, digits and marks, has at most this many signs; a text of words has more.
+_ALPHABET = 96
 _LONGEST = 16_384
 
 
@@ -46,12 +47,19 @@ def replaced(text: str) -> tuple[tuple[str, ...], ...]:
     found = []
     parts = [part for part in _SEPARATORS.split(text[: 8 * _LONGEST]) if part]
     if len(parts) >= WINDOW + IN_A_ROW and len(set(parts)) <= _ALPHABET:
-        found.append(tuple(parts))
+        found += [tuple(parts), _without_spaces(parts)]
     if english_likeness(text) < _READABLE:
         solid = text.casefold()
         signs = (tuple(char for char in solid if keep(char)) for keep in (str.isalnum, lambda char: not char.isspace()))
         found += [form for form in dict.fromkeys(signs) if len(form) >= WINDOW + IN_A_ROW]
+        found += [bare for form in found[-1:] if len(bare := _without_spaces(form)) >= WINDOW + IN_A_ROW]
     return tuple(found)
+
+
+def _without_spaces(signs: Sequence[str]) -> tuple[str, ...]:
+    """Return the signs without the most frequent one, which may stand for the space between words."""
+    [(space, _)] = Counter(signs).most_common(1)
+    return tuple(sign for sign in signs if sign != space)
 
 
 def in_a_row(known: Sequence[bool]) -> Iterator[int]:

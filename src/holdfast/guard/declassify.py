@@ -22,7 +22,7 @@ class Declassifier:
 
     def __init__(self, policy: Policy, evidence: AuditLog, operators: Mapping[str, str]) -> None:
         self._policy, self._evidence, self._operators = policy, evidence, operators
-        self._content = LabelledContent(policy, evidence, content_key(evidence))
+        self._content = LabelledContent(policy.name, evidence, content_key(evidence))
 
     def sources(self) -> list[LabelledSource]:
         """Return every labelled content, oldest first."""

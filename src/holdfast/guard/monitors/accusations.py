@@ -77,7 +77,7 @@ def _beside_names(written: str, innocent: Sequence[str], full: Sequence[str]) ->
         match = names.search(sentence)
         about = match is not None or (last and _PRONOUN.search(sentence) is not None)
         last = about
-        if not about or sentence.endswith("?"):
+        if not about:
             continue
         if not _patterns()["wrong"].search(sentence):
             continue

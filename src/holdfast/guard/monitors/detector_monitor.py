@@ -20,6 +20,7 @@ from holdfast.detectors.lookup import BUILT_IN
 from holdfast.detectors.private_facts import NO_LEAVE, Leave, leverage
 from holdfast.guard.act import Act
 from holdfast.guard.monitors.accusations import accusations, with_full_names
+from holdfast.guard.monitors.confidential import ConfidentialTexts
 from holdfast.guard.monitors.tool_effects import effects_of, tampering
 from holdfast.guard.monitors.touches import touches
 
@@ -51,6 +52,7 @@ class DetectorMonitor:
         self._facts, self._monitors, self._leave = with_full_names(facts), tuple(monitors), leave
         #: A monitor that judges meaning decides on messages that touch a private fact; without one they wait.
         self._by_meaning = any(getattr(monitor, "by_meaning", False) for monitor in monitors)
+        self._confidential = ConfidentialTexts(self._facts) if facts.confidential else None
         self._runs: OrderedDict[str, deque[Effect]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -77,6 +79,8 @@ class DetectorMonitor:
             if not self._by_meaning:
                 found += [("touches", finding) for finding in touches(fresh, self._facts, act.agent, self._leave)]
                 found += [("accusations", finding) for finding in accusations(fresh, self._facts)]
+        if self._confidential and not found:
+            found += [("leak", finding) for finding in self._confidential.findings(act, fresh)]
         found += [("tampering", finding) for finding in tampering(act, self._facts)]
         for monitor in self._monitors:
             name = getattr(monitor, "__name__", type(monitor).__name__)

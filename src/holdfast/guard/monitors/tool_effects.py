@@ -135,7 +135,11 @@ def _sent(texts: Mapping[str, str], inside: Sequence[str]) -> Iterator[Deed]:
     files = [
         f for key in ("file", "attachment", "attachments", "path", "filename") for f in _listed(texts.get(key, ""))
     ]
-    named = [key for key in texts if key in _TO or (key not in _FILE and _recipients(texts[key]))]
+    named = [
+        key
+        for key, text in texts.items()
+        if key in _TO or ((key not in _FILE or "://" in text or "@" in text) and _recipients(text))
+    ]
     body = _rest(texts, (*named, "subject")) if "url" not in texts else " ".join(texts.values())
     if any("://" in texts[key] for key in named):
         # A URL carries text itself.
@@ -301,6 +305,8 @@ def tampering(act: Act, facts: Facts) -> list[Detection]:
     stops = any(_STOPPED.search(normalise(text)) for text in texts)
     for text in texts:
         by_url = "://" in text
+        if not by_url and len(text.split()) >= _PROSE:
+            continue
         if not by_url and (verbs & _SEND or (verbs & (_WRITE | _CHANGE) and _PROSE_FILE.search(text))):
             continue
         named = {_solid(part) for part in (text, *_PARTS.split(text), text.rpartition("/")[2])} - {""}

@@ -94,7 +94,7 @@ class ArgumentReader:
         Raises:
             Uninspectable: a constrained argument cannot be read unambiguously.
         """
-        flat = flatten(arguments)
+        flat = self._folded(flatten(arguments))
         # An empty container whose members are named one by one gives none of them.
         given = {self.given(name) for name, values in flat.items() if values or not self._holds(name)}
         seen: dict[str, Any] = {"given": sorted(given)}
@@ -105,6 +105,23 @@ class ArgumentReader:
                 if beside and "recipients" in self.vocabularies.get(name, {}):
                     self._judge_beside(name, beside, seen)
         return seen
+
+    def _folded(self, flat: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """Give the values inside an object to the argument that holds it, if rules say where it may lead.
+
+        All recipients, paths and URLs in an object must then meet the rules.
+        """
+        folded: dict[str, list[Any]] = {}
+        for name, values in flat.items():
+            folded.setdefault(self._holder(name), []).extend(values)
+        return folded
+
+    def _holder(self, name: str) -> str:
+        above = name
+        while above not in self.names and "." in above:
+            above = above.rpartition(".")[0]
+        leads = self.vocabularies.get(above, {}).keys() & {"recipients", "paths", "hosts"}
+        return above if leads and above not in self.open else name
 
     def _recipients_beside(self, flat: Mapping[str, list[Any]]) -> list[Any]:
         """Return the recipients in open arguments, such as a `Bcc` among headers, which no rule names."""

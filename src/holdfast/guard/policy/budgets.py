@@ -11,7 +11,9 @@ from typing import Any
 from holdfast.guard.act import Act, Decision
 from holdfast.guard.db import Store
 from holdfast.guard.limits import RENEWALS, LimitScope
-from holdfast.guard.policy.labelled_content import LabelledContent
+from holdfast.guard.policy.fragments import texts_in
+from holdfast.guard.policy.labelled_content import ENOUGH, LabelledContent
+from holdfast.guard.policy.labelled_places import LabelledPlaces
 from holdfast.guard.policy.policy import BudgetUse, Context, Policy
 
 NO_OPERATORS = LimitScope()
@@ -51,7 +53,11 @@ class PolicyState:
         self.policy = policy
         self.version = policy.version
         self._store, self._scope, self._hour = store, scope, 0
-        self._content = LabelledContent(policy, store, secret) if policy.source.labels else None
+        self._content: LabelledContent | None = None
+        self._places: LabelledPlaces | None = None
+        if labels := policy.source.labels:
+            self._content = LabelledContent(policy.name, store, secret)
+            self._places = LabelledPlaces(policy.name, labels, store, policy.source.local_files)
         with store.transaction() as db:
             for statement in filter(str.strip, f"{_SCHEMA}{RENEWALS}".split(";")):
                 db.execute(statement)
@@ -76,7 +82,10 @@ class PolicyState:
         needs, most = self.policy.needs(act), self.policy.source.refusals
         heeds = self._content is not None and self.policy.heeds(act)
         if not needs and not most and not heeds and not self.policy.marks(act):
-            return self.policy.decide(act, replace(self._facts(act, ()), frozen=frozen, approved=approved))
+            decision = self.policy.decide(act, replace(self._facts(act, ()), frozen=frozen, approved=approved))
+            if self._places and decision.answer == "allow":
+                self._places.follow(act)
+            return decision
         with self._store.transaction(durable=False):
             flow = self._content.flow(act, beside) if self._content and heeds else None
             if most and self._refusals(act) >= most:
@@ -89,6 +98,8 @@ class PolicyState:
                 self._content.count(flow, sent=decision.answer == "allow")
             if decision.answer == "allow":
                 self._spend(act)
+                if self._places:
+                    self._places.follow(act)
             elif decision.answer == "deny" and most and not frozen:
                 self._add({"refusals/": 1}, act)
         return decision
@@ -102,12 +113,17 @@ class PolicyState:
         Raises:
             StoreError: the store cannot be read or written. The result must not be passed on.
         """
-        if self._content is None:
+        if self._content is None or self._places is None:
             return []
         with self._store.transaction(durable=False) as db:
-            labels = self.policy.leaves(act)[1] if self.policy.marks(act) else ()
-            gained = self._content.received(act, result, labels)
-            new = [label for label in gained if label not in self.labels(act.run)]
+            named = self.policy.leaves(act)[1] if self.policy.marks(act) else ()
+            texts = texts_in(result)
+            moved = [label for label in self._places.labels(act) if label not in named]
+            self._places.returned(act, texts)
+            gained = self._content.received(act, result, [*named, *moved])
+            if moved and sum(map(len, texts)) >= ENOUGH:
+                gained = [*gained, *moved]
+            new = [label for label in dict.fromkeys(gained) if label not in self.labels(act.run)]
             db.executemany("INSERT OR IGNORE INTO gained VALUES (?, ?)", [(act.run, label) for label in new])
         return new
 

@@ -27,6 +27,8 @@ _DECODED = 65_536
 #: Characters of a labelled text that are also remembered by parts, see `thinned`, and by shapes, see `isomorph`.
 THINNED = 4096
 _FEW_WORDS = 16
+#: Quoted texts inside a text, as in statements of a database, and how many may be parts of one.
+_QUOTED, _FEW_QUOTED = re.compile(r"['\"]([^'\"\n]{1,64})['\"]"), 6
 _WORD = re.compile(r"[^\W_]+")
 _LONG_WORD, _FEWEST_WORDS, _MOST_WORDS = 5, 12, 300
 _VOWELS = re.compile("[aeiou]", re.IGNORECASE)
@@ -35,10 +37,17 @@ _BREAK = re.compile(r'\\[nrt"\\/]')
 _SCHEME = re.compile(r"https?://(?:www\.)?", re.IGNORECASE)
 _ADDRESS = re.compile(r"[^\s<>,;:@\"']+@([A-Za-z0-9.-]+)")
 _ADDRESSES = re.compile(r"\s*[^\s<>,;:@\"']+@[A-Za-z0-9.-]+\s*(?:[,;]\s*[^\s<>,;:@\"']+@[A-Za-z0-9.-]+\s*)*")
+_MAILBOX = re.compile(r"[a-zA-Z]{1,12}@")
 _MOST_LEAVES = 10_000
 #: A number that stands alone, as before a row, and how many of them are taken for numbers of rows.
 _NUMBERED = re.compile(r"(?<![\w.,-])\d{1,4}(?![\w,-])")
 _ROWS = 8
+#: The slot of all short texts of an act together, and how many of them are joined.
+JOINED, _MOST_PARTS, _FEW_PARTS = "*", 128, 4
+_KEYS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
+_FEW_KEYS = 24
+#: Numbers in one list that may be the codes of characters.
+_CODES = 8
 
 
 def squeeze(text: str) -> str:
@@ -91,12 +100,46 @@ def ways_out(server: str, tool: str, arguments: Mapping[str, Any]) -> Ways:
         places |= dict.fromkeys(_places(text))
         if _ADDRESSES.fullmatch(text):
             # An address that labelled content names too may get mail; only its first part can carry a piece.
-            found = (address[0] for address in _ADDRESS.finditer(text))
+            # An ordinary mailbox is one word; what varies is not.
+            found = (address[0] for address in _ADDRESS.finditer(text) if not _MAILBOX.match(address[0]))
             leaves += (Leaf(f"{slot}/address", address.partition("@")[0], address) for address in found)
             continue
         leaves.append(Leaf(slot, text))
         leaves += (Leaf(f"{slot}/{kind}", part) for kind, part in _components(text))
+    leaves += _joined(leaves)
     return Ways(tuple(places), tuple(leaves[:_MOST_LEAVES]))
+
+
+def _joined(leaves: Sequence[Leaf]) -> Iterator[Leaf]:
+    """Yield the short texts of an act one behind the other, which may be parts of one text.
+
+    The components of a URL are joined by kind: values of a query, steps of a path, names.
+    """
+    whole = {leaf.slot.rpartition("/")[0] for leaf in leaves if "/" in leaf.slot}
+    groups: dict[str, list[str]] = {}
+    for leaf in leaves:
+        if leaf.slot == "tool" or leaf.slot in whole or leaf.address or len(leaf.text) > PIECE:
+            continue
+        kind = leaf.slot.rpartition("/")[2].rstrip("0123456789-") if "/" in leaf.slot else leaf.slot
+        for group in (kind if "/" in leaf.slot or kind == "name" else "", *([""] if kind == "query" else [])):
+            groups.setdefault(group, []).append(leaf.text)
+    for group, parts in groups.items():
+        if 1 < len(parts) <= _MOST_PARTS:
+            yield Leaf(f"{JOINED}{group}", "".join(parts))
+            if len(parts) <= _FEW_PARTS:
+                yield Leaf(f"{JOINED}{group} back", "".join(reversed(parts)))
+
+
+def keypad(text: str) -> Iterator[str]:
+    """Yield the digits of a text that may be typed on the keys of a telephone; labelled texts have that form too."""
+    digits = "".join(char for char in text if char.isdigit())
+    if len(digits) >= _FEW_KEYS and sum(char.isalpha() for char in text) * 4 <= len(digits):
+        yield digits
+
+
+def keyed(squeezed: str) -> str:
+    """Return a squeezed text as typed on the keys of a telephone."""
+    return squeezed.translate(_KEYS)
 
 
 def texts_in(result: Any) -> list[str]:
@@ -122,14 +165,19 @@ def spread(text: str) -> Iterator[str]:
 
     A text of few words carries too little in this way to count.
     """
+    quoted = _QUOTED.findall(text)
+    if len(quoted) >= _FEW_QUOTED:
+        yield "".join(quoted)
     words = text.split()
     if len(words) > _DECODED or len(words) < _FEW_WORDS:
         return
-    for step in (2, 3):
+    for step in (2, 3, 4):
         yield from (" ".join(words[at::step]) for at in range(step))
+    yield "".join(word.rstrip(".,;:!?\"')")[-1:] for word in words)
     yield "".join(word[0] for word in words)
     lines = [line.split() for line in text.split("\n")]
     yield " ".join(line[0] for line in lines if line)
+    yield " ".join(line[-1] for line in lines if line)
     yield "".join(line[0][0] for line in lines if line)
 
 
@@ -163,6 +211,8 @@ def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             todo += [(slot or str(name), inner) for name, inner in reversed(list(value.items()))]
         elif isinstance(value, Sequence) and not isinstance(value, bytes):
             todo += [(slot, inner) for inner in reversed(value)]
+            if len(value) >= _CODES and all(isinstance(inner, int) for inner in value):
+                yield slot, " ".join(map(str, value))
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
             yield slot, str(value)
 
@@ -179,8 +229,10 @@ def _components(text: str) -> Iterator[tuple[str, str]]:
         yield from _numbered("host", parts.netloc.rpartition("@")[2].split("."))
     steps = [step for step in parts.path.split("/") if step]
     # The ending of a file's name is the same in every act, and would come between the pieces.
-    yield from _numbered("path", (unquote(name) for step in steps for name in step.rsplit(".", 1)))
-    for number, pair in enumerate(re.split("[&;]", parts.query)):
+    plain = [step.partition(";")[0] for step in steps]
+    yield from _numbered("path", (unquote(name) for step in plain for name in step.rsplit(".", 1)))
+    inside = [pair for step in steps for pair in step.split(";")[1:]]
+    for number, pair in enumerate([*re.split("[&;]", parts.query), *inside]):
         name, _, value = pair.partition("=")
         yield f"query-name-{number}", unquote(name)
         yield f"query-{number}", unquote(value)

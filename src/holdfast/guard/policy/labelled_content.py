@@ -1,6 +1,6 @@
 """Recognise labelled content wherever it goes: in files, drafts, mails, memories and runs that the label did not name.
 
-    content = LabelledContent(policy, store, secret)
+    content = LabelledContent(policy.name, store, secret)
     content.received(act, result)        # the result of a labelled read is remembered, by its fragments
     flow = content.flow(act)             # which labels this act's texts carry
     content.count(flow, sent=True)       # count what an allowed act carried
@@ -21,14 +21,17 @@ from typing import Any
 
 from holdfast.core.identity import canonical
 from holdfast.detectors.isomorph import IN_A_ROW, in_a_row, replaced, shapes
+from holdfast.detectors.unscrambled import unscrambled
 from holdfast.guard.act import Act
-from holdfast.guard.db import Store
 from holdfast.guard.policy.fragments import (
+    JOINED,
     PIECE,
     SIZE,
     THINNED,
     Leaf,
     fragments,
+    keyed,
+    keypad,
     readings_of,
     regions,
     spread,
@@ -39,7 +42,7 @@ from holdfast.guard.policy.fragments import (
     weigh,
     word_set,
 )
-from holdfast.guard.policy.policy import Policy
+from holdfast.guard.policy.memory_store import ContentStore
 
 #: source → position in it → what counts there
 Found = dict[int, dict[int, float]]
@@ -76,6 +79,8 @@ _SAMPLED = 4096
 _MASK = 3
 #: Forms of a text that seldom carry anything are compared by every fourth fragment first.
 _STEP = 4
+#: Fewest letters in a row that count in a text that was put together or taken apart: by chance, shorter ones occur.
+_DERIVED = 14
 _BATCH = 500
 #: A shorter labelled text without a digit is not remembered: it is a common word, such as an empty answer.
 _FEWEST = 5
@@ -125,13 +130,13 @@ class LabelledContent:
     """The labelled content of one policy. Not thread-safe by itself: call it inside a transaction of the store.
 
     Args:
-        policy: names the labels, and the rules that heed them.
+        name: the policy's name; other policies in the same database have other content.
         store: the guard's database.
         secret: key of the fragments' hashes.
     """
 
-    def __init__(self, policy: Policy, store: Store, secret: bytes) -> None:
-        self._policy, self._store = policy, store
+    def __init__(self, name: str, store: ContentStore, secret: bytes) -> None:
+        self._name, self._store = name, store
         self._hasher = hashlib.blake2b(digest_size=8, key=secret[:64])
         self._sources: dict[int, _Source] = {}
         self._newest = 0
@@ -157,7 +162,10 @@ class LabelledContent:
         for leaf in ways.leaves:
             if leaf.address and self._names(leaf.address):
                 continue
-            self._weigh_readings(leaf.text, found, whole)
+            if leaf.slot == "tool" or leaf.slot.startswith(JOINED):
+                self._weigh(squeeze(leaf.text), found, whole, least=_DERIVED)
+            else:
+                self._weigh_readings(leaf.text, found, whole)
             for place in ways.places:
                 self._weigh_piece(place, leaf, tails, found, whole)
         carried = {(place, source): counts for place in ways.places for source, counts in found.items()}
@@ -173,7 +181,7 @@ class LabelledContent:
 
         A piece that follows a refused piece is labelled too.
         """
-        now, name = self._store.now(), self._policy.name
+        now, name = self._store.now(), self._name
         rows = [
             (place, source, position, now, weight)
             for (place, source), counts in flow.carried.items()
@@ -197,10 +205,10 @@ class LabelledContent:
             self._weigh(squeeze(reading), found, whole)
             self._weigh_shapes(reading, found)
             self._weigh_words(reading, whole)
-        for part in map(squeeze, spread(text)):
+        for part in map(squeeze, (*spread(text), *unscrambled(text), *keypad(text))):
             # What counts is longer than the steps between the samples.
             if self._known(self._hash_all(fragments(part)[::_STEP])):
-                self._weigh(part, found, whole)
+                self._weigh(part, found, whole, least=_DERIVED)
 
     def _weigh_shapes(self, text: str, found: Found) -> None:
         """Add what counts of a text in which other signs stand for the letters of labelled content."""
@@ -233,30 +241,40 @@ class LabelledContent:
     ) -> None:
         """Weigh a short text together with the short texts that were sent in the same slot before."""
         piece = squeeze(leaf.text)
-        if leaf.slot in ("tool", "name") or not piece or len(piece) > PIECE:
+        longest, least = (8 * PIECE, _DERIVED) if leaf.slot.startswith(JOINED) else (PIECE, 0)
+        if leaf.slot in ("tool", "name") or not piece or len(piece) > longest:
             return
         key = place, leaf.slot
         if key not in tails:
             query = "SELECT text, raw FROM tails WHERE policy = ? AND place = ? AND slot = ?"
-            rows = self._store.read(query, self._policy.name, *key)
+            rows = self._store.read(query, self._name, *key)
             tails[key] = (rows[0]["text"], rows[0]["raw"]) if rows else ("", "")
         text, raw = tails[key]
         if text:
-            self._weigh(text + piece, found, whole, fresh=len(text))
+            self._weigh(text + piece, found, whole, fresh=len(text), least=least)
             joined = raw + leaf.text
             for reading in list(readings_of(joined))[1:]:
-                self._weigh(squeeze(reading), found, whole)
+                self._weigh(squeeze(reading), found, whole, least=_DERIVED)
         tails[key] = (text + piece)[-PIECE:], (raw + leaf.text)[-_RAW_TAIL:]
 
-    def _weigh(self, squeezed: str, found: Found, whole: set[str], fresh: int = 0) -> None:
-        """Add what counts of the labelled fragments of a text to `found`, and the labels of short texts to `whole`."""
+    def _weigh(self, squeezed: str, found: Found, whole: set[str], *, fresh: int = 0, least: int = 0) -> None:
+        """Add what counts of the labelled fragments of a text to `found`, and the labels of short texts to `whole`.
+
+        Args:
+            squeezed: the text.
+            found: gets what counts.
+            whole: gets the labels of short texts.
+            fresh: index at which new text begins, after text that was counted before.
+            least: fewest letters in a row that count.
+        """
         hashes = self._hashes(squeezed)
         hits = self._known(hashes)
-        if not hits:
+        if len(hits) <= least - SIZE or not hits:
             return
         for label in {self._sources[source].label for places in hits.values() for source in places}:
             known = [any(self._sources[s].label == label for s in hits.get(one, ())) for one in hashes]
-            for region, weight in weigh(squeezed, list(regions(known)), fresh):
+            rows = [region for region in regions(known) if region.end - region.first >= least]
+            for region, weight in weigh(squeezed, rows, fresh):
                 inside = hashes[region.first : region.last + 1]
                 share = weight / len(inside)
                 for source, position in (place for one in inside for place in hits[one].items()):
@@ -306,7 +324,7 @@ class LabelledContent:
         """
         texts = texts_in(result)
         squeezed = [squeeze(reading) for text in texts for reading in readings_of(text)]
-        found = self._recognised(act, squeezed) if self._labelled() else []
+        found = self._recognised(act, texts, squeezed) if self._labelled() else []
         for label in labels:
             self._remember(act, label, squeezed, texts)
         return found
@@ -319,14 +337,14 @@ class LabelledContent:
             "SELECT DISTINCT hash FROM fragments JOIN labelled ON source = id "
             "WHERE policy = ? AND label = ? AND state != 'labelled'"
         )
-        cleared = {row["hash"] for row in self._store.read(query, self._policy.name, label)}
+        cleared = {row["hash"] for row in self._store.read(query, self._name, label)}
         hashes = positions.keys() - cleared
         if not hashes or (len(hashes) < _FEWEST and not any(char.isdigit() for text in squeezed for char in text)):
             return
         digest = hashlib.blake2b(b"".join(one.to_bytes(8, "big", signed=True) for one in sorted(hashes))).digest()
         place = json.dumps(dict(act.arguments), ensure_ascii=False, default=dict)[:200]
         origin = (self._store.now(), act.agent, f"{act.server}/{act.tool}", place)
-        row = (self._policy.name, label, digest, *origin, len(hashes) + SIZE - 1, "labelled")
+        row = (self._name, label, digest, *origin, len(hashes) + SIZE - 1, "labelled")
         with self._store.transaction(durable=False) as db:
             cursor = db.execute(
                 "INSERT OR IGNORE INTO labelled (policy, label, digest, at, agent, tool, place, size, state) "
@@ -343,7 +361,8 @@ class LabelledContent:
     def _other_forms(self, squeezed: Sequence[str], texts: Sequence[str]) -> dict[int, int]:
         """Return the hashes of thinned parts, of shapes and of words, with positions behind those of the text."""
         start = sum(map(len, squeezed)) + _NEAR
-        found = self._positions([squeeze(part) for text in texts for part in thinned(text)], start)
+        parts = [squeeze(part) for text in texts for part in thinned(text)]
+        found = self._positions([*parts, *(keyed(text[:THINNED]) for text in squeezed[:1])], start)
         for text in squeezed:
             start = max(found.values(), default=start) + _NEAR
             forms = [(form, at) for at, form in enumerate(shapes(text[:THINNED]), start) if form]
@@ -361,9 +380,12 @@ class LabelledContent:
             start += len(text)
         return positions
 
-    def _recognised(self, act: Act, squeezed: Sequence[str]) -> list[str]:
+    def _recognised(self, act: Act, texts: Sequence[str], squeezed: Sequence[str]) -> list[str]:
         found: Found = {}
         whole: set[str] = set()
+        for text in texts:
+            if len(text) <= _SAMPLED:
+                self._weigh_readings(text, found, whole)
         for text in squeezed:
             if len(text) > _SAMPLED and not self._known([one for one in self._hashes(text) if not one & _MASK]):
                 continue
@@ -380,7 +402,7 @@ class LabelledContent:
 
     def sources(self) -> list[LabelledSource]:
         """Return every labelled text of the policy, oldest first."""
-        rows = self._store.read("SELECT * FROM labelled WHERE policy = ? ORDER BY id", self._policy.name)
+        rows = self._store.read("SELECT * FROM labelled WHERE policy = ? ORDER BY id", self._name)
         names = ("id", "label", "agent", "tool", "place", "size", "at")
         return [LabelledSource(**{n: row[n] for n in names}, declassified=row["state"] != "labelled") for row in rows]
 
@@ -396,7 +418,7 @@ class LabelledContent:
             db.execute("DELETE FROM carried WHERE source = ?", (source.id,))
             db.execute(
                 f"DELETE FROM fragments WHERE source != ? AND source IN ({same}) AND hash IN ({mine})",
-                (source.id, self._policy.name, source.label, source.id),
+                (source.id, self._name, source.label, source.id),
             )
         self._newest = 0
 
@@ -408,7 +430,7 @@ class LabelledContent:
         mark = newest["id"] * 1_000_003 + int(newest["n"])
         if mark != self._newest:
             query = "SELECT id, label, size FROM labelled WHERE policy = ? AND state = 'labelled'"
-            rows = self._store.read(query, self._policy.name)
+            rows = self._store.read(query, self._name)
             self._sources = {row["id"]: _Source(row["label"], row["size"]) for row in rows}
             self._newest = mark
         return bool(self._sources)

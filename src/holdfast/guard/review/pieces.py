@@ -82,10 +82,14 @@ def _marked(word: str, strict: bool, stacked: int) -> Iterator[tuple[Piece, int]
         yield Piece(f"␣×{len(word)}", "gap", f"{len(word)} spaces"), _STACK
         return
     mixed = strict or any(c.isascii() and c.isalpha() for c in word)
+    before = ""
     for char in word:
         combining = unicodedata.category(char) in ("Mn", "Me")
         # A mark without a letter before it, or on top of others, would draw over what is not its own.
         over = combining and stacked >= _STACK and char != "\ufe0f"
+        # A selector chooses how a picture looks; behind a letter or digit it only hides.
+        over = over or (char in "\ufe0e\ufe0f" and before.isalnum())
+        before = char
         stacked = stacked + 1 if combining else _STACK if char.isspace() else 0
         space = strict and char != " " and unicodedata.category(char) == "Zs"
         if unseen(char) or over or space:
