@@ -42,8 +42,9 @@ def letter_folds() -> Mapping[int, str]:
     return {alike: ascii_ for alike, ascii_ in folds().items() if ascii_.isalpha() and chr(alike).isalpha()}
 
 
-#: Letters, signs and marks that have no ink: Hangul fillers, the empty Braille pattern, joiners, Khmer inherent vowels.
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+#: Letters, signs and marks that have no ink: Hangul fillers, the empty Braille pattern, joiners, Khmer inherent vowels,
+#: the place of an object.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc")
 _SIGNS = ("-", ".", "/", "@")
 #: Latin characters that are hard to distinguish after case folding.
 _HAIR = str.maketrans({"0": "o", "1": "i", "l": "i", "|": "i"})

@@ -16,6 +16,7 @@ the same decoded text.
 | uuencode | two or more lines of it |
 | base58 | a run of 40 to 400 letters and digits that gives text |
 | tags | HTML tags, and elements of at most three characters, inside words |
+| case | sixteen or more capitals after small letters: capitals that stand for bits |
 | turned | letters that are printed upside down, from the end to the beginning |
 | base64, base32, base85 | long runs of the alphabet, at each alignment; base64 and base32 also across gaps |
 | compressed | the magic bytes of gzip, zlib, bzip2 or xz behind one of the byte encodings |
@@ -58,6 +59,8 @@ _FEWEST_TAGS = 6
 _TURNED = dict(zip("ɐɔǝɟƃɓɥıᴉɾʞʃןɯɹʇʌʍʎ", "aceffghiijkllmrtvwy", strict=False))
 _SOLID_CODES = re.compile(r"(?<!\d)(?:0\d\d|1[01]\d|12[0-6]){12,}(?!\d)")
 _SOLID_BITS = re.compile(r"(?<![01])[01]{64,}(?![01])")
+#: A capital inside or at the end of a word, after a small letter.
+_ODD_CASE, _FEWEST_ODD_CASES = re.compile(r"[a-z][A-Z]"), 16
 _BLANKS = re.compile(r"[ \t]")
 _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _UNSEEN_BITS = re.compile("[\u200b-\u200f\u2060-\u2064\u202a-\u202e\ufe00-\ufe0f\ufeff\u180e\u00ad]")
@@ -73,6 +76,8 @@ _CODES = (
 _HEX_MARK = re.compile(r"(?<![0-9A-Za-z])0x(?=[0-9a-fA-F]{2})|,(?=\s*0x)")
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}[\s:\-]?){8,}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{12,}")
+#: Base64 has these for more than half of its characters; words without the spaces between them have few.
+_CAPITAL = re.compile(r"[A-Z0-9]")
 #: Fewest characters of base64 that is tried disguised.
 _FEWEST_ODD = 32
 _BASE32HEX = re.compile(r"[0-9A-Va-v]{32,}")
@@ -94,7 +99,7 @@ _UU = re.compile(r"(?:^|\n)((?:[!-M][ -`]{4,60}\n){1,}[!-M][ -`]{4,60})(?=\n|$)"
 _BASE58 = re.compile(r"(?<![^\W_])[1-9A-HJ-NP-Za-km-z]{40,400}(?![^\W_])")
 _DIGITS58 = {c: n for n, c in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")}
 _URL_SAFE = str.maketrans("-_", "+/")
-_OTHER_MAGIC = (b"BZh", b"\xfd7zXZ\x00")
+_OTHER_MAGIC = (b"BZh", b"\xfd7zXZ\x00", b"\x5d\x00\x00")
 _MOST_MEMORY = 64 << 20
 _MAGIC = (b"\x1f\x8b", b"\x78\x9c", b"\x78\xda", b"\x78\x01")
 #: Rings of characters in which a shift moves each by the same number; every other character stays.
@@ -193,6 +198,10 @@ def _substituted(text: str) -> Iterator[DecodedText]:
         yield DecodedText(("decimal",), "".join(chr(int(run[at : at + 3])) for at in range(0, len(run), 3)))
     for run in _SOLID_BITS.findall(text):
         yield from _bits(run)
+    if len(_ODD_CASE.findall(text)) >= _FEWEST_ODD_CASES and english_likeness(text) >= _STRANGE:
+        letters = [char for char in text if char.isascii() and char.isalpha()]
+        yield from _bits("".join("01"[char.isupper()] for char in letters))
+        yield from _bits("".join("10"[char.isupper()] for char in letters))
     for name, base, pattern in _CODES:
         for run in pattern.findall(text):
             codes = [int(number, base) for number in re.split(r"[\s,;]+", run)]
@@ -217,7 +226,12 @@ def _upright(text: str) -> str:
 
 
 def _bits(run: str) -> Iterator[DecodedText]:
-    """Yield the text in a row of bits, eight or seven to a character."""
+    """Yield the text in a row of bits: eight or seven to a character, or five to a letter, as in Bacon's cipher."""
+    letters = [int(run[at : at + 5], 2) for at in range(0, len(run) - 4, 5)]
+    for first in ("a", "`"):
+        spelt = "".join(chr(ord(first) + code) if code < 27 else " " for code in letters)
+        if english_likeness(spelt) >= _READS:
+            yield DecodedText(("binary",), spelt, len(run) // 8)
     for width in (8, 7):
         count = len(run) // width
         raw = bytes(int(run[at * width : (at + 1) * width], 2) for at in range(count))
@@ -228,10 +242,10 @@ def _invisible(text: str) -> Iterator[DecodedText]:
     """Yield the texts that invisible characters stand for: two of them bits, or each of them a byte."""
     blanks = "".join(_BLANKS.findall(text))
     if blanks.count("\t") >= _FEWEST_BITS // 4:
-        blank = "".join(line for line in text.split("\n") if not line.strip(" \t"))
-        if len(blank) >= _FEWEST_BITS:
-            yield from _bits(blank.translate({32: "0", 9: "1"}))
-            yield from _bits(blank.translate({32: "1", 9: "0"}))
+        blank = "".join(line[len(line.rstrip(" \t")) :] for line in text.split("\n"))
+        for run in (blank, "".join(blanks)) if len(blank) >= _FEWEST_BITS else ():
+            yield from _bits(run.translate({32: "0", 9: "1"}))
+            yield from _bits(run.translate({32: "1", 9: "0"}))
     if text.isascii():
         return
     chosen = [ord(char) for char in text if "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"]
@@ -303,12 +317,12 @@ def _unshifted(line: str) -> str:
     return best
 
 
+@lru_cache(maxsize=256)
 def english_likeness(text: str) -> float:
     """Return the share of letter pairs that are frequent in English, or 0 if there are fewer than 20 pairs."""
-    lower = text.lower()
-    pairs = Counter(a + b for a, b in pairwise(lower) if "a" <= a <= "z" and "a" <= b <= "z")
-    total = pairs.total()
-    return sum(pairs[pair] for pair in _PAIRS.split()) / total if total >= 20 else 0.0
+    pairs = Counter(pairwise(text.lower()))
+    total = sum(n for (a, b), n in pairs.items() if "a" <= a <= "z" and "a" <= b <= "z")
+    return sum(pairs[pair[0], pair[1]] for pair in _PAIRS.split()) / total if total >= 20 else 0.0
 
 
 def _encoded_runs(text: str) -> Iterator[DecodedText]:
@@ -319,7 +333,8 @@ def _encoded_runs(text: str) -> Iterator[DecodedText]:
     for run in dict.fromkeys((*_HEX.findall(text), *(_HEX.findall(plain) if plain != text else ()))):
         yield from _hex_run(run, shortest)
     solid = _GAPS.sub("", text)
-    for run in dict.fromkeys((*_BASE64.findall(text), *_BASE64.findall(solid))):
+    joined = (run for run in _BASE64.findall(solid) if len(_CAPITAL.findall(run)) * 10 >= len(run))
+    for run in dict.fromkeys((*_BASE64.findall(text), *joined)):
         # The payload may follow a word that looks like base64 too, so each alignment is tried.
         for start in range(4):
             body = run[start:].translate(_URL_SAFE)
@@ -413,10 +428,18 @@ def _looks_random(run: str) -> bool:
     return not _HEX.fullmatch(run) and all(re.search(kind, run) for kind in ("[a-z]", "[A-Z]", "[0-9]"))
 
 
+#: Bytes by which the encoding of longer text is guessed.
+_TRIAL = 64
+
+
 def _as_text(raw: bytes) -> str | None:
     """Return bytes as text if they are printable UTF-8, or UTF-16 or UTF-32 of common alphabets."""
     for encoding in ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
         with suppress(UnicodeDecodeError):
+            # Of random bytes, few characters at the beginning are of common alphabets.
+            begin = raw[:_TRIAL].decode(encoding) if encoding != "utf-8" and len(raw) > 2 * _TRIAL else ""
+            if begin and sum(char < "\u0600" for char in begin) < len(begin) // 2:
+                continue
             text = raw.decode(encoding).lstrip("\ufeff")
             plain = sum(char.isprintable() or char in "\r\n\t" for char in text)
             # Random bytes often decode as UTF-16, but then to characters of many scripts.

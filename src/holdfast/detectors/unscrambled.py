@@ -3,7 +3,8 @@
     for candidate in unscrambled(text): ...
 
 Nothing says which transposition was used, so every common one is undone, and the caller looks for a known text among
-the candidates. Columns, rails, halves, swapped pairs, every second to fourth character, and what is done to each word:
+the candidates. Columns, rails, halves, swapped pairs, every second to fourth character, lines
+that run to and fro, letters moved by their place, and what is done to each word:
 reversed, turned, with an ending (pig Latin) or with syllables put in. Only text that does not read as English is tried.
 """
 
@@ -23,7 +24,7 @@ _FREQUENT = frozenset((
 ))  # fmt: skip
 #: Most characters that are tried, and fewest letters.
 _LONGEST, _SHORTEST = 2048, 24
-_MOST_COLUMNS, _MOST_RAILS, _MOST_STEPS = 16, 6, 4
+_MOST_COLUMNS, _MOST_RAILS, _MOST_STEPS, _FEW_LINES = 16, 6, 4, 3
 _WORD = re.compile(r"[^\W\d_]+")
 _SYLLABLE = re.compile(r"([aeiou])([a-z])\1", re.IGNORECASE)
 _PIG = re.compile(r"(?:[wh])?ay\b", re.IGNORECASE)
@@ -38,7 +39,29 @@ def unscrambled(text: str) -> tuple[str, ...]:
     if len(solid) < _SHORTEST or sum(word in _FREQUENT for word in words) >= _READABLE * len(words) > 0:
         return ()
     raw = (*_by_position(head.strip()), *_by_position(solid)) if head.strip() != solid else _by_position(solid)
-    return tuple(dict.fromkeys((*raw, *_by_word(head))))
+    return tuple(dict.fromkeys((*raw, *_by_word(head), *_by_line(head), *_by_place(head))))
+
+
+def _by_line(text: str) -> Iterator[str]:
+    """Undo lines that run to and fro."""
+    lines = text.split("\n")
+    if len(lines) > _FEW_LINES:
+        for odd in (0, 1):
+            yield "".join(line[::-1] if number % 2 == odd else line for number, line in enumerate(lines))
+
+
+def _by_place(text: str) -> Iterator[str]:
+    """Undo letters that are moved along the alphabet by their place, counted from 0 or 1, in letters or characters."""
+    for step in (1, -1):
+        for start in (0, 1):
+            for every in (True, False):
+                number, found = start, []
+                for char in text:
+                    letter = "a" <= char <= "z" or "A" <= char <= "Z"
+                    base = ord("a") if char.islower() else ord("A")
+                    found.append(chr((ord(char) - base - step * number) % 26 + base) if letter else char)
+                    number += letter or every
+                yield "".join(found)
 
 
 def _by_position(text: str) -> Iterator[str]:

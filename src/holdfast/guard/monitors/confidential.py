@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from holdfast.core.records import Effect, Facts
 from holdfast.detectors.base import Detection, outside
 from holdfast.guard.act import Act
+from holdfast.guard.monitors.tool_effects import stays_inside
 from holdfast.guard.policy.labelled_content import LabelledContent
 from holdfast.guard.policy.memory_store import MemoryStore
 
@@ -36,7 +37,9 @@ class ConfidentialTexts:
     def findings(self, act: Act, effects: Sequence[Effect]) -> list[Detection]:
         """Return the confidential texts that an act carries outside, with what went there before."""
         out = [at for at, effect in enumerate(effects) if _leaves(effect, self._facts)]
-        if not out or not self._facts.confidential:
+        if not effects and not stays_inside(act.tool):
+            out = [0]
+        if not out:
             return []
         with self._store.transaction():
             flow = self._content.flow(act)

@@ -75,6 +75,12 @@ def effects_of(act: Act) -> list[Effect]:
     return [Effect(kind=kind, call=0, fields=fields) for kind, fields in deeds]
 
 
+def stays_inside(tool: str) -> bool:
+    """Return whether a tool, by its name, reads or changes something here; what others do with a text is unknown."""
+    verbs = {part.casefold() for part in _PART.findall(tool)}
+    return bool(verbs & (_QUIET | _WRITE | _CHANGE | _DELETE | _HALT | _RUN))
+
+
 def _deeds(tool: str, given: Mapping[str, Any]) -> Iterator[Deed]:
     verbs = {part.casefold() for part in _PART.findall(tool)}
     texts = {key: text for key, value in given.items() for text in [_text(value)] if text}

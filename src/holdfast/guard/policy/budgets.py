@@ -80,11 +80,13 @@ class PolicyState:
             StoreError: the store cannot be read or written. Nothing may pass.
         """
         needs, most = self.policy.needs(act), self.policy.source.refusals
+        places = self._places
         heeds = self._content is not None and self.policy.heeds(act)
+        heeds = heeds or (places is not None and places.writes(act))
         if not needs and not most and not heeds and not self.policy.marks(act):
             decision = self.policy.decide(act, replace(self._facts(act, ()), frozen=frozen, approved=approved))
-            if self._places and decision.answer == "allow":
-                self._places.follow(act)
+            if places and decision.answer == "allow":
+                places.follow(act)
             return decision
         with self._store.transaction(durable=False):
             flow = self._content.flow(act, beside) if self._content and heeds else None
@@ -92,14 +94,16 @@ class PolicyState:
                 return Decision("deny", (), f"the agent was refused {most} times", _TOO_MANY_REFUSALS, self.version)
             facts = replace(self._facts(act, needs), frozen=frozen, approved=approved)
             if flow:
-                facts = replace(facts, labels=sorted({*facts.labels, *flow.labels}))
+                named = places.labels(act) if places else ()
+                facts = replace(facts, labels=sorted({*facts.labels, *flow.labels, *named}))
             decision = self.policy.decide(act, facts)
             if self._content and flow:
                 self._content.count(flow, sent=decision.answer == "allow")
             if decision.answer == "allow":
                 self._spend(act)
-                if self._places:
-                    self._places.follow(act)
+                if places:
+                    places.follow(act)
+                    places.keep(act, flow.labels if flow else ())
             elif decision.answer == "deny" and most and not frozen:
                 self._add({"refusals/": 1}, act)
         return decision

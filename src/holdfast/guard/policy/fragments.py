@@ -46,6 +46,7 @@ _ROWS = 8
 JOINED, _MOST_PARTS, _FEW_PARTS = "*", 128, 4
 _KEYS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "22233344455566677778889999")
 _FEW_KEYS = 24
+_FIGURED = re.compile(r"[^\W\d_][0134578$@!]|[0134578$@!][^\W\d_]")
 #: Numbers in one list that may be the codes of characters.
 _CODES = 8
 
@@ -59,9 +60,9 @@ def squeeze(text: str) -> str:
     return _APART.sub("", plain if plain.isascii() else unicodedata.normalize("NFKD", plain))
 
 
-def fragments(squeezed: str) -> list[str]:
-    """Return every fragment of a squeezed text, in order."""
-    return [squeezed[at : at + SIZE] for at in range(len(squeezed) - SIZE + 1)]
+def fragments(squeezed: str, step: int = 1) -> list[str]:
+    """Return the fragments of a squeezed text, in order: every one, or one in `step`."""
+    return [squeezed[at : at + SIZE] for at in range(0, len(squeezed) - SIZE + 1, step)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,20 @@ def _joined(leaves: Sequence[Leaf]) -> Iterator[Leaf]:
                 yield Leaf(f"{JOINED}{group} back", "".join(reversed(parts)))
 
 
+def sorted_letters(text: str) -> str:
+    """Return a text with the letters of each word in alphabetical order: typing errors and turned words leave it."""
+    return "".join("".join(sorted(word)) for word in _WORD.findall(normalise.__wrapped__(text)))
+
+
+def unfigured(text: str) -> Iterator[str]:
+    """Yield a text with the figures inside its words read as the letters that they look like."""
+    words = text.split()
+    if sum(bool(_FIGURED.search(word)) for word in words) * 5 >= len(words) > 0:
+        for one in ("i", "l"):
+            letters = str.maketrans("0134578$@!", f"o{one}eastbsa{one}")
+            yield " ".join(word.translate(letters) if _FIGURED.search(word) else word for word in words)
+
+
 def keypad(text: str) -> Iterator[str]:
     """Yield the digits of a text that may be typed on the keys of a telephone; labelled texts have that form too."""
     digits = "".join(char for char in text if char.isdigit())
@@ -196,8 +211,11 @@ def thinned(text: str) -> Iterator[str]:
     letters = "".join(char for char in text if char.isalnum())
     yield _VOWELS.sub("", letters)
     yield "".join(char for char in text if char.isdigit())
+    words = text.split()
     for at in (0, 1):
-        yield from (letters[at::2], text[at::2], " ".join(text.split()[at::2]))
+        yield from (letters[at::2], text[at::2], " ".join(words[at::2]))
+    yield from (" ".join(words[at::3]) for at in range(3))
+    yield " ".join(word for word in words if word[:1].isupper())
 
 
 def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -211,6 +229,8 @@ def _texts(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             todo += [(slot or str(name), inner) for name, inner in reversed(list(value.items()))]
         elif isinstance(value, Sequence) and not isinstance(value, bytes):
             todo += [(slot, inner) for inner in reversed(value)]
+            if 1 < len(value) <= _MOST_PARTS and all(isinstance(inner, str) for inner in value):
+                yield f"{slot}/list", "".join(value)
             if len(value) >= _CODES and all(isinstance(inner, int) for inner in value):
                 yield slot, " ".join(map(str, value))
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -292,8 +312,21 @@ def regions(known: Sequence[bool]) -> Iterator[Region]:
 _COPIED, _CHANCE = 32, 16
 #: Fewest digits of a stretch that always counts.
 _DIGITS = 6
+#: Digits that are close enough to stand in one stretch, with what stands between and beside them.
+_FIGURES = re.compile(r"(?:[^\W\d_]{0,16}\d){6,}[^\W\d_]{0,16}")
 #: What a digit counts beside itself: numbers coincide by chance less often than words.
 _DIGIT_WEIGHT = 2
+
+
+def sampled(squeezed: str) -> list[str]:
+    """Return fragments of a text, one of which lies in every stretch that would count.
+
+    In a text that is longer than a piece, a stretch counts if it has more than `_CHANCE` letters or several digits.
+    """
+    found = fragments(squeezed, _CHANCE - SIZE + 2)
+    for match in _FIGURES.finditer(squeezed):
+        found += fragments(match[0])
+    return found
 
 
 @lru_cache(maxsize=4096)

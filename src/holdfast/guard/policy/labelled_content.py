@@ -17,6 +17,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from holdfast.core.identity import canonical
@@ -34,10 +35,13 @@ from holdfast.guard.policy.fragments import (
     keypad,
     readings_of,
     regions,
+    sampled,
+    sorted_letters,
     spread,
     squeeze,
     texts_in,
     thinned,
+    unfigured,
     ways_out,
     weigh,
     word_set,
@@ -79,6 +83,8 @@ _SAMPLED = 4096
 _MASK = 3
 #: Forms of a text that seldom carry anything are compared by every fourth fragment first.
 _STEP = 4
+#: Slots whose texts are the same in every act of a tool.
+_FIXED = ("tool", "name", f"{JOINED}name", f"{JOINED}name back")
 #: Fewest letters in a row that count in a text that was put together or taken apart: by chance, shorter ones occur.
 _DERIVED = 14
 _BATCH = 500
@@ -126,6 +132,14 @@ class _Source:
     size: int
 
 
+@lru_cache(maxsize=64)
+def _other_readings(text: str) -> tuple[str, ...]:
+    """Return, squeezed, what a text may carry spread over it, in another order, or in figures."""
+    parts = (*spread(text), *unscrambled(text), *keypad(text), *unfigured(text))
+    found = dict.fromkeys(filter(None, map(squeeze, parts)))
+    return (*found, *([sorted_letters(text)] if len(text) <= THINNED else []))
+
+
 class LabelledContent:
     """The labelled content of one policy. Not thread-safe by itself: call it inside a transaction of the store.
 
@@ -139,7 +153,7 @@ class LabelledContent:
         self._name, self._store = name, store
         self._hasher = hashlib.blake2b(digest_size=8, key=secret[:64])
         self._sources: dict[int, _Source] = {}
-        self._newest = 0
+        self._newest = self._shortest = 0
         with store.transaction() as db:
             for statement in filter(str.strip, _SCHEMA.split(";")):
                 db.execute(statement)
@@ -202,13 +216,21 @@ class LabelledContent:
 
     def _weigh_readings(self, text: str, found: Found, whole: set[str]) -> None:
         for reading in readings_of(text):
-            self._weigh(squeeze(reading), found, whole)
+            squeezed = squeeze(reading)
+            if self._may_count(squeezed):
+                self._weigh(squeezed, found, whole)
             self._weigh_shapes(reading, found)
             self._weigh_words(reading, whole)
-        for part in map(squeeze, (*spread(text), *unscrambled(text), *keypad(text))):
+        for part in _other_readings(text):
             # What counts is longer than the steps between the samples.
-            if self._known(self._hash_all(fragments(part)[::_STEP])):
+            if self._known(self._hash_all(fragments(part, _DERIVED - SIZE + 1))):
                 self._weigh(part, found, whole, least=_DERIVED)
+
+    def _may_count(self, squeezed: str) -> bool:
+        """Return whether a sample of a text's fragments is labelled: without one, nothing in a longer text counts."""
+        if len(squeezed) <= 2 * PIECE or self._shortest < ENOUGH:
+            return True
+        return bool(self._known(self._hash_all(sampled(squeezed))))
 
     def _weigh_shapes(self, text: str, found: Found) -> None:
         """Add what counts of a text in which other signs stand for the letters of labelled content."""
@@ -242,7 +264,7 @@ class LabelledContent:
         """Weigh a short text together with the short texts that were sent in the same slot before."""
         piece = squeeze(leaf.text)
         longest, least = (8 * PIECE, _DERIVED) if leaf.slot.startswith(JOINED) else (PIECE, 0)
-        if leaf.slot in ("tool", "name") or not piece or len(piece) > longest:
+        if leaf.slot in _FIXED or not piece or len(piece) > longest:
             return
         key = place, leaf.slot
         if key not in tails:
@@ -363,6 +385,8 @@ class LabelledContent:
         start = sum(map(len, squeezed)) + _NEAR
         parts = [squeeze(part) for text in texts for part in thinned(text)]
         found = self._positions([*parts, *(keyed(text[:THINNED]) for text in squeezed[:1])], start)
+        start = max(found.values(), default=start) + _NEAR
+        found = self._positions([sorted_letters(text[:THINNED]) for text in texts], start) | found
         for text in squeezed:
             start = max(found.values(), default=start) + _NEAR
             forms = [(form, at) for at, form in enumerate(shapes(text[:THINNED]), start) if form]
@@ -432,7 +456,7 @@ class LabelledContent:
             query = "SELECT id, label, size FROM labelled WHERE policy = ? AND state = 'labelled'"
             rows = self._store.read(query, self._name)
             self._sources = {row["id"]: _Source(row["label"], row["size"]) for row in rows}
-            self._newest = mark
+            self._newest, self._shortest = mark, min((one.size for one in self._sources.values()), default=0)
         return bool(self._sources)
 
     def _known(self, hashes: Sequence[int]) -> dict[int, dict[int, int]]:

@@ -24,6 +24,7 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS places (
 #: A path, or an id: one word with a digit or a separator.
 _PLACE = re.compile(r"(?=.{1,512}$)(?=[^\s]*[\d/._:#-])[^\s\"'<>{}\[\],;]+")
 _LONGEST, _MOST = 512, 64
+_ROOTED = ("/", "./", "file:")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,16 @@ class LabelledPlaces:
             if slot not in slots and _PLACE.fullmatch(text)
         ]
         self._add(rows)
+
+    def keep(self, act: Act, labels: Iterable[str]) -> None:
+        """Note the places that an allowed act names and in which it puts labelled content."""
+        places = [text for _, text in _texts(act.arguments) if text.startswith(_ROOTED) and _PLACE.fullmatch(text)]
+        self._add([(self._name, act.server, label, _key(text)) for label in labels for text in places[:_MOST]])
+
+    def writes(self, act: Act) -> bool:
+        """Return whether an act names a place, and has a text that could be put there."""
+        texts = [text for _, text in _texts(act.arguments)]
+        return any(text.startswith(_ROOTED) for text in texts) and any(" " in text.strip() for text in texts)
 
     def returned(self, act: Act, texts: Sequence[str]) -> None:
         """Note the ids that an act on a labelled place returned."""

@@ -21,6 +21,8 @@ _SLASHES = str.maketrans(
     | dict.fromkeys("\u2024\uff0e\u3002\uff61\u0701\u0702\ua4f8\ufe52", ".")
     | {"\u2025": "..", "\ufe30": "..", "\u2026": "..."}
 )
+#: A stream of a file, which some file systems read as the file itself: `a.txt::$DATA`.
+_STREAM = re.compile(r"(?<=[^/:]):[^/]*")
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -133,5 +135,6 @@ def _path_readings(text: str) -> list[str]:
     readings += [_unescaped(reading) for reading in readings if "&" in reading or "\\" in reading]
     readings += [reading.replace("\\", "/") for reading in readings if "\\" in reading]
     readings += [reading.translate(_SLASHES) for reading in readings if not reading.isascii()]
+    readings += [_STREAM.sub("", reading) for reading in readings if ":" in reading[2:]]
     readings += [unicodedata.normalize("NFKC", reading) for reading in readings if not reading.isascii()]
     return list(dict.fromkeys(readings))
