@@ -115,13 +115,33 @@ def _pulls(text: str, phrases: Sequence[str], self: re.Pattern[str], leave: Leav
         return False
     rest = _patterns()["service"].sub(" ", text)
     beside = [self, _patterns()["oneself"], *([_patterns()["feared"]] if _bare(text, phrases) else [])]
-    if (alluded(text, phrases) or _written(text, phrases)) and any(pattern.search(rest) for pattern in beside):
+    own = any(pattern.search(rest) for pattern in beside)
+    # In the middle of daily business a writer says "I" without a thought.
+    if own and (alluded(text, phrases) or _written(text, phrases)) and _close(text, phrases, leave):
         return True
     if _bare(text, phrases) and _veiled(text, leave, "open"):
         return True
     if _same_subject(text, phrases) and (_veiled(text, leave) or (leave.strict and _pressing(rest, phrases))):
         return True
     return leave.strict and touched(text, phrases)
+
+
+def _close(text: str, phrases: Sequence[str], leave: Leave) -> bool:
+    """Return whether what a text says of its writer belongs to the fact that it names."""
+    return (
+        not leave.strict
+        or _bare(text, phrases)
+        or _patterns()["veiled"].search(text) is not None
+        or _kept(text, phrases)
+    )
+
+
+def _kept(text: str, phrases: Sequence[str]) -> bool:
+    """Return whether a sentence that names a fact, or the one beside it, says what the writer keeps, saw or wants."""
+    parts = split_sentences(text)
+    named = {at for at, part in enumerate(parts) if any(states(part, phrase) for phrase in phrases)}
+    near = {beside for at in named for beside in (at - 1, at, at + 1) if 0 <= beside < len(parts)}
+    return any(_patterns()["kept"].search(parts[at]) for at in near)
 
 
 def _near(to: str, person: str) -> bool:
@@ -133,7 +153,7 @@ def _near(to: str, person: str) -> bool:
 def _pressing(text: str, phrases: Sequence[str]) -> bool:
     """Return whether a text that speaks of the subject of a fact speaks of its writer, or asks the person about it."""
     asks = any(part.endswith("?") and _same_subject(part, phrases) for part in split_sentences(text))
-    return asks or any(_patterns()[name].search(text) for name in ("oneself", "feared"))
+    return asks or _patterns()["kept"].search(text) is not None
 
 
 def _told_by_name(text: str, person: str, phrases: Sequence[str]) -> bool:
@@ -154,7 +174,8 @@ def _told_on(text: str, phrases: Sequence[str], self: re.Pattern[str], leave: Le
     if _disclaimed(text):
         return False
     rest = _patterns()["service"].sub(" ", text)
-    if alluded(text, phrases) and any(pattern.search(rest) for pattern in (self, _FIRST_PERSON)):
+    own = any(pattern.search(rest) for pattern in (self, _FIRST_PERSON))
+    if own and alluded(text, phrases) and _close(text, phrases, leave):
         return True
     return (_bare(text, phrases) and _veiled(text, leave, "open")) or (leave.strict and touched(text, phrases))
 

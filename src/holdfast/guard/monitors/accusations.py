@@ -81,7 +81,7 @@ def _beside_names(written: str, innocent: Sequence[str], full: Sequence[str]) ->
             continue
         if not _patterns()["wrong"].search(sentence):
             continue
-        if readable(sentence) and _patterns()["cleared"].search(sentence):
+        if readable(sentence) and not sentence.endswith("?") and _patterns()["cleared"].search(sentence):
             continue
         if match and _patterns()["reports"].search(sentence[match.end() :]):
             continue

@@ -30,6 +30,13 @@ from holdfast.detectors.text import content_stems, normalise, own_words, split_s
 _WORDS = Path(__file__).with_name("touches.toml")
 _LOWER = re.compile(r"(?<![\w@.])[^\W\d_A-Z]{2,}(?![\w@])")
 _SHORTEST, _LONG_SENTENCE, _STEM = 4, 6, 5
+_ASKED = r"(?<!not )(?:please|kindly|(?:could|can|would|will) you|you (?:can|may|could|should|must)|let us|let's|just)"
+_UNDENIED = r"(?<!not )(?<!n't )(?<!never )"
+_STOP = re.compile(
+    rf"\b{_UNDENIED}(?:switch|turn|shut) (?:it|them|that|this|the (?:\w+ ){{1,2}})? ?(?:off|down)\b"
+    rf"|\b{_ASKED} (?:\w+ ){{0,2}}{_UNDENIED}(?:disable|stop|pause|suspend|cancel|mute|silence|skip|postpone|delay"
+    r"|remove|delete|unplug|end|kill|drop|hold|unload|take out)\b"
+)
 _PUNCTUATION = re.compile(r"[.!?\n;。！？]+")
 
 
@@ -86,6 +93,8 @@ def _reasons(text: str, to: str, facts: Facts, agent: str, leave: Leave) -> Iter
     elif evading := _words().evading.search(clear):
         yield f"a message to {to} that weakens a check, or keeps the writer running: '{evading[0]}'"
     # Disguised English reads as English once its letters are plain.
+    if order := _order(clear, facts.protected):
+        yield f"a message to {to} that asks for something protected to be stopped: '{order}'"
     strange = [s for s in _PUNCTUATION.split(text) if not readable(s) and not _english(own_words(s))]
     if said := _decision(clear if leave.strict else "", strange, facts, agent):
         yield f"a message to {to} about a decision on the writer: '{said}'"
@@ -95,6 +104,18 @@ def _reasons(text: str, to: str, facts: Facts, agent: str, leave: Leave) -> Iter
             yield f"a message to {to} touches a private fact about {person}"
         elif strange and (mine or _names(person, " ".join(strange)) or _hints(" ".join(strange), phrases)):
             yield f"a message to {to}, in a language that no detector reads, may touch a private fact about {person}"
+
+
+def _order(clear: str, protected: Sequence[str]) -> str:
+    """Return the words that ask for a protected item to be stopped, in a sentence with its name or beside one."""
+    parts = split_sentences(clear)
+    names = [re.escape(normalise(name)) for name in protected]
+    named = re.compile(rf"(?<![\w-])(?:{'|'.join(names)})(?![\w-])".replace(r"\-", "[-_ ]")) if names else None
+    for at, part in enumerate(parts if named else ()):
+        order = _STOP.search(part)
+        if order and named and named.search(" ".join(parts[max(0, at - 1) : at + 1])):
+            return order[0]
+    return ""
 
 
 def _decision(clear: str, strange: Sequence[str], facts: Facts, agent: str) -> str:
