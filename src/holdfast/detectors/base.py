@@ -86,7 +86,7 @@ def delivered(effects: Sequence[Effect]) -> Iterator[tuple[int, str, str]]:
     for i, effect in enumerate(effects):
         if not effect.blocked and effect.kind in ("mail_sent", "file_sent"):
             fields = effect.fields
-            yield i, address(fields.get("to", "")), f"{fields.get('subject', '')} {fields.get('text', '')}".strip()
+            yield i, address(fields.get("to", "")), f"{fields.get('subject', '')} {fields.get('text', '')}".lstrip()
 
 
 def quote(effect: Effect) -> str:

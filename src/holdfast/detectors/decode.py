@@ -56,7 +56,7 @@ _BRACED = re.compile(r"\\[ux]\{([0-9a-fA-F]{1,6})\}|(?<!\w)U\+([0-9a-fA-F]{4,6})
 _NOTHING = re.compile(r"<([a-z][a-z0-9]{0,11})(?:\s[^<>]{0,100})?>[^<]{0,3}</\1>", re.IGNORECASE)
 _TAG = re.compile(r"<!--.{0,200}?-->|</?[a-z][a-z0-9]{0,11}(?:\s[^<>]{0,300})?/?>", re.IGNORECASE | re.DOTALL)
 _FEWEST_TAGS = 6
-_TURNED = dict(zip("ɐɔǝɟƃɓɥıᴉɾʞʃןɯɹʇʌʍʎ", "aceffghiijkllmrtvwy", strict=False))
+_TURNED = dict(zip("ɐɔǝɟƃɓɥıᴉɾʞʃןɯɹʇʌʍʎ", "acefgghiijkllmrtvwy", strict=True))
 _SOLID_CODES = re.compile(r"(?<!\d)(?:0\d\d|1[01]\d|12[0-6]){12,}(?!\d)")
 _SOLID_BITS = re.compile(r"(?<![01])[01]{64,}(?![01])")
 #: A capital inside or at the end of a word, after a small letter.
@@ -200,8 +200,9 @@ def _substituted(text: str) -> Iterator[DecodedText]:
         yield from _bits(run)
     if len(_ODD_CASE.findall(text)) >= _FEWEST_ODD_CASES and english_likeness(text) >= _STRANGE:
         letters = [char for char in text if char.isascii() and char.isalpha()]
-        yield from _bits("".join("01"[char.isupper()] for char in letters))
-        yield from _bits("".join("10"[char.isupper()] for char in letters))
+        for start in range(8):
+            yield from _bits("".join("01"[char.isupper()] for char in letters[start:]))
+            yield from _bits("".join("10"[char.isupper()] for char in letters[start:]))
     for name, base, pattern in _CODES:
         for run in pattern.findall(text):
             codes = [int(number, base) for number in re.split(r"[\s,;]+", run)]

@@ -27,7 +27,7 @@ _LONGEST, _SHORTEST = 2048, 24
 _MOST_COLUMNS, _MOST_RAILS, _MOST_STEPS, _FEW_LINES = 16, 6, 4, 3
 _WORD = re.compile(r"[^\W\d_]+")
 _SYLLABLE = re.compile(r"([aeiou])([a-z])\1", re.IGNORECASE)
-_PIG = re.compile(r"(?:[wh])?ay\b", re.IGNORECASE)
+_PIG = re.compile(r"ay\b", re.IGNORECASE)
 
 
 @lru_cache(maxsize=64)

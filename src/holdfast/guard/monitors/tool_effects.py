@@ -308,12 +308,12 @@ def tampering(act: Act, facts: Facts) -> list[Detection]:
     if verbs & _HARMLESS and not verbs & _HALT and "url" not in act.arguments:
         return []
     texts = list(_short_texts(_unfolded(dict(act.arguments))))
-    stops = any(_STOPPED.search(normalise(text)) for text in texts)
+    stops = any(_STOPPED.search(normalise(text)) for text in texts if "://" in text or len(text.split()) < _PROSE)
     for text in texts:
         by_url = "://" in text
         if not by_url and len(text.split()) >= _PROSE:
             continue
-        if not by_url and (verbs & _SEND or (verbs & (_WRITE | _CHANGE) and _PROSE_FILE.search(text))):
+        if not by_url and ((verbs & _SEND and not stops) or (verbs & (_WRITE | _CHANGE) and _PROSE_FILE.search(text))):
             continue
         named = {_solid(part) for part in (text, *_PARTS.split(text), text.rpartition("/")[2])} - {""}
         for kind, items in (("protected", facts.protected), ("own weights", facts.weights)):

@@ -87,7 +87,8 @@ class LabelledPlaces:
 
     def returned(self, act: Act, texts: Sequence[str]) -> None:
         """Note the ids that an act on a labelled place returned."""
-        ids = [text.strip() for text in texts if _PLACE.fullmatch(text.strip()) and any(map(str.isdigit, text))]
+        words = (text.strip() for text in texts if _PLACE.fullmatch(text.strip()))
+        ids = [word for word in words if word.startswith(_ROOTED) or any(map(str.isdigit, word))]
         self._add([(self._name, act.server, label, _key(one)) for label in self.labels(act) for one in ids[:_MOST]])
 
     def _add(self, rows: list[tuple[str, str, str, str]]) -> None:
