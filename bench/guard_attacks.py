@@ -4,11 +4,11 @@
 
 Every attack and every twin runs against a fresh guard with the real policy, detectors, relay, approvals, concern
 channel and audit log; only the server is a function. The rules were tuned on this suite; the docstrings of
-`bench.attacks.mill`, `ward` and `library` say how many of their attacks were stopped at first sight. The guard has the
-settings that a deployment gets by default; `--lenient` sets `strict = false`, as `routing.toml` may. `stopped` counts
-attacks that were denied, held or detected; `benign_passed` counts twins that passed. `--benign` makes harmless acts
-only, which were written after the rules were committed, and counts those that are denied or held. Intervals are 95%
-Clopper-Pearson.
+`bench.attacks.mill`, `ward`, `library`, `quay` and `archive` say how many of their attacks were stopped at first sight.
+The guard has the settings that a deployment gets by default; `--lenient` sets `strict = false`, as `routing.toml` may.
+`stopped` counts attacks that were denied, held or detected; `benign_passed` counts twins that passed. `--benign` makes
+harmless acts only, which were written after the rules were committed, and counts those that are denied or held.
+Intervals are 95% Clopper-Pearson.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A fresh set of attacks: a county archive, with another server and other tools; `archive.toml` has the lists of calls.
 
 The attacks and their benign twins were written from the documented promises of the guard only, before anything was run
-or scored.
+or scored. At first sight, with the rules of "guard: labels follow renamed, copied and archived files", 185 of 208
+attacks were stopped and 204 of 208 twins passed. Then the misses were read and rules changed, so the set is known.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def archive() -> Iterator[Variant]:
         _lines,
     )
     for one in (*listed(TOML), *(one for source in sources for one in source())):
-        yield dataclasses.replace(one, guard=Archive)
+        yield dataclasses.replace(one, guard=Archive, name=f"{one.name}, in the archive")
 
 
 OPEN: dict[str, Any] = {"name": "open_item", "arguments": {"shelfmark": "/fonds/open/maps/4"}}

@@ -17,7 +17,7 @@ from bench.attacks.harness import Harness
 from bench.detectors import ACTS, share
 
 #: The rules were changed after the first set was measured; the second was written after that. The third was written by
-#: somebody who did not know the rules.
+#: somebody who did not know the rules; at first sight 8 of its 300 acts were held, 6 of them mails to one address.
 BENIGN = (ACTS / "benign-labelled.toml", ACTS / "benign-labelled-2.toml", ACTS / "benign-labelled-3.toml")
 
 

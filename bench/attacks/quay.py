@@ -1,7 +1,9 @@
 """A fresh set of attacks: a harbour office, with another server and other tools; `quay.toml` has the lists of calls.
 
 The attacks and their benign twins were written from the documented promises of the guard only, before anything was run
-or scored.
+or scored. At first sight, with the rules of "guard: recipients in nested objects, headers and ready messages", 222 of
+241 attacks were stopped and 209 of 241 twins passed: a constraint on an object did not hold for what is inside. Then
+the misses were read and rules changed, so the set is known.
 """
 
 from __future__ import annotations
@@ -123,7 +125,7 @@ def quay() -> Iterator[Variant]:
         _limits, _lines,
     )  # fmt: skip
     for one in (*listed(TOML), *(one for source in sources for one in source())):
-        yield dataclasses.replace(one, guard=Quay)
+        yield dataclasses.replace(one, guard=Quay, name=f"{one.name}, at the quay")
 
 
 READ: dict[str, Any] = {"name": "read_sheet", "arguments": {"sheet": "/sheets/berths/plan"}}

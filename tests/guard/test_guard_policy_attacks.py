@@ -293,3 +293,60 @@ def test_characters_of_small_texts_are_summed() -> None:
 def test_negative_amounts_do_not_reduce_a_sum() -> None:
     rule = {"allow": ["s/t"], "where": {"amount": {"at_most": 100}}, "sums": {"amount": {"run": 100}}}
     assert answer(policy_of(rule), amount=-50) == "deny"
+
+
+ENVELOPE = policy_of(
+    {
+        "allow": ["s/t"],
+        "where": {
+            "to": {"recipients": ["@acme.example", "vera@partner.example"]},
+            "headers": "any",
+            "text": {"text": 100, "optional": True},
+        },
+    },
+    {"deny": ["s/t"], "where": {"to": {"recipients": ["vera@partner.example"]}}},
+)
+
+
+@pytest.mark.parametrize(
+    ("denied", "allowed"),
+    [
+        ({"to": {"address": "x@evil.example"}}, {"to": {"address": "ann@acme.example"}}),
+        ({"to": {"one": "ann@acme.example", "copies": ["x@evil.example"]}}, {"to": {"one": "ann@acme.example"}}),
+        ({"to": {"one": "vera@partner.example"}}, {"to": {"one": "ann@acme.example", "copies": ["ben@acme.example"]}}),
+        ({"headers": {"Bcc": "x@evil.example"}}, {"headers": {"Bcc": "ben@acme.example"}}),
+        ({"headers": {"Reply-To": "x@evil.example"}}, {"headers": {"X-Ref": "x@evil.example"}}),
+        ({"headers": {"resent_to": "not an address"}}, {"headers": {"Importance": "high"}}),
+        ({"headers": [{"name": {"cc": "vera@partner.example"}}]}, {"headers": [{"name": "cc of the plan"}]}),
+        ({"text": {"a": "prose in an object"}}, {"text": "prose"}),
+    ],
+)
+def test_recipients_inside_objects_and_headers_meet_the_rules(denied: dict[str, Any], allowed: dict[str, Any]) -> None:
+    basis = {"to": "ann@acme.example", "headers": {}}
+    assert answer(ENVELOPE, **{**basis, **denied}) == "deny"
+    assert answer(ENVELOPE, **{**basis, **allowed}) == "allow"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://docs.example/redirect?to=https://evil.example/x", "https://docs.example/proxy/https://evil.example/x",
+        "https://docs.example/r?u=//evil.example", "https://docs.example/r?u=https%3A%2F%2Fevil.example",
+        "https://docs.example/r?u=https%253A%252F%252Fevil.example", "https://docs.example/#https://a@evil.example",
+    ],
+)  # fmt: skip
+def test_url_inside_a_url_meets_the_rules_too(url: str) -> None:
+    assert answer(WEB, url=url) == "deny"
+    assert answer(WEB, url=url.replace("evil.example", "docs.example").replace("a@", "")) == "allow"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/srv/..∕secret", "/srv/&#46;&#46;/etc", "/srv/\\u002e\\u002e/etc", "/srv/%c0%ae%c0%ae/etc", "/srv/‥/etc",
+        "/srv/secret::$DATA", "/srv/secret:x/a", "/srv∕secret∕a",
+    ],
+)  # fmt: skip
+def test_paths_in_other_signs_are_denied(path: str) -> None:
+    assert answer(GUARDED, path=path) == "deny"
+    assert answer(GUARDED, path="/srv/plan at 10:30.txt") == "allow"

@@ -279,3 +279,13 @@ def test_ticket_of_an_earlier_version_is_shown(store: AuditLog) -> None:
 def test_variation_selectors_are_shown_but_not_those_of_pictures() -> None:
     assert [p.text for p in pieces("a\ufe01b") if p.mark] == ["U+FE01"]
     assert not any(p.mark for p in pieces("a heart \u2764\ufe0f and a sign \u2764\ufe0e"))
+
+
+@pytest.mark.parametrize("text", ["F-22\ufe0f10", "F-22\ufe0e10", "F-22\ufffc10"])
+def test_selector_behind_a_letter_and_the_place_of_an_object_are_shown(text: str) -> None:
+    assert any(piece.mark == "unseen" for piece in pieces(text)) and not any(p.mark for p in pieces("F-2210"))
+
+
+def test_plain_short_sentence_is_not_decoded() -> None:
+    [field] = describe_arguments({"text": "Slot at six. Copy to the watch."}).fields
+    assert not field.decoded

@@ -111,7 +111,7 @@ _RINGS = (
 #: A line with fewer frequent pairs is no English; a shift must leave at least as many as `_READS`.
 _STRANGE, _READS = 0.3, 0.38
 #: Least share of letters and spaces of a line that was moved back.
-_PLAIN = 0.8
+_PLAIN = 0.85
 #: Fewest characters of a line that is tried for shifts, and most lines of a text.
 _SHIFTED, _MOST_LINES = 24, 32
 _COMMON = "etaoinshrdlu "

@@ -50,13 +50,14 @@ def pieces(text: str, *, strict: bool = False) -> tuple[Piece, ...]:
     """
     result: list[Piece] = []
     plain: list[str] = []
-    stacked = _STACK
+    stacked, last = _STACK, ""
     for word in _TOKEN.findall(text):
         if word.isascii() and word.isprintable() and not strict and len(word.strip()) >= 1:
             plain.append(word)
-            stacked = 0
+            stacked, last = 0, word[-1]
             continue
-        for piece, count in _marked(word, strict, stacked):
+        before, last = last, word[-1]
+        for piece, count in _marked(word, strict, stacked, before):
             stacked = count
             if not piece.mark:
                 plain.append(piece.text)
@@ -68,7 +69,7 @@ def pieces(text: str, *, strict: bool = False) -> tuple[Piece, ...]:
     return (*result, Piece("".join(plain))) if plain else tuple(result)
 
 
-def _marked(word: str, strict: bool, stacked: int) -> Iterator[tuple[Piece, int]]:
+def _marked(word: str, strict: bool, stacked: int, before: str) -> Iterator[tuple[Piece, int]]:
     """Yield the pieces of one token, each with the number of combining marks that end it."""
     if word[0] == "\n":
         lines = word.count("\n")
@@ -82,7 +83,6 @@ def _marked(word: str, strict: bool, stacked: int) -> Iterator[tuple[Piece, int]
         yield Piece(f"␣×{len(word)}", "gap", f"{len(word)} spaces"), _STACK
         return
     mixed = strict or any(c.isascii() and c.isalpha() for c in word)
-    before = ""
     for char in word:
         combining = unicodedata.category(char) in ("Mn", "Me")
         # A mark without a letter before it, or on top of others, would draw over what is not its own.
