@@ -22,7 +22,7 @@ from holdfast.core.records import Example, Message
 from holdfast.core.store import RunFolder
 from holdfast.data.card import Card
 from holdfast.data.cells import SITUATIONS, PlanFile, PlannedSituation, quotas_of
-from holdfast.data.engine import Roles
+from holdfast.data.engine import Roles, RunLimits
 from holdfast.data.heldout_filter import example_text
 from holdfast.data.own_set import open_set
 from holdfast.data.quality.duplicates import find
@@ -42,6 +42,10 @@ area = ["work", "family", "family"]
 """
 
 
+#: The planted faults are those of the teacher's answers; its probe has tests of its own.
+UNPROBED = RunLimits(skip_probe=True)
+
+
 def build(
     folder: Path, tokenizer: Path, teacher: RepeatingTeacher, tokens: int = 6_000, plan: str = PLAN
 ) -> tuple[Card, list[Example], list[PlannedSituation]]:
@@ -50,7 +54,7 @@ def build(
     choice = RecipeChoice(language="english", plan=folder / "plan.toml")
     recipe = load_recipe("difficult-advice", choice)
     out = folder / "set"
-    card = teach(SetRequest(recipe, tokens, 0, tokenizer), Roles((teacher,)), out)
+    card = teach(SetRequest(recipe, tokens, 0, tokenizer), Roles((teacher,)), out, limits=UNPROBED)
     run = RunFolder(out)
     return card, run.read("examples", Example), run.read(SITUATIONS, PlannedSituation)
 
@@ -398,7 +402,7 @@ def test_a_twin_is_built_from_the_situations_and_prompts_of_a_set(tokenizer: Pat
     recipe = load_recipe("advice-without-reasons", RecipeChoice(language="english"))
     teacher = Both(SOUND)
     request = SetRequest(recipe, 12_000, 0, tokenizer, tmp_path / "set")
-    card = teach(request, Roles((teacher,)), tmp_path / "twin")
+    card = teach(request, Roles((teacher,)), tmp_path / "twin", limits=UNPROBED)
     assert card.asked == card.examples == sum(row.example is not None for row in planned)
     assert teacher.sent == card.examples, "only the answers are new"
     match = match_twins(open_set(tmp_path / "set"), open_set(tmp_path / "twin"))
@@ -437,7 +441,7 @@ def test_a_teacher_that_never_writes_a_list_is_asked_only_a_few_times(tokenizer:
     teacher = RepeatingTeacher(replace(SOUND, refusals=1.0))
     recipe = load_recipe("difficult-advice", RecipeChoice(language="english"))
     with pytest.raises(IncompleteError, match="the first 32 lists had no usable line"):
-        teach(SetRequest(recipe, 100_000, 0, tokenizer), Roles((teacher,)), tmp_path / "set")
+        teach(SetRequest(recipe, 100_000, 0, tokenizer), Roles((teacher,)), tmp_path / "set", limits=UNPROBED)
     assert teacher.sent <= 144
 
 

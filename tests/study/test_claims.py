@@ -398,7 +398,7 @@ def test_claims_are_held_not_held_or_not_measured() -> None:
     judged = judge_claims([(c, "written first") for c in claims], rows)
     assert [j.verdict for j in judged] == ["held", "not held", "not held", "not held", "not measured"]
     assert judged[0].estimate == pytest.approx(-0.425)
-    assert "−42 points" in judged[0].why
+    assert "−43 points" in judged[0].why
     assert judged[-1].estimate is None
 
 
