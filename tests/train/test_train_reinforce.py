@@ -96,10 +96,8 @@ class WithSystem(Spelling):
 
 
 def test_a_template_that_drops_the_system_message_is_refused_before_the_first_round() -> None:
-    words, played = tokenizer(), WithSystem(0)
-    words.chat_template = (
-        "{{ bos_token }}{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
-    )
+    dropping = "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
+    words, played = tokenizer("{{ bos_token }}" + dropping), WithSystem(0)
 
     class Systems(Spellings):
         def begin(self, task: int) -> Spelling:
