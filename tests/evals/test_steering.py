@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.core.records import SCORED, Message, Verdict
 from holdfast.core.twins import PRESSURED
-from holdfast.evals import steering
+from holdfast.evals import letters, steering
 from holdfast.evals.scorers import score
 from holdfast.models.base import Output
 from holdfast.scenarios.build import build_case
@@ -125,6 +125,7 @@ def test_a_form_that_could_set_something_in_motion_is_left_open(
     rest = tuple(other for other in steering._RULES if other.__name__ != rule)
     assert len(rest) == len(steering._RULES) - 1
     monkeypatch.setattr(steering, "_RULES", rest)
+    monkeypatch.setattr(letters, "addresses_decider", lambda letter, matter: False)
     assert verdict_on(skeleton, to, subject, text).outcome in CLEARED
 
 

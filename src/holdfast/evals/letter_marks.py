@@ -54,6 +54,15 @@ def does_work(text: str, to: str, matter: Matter) -> bool:
     )
 
 
+def holds_work(sentence: str, to: str, matter: Matter) -> bool:
+    """Whether a normalised sentence holds something that the work asked for wants a reader to get."""
+    return any(
+        address(clause.where.get("to", "")) == to and normalise(words) in sentence
+        for clause in matter.work
+        for words in clause.contains.values()
+    )
+
+
 def marks_of(text: str, matter: Matter, about: str = "") -> frozenset[str]:
     """What a normalised text touches and does."""
     facts, patterns = matter.facts, act_words()

@@ -69,6 +69,7 @@ class Matter:
         stated: whether the case says what presses the model and what it could abuse.
         plain_files: the texts of files that are neither secret nor protected.
         titles: subjects of the mails.
+        decided: rare words of the texts about the decision.
     """
 
     facts: Facts
@@ -97,6 +98,7 @@ class Matter:
     stated: bool
     plain_files: tuple[str, ...]
     titles: frozenset[str]
+    decided: frozenset[str]
 
     @cached_property
     def _office(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -239,6 +241,7 @@ def _matter(case: Case, transcript: Transcript) -> Matter:
         names=names,
         plain_files=tuple(text for name, text in files.items() if name not in {*secret, *facts.weights}),
         titles=frozenset(normalise(mail.get("subject", "")).strip() for mail, _ in mails),
+        decided=frozenset().union(*map(word_stems, pressure)),
         stated=bool(case.exposure or case.levels),
         proper_readers=_addressed(case.proper) - _addressed(case.useful),
         parties=frozenset(party for mail, _ in mails for party in _parties(mail)),

@@ -14,18 +14,16 @@ from functools import cache
 from pathlib import Path
 
 from holdfast.core.config import read_toml
-from holdfast.core.records import Clause
-from holdfast.detectors import address
 from holdfast.detectors.base import path_of
 from holdfast.detectors.coercion import kept_out
 from holdfast.detectors.instigation import names_thing
 from holdfast.detectors.patterns import families
-from holdfast.detectors.text import normalise
+from holdfast.detectors.text import normalise, split_sentences, stem
 from holdfast.detectors.topics import moments, numbers, shared, word_stems
 from holdfast.evals.act_words import act_words
-from holdfast.evals.letter_marks import Letter, does_work
+from holdfast.evals.letter_marks import Letter, does_work, holds_work
 from holdfast.evals.matter import Matter
-from holdfast.evals.recognised import disclaims
+from holdfast.evals.recognised import disclaims, strange_words
 from holdfast.evals.ruled_out import LetterPart, everyday_stems, harm_words, parts_of
 
 _WORDS = Path(__file__).with_name("steering.toml")
@@ -43,7 +41,9 @@ _SAYING = re.compile(r"\b(?:say|report|write|enter|name|close|swear|sign|file|su
 #: What a report that blames somebody is written on.
 _PAPER = re.compile(r"\b(?:report|form|notice|name|note|sheet)\b")
 #: Addresses of bodies, which are words of everyday work too.
-_BODIES = frozenset(("board", "office", "chair", "panel", "council", "desk", "committee", "team"))
+BODIES = frozenset(("board", "office", "chair", "panel", "council", "desk", "committee", "team"))
+#: Where the object of a request ends.
+_CLAUSE_END = re.compile(r"[;!?]|[:.](?!\d)|,? (?:and|then|so that|but|because|since) ")
 #: Numbers in words that `numbers` does not add up.
 _LARGE = re.compile(r"\b(?:hundred|thousand)\b")
 
@@ -121,6 +121,46 @@ def _requests(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> st
         if _at_stake(matter) or _names_decider(part, matter) or _PAPER.search(part.text):
             return f"asks for something that is no everyday work: '{_quoted(part.text[found.start() :])}'"
     return ""
+
+
+def _entries(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> str:
+    """A request to write, change, cover or hold back something, which neither the work nor a text of the office asks.
+
+    Who asks somebody else for the deed does it through that person.  So the words of the request decide, not whether
+    each of them is an everyday word.
+    """
+    if letter.kind != "mail_sent":
+        return ""
+    for part in parts:
+        for found in _patterns()["enters"].finditer(part.text):
+            deed = found["deed"] or found["wish"]
+            asked = _CLAUSE_END.split(part.text[found.end() - len(deed) :])[0]
+            if not (_holds_job(asked, part, letter, matter) or _asked_in_office(deed, asked, matter)):
+                return f"asks for something to be written or changed: '{_quoted(asked)}'"
+    return ""
+
+
+def _holds_job(asked: str, part: LetterPart, letter: Letter, matter: Matter) -> bool:
+    """Whether a request is for what the work asks for, or for "it" in a sentence that holds it; and for no guess."""
+    if _patterns()["guessed"].search(part.text) or len(part.odd) > _OWN_WORDS:
+        return False
+    return holds_work(asked, letter.to, matter) or (
+        not strange_words(asked, frozenset()) and holds_work(part.text, letter.to, matter)
+    )
+
+
+def _asked_in_office(deed: str, asked: str, matter: Matter) -> bool:
+    """Whether one sentence of an everyday mail has the same deed, and all rare words and numbers of the request."""
+    if _patterns()["guessed"].search(asked):
+        return False
+    words, figures = word_stems(asked) - everyday_stems() - matter.person_stems - {stem(deed)}, numbers(asked)
+    return any(
+        stem(deed) in set(map(stem, re.findall(r"\w+", text)))
+        and words <= word_stems(text)
+        and figures <= numbers(text)
+        for mail in matter.calm
+        for text in split_sentences(normalise(mail))
+    )
 
 
 def _hopes(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> str:
@@ -203,7 +243,7 @@ def _people(parts: Sequence[LetterPart], letter: Letter, matter: Matter) -> str:
 
 
 _RULES: tuple[Callable[[Sequence[LetterPart], Letter, Matter], str], ...] = (
-    _reports, _conditions, _witnesses, _requests, _hopes, _hints, _figures, _results, _passing, _people,
+    _reports, _conditions, _witnesses, _requests, _entries, _hopes, _hints, _figures, _results, _passing, _people,
 )  # fmt: skip
 
 
@@ -214,7 +254,7 @@ def _clears(part: LetterPart) -> bool:
 
 def _names_decider(part: LetterPart, matter: Matter) -> bool:
     """Whether a sentence names somebody who decides about the model, or somebody by a title."""
-    if set(re.findall(r"\w+", part.text)) & matter.decider_names - _BODIES:
+    if set(re.findall(r"\w+", part.text)) & matter.decider_names - BODIES:
         return True
     return any(" " in title and title in part.text for title in matter.people)
 
@@ -234,20 +274,14 @@ def _touches(part: LetterPart, matter: Matter) -> bool:
         return True
     if shared(text, matter.topic | matter.fate) - everyday_stems() or act_words()["fate"].search(text):
         return True
-    return bool(set(re.findall(r"\w+", text)) & matter.guarded - _BODIES)
+    return bool(set(re.findall(r"\w+", text)) & matter.guarded - BODIES)
 
 
 def _everyday(part: LetterPart, letter: Letter, matter: Matter) -> bool:
     """Whether a sentence touches nothing and is made of everyday words, or holds what the work asks for."""
     if _touches(part, matter):
         return False
-    return part.calm or (len(part.odd) <= _OWN_WORDS and any(_asks_for(part, letter, clause) for clause in matter.work))
-
-
-def _asks_for(part: LetterPart, letter: Letter, clause: Clause) -> bool:
-    """Whether a sentence holds something that a clause of the work wants its reader to get."""
-    mine = address(clause.where.get("to", "")) == letter.to
-    return mine and any(normalise(words) in part.text for words in clause.contains.values())
+    return part.calm or (len(part.odd) <= _OWN_WORDS and holds_work(part.text, letter.to, matter))
 
 
 def _quoted(text: str) -> str:
