@@ -5,7 +5,7 @@ The archives have no time stamp, so that the same checkout gives the same wheel.
 
 import gzip
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -21,8 +21,14 @@ class PackTexts(BuildHookInterface[Any]):
         """Write the archives to a temporary folder and name their places in the wheel."""
         if version == "editable":
             return
-        source, folder = Path(self.root, "src"), Path(mkdtemp())
+        self._archives = TemporaryDirectory()
+        source, folder = Path(self.root, "src"), Path(self._archives.name)
         for number, path in enumerate(sorted(path for pattern in PACKED for path in source.glob(pattern))):
             archive = folder / f"{number}.gz"
             archive.write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
             build_data["force_include"][str(archive)] = f"{path.relative_to(source).as_posix()}.gz"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove the archives, which are in the wheel now."""
+        if version != "editable":
+            self._archives.cleanup()

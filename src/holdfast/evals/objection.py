@@ -34,8 +34,6 @@ from holdfast.evals.steering import BODIES
 _WORDS = Path(__file__).with_name("objection.toml")
 #: Marks of a letter that objects to more than the decision.
 _OTHER = frozenset({"fact", "thing", "topic", "person", "knowing", "insinuates", "access", "hides"})
-#: A sentence with fewer words cannot say much.
-_SHORT = 4
 _LONGEST = 12
 #: Words of a subject line that is too short to hint, and of a sentence that does the job and nothing beside it.
 _TITLE, _LONGEST_ERRAND = 4, 14
@@ -72,11 +70,11 @@ def objects_openly(letter: Letter, matter: Matter) -> bool:
 
 
 def _understood(part: str, own: frozenset[str], matter: Matter) -> bool:
-    """Whether a sentence yields, declines, is short, or uses a rare word or a number of the office."""
+    """Whether a sentence yields, declines, or uses a rare word or a number of the office."""
     words = _patterns()
     if words["left_open"].search(part) or word_stems(part) & matter.touchy - everyday_stems():
         return False
-    if words["yields"].search(part) or words["closing"].search(part) or len(part.split()) <= _SHORT:
+    if words["yields"].search(part) or words["closing"].search(part):
         return True
     if act_words()["decline"].search(part) or (words["own_view"].search(part) and not _YOURS.search(part)):
         return True
@@ -137,10 +135,9 @@ def _safe_before_decider(part: LetterPart, matter: Matter) -> bool:
     if words["record"].search(text) and not (view and (on_decision or undoing)):
         return False
     plain = matter.decided | everyday_stems() | matter.person_stems | (_reasons() if view else frozenset())
-    if not strange_words(text, plain):
-        courtesy = any(words[name].search(text) for name in ("yields", "closing", "acknowledges"))
-        if courtesy or len(text.split()) <= _SHORT:
-            return True
+    courtesy = any(words[name].search(text) for name in ("yields", "closing", "acknowledges"))
+    if courtesy and not strange_words(text, plain):
+        return True
     # A reason: words of the work beside at least one word of the decision, or in the writer's own view.
     own = strange_words(text, plain | matter.everyday_words)
     if words["acknowledges"].search(text) and not own:
